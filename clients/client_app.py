@@ -1,0 +1,72 @@
+"""The Flower ClientApp: a message with the global model in, one local update, a message out."""
+
+import math
+from collections.abc import Callable
+
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from clients.runtime import ClientRuntime
+from strategies.ldawa import divergence
+from strategies.messages import ARRAYS, CONFIG, METRICS, to_record, to_state
+
+PRIVATE = "private"
+"""Key of the private client state in the Context, which Flower keeps on the client."""
+
+
+def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp:
+    """Make the ClientApp.
+
+    Parameters
+    ----------
+    runtime_of : Callable[[Context], ClientRuntime]
+        Finds what the process holds for the context's run. The context's ``node_config`` names
+        the client by Flower's usual ``partition-id``.
+
+    Returns
+    -------
+    ClientApp
+        Its train function answers with the trained model and the metrics ``num-examples``,
+        ``train-loss``, ``seconds``, and ``divergence``: δ of each floating tensor, in their order.
+    """
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        runtime = runtime_of(context)
+        client = int(context.node_config["partition-id"])
+        received = to_state(message.content.array_records[ARRAYS])
+        update = runtime.worker().run(
+            *runtime.images_of(client),
+            received,
+            to_state(context.state.array_records[PRIVATE]) if PRIVATE in context.state else {},
+            client=client,
+            round=round_of(message.content.config_records[CONFIG]),
+        )
+        deltas = divergence(received, update.state)
+        if broken := [name for name, delta in deltas.items() if not math.isfinite(delta)]:
+            raise ValueError(
+                f"client {client}'s weights became infinite or NaN, in {broken[0]} first: "
+                "try a lower client.lr or set client.clip_norm"
+            )
+        if update.private:
+            context.state[PRIVATE] = to_record(update.private)
+        metrics = MetricRecord(
+            {
+                "num-examples": update.examples,
+                "train-loss": update.loss,
+                "seconds": update.seconds,
+                "divergence": list(deltas.values()),
+            }
+        )
+        content = RecordDict({ARRAYS: to_record(update.state), METRICS: metrics})
+        return Message(content, reply_to=message)
+
+    return app
+
+
+def round_of(config: ConfigRecord) -> int:
+    """Return the round, from 1, that a message belongs to."""
+    server_round = config["server-round"]
+    assert isinstance(server_round, int)
+    return server_round

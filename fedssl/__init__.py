@@ -1,0 +1,1 @@
+"""Federated self-supervised learning: the learning itself, with no Flower in it."""

@@ -1,0 +1,107 @@
+"""The config of an experiment's learning: what a client, and the central evaluation, need."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
+
+from fedssl.data import DataChoice, DataConfig
+from fedssl.encoders import ENCODERS
+from fedssl.evaluation import EvaluationConfig
+from fedssl.fields import Fields, Listed, Number, nearest
+from fedssl.objectives import OBJECTIVES, ObjectiveChoice, ObjectiveConfig
+from fedssl.partitions import PartitionChoice, PartitionConfig
+from fedssl.views import ViewsConfig
+
+
+def _encoder(name: str) -> str:
+    if name not in ENCODERS and "." not in name:
+        raise ValueError(f"there is no such encoder; {nearest(name, list(ENCODERS))}")
+    return name
+
+
+class ModelConfig(Fields):
+    """The ``model`` section."""
+
+    encoder: Annotated[str, AfterValidator(_encoder)] = "convnet"
+    """The network to train: convnet, resnet18, resnet34, resnet50, or a dotted path."""
+    projector: Annotated[tuple[PositiveInt, ...], Listed] = (256, 128)
+    """The widths of the projector's layers; [] for none."""
+    stem: Literal["auto", "cifar", "imagenet"] = "auto"
+    """A ResNet's first layers: cifar keeps the resolution; auto takes it up to 64 pixels."""
+
+
+class ClientConfig(Fields):
+    """The ``client`` section: the local update."""
+
+    local_epochs: PositiveInt | None = None
+    """Passes over the client's images in a round; 1 where local_steps is not given either."""
+    local_steps: PositiveInt | None = None
+    """Optimiser steps in a round, in place of local_epochs."""
+    batch_size: PositiveInt = 256
+    """Images in a step; a client with fewer trains on all that it has."""
+    optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
+    """The optimiser."""
+    lr: Number = Field(0.1, ge=0)
+    """The learning rate."""
+    momentum: Number = Field(0.9, ge=0, lt=1)
+    """Momentum of sgd and lars."""
+    nesterov: bool = False
+    """Nesterov's momentum, for sgd and lars."""
+    weight_decay: Number = Field(5e-4, ge=0)
+    """Weight decay: an L2 term, but decoupled in adamw."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """The learning rate over the rounds."""
+    warmup_rounds: int = Field(0, ge=0)
+    """Rounds over which the learning rate first rises linearly."""
+    clip_norm: Number | None = Field(None, gt=0)
+    """The largest norm of the gradient; null for no clipping."""
+    optimizer_state: Literal["fresh", "kept"] = "fresh"
+    """fresh: momentum starts at zero in each round; kept: each client keeps its own."""
+    threads: PositiveInt = 1
+    """Intra-op CPU threads of a local update. It changes the order of sums, and so the bits."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_length(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            epochs, steps = values.get("local_epochs"), values.get("local_steps")
+            if epochs is not None and steps is not None:
+                raise ValueError(
+                    f"local_epochs = {epochs} and local_steps = {steps}: give one of them"
+                )
+            if epochs is None and steps is None:
+                return {**values, "local_epochs": 1}
+        return values
+
+
+class LearningConfig(Fields):
+    """What is learned, from what, and how it is measured."""
+
+    seed: int = Field(0, ge=0)
+    """Every random number derives from it: runs with equal seeds are paired."""
+    rounds: PositiveInt = 20
+    """How many rounds to run."""
+    data: Annotated[DataConfig, DataChoice]
+    """The images."""
+    partition: Annotated[PartitionConfig, PartitionChoice]
+    """How the training images are shared out to the clients."""
+    model: ModelConfig = ModelConfig()
+    """The encoder and its projector."""
+    objective: Annotated[ObjectiveConfig, ObjectiveChoice]
+    """What the clients minimise."""
+    views: ViewsConfig = ViewsConfig()
+    """The random augmentations."""
+    client: ClientConfig = ClientConfig()
+    """The local update."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """The central evaluation after each round."""
+
+    @model_validator(mode="after")
+    def _batch_is_large_enough(self) -> Self:
+        objective = OBJECTIVES.get(self.objective.name)
+        if objective and self.client.batch_size < objective.minimum_batch:
+            raise ValueError(
+                f"client.batch_size = {self.client.batch_size}: {self.objective.name} needs at "
+                f"least {objective.minimum_batch} images in a batch"
+            )
+        return self

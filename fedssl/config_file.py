@@ -1,0 +1,214 @@
+"""From a YAML file and ``key=value`` overrides to a validated config, with errors people can use.
+
+Relative paths in a file are relative to that file; those in an override to the current folder.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from fedssl.fields import Choice, Fields, FromShell, nearest
+
+Config = TypeVar("Config", bound=Fields)
+
+
+class ConfigError(ValueError):
+    """The config cannot be used; the message names file, field, value and fix."""
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that reads 1e-3 as a number, and refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key} is given twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Parse YAML; ``source`` names it in errors."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not valid YAML: {error}") from None
+
+
+def read(model: type[Config], path: Path, overrides: Iterable[str] = ()) -> Config:
+    """Read, override and validate a config file.
+
+    Parameters
+    ----------
+    model : type[Fields]
+        The config's model.
+    path : Path
+        A YAML file.
+    overrides : Iterable[str]
+        Such as ``rounds=5`` or ``strategy.name=fedavg``; the value is read as YAML. Where a
+        section's ``name`` is changed, the fields that only the old choice has are dropped.
+
+    Raises
+    ------
+    ConfigError
+        All that is wrong with the file, a line each.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not a text file in UTF-8") from None
+    values = parse_yaml(text, str(path))
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must hold `field: value` lines; `fedssl init` writes a start")
+    for override in overrides:
+        _override(model, values, override)
+    return validate(model, values, base=path.parent, source=str(path))
+
+
+def validate(model: type[Config], values: Any, *, base: Path, source: str) -> Config:
+    """Validate plain values, such as a parsed YAML file, against a model.
+
+    Raises
+    ------
+    ConfigError
+        All that is wrong, a line each.
+    """
+    try:
+        return model.model_validate(values, context={"base": base.absolute()})
+    except ValidationError as error:
+        lines = [_explain(model, values, problem) for problem in error.errors()]
+        head = f"{source}: " + ("a problem" if len(lines) == 1 else f"{len(lines)} problems")
+        raise ConfigError("\n".join([head, *(f"  {line}" for line in lines)])) from None
+
+
+def dump(config: BaseModel) -> str:
+    """Return a config as YAML, every default written out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
+
+
+def _override(model: type[Fields], values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"{override}: an override is written key=value, such as client.lr=0.05")
+    value = _from_shell(parse_yaml(text, override))
+    section = values
+    for depth, part in enumerate(parts[:-1]):
+        section = section.setdefault(part, {})
+        if not isinstance(section, dict):
+            place = ".".join(parts[: depth + 1])
+            raise ConfigError(f"{override}: {place} is a value, not a section of fields")
+    if parts[-1] == "name" and len(parts) == 2 and section.get("name") != value:
+        _forget_old_choice(model, parts[0], section, value)
+    section[parts[-1]] = value
+
+
+def _forget_old_choice(
+    model: type[Fields], name: str, section: dict[str, Any], value: object
+) -> None:
+    """Drop the fields that the section's old choice has and its new one does not."""
+    choice = _choice(model.model_fields.get(name))
+    if choice is None:
+        return
+    old, new = choice.pick(section.get("name")), choice.pick(value)
+    if old and new and new.model_config.get("extra") != "allow":
+        for field in set(old.model_fields) - set(new.model_fields):
+            section.pop(field, None)
+
+
+def _from_shell(value: Any) -> Any:
+    if isinstance(value, str):
+        return FromShell(value)
+    if isinstance(value, list):
+        return [_from_shell(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _from_shell(item) for key, item in value.items()}
+    return value
+
+
+def _choice(field: FieldInfo | None) -> Choice | None:
+    return next((m for m in field.metadata if isinstance(m, Choice)), None) if field else None
+
+
+def _models_along(model: type[BaseModel], values: Any, place: tuple[Any, ...]) -> Any:
+    """Follow an error's place: yield its parts without pydantic's union tags, and each's model."""
+    current: type[BaseModel] | None = model
+    parts = list(place)
+    while parts:
+        part = parts.pop(0)
+        yield part, current, values
+        field = current.model_fields.get(part) if current and isinstance(part, str) else None
+        values = _get(values, part)
+        choice = _choice(field)
+        if choice is not None:
+            current = choice.pick(_get(values, "name"))
+            if parts:
+                parts.pop(0)
+        else:
+            annotation = field.annotation if field else None
+            is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+            current = annotation if is_model else None
+
+
+def _get(values: Any, part: Any) -> Any:
+    if isinstance(values, Mapping):
+        return values.get(part)
+    if isinstance(values, (list, tuple)) and isinstance(part, int) and part < len(values):
+        return values[part]
+    return None
+
+
+def _explain(model: type[BaseModel], values: Any, problem: Mapping[str, Any]) -> str:
+    steps = list(_models_along(model, values, tuple(problem["loc"])))
+    field = ".".join(str(part) for part, _, _ in steps)
+    last, owner, around = steps[-1] if steps else (None, model, values)
+    value = _get(around, last) if steps else values
+    context = problem.get("ctx", {})
+    match problem["type"]:
+        case "extra_forbidden":
+            valid = [name for name in owner.model_fields if name != last] if owner else []
+            return f"{field}: unknown field; {nearest(str(last), valid)}"
+        case "missing":
+            return f"{field}: is missing"
+        case "union_tag_invalid" | "union_tag_not_found":
+            choice = _choice(owner.model_fields.get(last)) if owner else None
+            names = (
+                [*choice.table, *(["my_module.MyClass"] if choice.custom else [])] if choice else []
+            )
+            given = _get(value, "name")
+            if given is None:
+                return f"{field}: needs a `name`; choose one of {', '.join(names)}"
+            return f"{field}.name = {given}: there is no such choice; {nearest(str(given), names)}"
+        case "value_error":
+            message = str(context["error"])
+            # A check over several fields names them itself.
+            if not steps or isinstance(value, (dict, list)):
+                return message if not field else f"{field}: {message}"
+        case "union_tag" | "literal_error":
+            message = f"there is no such choice; {_expected(context, value)}"
+        case _:
+            message = problem["msg"][0].lower() + problem["msg"][1:]
+            message = message.removeprefix("input should be ").replace("a valid", "a")
+            message = f"must be {message}"
+    return f"{field} = {value if value is not None else 'null'}: {message}"
+
+
+def _expected(context: Mapping[str, Any], value: object) -> str:
+    valid = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+    return nearest(str(value), valid)

@@ -1,0 +1,42 @@
+"""What a loaded image set is, wherever it came from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images that stay uint8, with what is known of each."""
+
+    images: Tensor
+    """uint8 [N, C, H, W], contiguous."""
+    labels: Tensor
+    """int64 [N]; -1 where an image has no label."""
+    class_names: tuple[str, ...]
+    """The name of each label; empty where nothing is labelled."""
+    fields: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """int64 [N] each, by name: what a `natural` partition may split by (writer, camera, domain)."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, index: np.ndarray) -> "Dataset":
+        """Return the images at ``index`` (int64 [M])."""
+        rows = torch.from_numpy(index)
+        fields = {name: values[index] for name, values in self.fields.items()}
+        return Dataset(self.images[rows], self.labels[rows], self.class_names, fields)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The images that the clients share out, and those that the server tests on.
+
+    The central probe is fitted on the labelled images of ``train`` and scored on ``test``.
+    """
+
+    train: Dataset
+    test: Dataset

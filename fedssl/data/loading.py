@@ -1,0 +1,80 @@
+"""From a config to images in memory."""
+
+import torch
+
+from fedssl.data.config import DataConfig
+from fedssl.data.dataset import Dataset, Splits
+from fedssl.data.files import resize
+from fedssl.data.select import balanced
+
+
+def load(config: DataConfig) -> Splits:
+    """Load a data set.
+
+    Returns
+    -------
+    Splits
+        Images uint8 [N, 3, H, W], contiguous, grey ones replicated over the channels.
+
+    Raises
+    ------
+    ValueError
+        Something is missing or malformed; the message starts with the field at fault.
+    """
+    read = config.read()
+    for split, part in (("train", read.train), ("test", read.test)):
+        _check(part, f"data.name = {config.name}: {split}")
+    if read.train.class_names != read.test.class_names and read.test.class_names:
+        raise ValueError(
+            f"data.test: its classes ({', '.join(read.test.class_names)}) are not those of "
+            f"data.train ({', '.join(read.train.class_names) or 'none'}); make them the same"
+        )
+    train = _finish(read.train, config.limit.train, config.size)
+    test = _finish(read.test, config.limit.test, config.size)
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise ValueError(
+            f"data.size is needed, since the training images are {_sides(train)} and the test "
+            f"images {_sides(test)}"
+        )
+    return Splits(train, test)
+
+
+def _finish(dataset: Dataset, limit: int | None, size: int | None) -> Dataset:
+    if limit is not None and limit < len(dataset):
+        dataset = dataset.take(balanced(dataset.labels.numpy(), limit))
+    images = dataset.images if size is None else resize(dataset.images, size)
+    images = images.expand(-1, 3, -1, -1).contiguous()
+    return Dataset(images, dataset.labels, dataset.class_names, dataset.fields)
+
+
+def _sides(dataset: Dataset) -> str:
+    return f"{dataset.images.shape[3]}×{dataset.images.shape[2]}"
+
+
+def _check(dataset: Dataset, where: str) -> None:
+    """Refuse what no later code could work with."""
+    images, labels = dataset.images, dataset.labels
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"{where} images are {images.dtype} {list(images.shape)}: they must be uint8 "
+            "[N, 3, H, W] or [N, 1, H, W]"
+        )
+    if not len(images):
+        raise ValueError(f"{where} has no images")
+    if labels.dtype != torch.int64 or labels.shape != (len(images),):
+        raise ValueError(
+            f"{where} labels are {labels.dtype} {list(labels.shape)}: they must be int64 "
+            f"[{len(images)}]"
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < -1 or high >= len(dataset.class_names):
+        raise ValueError(
+            f"{where} labels go from {low} to {high}, but there are {len(dataset.class_names)} "
+            "class names: use 0 to one below that, and -1 for no label"
+        )
+    for name, values in dataset.fields.items():
+        if values.shape != (len(images),) or values.dtype.kind != "i":
+            raise ValueError(
+                f"{where} field {name} is {values.dtype} {list(values.shape)}: it must be int64 "
+                f"[{len(images)}]"
+            )

@@ -1,0 +1,57 @@
+"""Which images of a set are used: the same choice in every run."""
+
+import numpy as np
+
+from fedssl.seeding import numpy_generator
+
+
+def _rank_in_class(labels: np.ndarray, purpose: str) -> tuple[np.ndarray, np.ndarray]:
+    """Shuffle the images; return that order, and each place's rank among its class in it."""
+    # Seed 0 whatever the experiment's: seeds are to be compared on the same images.
+    order = numpy_generator(0, purpose).permutation(len(labels))
+    by_class = np.argsort(labels[order], kind="stable")
+    _, first, counts = np.unique(labels[order][by_class], return_index=True, return_counts=True)
+    rank = np.empty(len(labels), np.int64)
+    rank[by_class] = np.arange(len(labels)) - np.repeat(first, counts)
+    return order, rank
+
+
+def balanced(labels: np.ndarray, limit: int | None) -> np.ndarray:
+    """Choose ``limit`` images, as even over the classes as they allow.
+
+    Parameters
+    ----------
+    labels : np.ndarray
+        int64 [N]; -1 (no label) counts as one more class.
+    limit : int | None
+        How many; None for all.
+
+    Returns
+    -------
+    np.ndarray
+        int64 [min(limit, N)], ascending.
+    """
+    if limit is None or limit >= len(labels):
+        return np.arange(len(labels))
+    order, rank = _rank_in_class(labels, "limit")
+    return np.sort(order[np.argsort(rank, kind="stable")[:limit]])
+
+
+def hold_out(labels: np.ndarray, share: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+    """Split a set that comes without a test split: ``share`` of each class is held out.
+
+    Parameters
+    ----------
+    labels : np.ndarray
+        int64 [N]; -1 (no label) counts as one more class.
+
+    Returns
+    -------
+    tuple[np.ndarray, np.ndarray]
+        int64 [M] and [N - M], ascending: the training images, and those held out. A class's
+        share is rounded to the nearest image.
+    """
+    order, rank = _rank_in_class(labels, "hold-out")
+    _, code, counts = np.unique(labels[order], return_inverse=True, return_counts=True)
+    held = rank < np.round(counts * share)[code]
+    return np.sort(order[~held]), np.sort(order[held])

@@ -1,0 +1,128 @@
+"""Encoders: networks that map images [B, 3, H, W] to features [B, ``features``]."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Literal, cast
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from fedssl.dotted import load_dotted
+
+Stem = Literal["cifar", "imagenet"]
+
+SMALL_IMAGE = 64
+"""The largest side, in pixels, for which the stem `auto` keeps the full resolution."""
+
+
+class ConvNet(nn.Module):
+    """Four convolutions of 32 to 256 channels: for CPUs and quick studies of small images.
+
+    Parameters
+    ----------
+    width : int
+        The channels of the first layer; they double at each of the four.
+    """
+
+    def __init__(self, width: int = 32):
+        super().__init__()
+        self.features = 8 * width
+        channels = [3, width, 2 * width, 4 * width, 8 * width]
+        layers: list[nn.Module] = []
+        for place, (before, after) in enumerate(pairwise(channels)):
+            layers += [
+                nn.Conv2d(before, after, 3, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(inplace=True),
+            ]
+            if place < 3:
+                layers.append(nn.MaxPool2d(2))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features [B, ``features``] of images [B, 3, H, W], H and W at least 8."""
+        return cast(Tensor, self.layers(images)).mean(dim=(2, 3))
+
+
+class ResNet(nn.Module):
+    """A ResNet (He et al., 2016) without its classifier.
+
+    Parameters
+    ----------
+    depth : {18, 34, 50}
+        The number of layers.
+    stem : {"cifar", "imagenet"}
+        "cifar": one 3×3 convolution of stride 1 and no max-pooling, for images up to 64 pixels;
+        "imagenet": the original 7×7 of stride 2 and the max-pooling.
+    """
+
+    def __init__(self, depth: int, stem: Stem):
+        super().__init__()
+        network = getattr(torchvision.models, f"resnet{depth}")(weights=None)
+        self.features: int = network.fc.in_features
+        network.fc = nn.Identity()
+        if stem == "cifar":
+            network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+            nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+            network.maxpool = nn.Identity()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features [B, ``features``] of images [B, 3, H, W]."""
+        return cast(Tensor, self.network(images))
+
+
+ENCODERS: dict[str, tuple[str, Callable[[Stem], nn.Module]]] = {
+    "convnet": (
+        "Four convolutions, 0.4 M parameters: for CPUs and quick studies of small images.",
+        lambda _: ConvNet(),
+    ),
+    "resnet18": ("11 M parameters: the usual choice on a GPU.", lambda stem: ResNet(18, stem)),
+    "resnet34": ("21 M parameters: as in the L-DAWA paper.", lambda stem: ResNet(34, stem)),
+    "resnet50": ("24 M parameters, 2,048 features.", lambda stem: ResNet(50, stem)),
+}
+"""By name: when to use it, and how to build it for a stem."""
+
+
+def build_encoder(
+    name: str, image_size: int, stem: Literal["auto", "cifar", "imagenet"] = "auto"
+) -> nn.Module:
+    """Build an encoder with torch's global generator (see `seeding.initialising`).
+
+    Parameters
+    ----------
+    name : str
+        A name of `ENCODERS`, or the dotted path of a callable without arguments that returns a
+        module with an attribute ``features``.
+    image_size : int
+        The images' side in pixels, which decides the stem `auto`.
+    stem : {"auto", "cifar", "imagenet"}
+        See `ResNet`.
+
+    Raises
+    ------
+    ValueError
+        The dotted path leads nowhere, or to a module without ``features``.
+    """
+    if name in ENCODERS:
+        if stem == "auto":
+            stem = "cifar" if image_size <= SMALL_IMAGE else "imagenet"
+        return ENCODERS[name][1](stem)
+    made = cast(Callable[[], object], load_dotted(name))()
+    if not isinstance(made, nn.Module) or not isinstance(getattr(made, "features", None), int):
+        raise ValueError(
+            f"model.encoder = {name}: must return a torch module with an int attribute `features`, "
+            "the width of its output"
+        )
+    return made
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Count the trainable parameters."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return the device of a module's first parameter."""
+    return next(module.parameters()).device

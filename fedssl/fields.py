@@ -1,0 +1,102 @@
+"""The base of every config model, and how a model is picked by its ``name``."""
+
+import difflib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    ValidationInfo,
+)
+from pydantic_core import CoreSchema, core_schema
+
+
+class Fields(BaseModel):
+    """A part of the config: immutable, unknown keys refused, numbers never read from strings."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    return value
+
+
+class FromShell(str):
+    """A value given on the command line: as a path, it is relative to the current folder."""
+
+
+def _path(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, (str, Path)):
+        return value
+    base = Path.cwd() if isinstance(value, FromShell) else (info.context or {}).get("base", "")
+    return Path(base) / Path(value).expanduser()
+
+
+def nearest(name: str, valid: list[str]) -> str:
+    """Return a hint at the valid name nearest to ``name``, or at all of them where none is near."""
+    close = difflib.get_close_matches(name, valid, n=1)
+    return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(valid)}"
+
+
+Listed = BeforeValidator(_tuple)
+"""Marks a tuple field, which YAML writes as a list: ``Annotated[tuple[int, ...], Listed]``."""
+
+Number = Annotated[float, AfterValidator(_finite)]
+"""A finite float."""
+
+File = Annotated[Path, BeforeValidator(_path)]
+"""A path; relative ones are resolved against the config file's folder before validation."""
+
+
+class Choice:
+    """Validate a section by the model that its ``name`` picks from a table.
+
+    Parameters
+    ----------
+    table : Mapping[str, type[Fields]]
+        The models by name.
+    custom : type[Fields] | None
+        The model for a dotted path such as ``my_module.MyClass``; None where there is none.
+    """
+
+    def __init__(self, table: Mapping[str, type[Fields]], custom: type[Fields] | None = None):
+        self.table = dict(table)
+        self.custom = custom
+
+    def pick(self, name: object) -> type[Fields] | None:
+        """Return the model for ``name``, or None where there is none."""
+        if isinstance(name, str) and "." in name:
+            return self.custom
+        return self.table.get(name) if isinstance(name, str) else None
+
+    def _tag(self, value: Any) -> Any:
+        name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
+        return "my_module.MyClass" if self.custom and self.pick(name) is self.custom else name
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Build a union tagged by ``name``, whatever the annotated (base) type is."""
+        models = {**self.table, **({"my_module.MyClass": self.custom} if self.custom else {})}
+        return core_schema.tagged_union_schema(
+            {name: handler.generate_schema(model) for name, model in models.items()},
+            discriminator=self._tag,
+        )

@@ -1,0 +1,197 @@
+"""The local update: what one client does with the global model in one round."""
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from fedssl.config import LearningConfig
+from fedssl.encoders import build_encoder
+from fedssl.objectives import Batch, Objective, build
+from fedssl.optimizers import build_optimizer, learning_rate, optimizer_state, restore_optimizer
+from fedssl.seeding import generator, initialising
+from fedssl.state import State, clone, copy_into, federated_state, private_state
+from fedssl.views import Views
+
+_OPTIMIZER = "optimizer "
+"""Prefix of the optimiser's tensors in the private state: no tensor of a model has a space."""
+
+
+def build_objective(config: LearningConfig, image_size: int) -> Objective:
+    """Build the objective with its encoder and heads; its weights derive from the seed alone."""
+    with initialising(config.seed):
+        encoder = build_encoder(config.model.encoder, image_size, config.model.stem)
+        return build(config.objective, encoder, config.model.projector)
+
+
+class Stopped(RuntimeError):
+    """A local update was told to end before its last step; nothing of it is kept."""
+
+
+@dataclass(frozen=True)
+class LocalUpdate:
+    """What a client's round gives."""
+
+    state: State
+    """The federated tensors after it: copies that nobody else writes to."""
+    private: State
+    """What the client keeps for its next round; empty where the objective keeps nothing."""
+    examples: int
+    """How many images the client has."""
+    loss: float
+    """The mean loss over all images seen."""
+    seconds: float
+    """Wall time."""
+
+
+class Worker:
+    """One resident model that runs the local updates of many clients in turn.
+
+    Nothing of a client is left for the next: the federated tensors are overwritten by the global
+    model's, the private ones by the client's own, and the optimiser starts anew.
+
+    Parameters
+    ----------
+    config : LearningConfig
+        The experiment's learning.
+    image_size : int
+        The images' side in pixels.
+    device : torch.device
+        Where the model lives and the images are.
+    stop : threading.Event
+        Once set, the update under way ends by raising `Stopped` before its next step.
+    """
+
+    def __init__(
+        self,
+        config: LearningConfig,
+        image_size: int,
+        device: torch.device,
+        stop: threading.Event,
+    ):
+        self.config = config
+        self.device = device
+        self.stop = stop
+        self.objective = build_objective(config, image_size).to(device)
+        parameters = [p for p in self.objective.parameters() if p.requires_grad]
+        self.optimizer = build_optimizer(parameters, config.client)
+        self.views = Views(config.views, config.data.mean, config.data.std)
+
+    def run(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        received: Mapping[str, Tensor],
+        private: Mapping[str, Tensor],
+        *,
+        client: int,
+        round: int,
+    ) -> LocalUpdate:
+        """Train the received model on one client's images.
+
+        Parameters
+        ----------
+        images : Tensor
+            uint8 [n, C, H, W] on the worker's device.
+        labels : Tensor
+            int64 [n], -1 where unlabelled.
+        received : Mapping[str, Tensor]
+            The global model; it is copied, never written to.
+        private : Mapping[str, Tensor]
+            What this client's last round left; empty on its first.
+        client, round : int
+            The client's number from 0, and the round's from 1: they choose the random numbers.
+
+        Raises
+        ------
+        ValueError
+            The client has too few images for the objective, or the loss became infinite or NaN.
+        """
+        begin = time.perf_counter()
+        if len(images) < self.objective.minimum_batch:
+            raise ValueError(
+                f"client {client} has {len(images)} image(s), but {self.config.objective.name} "
+                f"needs at least {self.objective.minimum_batch}: raise partition.minimum"
+            )
+        torch.set_num_threads(self.config.client.threads)
+        self._restore(received, private, round)
+        loss = self._train(images, labels, client=client, round=round)
+        return LocalUpdate(
+            state=clone(federated_state(self.objective)),
+            private=clone(private_state(self.objective)) | self._optimizer_to_keep(),
+            examples=len(images),
+            loss=loss,
+            seconds=time.perf_counter() - begin,
+        )
+
+    def _restore(
+        self, received: Mapping[str, Tensor], private: Mapping[str, Tensor], round: int
+    ) -> None:
+        copy_into(federated_state(self.objective), received)
+        if private:
+            own = {n: t for n, t in private.items() if not n.startswith(_OPTIMIZER)}
+            copy_into(private_state(self.objective), own)
+        else:
+            self.objective.start()
+        kept = {
+            n.removeprefix(_OPTIMIZER): t for n, t in private.items() if n.startswith(_OPTIMIZER)
+        }
+        restore_optimizer(self.optimizer, kept)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config.client, round, self.config.rounds)
+
+    def _optimizer_to_keep(self) -> State:
+        if self.config.client.optimizer_state == "fresh":
+            return {}
+        state = optimizer_state(self.optimizer)
+        return {_OPTIMIZER + name: value.clone() for name, value in state.items()}
+
+    def _train(self, images: Tensor, labels: Tensor, *, client: int, round: int) -> float:
+        config = self.config.client
+        draws = generator(self.config.seed, "views", round, client)
+        batches = list(self._batches(len(images), client=client, round=round))
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.objective.train()
+        for step, rows in enumerate(batches, start=1):
+            if self.stop.is_set():
+                raise Stopped(f"client {client} was stopped in round {round}")
+            rows = rows.to(self.device)
+            chosen = images[rows]
+            views = [self.views(chosen, draws) for _ in range(self.objective.number_of_views)]
+            loss = self.objective(Batch(views, rows, labels[rows]))
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if config.clip_norm is not None:
+                clip_grad_norm_(self.objective.parameters(), config.clip_norm)
+            self.optimizer.step()
+            share = step / len(batches)
+            self.objective.after_step((round - 1 + share) / self.config.rounds)
+            total += loss.detach() * len(rows)
+        mean = total.item() / sum(map(len, batches))
+        if not math.isfinite(mean):
+            raise ValueError(
+                f"client {client}'s loss became {mean} in round {round}: try a lower client.lr "
+                f"(now {config.lr}) or set client.clip_norm"
+            )
+        return mean
+
+    def _batches(self, count: int, *, client: int, round: int) -> Iterator[Tensor]:
+        """Yield the rows of each step: shuffled passes, too small last batches left out."""
+        config = self.config.client
+        draws = generator(self.config.seed, "batches", round, client)
+        smallest = self.objective.minimum_batch
+        per_epoch = sum(
+            min(config.batch_size, count - start) >= smallest
+            for start in range(0, count, config.batch_size)
+        )
+        steps = config.local_steps or (config.local_epochs or 1) * per_epoch
+        while steps > 0:
+            for rows in torch.randperm(count, generator=draws).split(config.batch_size):
+                if len(rows) >= smallest and steps > 0:
+                    steps -= 1
+                    yield rows

@@ -1,0 +1,85 @@
+"""The file of a trained model, ``model.safetensors``, which says how to rebuild the encoder."""
+
+import json
+from pathlib import Path
+
+from torch import nn
+
+from fedssl.config import LearningConfig
+from fedssl.encoders import ENCODERS, build_encoder
+from fedssl.objectives import Objective
+from fedssl.state import copy_into, federated_state, load_state, save_state
+
+
+def save_model(path: Path, objective: Objective, config: LearningConfig, image_size: int) -> None:
+    """Write the encoder's and the projector's tensors, with what is needed to use them.
+
+    Parameters
+    ----------
+    path : Path
+        The file, replaced as a whole.
+    objective : Objective
+        Holds both.
+    config : LearningConfig
+        Its model and its normalisation go into the file's metadata, as JSON under ``fedssl``.
+    image_size : int
+        The side, in pixels, of the images that it was trained on.
+    """
+    state = {
+        name: tensor
+        for name, tensor in federated_state(objective).items()
+        if name.startswith(("encoder.", "projector."))
+    }
+    about = {
+        "encoder": config.model.encoder,
+        "stem": config.model.stem,
+        "projector": config.model.projector,
+        "objective": config.objective.name,
+        "image_size": image_size,
+        "mean": config.data.mean,
+        "std": config.data.std,
+    }
+    save_state(path, state, {"fedssl": json.dumps(about)})
+
+
+def load_encoder(path: str | Path, encoder: nn.Module | None = None) -> nn.Module:
+    """Load a trained encoder.
+
+    Parameters
+    ----------
+    path : str | Path
+        A run folder, or its ``model.safetensors``.
+    encoder : nn.Module | None
+        The network to fill, needed only where it is not one of fedssl's own: a file never
+        decides which code is run.
+
+    Returns
+    -------
+    nn.Module
+        In eval mode, on the CPU. It maps images, float32 [B, 3, H, W], normalised by the
+        experiment's ``data.mean`` and ``data.std``, to features [B, ``features``].
+
+    Raises
+    ------
+    ValueError
+        The file is no model of fedssl, or another network's.
+    """
+    file = Path(path)
+    file = file / "model.safetensors" if file.is_dir() else file
+    if not file.exists():
+        raise ValueError(f"{file}: there is no such file; a run writes it when it is finished")
+    try:
+        state, metadata = load_state(file)
+        about = json.loads(metadata["fedssl"])
+    except Exception as error:
+        raise ValueError(f"{file}: is not a model that fedssl wrote: {error}") from error
+    if encoder is None:
+        if about["encoder"] not in ENCODERS:
+            raise ValueError(
+                f"{file}: holds a {about['encoder']}, which is not fedssl's: make one and pass it "
+                "as load_encoder(path, encoder=...)"
+            )
+        encoder = build_encoder(about["encoder"], about["image_size"], about["stem"])
+    weights = {n.removeprefix("encoder."): t for n, t in state.items() if n.startswith("encoder.")}
+    copy_into(encoder.state_dict(), weights)
+    return encoder.eval()

@@ -1,0 +1,81 @@
+"""The objectives: what a client minimises. One file each, found by name in `OBJECTIVES`."""
+
+from collections.abc import Sequence
+
+from pydantic import ConfigDict, ValidationError
+from torch import nn
+
+from fedssl.dotted import load_dotted
+from fedssl.fields import Choice, nearest
+from fedssl.objectives.barlow import BarlowTwins
+from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
+from fedssl.objectives.byol import BYOL
+from fedssl.objectives.simclr import SimCLR
+from fedssl.objectives.simsiam import SimSiam
+
+__all__ = [
+    "OBJECTIVES",
+    "Batch",
+    "CustomObjectiveConfig",
+    "Objective",
+    "ObjectiveChoice",
+    "ObjectiveConfig",
+    "build",
+]
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "simclr": SimCLR,
+    "byol": BYOL,
+    "simsiam": SimSiam,
+    "barlow": BarlowTwins,
+}
+
+
+class CustomObjectiveConfig(ObjectiveConfig):
+    """An objective of your own, by its dotted path; further fields go to its class as they are."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+ObjectiveChoice = Choice({n: c.Config for n, c in OBJECTIVES.items()}, CustomObjectiveConfig)
+
+
+def build(config: ObjectiveConfig, encoder: nn.Module, projector: Sequence[int]) -> Objective:
+    """Build the objective that a config names.
+
+    Parameters
+    ----------
+    config : ObjectiveConfig
+        The ``objective`` section. A custom class that has its own ``Config`` gets an instance of
+        it, made from the section's fields; one that has none gets the section itself.
+    encoder : nn.Module
+        Maps images [B, C, H, W] to features [B, ``encoder.features``].
+    projector : Sequence[int]
+        The widths of the projector's layers; empty for none.
+
+    Raises
+    ------
+    ValueError
+        There is no such objective, the dotted path names no `Objective`, or a field is wrong.
+    """
+    if "." not in config.name:
+        if config.name not in OBJECTIVES:
+            hint = nearest(config.name, list(OBJECTIVES))
+            raise ValueError(f"objective.name = {config.name}: there is no such objective; {hint}")
+        return OBJECTIVES[config.name](encoder, projector, config)
+    custom = load_dotted(config.name)
+    if not (isinstance(custom, type) and issubclass(custom, Objective)):
+        raise ValueError(
+            f"objective.name = {config.name}: must be a subclass of fedssl.objectives.Objective"
+        )
+    own = getattr(custom, "Config", None)
+    if own is not None:
+        try:
+            config = own.model_validate(config.model_dump())
+        except ValidationError as error:
+            problems = "; ".join(
+                f"objective.{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}"
+                for e in error.errors()
+            )
+            raise ValueError(problems) from None
+    return custom(encoder, projector, config)

@@ -1,0 +1,70 @@
+"""Barlow Twins: make the features of two views agree, and each tell something of its own."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, cast
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from fedssl.fields import Number
+from fedssl.heads import mlp
+from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
+
+EPSILON = 1e-5
+"""Added to a feature's variance (BatchNorm's), so that a constant feature gives no infinity."""
+
+
+def standardise(features: Tensor) -> Tensor:
+    """Give each feature of a batch [B, D] mean 0 and (biased) variance 1."""
+    variance, mean = features.var(0, correction=0), features.mean(0)
+    return (features - mean) * (variance + EPSILON).rsqrt()
+
+
+def barlow_twins(first: Tensor, second: Tensor, off_diagonal: float) -> Tensor:
+    """Return Σ_i (1 − c_ii)² + λ·Σ_{i≠j} c_ij² of the cross-correlation c of two views.
+
+    Parameters
+    ----------
+    first, second : Tensor
+        [B, D] each: the projections of the two views. Each feature is standardised over the
+        batch; then c = firstᵀ·second / B.
+    off_diagonal : float
+        λ.
+
+    Source: Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy Reduction",
+    ICML 2021, equations 1 and 2.
+    """
+    correlation = standardise(first).T @ standardise(second) / len(first)
+    diagonal = correlation.diagonal()
+    # Both sums run over D or D² entries: subtracting the diagonal's share saves a copy of c.
+    others = correlation.square().sum() - diagonal.square().sum()
+    return (1 - diagonal).square().sum() + off_diagonal * others
+
+
+class BarlowTwins(Objective):
+    """Make the cross-correlation of the two views' projections the identity.
+
+    Each view is a batch of its own for BatchNorm. Works best with a wide projector.
+    """
+
+    class Config(ObjectiveConfig):
+        """The ``objective`` section of Barlow Twins."""
+
+        name: Literal["barlow"] = "barlow"
+        """Make the cross-correlation between the features of two views the identity."""
+        off_diagonal: Number = Field(0.005, ge=0)
+        """λ: the weight of the entries off the diagonal."""
+
+    # With two images every correlation is ±1 whatever the weights, so nothing is learned.
+    minimum_batch: ClassVar[int] = 3
+
+    def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
+        super().__init__(encoder, projector, config)
+        self.encoder = encoder
+        self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
+        self.off_diagonal = cast(BarlowTwins.Config, config).off_diagonal
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch of two views, a scalar."""
+        first, second = (self.projector(self.encoder(view)) for view in batch.views)
+        return barlow_twins(first, second, self.off_diagonal)

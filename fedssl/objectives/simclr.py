@@ -1,0 +1,67 @@
+"""SimCLR: tell an image's other view from all other images."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fedssl.fields import Number
+from fedssl.heads import mlp
+from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Return the normalised temperature-scaled cross-entropy, the mean over all 2B views.
+
+    For view i with the other view j of its image, and the cosine similarity s,
+    −log( e^{s_ij/τ} / Σ_{k≠i} e^{s_ik/τ} ). At chance it is about log(2B − 1), so losses of
+    different batch sizes cannot be compared.
+
+    Parameters
+    ----------
+    first, second : Tensor
+        [B, D] each: the projections of the two views, of any norm.
+    temperature : float
+        τ > 0.
+
+    Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
+    ICML 2020, equation 1.
+    """
+    count = len(first)
+    z = F.normalize(torch.cat([first, second]), dim=1)
+    logits = (z @ z.T) / temperature
+    logits.fill_diagonal_(-torch.inf)
+    other_view = torch.arange(2 * count, device=z.device).roll(count)
+    return F.cross_entropy(logits, other_view)
+
+
+class SimCLR(Objective):
+    """Contrast the two views of an image with all other images of the batch.
+
+    Both views go through the network as one batch, so BatchNorm sees 2B images.
+    """
+
+    class Config(ObjectiveConfig):
+        """The ``objective`` section of SimCLR."""
+
+        name: Literal["simclr"] = "simclr"
+        """Contrast the two views of an image with all other images of the batch."""
+        temperature: Number = Field(0.5, gt=0)
+        """τ: the lower, the more the nearest negatives count."""
+
+    # With one image there is no negative.
+    minimum_batch: ClassVar[int] = 2
+
+    def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
+        super().__init__(encoder, projector, config)
+        self.encoder = encoder
+        self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
+        self.temperature = cast(SimCLR.Config, config).temperature
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch of two views, a scalar."""
+        first, second = self.projector(self.encoder(torch.cat(batch.views))).chunk(2)
+        return nt_xent(first, second, self.temperature)

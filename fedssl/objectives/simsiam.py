@@ -1,0 +1,58 @@
+"""SimSiam: predict one view's projection from the other's, with nothing but a stop-gradient."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, cast
+
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fedssl.heads import mlp
+from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
+
+
+def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return −cos(p, sg z), the mean over the batch; no gradient flows into the target.
+
+    Parameters
+    ----------
+    prediction, target : Tensor
+        [B, D] each, of any norm.
+
+    Source: Chen and He, "Exploring Simple Siamese Representation Learning", CVPR 2021,
+    equations 1 and 3.
+    """
+    return -F.cosine_similarity(prediction, target.detach(), dim=1).mean()
+
+
+class SimSiam(Objective):
+    """Predict each view's projection from the other's: ½(−cos(p₁, sg z₂)) + ½(−cos(p₂, sg z₁)).
+
+    Each view is a batch of its own for BatchNorm. The projector ends in a BatchNorm without
+    scale and shift, as published.
+    """
+
+    class Config(ObjectiveConfig):
+        """The ``objective`` section of SimSiam."""
+
+        name: Literal["simsiam"] = "simsiam"
+        """Predict one view from the other, with a stop-gradient; no negatives, no target."""
+        predictor_width: PositiveInt = 512
+        """Width of the predictor's hidden layer; in the paper a quarter of the projector's."""
+
+    # With two images the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
+    minimum_batch: ClassVar[int] = 3
+
+    def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
+        super().__init__(encoder, projector, config)
+        widths = [cast(int, encoder.features), *projector]
+        width = cast(SimSiam.Config, config).predictor_width
+        self.encoder = encoder
+        self.projector = mlp(widths, last_norm="plain")
+        self.predictor = mlp([widths[-1], width, widths[-1]], last_norm="none")
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch of two views, a scalar in [−1, 1]."""
+        z1, z2 = (self.projector(self.encoder(view)) for view in batch.views)
+        p1, p2 = self.predictor(z1), self.predictor(z2)
+        return (negative_cosine(p1, z2) + negative_cosine(p2, z1)) / 2

@@ -1,0 +1,49 @@
+"""The ways to share out the training images among clients."""
+
+import numpy
+
+
+PARTITIONS: dict[str, type[PartitionConfig]] = {
+    "iid": Iid,
+    "dirichlet": Dirichlet,
+    "shards": Shards,
+    "classes": Classes,
+    "quantity": Quantity,
+    "natural": Natural,
+}
+"""The partitions by the name that a config gives them."""
+
+PartitionChoice = Choice(PARTITIONS)
+"""Picks the partition's own fields by name: ``Annotated[PartitionConfig, PartitionChoice]``."""
+
+
+def partition(config: PartitionConfig, dataset: Dataset, seed: int) -> Partition:
+    """Share out the images of ``dataset`` among clients.
+
+    Raises
+    ------
+    ValueError
+        It cannot be done as asked; the message starts with the field at fault.
+    """
+    total, clients, minimum = len(dataset), config.clients, config.minimum
+    if clients is not None and clients * minimum > total:
+        raise ValueError(
+            f"partition.clients = {clients}: more than the {total} training images allow; use at "
+            f"most {total // minimum} (partition.minimum: {minimum} images each)"
+        )
+    unlabelled = int((dataset.labels < 0).sum())
+    if config.by_label and unlabelled:
+        others = [name for name, other in PARTITIONS.items() if not other.by_label]
+        raise ValueError(
+            f"partition.name = {config.name}: goes by labels, and {unlabelled} of the {total} "
+            f"training images have none; use {', '.join(others[:-1])} or {others[-1]}"
+        )
+    owner = config.assign(dataset, numpy_generator(seed, "partition"))
+    result = Partition.of(owner, clients or int(owner.max()) + 1)
+    least = result.sizes().min()
+    if least < minimum:
+        raise ValueError(
+            f"partition.minimum = {minimum}: a client got only {least} images; use that minimum or "
+            "fewer clients"
+        )
+    return result

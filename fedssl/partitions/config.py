@@ -1,0 +1,34 @@
+"""What the ``partition`` section holds, whichever way it names."""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from fedssl.data.dataset import Dataset
+from fedssl.fields import Fields
+
+
+class PartitionConfig(Fields):
+    """The ``partition`` section: one subclass for each way to share out the images."""
+
+    by_label: ClassVar[bool] = False
+    """Whether the images must be labelled."""
+
+    name: str
+    """Which partition: a name that `fedssl list` prints."""
+    clients: int | None = Field(ge=1)
+    """How many clients there are."""
+    minimum: int = Field(default=2, ge=1)
+    """The fewest images that a client may hold."""
+
+    @abstractmethod
+    def assign(self, dataset: Dataset, random: np.random.Generator) -> np.ndarray:
+        """Return each image's client, int64 [N] in [0, K).
+
+        Raises
+        ------
+        ValueError
+            The images cannot be shared out so; the message starts with the field at fault.
+        """

@@ -1,0 +1,55 @@
+"""Which client holds which images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Every image with exactly one client; two arrays, so a million clients cost nothing more."""
+
+    order: np.ndarray
+    """int64 [N]: the images, client after client, ascending within each."""
+    offsets: np.ndarray
+    """int64 [K + 1]: where each client's images begin in ``order``."""
+
+    @classmethod
+    def of(cls, owner: np.ndarray, clients: int) -> "Partition":
+        """Build from each image's client, int64 [N] in [0, ``clients``)."""
+        sizes = np.bincount(owner, minlength=clients)
+        return cls(np.argsort(owner, kind="stable"), np.concatenate([[0], np.cumsum(sizes)]))
+
+    @property
+    def clients(self) -> int:
+        """The number of clients, K."""
+        return len(self.offsets) - 1
+
+    def sizes(self) -> np.ndarray:
+        """Return how many images each client holds, int64 [K]."""
+        return np.diff(self.offsets)
+
+    def indices(self, client: int) -> np.ndarray:
+        """Return the images of one client, int64, ascending."""
+        if not 0 <= client < self.clients:
+            raise ValueError(f"client = {client}: there are clients 0 to {self.clients - 1}")
+        return self.order[self.offsets[client] : self.offsets[client + 1]]
+
+    def counts(self, labels: np.ndarray, classes: int) -> np.ndarray:
+        """Count each client's images of each class.
+
+        Parameters
+        ----------
+        labels : np.ndarray
+            int64 [N]; -1 (no label) is not counted.
+        classes : int
+            The number of classes, C.
+
+        Returns
+        -------
+        np.ndarray
+            int64 [K, C].
+        """
+        cell = np.repeat(np.arange(self.clients), self.sizes()) * classes + labels[self.order]
+        cell = cell[labels[self.order] >= 0]
+        return np.bincount(cell, minlength=self.clients * classes).reshape(-1, classes)

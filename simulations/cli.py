@@ -1,0 +1,241 @@
+"""The command ``fedssl``.
+
+    fedssl run configs/quickstart.yaml
+    fedssl show configs/quickstart.yaml
+    fedssl list
+
+PyTorch and Flower take seconds to import, so each command imports what it needs when it runs.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from simulations.experiment import Experiment
+
+# Flower reports its use over the network unless told not to, before it is imported.
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+
+app = typer.Typer(
+    name="fedssl",
+    help="Study, compare and deploy federated self-supervised learning.",
+    epilog="Start with: fedssl init my.yaml && fedssl run my.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+ConfigPath = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Fields that differ from the file, such as `rounds=5 strategy.name=ldawa`.",
+        show_default=False,
+    ),
+]
+Engine = Annotated[
+    str | None, typer.Option(help="Where the clients run; the same as `engine.name=…`.")
+]
+Device = Annotated[
+    str | None,
+    typer.Option(help="`cpu` or `cuda`; the same as `engine.device=…`.", show_default=False),
+]
+
+
+@app.command("run")
+def run_command(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    engine: Engine = None,
+    device: Device = None,
+    out_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The run's folder. Default: the first free of `runs/NAME`, `runs/NAME-2`, …",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on after the last finished round of `--out`, or of the newest `runs/NAME`; "
+            "the result is the same to the bit.",
+        ),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only where the run lies.")] = False,
+) -> None:
+    """Run an experiment and write its run folder and report.
+
+    Each round draws a cohort of clients, lets each train the global model on its own images,
+    merges the results and probes the merged encoder centrally.
+
+    Ctrl-C stops it; all finished rounds are kept, and `--resume` goes on from there.
+
+    For example:
+
+        fedssl run configs/quickstart.yaml
+        fedssl run configs/quickstart.yaml rounds=5 strategy.name=ldawa --out runs/try
+        fedssl run configs/quickstart.yaml --resume
+    """
+    with _clear_errors():
+        from simulations.display import Lines, Live, Quiet
+        from simulations.run import run
+        from simulations.run_folder import new_folder, newest_folder
+
+        experiment = _experiment(config, overrides, engine, device)
+        newest = newest_folder(config.stem) if resume else None
+        made = None if out_folder or newest else new_folder(config.stem)
+        folder = out_folder or newest or made
+        assert folder is not None
+        display = Quiet() if quiet else (Live if out.is_terminal else Lines)(out)
+        try:
+            run(experiment, folder, resume=resume, display=display)
+        except KeyboardInterrupt:
+            words = [
+                "fedssl",
+                "run",
+                str(config),
+                *(overrides or []),
+                "--resume",
+                "--out",
+                str(folder),
+            ]
+            err.print(f"\nstopped; go on with: {' '.join(words)}", markup=False, soft_wrap=True)
+            raise typer.Exit(130) from None
+        finally:
+            if made and not any(made.iterdir()):
+                made.rmdir()
+        out.print(f"report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def show(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where to write the picture of the partition. Default: `runs/NAME-partition.png`.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Show what a config means, without training.
+
+    Prints the resolved config, the model's size and the partition, and draws a picture of which
+    client has how many images of which class.
+    """
+    with _clear_errors():
+        from simulations.show import describe, draw
+
+        experiment = _experiment(config, overrides)
+        prepared = describe(experiment, out)
+        target = picture or Path("runs") / f"{config.stem}-partition.png"
+        draw(prepared, target)
+        out.print(f"picture: {target}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+) -> None:
+    """Draw a run's plots and write its `report.html`, also while it is still running."""
+    with _clear_errors():
+        from simulations.report import report as write_report
+
+        out.print(f"report: {write_report(run_folder)}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def init(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file to write, such as my.yaml.")
+    ],
+) -> None:
+    """Write a commented config to start from: an experiment that runs as it is, in minutes."""
+    if path.exists():
+        _fail(f"{path}: exists already; give a name that is free")
+    if not path.parent.is_dir():
+        _fail(f"{path}: there is no folder {path.parent}")
+    starter = Path(__file__).with_name("starter.yaml")
+    path.write_text(starter.read_text(encoding="utf-8"), encoding="utf-8")
+    out.print(f"wrote {path}; run it with: fedssl run {path}", markup=False, soft_wrap=True)
+
+
+@app.command("list")
+def list_command() -> None:
+    """List objectives, strategies, encoders, data sets, partitions and engines.
+
+    Each with a line on when to use it. Wherever a config names one of the first four, a dotted
+    path such as `my_module.MyClass` works too.
+    """
+    with _clear_errors():
+        from simulations.listing import listing
+
+        out.print(listing())
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a config, with which editors complete and check it.
+
+    For example:
+
+        fedssl schema > fedssl.schema.json
+
+    then begin a config with `# yaml-language-server: $schema=fedssl.schema.json`.
+    """
+    from simulations.experiment import Experiment
+
+    sys.stdout.write(json.dumps(Experiment.model_json_schema(), indent=2) + "\n")
+
+
+def _experiment(
+    config: Path, overrides: list[str] | None, engine: str | None = None, device: str | None = None
+) -> "Experiment":
+    from simulations.experiment import load_experiment
+
+    # A dotted path may name a module beside the person, as `python -m` would find it.
+    sys.path.append(os.getcwd())
+    extra = [f"engine.name={engine}"] * bool(engine) + [f"engine.device={device}"] * bool(device)
+    return load_experiment(config, [*(overrides or []), *extra])
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Print what a person can mend as a message, without a traceback."""
+    try:
+        yield
+    except Exception as error:
+        from simulations import ConfigError, RunError
+
+        if not isinstance(error, (ConfigError, RunError)):
+            raise
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    err.print("[bold red]error:[/] ", end="")
+    err.print(message, markup=False, soft_wrap=True)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    app()

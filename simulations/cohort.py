@@ -1,0 +1,150 @@
+"""Who takes part in a round, and a Grid that shows a strategy only them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedssl.seeding import numpy_generator
+from simulations.engines.flower_private import Run
+from strategies.messages import ARRAYS, METRICS, record_bytes
+
+
+def draw_cohort(seed: int, server_round: int, sizes: np.ndarray, participation: float) -> list[int]:
+    """Draw the clients of a round.
+
+    Parameters
+    ----------
+    seed, server_round : int
+        They alone decide the draw.
+    sizes : np.ndarray
+        int64 [K]: how many images each client has.
+    participation : float
+        The share of the K clients to draw; at least one is.
+
+    Returns
+    -------
+    list[int]
+        The cohort by descending size, then number: the longest work starts first. It is also the
+        order in which replies are merged.
+    """
+    clients = len(sizes)
+    count = max(1, round(participation * clients))
+    draws = numpy_generator(seed, "cohort", server_round)
+    cohort = np.sort(draws.choice(clients, size=count, replace=False))
+    return [int(client) for client in cohort[np.argsort(-sizes[cohort], kind="stable")]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is kept of a client's reply once the strategy has merged it."""
+
+    client: int
+    error: str | None = None
+    """Why the client failed; None where it did not."""
+    examples: int = 0
+    loss: float = float("nan")
+    seconds: float = 0.0
+    divergence: tuple[float, ...] = ()
+    """δ of each floating tensor, in the model's order."""
+    bytes_up: int = 0
+
+
+class CohortGrid(Grid):
+    """A Grid that lists only the cohort, sends in cohort order, and notes each reply.
+
+    So any Flower strategy, which samples among the nodes that it is shown, takes exactly our
+    cohort, whatever it draws; and sums do not depend on who answers first.
+
+    Parameters
+    ----------
+    grid : Grid
+        The engine, which yields replies in the order of the messages.
+    node_of : Callable[[int], int]
+        The node of a client.
+    on_answer : Callable[[Answer], None]
+        Called with each answer as it comes.
+    """
+
+    def __init__(
+        self, grid: Grid, node_of: Callable[[int], int], on_answer: Callable[[Answer], None]
+    ):
+        self._grid = grid
+        self._node_of = node_of
+        self._on_answer = on_answer
+        self._nodes: dict[int, int] = {}
+        self.answers: list[Answer] = []
+        """This round's, in cohort order."""
+        self.bytes_down = 0
+        """The models sent to all clients this round."""
+
+    def begin_round(self, cohort: Iterable[int]) -> None:
+        """Show only these clients from now on, in this order."""
+        self._nodes = {self._node_of(client): client for client in cohort}
+        self.answers = []
+        self.bytes_down = 0
+
+    def set_run(self, run: Run) -> None:
+        """Pass on to the engine."""
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        """The engine's run."""
+        return self._grid.run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Pass on to the engine."""
+        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the cohort's nodes, in cohort order."""
+        return list(self._nodes)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Pass on to the engine."""
+        return self._grid.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Pass on to the engine."""
+        return self._grid.pull_messages(message_ids)
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterator[Message]:
+        """Send in cohort order; yield and note each reply in the same order."""
+        place = {node: number for number, node in enumerate(self._nodes)}
+        ordered = sorted(messages, key=lambda message: place[message.metadata.dst_node_id])
+        clients = [self._nodes[message.metadata.dst_node_id] for message in ordered]
+        self.bytes_down += sum(record_bytes(m.content.array_records[ARRAYS]) for m in ordered)
+        replies = self._grid.send_and_receive(ordered, timeout=timeout)
+        for client, reply in zip(clients, replies, strict=True):
+            answer = _note(client, reply)
+            self.answers.append(answer)
+            self._on_answer(answer)
+            yield reply
+
+
+def _note(client: int, reply: Message) -> Answer:
+    if reply.has_error():
+        return Answer(client, error=reply.error.reason or "no reason given")
+    metrics: Mapping[str, object] = reply.content.metric_records[METRICS]
+    divergence = metrics.get("divergence", [])
+    assert isinstance(divergence, list)
+    return Answer(
+        client,
+        examples=int(str(metrics["num-examples"])),
+        loss=float(str(metrics["train-loss"])),
+        seconds=float(str(metrics.get("seconds", 0.0))),
+        divergence=tuple(divergence),
+        bytes_up=record_bytes(reply.content.array_records[ARRAYS]),
+    )

@@ -1,0 +1,37 @@
+"""The only place that touches what Flower keeps private.
+
+Messages inside one process need three such things.
+
+Written for Flower 1.39; a test runs each, so that a new version that moves them is noticed.
+"""
+
+from flwr.app import Error, Message
+from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+RUN_ID = 1
+"""The number of the only run in this process."""
+
+
+def become_server() -> None:
+    """Tell Flower who creates messages here: ``Message()`` refuses to work without."""
+    TaskIdentity.task_id = 1
+    TaskIdentity.run_id = RUN_ID
+    TaskIdentity.node_id = SUPERLINK_NODE_ID
+
+
+def empty_run() -> Run:
+    """Return what a Grid must offer as its run."""
+    return Run.create_empty(RUN_ID)
+
+
+def number(message: Message, message_id: str) -> None:
+    """Give a message the id that the SuperLink would give it, so that replies can refer to it."""
+    message.metadata.__dict__["_message_id"] = message_id
+
+
+def error_reply(message: Message, error: Exception) -> Message:
+    """Return the reply that Flower sends when a ClientApp raises."""
+    reason = f"{type(error).__name__}: {error}"
+    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)

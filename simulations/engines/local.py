@@ -1,0 +1,124 @@
+"""The engine `local`: a Flower Grid whose clients run in this process, without serialisation."""
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
+
+from simulations.engines import flower_private
+from simulations.engines.flower_private import Run
+
+
+class LocalGrid(Grid):
+    """Run each message's client in one of a few threads and yield the replies in their order.
+
+    Node n is client n - 1. At most twice as many clients as threads are ahead of the reply that
+    the strategy takes next, so that finished models do not pile up.
+
+    Parameters
+    ----------
+    app : ClientApp
+        What every client runs.
+    clients : int
+        How many there are.
+    workers : int
+        How many run at once. It never changes the result.
+    """
+
+    def __init__(self, app: ClientApp, clients: int, workers: int):
+        flower_private.become_server()
+        self._app = app
+        self._clients = clients
+        self._workers = workers
+        self._run = flower_private.empty_run()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="client")
+        self._numbers = itertools.count(1)
+        self._started: dict[str, Future[Message]] = {}
+        self.states: dict[int, RecordDict] = {}
+        """What each client keeps from round to round, by its number."""
+
+    def close(self) -> None:
+        """End the threads; clients that wait are not started."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def set_run(self, run: Run) -> None:
+        """Keep the run's description."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """The run's description."""
+        return self._run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Create a message to a node."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the node of every client."""
+        return range(1, self._clients + 1)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Start every message's client and return the messages' ids."""
+        return [self._start(message) for message in messages]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Return the replies that are ready, each once."""
+        ready = [i for i in message_ids if i in self._started and self._started[i].done()]
+        return [self._started.pop(message_id).result() for message_id in ready]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterator[Message]:
+        """Yield the reply to each message, in the messages' order.
+
+        ``timeout`` has no meaning in one process: every client answers, if only by an error.
+        """
+        waiting: deque[str] = deque()
+        try:
+            for message in messages:
+                waiting.append(self._start(message))
+                if len(waiting) == 2 * self._workers:
+                    yield self._started.pop(waiting.popleft()).result()
+            while waiting:
+                yield self._started.pop(waiting.popleft()).result()
+        finally:
+            for message_id in waiting:
+                self._started.pop(message_id).cancel()
+
+    def _start(self, message: Message) -> str:
+        message_id = str(next(self._numbers))
+        flower_private.number(message, message_id)
+        self._started[message_id] = self._pool.submit(self._answer, message)
+        return message_id
+
+    def _answer(self, message: Message) -> Message:
+        client = message.metadata.dst_node_id - 1
+        # A client that fails in mid-round keeps what it had: its next state replaces this one
+        # only with its answer.
+        state = self.states.get(client, RecordDict())
+        context = Context(
+            run_id=self._run.run_id,
+            node_id=message.metadata.dst_node_id,
+            node_config={"partition-id": client, "num-partitions": self._clients},
+            state=RecordDict(dict(state.items())),
+            run_config={},
+        )
+        try:
+            reply = self._app(message, context)
+        except Exception as error:
+            return flower_private.error_reply(message, error)
+        if context.state:
+            self.states[client] = context.state
+        return reply

@@ -1,0 +1,186 @@
+"""Run an experiment: the rounds, the central evaluation, and what is kept of them on disk.
+
+>>> from simulations import load_experiment, run
+>>> experiment = load_experiment("configs/quickstart.yaml", ["rounds=3"])
+>>> finished = run(experiment, out="runs/three")
+>>> finished.metrics[-1]["linear_accuracy"]
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from flwr.app import RecordDict
+from torch import nn
+
+from clients import ClientRuntime, make_client_app
+from clients.client_app import PRIVATE
+from fedssl.config_file import ConfigError
+from fedssl.model_file import load_encoder, save_model
+from simulations.checkpoint import Checkpoint
+from simulations.display import Display, Quiet
+from simulations.engines.local import LocalGrid
+from simulations.experiment import Experiment
+from simulations.prepare import Prepared, prepare
+from simulations.report import report
+from simulations.run_folder import RunFolder, check_same
+from simulations.server import Server, divergence_names
+from simulations.summary import summarise
+from strategies.messages import to_record, to_state
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk, finished or not."""
+
+    folder: Path
+    """Where it is."""
+
+    @property
+    def experiment(self) -> Experiment:
+        """The resolved config."""
+        return RunFolder(self.folder).read_config()
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of ``metrics.jsonl``, from round 0, the untrained encoder."""
+        return RunFolder(self.folder).read_metrics()
+
+    def encoder(self) -> nn.Module:
+        """Return the trained encoder in eval mode; see `fedssl.load_encoder`."""
+        return load_encoder(self.folder)
+
+
+def run(
+    experiment: Experiment,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    display: Display | None = None,
+) -> Run:
+    """Run an experiment, or go on with one.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        See `load_experiment`.
+    out : str | Path
+        The run's folder. It must be new or empty, unless ``resume`` is set.
+    resume : bool
+        Go on after the last finished round in ``out``; the result has the same bits as that of a
+        run without a stop. Where ``out`` holds no run, it starts from the beginning.
+    display : Display | None
+        Shows the progress; None shows nothing.
+
+    Returns
+    -------
+    Run
+        The finished run.
+
+    Raises
+    ------
+    ConfigError
+        The config cannot be used, or ``out`` holds something else; nothing was written.
+    RunError
+        Every client of a round failed; the rounds before it are kept, and can be resumed.
+    """
+    display = display or Quiet()
+    folder = RunFolder(Path(out))
+    prepared = prepare(experiment)
+    found = _find(folder, prepared.experiment, resume)
+    with _one_thread(), _local(prepared) as grid:
+        server = Server(prepared.experiment, prepared.splits, prepared.partition, grid, display)
+        with display.running(prepared.experiment, found.round + 1 if found else 0):
+            _rounds(server, grid, folder, prepared, found, display)
+        save_model(folder.model, server.objective, server.experiment, server.image_size)
+        folder.write_summary(summarise(server.experiment, folder.read_metrics()))
+    report(folder.path)
+    return Run(folder.path)
+
+
+def _rounds(
+    server: Server,
+    grid: LocalGrid,
+    folder: RunFolder,
+    prepared: Prepared,
+    found: Checkpoint | None,
+    display: Display,
+) -> None:
+    if found:
+        server.restore(found.model, found.strategy)
+        grid.states = {
+            client: RecordDict({PRIVATE: to_record(state)})
+            for client, state in found.clients.items()
+        }
+        folder.forget_after(found.round)
+    else:
+        folder.begin(prepared.experiment, prepared.counts, prepared.classes)
+    tensors = divergence_names(server.state())
+    for number in range(found.round + 1 if found else 0, server.experiment.rounds + 1):
+        cohort = server.draw_cohort(number) if number else []
+        display.began(number, cohort)
+        row, answers = server.round(number, cohort)
+        for answer in answers:
+            if answer.divergence:
+                folder.add_divergence(number, answer.client, tensors, answer.divergence)
+        folder.add_row(row)
+        folder.checkpoint.save(
+            Checkpoint(
+                number,
+                server.state(),
+                server.strategy_state(),
+                {
+                    client: to_state(state.array_records[PRIVATE])
+                    for client, state in grid.states.items()
+                },
+            ),
+            changed=set(cohort),
+        )
+        display.ended(row)
+
+
+def _find(folder: RunFolder, experiment: Experiment, resume: bool) -> Checkpoint | None:
+    """Look at what is in the folder: refuse to overwrite it, or find where to go on."""
+    if not folder.path.exists() or not any(folder.path.iterdir()):
+        return None
+    if not resume:
+        raise ConfigError(
+            f"{folder.path}: is not empty; go on with the run in it by --resume, or give another "
+            "folder by --out"
+        )
+    if not folder.config.exists():
+        raise ConfigError(f"{folder.path}: is not empty, but holds no run (no config.yaml)")
+    check_same(folder.read_config(), experiment, folder.path)
+    return folder.checkpoint.load()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Merge and probe with one intra-op thread: their sums must not depend on the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _local(prepared: Prepared) -> Iterator[LocalGrid]:
+    engine = prepared.experiment.engine
+    runtime = ClientRuntime(
+        prepared.experiment,
+        prepared.splits.train,
+        prepared.partition,
+        torch.device(engine.device),
+    )
+    app = make_client_app(lambda _: runtime)
+    grid = LocalGrid(app, prepared.partition.clients, engine.workers)
+    try:
+        yield grid
+    finally:
+        runtime.stop.set()
+        grid.close()

@@ -1,0 +1,159 @@
+"""The folder that a run leaves, every file of which opens in other tools."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedssl.config_file import ConfigError, dump, parse_yaml, validate
+from simulations.checkpoint import CheckpointFolder
+from simulations.experiment import Experiment
+
+
+class RunFolder:
+    """A run's files.
+
+    ``config.yaml`` (resolved), ``metrics.jsonl`` (a row a round), ``divergence.csv`` (δ of every
+    round, client and tensor), ``partition.csv`` (images of each client and class),
+    ``model.safetensors``, ``summary.json``, ``checkpoint/``, ``plots/``, ``report.html``.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.jsonl"
+        self.divergence = path / "divergence.csv"
+        self.partition = path / "partition.csv"
+        self.model = path / "model.safetensors"
+        self.summary = path / "summary.json"
+        self.checkpoint = CheckpointFolder(path / "checkpoint")
+
+    def read_config(self) -> Experiment:
+        """Return the experiment of this run."""
+        values = parse_yaml(self.config.read_text(encoding="utf-8"), str(self.config))
+        return validate(Experiment, values, base=self.path, source=str(self.config))
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the rows of ``metrics.jsonl``; a last line cut short by a crash is left out."""
+        if not self.metrics.exists():
+            return []
+        text = self.metrics.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def begin(self, experiment: Experiment, counts: np.ndarray, classes: Sequence[str]) -> None:
+        """Write what is known before the first round.
+
+        Parameters
+        ----------
+        experiment : Experiment
+            The resolved config.
+        counts : np.ndarray
+            int64 [K, C]: the images of each client and class.
+        classes : Sequence[str]
+            The C names of the columns.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        _replace(self.config, dump(experiment))
+        _replace(self.metrics, "")
+        _replace(self.divergence, "round,client,tensor,divergence\n")
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(["client", "class", "images"])
+        for client, row in enumerate(counts):
+            writer.writerows(
+                (client, name, images) for name, images in zip(classes, row, strict=True) if images
+            )
+        _replace(self.partition, table.getvalue())
+
+    def forget_after(self, server_round: int) -> None:
+        """Drop what was written of rounds after this one: they are run again."""
+        rows = [row for row in self.read_metrics() if row["round"] <= server_round]
+        _replace(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+        with self.divergence.open(newline="", encoding="utf-8") as file:
+            head, *lines = file.read().splitlines(keepends=True)
+        kept = [line for line in lines if int(line.split(",", 1)[0]) <= server_round]
+        _replace(self.divergence, "".join([head, *kept]))
+
+    def add_row(self, row: Mapping[str, object]) -> None:
+        """Append a round to ``metrics.jsonl``."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def add_divergence(
+        self, server_round: int, client: int, tensors: Iterable[str], deltas: Iterable[float]
+    ) -> None:
+        """Append one client's δ, tensor by tensor, to ``divergence.csv``."""
+        with self.divergence.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows(
+                (server_round, client, tensor, f"{delta:.6g}")
+                for tensor, delta in zip(tensors, deltas, strict=True)
+            )
+
+    def write_summary(self, summary: Mapping[str, object]) -> None:
+        """Write ``summary.json``."""
+        _replace(self.summary, json.dumps(summary, indent=2) + "\n")
+
+
+def new_folder(name: str, root: Path = Path("runs")) -> Path:
+    """Make the first free folder of ``runs/NAME``, ``runs/NAME-2``, …"""
+    root.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        path = root / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
+def newest_folder(name: str, root: Path = Path("runs")) -> Path | None:
+    """Return the highest-numbered folder that `new_folder` made for a name, or None."""
+    found: Path | None = None
+    number = 1
+    while (path := root / (name if number == 1 else f"{name}-{number}")).exists():
+        found, number = path, number + 1
+    return found
+
+
+def check_same(before: Experiment, now: Experiment, path: Path) -> None:
+    """Refuse to go on with a run whose config is another; where it runs may differ.
+
+    Raises
+    ------
+    ConfigError
+        Names the fields that differ.
+    """
+    old, new = (_flat(e.model_dump(mode="json", exclude={"engine"})) for e in (before, now))
+    changed = [
+        f"  {key} was {old.get(key, 'not there')}, is now {new.get(key, 'not there')}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    if changed:
+        head = f"{path}: cannot resume, the config is not the one this run began with"
+        fix = "  give the same config and overrides, or start a new run with another --out"
+        raise ConfigError("\n".join([head, *changed, fix]))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.writing")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

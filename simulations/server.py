@@ -1,0 +1,158 @@
+"""The server of an experiment: it draws cohorts, lets a strategy merge, and measures the result."""
+
+import time
+from collections.abc import Mapping
+
+import torch
+from flwr.app import ConfigRecord
+from flwr.serverapp import Grid
+from torch import Tensor
+
+from fedssl.data import Splits
+from fedssl.evaluation import evaluate
+from fedssl.local_update import build_objective
+from fedssl.partitions import Partition
+from fedssl.state import State, clone, copy_into, federated_state, floating_buffers
+from simulations.cohort import Answer, CohortGrid, draw_cohort
+from simulations.display import Display
+from simulations.experiment import Experiment
+from strategies import Stateful
+from strategies import build as build_strategy
+from strategies.messages import to_record, to_state
+
+
+class RunError(RuntimeError):
+    """A run cannot go on; what it finished is on disk."""
+
+
+class Server:
+    """The global model, and the rounds that train it.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Resolved.
+    splits : Splits
+        The images; only their sizes and the probe's part are used here.
+    partition : Partition
+        Who has how many.
+    grid : Grid
+        The engine; node n is client n - 1.
+    display : Display
+        Shows the answers as they come.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        splits: Splits,
+        partition: Partition,
+        grid: Grid,
+        display: Display,
+    ):
+        self.experiment = experiment
+        self.image_size = splits.train.images.shape[-1]
+        device = torch.device(experiment.engine.device)
+        self.objective = build_objective(experiment, self.image_size).to(device)
+        self.objective.start()
+        self._strategy = build_strategy(experiment.strategy, floating_buffers(self.objective))
+        self._splits = splits
+        self._sizes = partition.sizes()
+        self._display = display
+        self._grid = CohortGrid(grid, lambda client: client + 1, self._answered)
+
+    def state(self) -> State:
+        """Return a copy of the global model: the federated tensors."""
+        return clone(federated_state(self.objective))
+
+    def strategy_state(self) -> State:
+        """Return what the strategy keeps between rounds; empty for most."""
+        return self._strategy.state_dict() if isinstance(self._strategy, Stateful) else {}
+
+    def restore(self, model: Mapping[str, Tensor], strategy: Mapping[str, Tensor]) -> None:
+        """Put the server back to where a checkpoint found it."""
+        copy_into(federated_state(self.objective), model)
+        if isinstance(self._strategy, Stateful):
+            self._strategy.load_state_dict(dict(strategy))
+
+    def draw_cohort(self, server_round: int) -> list[int]:
+        """Return the clients of a round, in the order in which they are merged."""
+        experiment = self.experiment
+        return draw_cohort(experiment.seed, server_round, self._sizes, experiment.participation)
+
+    def train(self, server_round: int, cohort: list[int]) -> list[Answer]:
+        """Let the cohort train the global model, and merge what comes back.
+
+        Returns
+        -------
+        list[Answer]
+            What each client said, in cohort order.
+
+        Raises
+        ------
+        RunError
+            No client succeeded, or the strategy gave no model or another one's.
+        """
+        self._grid.begin_round(cohort)
+        arrays = to_record(self.state())
+        messages = self._strategy.configure_train(server_round, arrays, ConfigRecord(), self._grid)
+        replies = self._grid.send_and_receive(messages)
+        merged, _ = self._strategy.aggregate_train(server_round, replies)
+        answers = self._grid.answers
+        if all(answer.error for answer in answers):
+            first = answers[0] if answers else None
+            reason = f"client {first.client}: {first.error}" if first else "none was asked"
+            raise RunError(f"round {server_round}: every client failed; {reason}")
+        if merged is None:
+            raise RunError(
+                f"round {server_round}: the strategy {self.experiment.strategy.name} gave no model"
+            )
+        copy_into(federated_state(self.objective), to_state(merged))
+        return answers
+
+    def measure(self, server_round: int) -> dict[str, float]:
+        """Evaluate the global model centrally, where the round is due for it."""
+        config = self.experiment.evaluation
+        last = server_round == self.experiment.rounds
+        if server_round % config.every and not last:
+            return {}
+        data = self.experiment.data
+        return evaluate(self.objective.encoder, self._splits, config, data.mean, data.std)
+
+    def round(self, server_round: int, cohort: list[int]) -> tuple[dict[str, object], list[Answer]]:
+        """Run a round: train, merge, measure; round 0 measures the untrained encoder alone.
+
+        Returns
+        -------
+        tuple[dict[str, object], list[Answer]]
+            The row for ``metrics.jsonl``, and the clients' answers.
+        """
+        begin = time.perf_counter()
+        answers = self.train(server_round, cohort) if server_round else []
+        trained = time.perf_counter()
+        measures = self.measure(server_round)
+        end = time.perf_counter()
+        good = [answer for answer in answers if answer.error is None]
+        examples = sum(answer.examples for answer in good)
+        row: dict[str, object] = {
+            "round": server_round,
+            "cohort": cohort,
+            "failed": [answer.client for answer in answers if answer.error is not None],
+            "train_loss": sum(a.examples * a.loss for a in good) / examples if good else None,
+            **measures,
+            "bytes_up": sum(answer.bytes_up for answer in good),
+            "bytes_down": self._grid.bytes_down,
+            "seconds": round(end - begin, 3),
+            "train_seconds": round(trained - begin, 3),
+            "evaluate_seconds": round(end - trained, 3),
+            "client_seconds": round(sum(answer.seconds for answer in good), 3),
+        }
+        return row, answers
+
+    def _answered(self, answer: Answer) -> None:
+        self._display.answered(answer)
+
+
+def divergence_names(state: Mapping[str, Tensor]) -> list[str]:
+    """Return the tensors that have a δ: floating ones of at least one dimension, in their order."""
+    return [n for n, t in state.items() if t.is_floating_point() and t.ndim > 0]

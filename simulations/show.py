@@ -1,0 +1,77 @@
+"""What a config means, told without training: the resolved config, the model, the partition."""
+
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.syntax import Syntax
+
+from fedssl.config_file import dump
+from fedssl.encoders import count_parameters
+from fedssl.local_update import build_objective
+from fedssl.state import count_bytes, federated_state, private_state
+from simulations import plots
+from simulations.cohort import draw_cohort
+from simulations.experiment import Experiment
+from simulations.prepare import Prepared, prepare
+
+ROWS = 30
+"""The clients that are listed one by one."""
+
+
+def describe(experiment: Experiment, console: Console) -> Prepared:
+    """Print an experiment, and return it with its images shared out.
+
+    Raises
+    ------
+    ConfigError
+        See `prepare`.
+    """
+    prepared = prepare(experiment)
+    experiment = prepared.experiment
+    console.print(Syntax(dump(experiment), "yaml", background_color="default", word_wrap=True))
+    train, test = prepared.splits.train, prepared.splits.test
+    _, channels, height, width = train.images.shape
+    objective = build_objective(experiment, width)
+    cohort = draw_cohort(experiment.seed, 1, prepared.partition.sizes(), experiment.participation)
+    sent = count_bytes(federated_state(objective)) / 1e6
+    kept = count_bytes(private_state(objective)) / 1e6
+    lines = [
+        f"images     {len(train):,} train, {len(test):,} test, {channels}×{height}×{width}, "
+        f"{len(train.class_names)} classes",
+        f"model      {count_parameters(objective.encoder):,} parameters in the encoder, "
+        f"{count_parameters(objective):,} trained in all, {objective.encoder.features} features",
+        f"a round    {len(cohort)} of {prepared.partition.clients} clients, "
+        f"{sent:,.1f} MB to each and back" + (f"; {kept:,.1f} MB stay on each" if kept else ""),
+    ]
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
+    _print_partition(prepared, console)
+    return prepared
+
+
+def draw(prepared: Prepared, path: Path) -> None:
+    """Write the picture of the partition as PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plots.save(plots.partition(prepared.counts, prepared.classes), path)
+
+
+def _print_partition(prepared: Prepared, console: Console) -> None:
+    counts = prepared.counts
+    sizes = counts.sum(axis=1)
+    console.print(
+        f"partition  {int(sizes.min()):,} to {int(sizes.max()):,} images a client, "
+        f"median {int(np.median(sizes)):,}",
+        markup=False,
+        soft_wrap=True,
+    )
+    bar = 40 / sizes.max()
+    for client, row in enumerate(counts[:ROWS]):
+        most = [
+            f"{prepared.classes[c]} {row[c] / max(1, sizes[client]):.0%}"
+            for c in np.argsort(-row, kind="stable")[:3]
+            if row[c]
+        ]
+        line = f"{client:>10} {sizes[client]:>7,}  {'█' * max(1, round(sizes[client] * bar)):<40}"
+        console.print(f"{line}  {', '.join(most)}", markup=False, soft_wrap=True)
+    if len(counts) > ROWS:
+        console.print(f"           … and {len(counts) - ROWS:,} more clients", markup=False)

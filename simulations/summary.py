@@ -1,0 +1,46 @@
+"""The summary of a finished run: ``summary.json``."""
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from simulations.experiment import Experiment
+
+
+def summarise(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the last round's figures, the totals of all rounds, and what it all ran on.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Resolved.
+    rows : Sequence[dict]
+        Those of ``metrics.jsonl``, from round 0 to the last.
+    """
+    last = {k: v for k, v in rows[-1].items() if k not in ("cohort", "failed")}
+    totals = ("bytes_up", "bytes_down", "seconds", "client_seconds")
+    device = experiment.engine.device
+    return {
+        "rounds": last.pop("round"),
+        "final": {k: v for k, v in last.items() if not k.endswith("seconds") and "bytes" not in k},
+        "untrained": {
+            k: rows[0][k] for k in last if k.endswith(("accuracy", "rankme")) and k in rows[0]
+        },
+        "total": {
+            **{key: round(sum(row[key] for row in rows), 3) for key in totals},
+            "failed": sum(len(row["failed"]) for row in rows),
+        },
+        "seed": experiment.seed,
+        "strategy": experiment.strategy.name,
+        "objective": experiment.objective.name,
+        "device": torch.cuda.get_device_name()
+        if device == "cuda"
+        else platform.processor() or "cpu",
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("fedssl", "torch", "torchvision", "flwr", "numpy")},
+        },
+    }

@@ -1,0 +1,121 @@
+"""What our Flower strategies share: who takes part, and replies that are folded as they come."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from logging import INFO, WARNING
+from typing import Protocol, runtime_checkable
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.common import log
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+from torch import Tensor
+
+from strategies.fold import Fold
+from strategies.messages import ARRAYS, CONFIG, METRICS, to_record, to_state
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """What a strategy offers if it keeps something from round to round, such as momentum.
+
+    A checkpoint then holds it. The global model is not part of it: each round brings it.
+    """
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what is kept, by name."""
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what ``state_dict`` returned."""
+
+
+class FoldingStrategy(Strategy):
+    """A strategy that merges one reply at a time, so that memory does not grow with the cohort.
+
+    Every node that the Grid lists takes part, in the order listed. Nothing is evaluated on clients.
+    """
+
+    def __init__(self) -> None:
+        self._global: dict[str, Tensor] | None = None
+
+    @abstractmethod
+    def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
+        """Return the fold of a round, which starts from the model that was sent out."""
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        """Return a message to every node: the shared model, and a config of its own."""
+        self._global = to_state(arrays)
+        messages = []
+        for node in grid.get_node_ids():
+            own = ConfigRecord({**config, "server-round": server_round})
+            content = RecordDict({ARRAYS: arrays, CONFIG: own})
+            messages.append(Message(content, node, MessageType.TRAIN))
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Merge the replies as they come; those that carry an error are left out.
+
+        Returns
+        -------
+        tuple[ArrayRecord | None, MetricRecord | None]
+            The merged model, and of the clients' metrics ``train-loss`` (the mean by examples) and
+            ``num-examples`` (the sum); two None where every client failed.
+
+        Raises
+        ------
+        ValueError
+            A reply lacks something, or its model has other tensors than the global one.
+        RuntimeError
+            No round was configured before.
+        """
+        if self._global is None:
+            raise RuntimeError("aggregate_train was called before configure_train")
+        fold = self.start_fold(server_round, self._global)
+        clients, total, loss = 0, 0, 0.0
+        for reply in replies:
+            node = reply.metadata.src_node_id
+            if reply.has_error():
+                log(WARNING, "round %d: node %d failed: %s", server_round, node, reply.error.reason)
+                continue
+            try:
+                state, examples, its_loss = _read(reply.content)
+                fold.add(state, examples)
+            except ValueError as error:
+                raise ValueError(f"the reply of node {node}: {error}") from error
+            clients, total, loss = clients + 1, total + examples, loss + examples * its_loss
+        if clients == 0:
+            return None, None
+        arrays = to_record(fold.result())
+        mean = loss / total if total else float("nan")
+        return arrays, MetricRecord({"num-examples": total, "train-loss": mean})
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        """Ask nothing: clients do not evaluate."""
+        return []
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> None:
+        """Return nothing: clients do not evaluate."""
+
+    def summary(self) -> None:
+        """Log what the strategy does."""
+        log(INFO, "\t└──> %s", self)
+
+
+def _read(content: RecordDict) -> tuple[dict[str, Tensor], int, float]:
+    if ARRAYS not in content.array_records:
+        raise ValueError(f"it has no ArrayRecord {ARRAYS!r}")
+    if METRICS not in content.metric_records:
+        raise ValueError(f"it has no MetricRecord {METRICS!r}")
+    metrics = content.metric_records[METRICS]
+    examples, loss = metrics.get("num-examples"), metrics.get("train-loss")
+    if not isinstance(examples, int):
+        raise ValueError(f"its metric num-examples is {examples!r} in place of an int")
+    if not isinstance(loss, (int, float)):
+        raise ValueError(f"its metric train-loss is {loss!r} in place of a float")
+    return to_state(content.array_records[ARRAYS]), examples, loss

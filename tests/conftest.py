@@ -1,0 +1,58 @@
+"""What many tests use: a small image set on disk, a small experiment, and one intra-op thread."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from simulations.experiment import Experiment, load_experiment
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def write_npz(tmp_path: Path) -> Callable[..., Path]:
+    """Write `count` random 16×16 images of three classes that differ in colour."""
+
+    def write(name: str, count: int, seed: int = 0) -> Path:
+        draws = np.random.default_rng(seed)
+        labels = np.arange(count) % 3
+        images = draws.integers(0, 128, size=(count, 16, 16, 3))
+        images[np.arange(count), :, :, labels] += 100
+        path = tmp_path / name
+        np.savez(path, images=images.astype(np.uint8), labels=labels)
+        return path
+
+    return write
+
+
+SMALL = """
+seed: 3
+rounds: 3
+participation: 0.5
+data: {name: npz, train: train.npz, test: test.npz}
+partition: {name: iid, clients: 4}
+model: {encoder: convnet, projector: [16, 8]}
+objective: {name: byol, predictor_width: 16}
+client: {batch_size: 8, lr: 0.05}
+strategy: {name: ldawa, warmup_rounds: 1}
+engine: {name: local, device: cpu, workers: 2}
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path, write_npz: Callable[..., Path]) -> Callable[..., Experiment]:
+    """Load a small BYOL experiment with half of four clients a round."""
+    write_npz("train.npz", 48)
+    write_npz("test.npz", 24, seed=1)
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return lambda *overrides: load_experiment(path, overrides)

@@ -1,0 +1,152 @@
+from pathlib import Path
+
+import pytest
+
+from fedssl.config_file import ConfigError
+from simulations.experiment import Experiment, load_experiment
+
+GOOD = """
+data: {name: npz, train: train.npz, test: sub/test.npz}
+partition: {name: dirichlet, clients: 10, alpha: 0.1}
+objective: {name: simclr}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "experiment.yaml"
+    path.write_text(text)
+    return path
+
+
+def complaint(folder: Path, text: str, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(write(folder, text), overrides)
+    return str(caught.value)
+
+
+def test_defaults_fill_the_rest(tmp_path: Path) -> None:
+    experiment = load_experiment(write(tmp_path, GOOD))
+    assert experiment.strategy.name == "fedavg"
+    assert experiment.client.local_epochs == 1
+
+
+def test_paths_are_relative_to_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    data = load_experiment(write(tmp_path, GOOD), ["data.train=own.npz"]).data.model_dump()
+    assert data["test"] == tmp_path / "sub" / "test.npz"
+    assert data["train"] == tmp_path / "elsewhere" / "own.npz"
+
+
+def test_overrides_reach_nested_and_new_fields(tmp_path: Path) -> None:
+    experiment = load_experiment(
+        write(tmp_path, GOOD), ["rounds=5", "client.lr=1e-3", "model.projector=[8, 4]"]
+    )
+    assert experiment.rounds == 5
+    assert experiment.client.lr == 0.001
+    assert experiment.model.projector == (8, 4)
+
+
+def test_another_choice_keeps_only_the_fields_that_it_has_too(tmp_path: Path) -> None:
+    experiment = load_experiment(write(tmp_path, GOOD), ["partition.name=iid"])
+    dumped = experiment.partition.model_dump()
+    assert dumped["clients"] == 10
+    assert "alpha" not in dumped
+
+
+def test_a_dump_reads_back_the_same(tmp_path: Path) -> None:
+    from fedssl.config_file import dump
+
+    experiment = load_experiment(write(tmp_path, GOOD), ["strategy.name=ldawa-released"])
+    assert load_experiment(write(tmp_path, dump(experiment))) == experiment
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("rounds=0", ["rounds = 0", "greater than or equal to 1"]),
+        ("rounds=2.5", ["rounds = 2.5", "integer"]),
+        ("seed=-1", ["seed = -1", "greater than or equal to 0"]),
+        ("participation=0", ["participation = 0", "greater than 0"]),
+        ("participation=1.5", ["participation = 1.5", "less than or equal to 1"]),
+        ("partition.clients=0", ["partition.clients = 0"]),
+        ("partition.alpha=0", ["partition.alpha = 0", "greater than 0"]),
+        ("client.lr=-0.1", ["client.lr = -0.1", "greater than or equal to 0"]),
+        ("client.lr=fast", ["client.lr = fast", "number"]),
+        ("client.lr=.nan", ["client.lr = nan", "finite"]),
+        ("client.optimizer=sdg", ["client.optimizer = sdg", "did you mean sgd?"]),
+        ("client.batch_size=1", ["client.batch_size = 1", "at least 2"]),
+        ("client.batchsize=8", ["client.batchsize", "did you mean batch_size?"]),
+        ("clients.lr=1", ["clients: unknown field", "did you mean client?"]),
+        ("strategy.name=ldwa", ["strategy.name = ldwa", "did you mean ldawa?"]),
+        ("objective.temprature=1", ["objective.temprature", "did you mean temperature?"]),
+        ("objective.temperature=0", ["objective.temperature = 0", "greater than 0"]),
+        ("model.encoder=resnet19", ["model.encoder = resnet19", "did you mean resnet1"]),
+        ("model.projector=[0]", ["model.projector.0 = 0", "greater than 0"]),
+        ("engine.name=remote", ["engine.name = remote", "choose one of local"]),
+        ("data.std=[0.5, 0, 0.5]", ["data.std", "0"]),
+        ("views.crop_scale=[0.5, 2]", ["views.crop_scale"]),
+        ("data.name=cifar11", ["data.name = cifar11", "did you mean cifar10"]),
+    ],
+)
+def test_impossible_values_are_named_with_a_fix(
+    tmp_path: Path, override: str, words: list[str]
+) -> None:
+    message = complaint(tmp_path, GOOD, override)
+    assert str(tmp_path / "experiment.yaml") in message
+    for word in words:
+        assert word in message
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    message = complaint(tmp_path, GOOD, "rounds=0", "participation=2", "client.lr=-1")
+    assert "3 problems" in message
+
+
+def test_epochs_and_steps_exclude_each_other(tmp_path: Path) -> None:
+    message = complaint(tmp_path, GOOD, "client.local_epochs=1", "client.local_steps=5")
+    assert "local_epochs = 1 and local_steps = 5: give one of them" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("rounds: [", "not valid YAML"),
+        ("", "field: value"),
+        ("- 1", "field: value"),
+        ("rounds: 3\nrounds: 4\n", "rounds is given twice"),
+        ("objective: {}\n" + GOOD.replace("objective: {name: simclr}", ""), "needs a `name`"),
+        (GOOD.replace("objective: {name: simclr}", ""), "objective: is missing"),
+        (GOOD.replace(", test: sub/test.npz", ""), "data.test: is missing"),
+        (GOOD.replace("{name: simclr}", "simclr"), "objective"),
+        ("a: !!python/object/apply:os.system [false]\n", "not valid YAML"),
+    ],
+)
+def test_broken_files_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    assert words in complaint(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("rounds", "key=value"),
+        ("=3", "key=value"),
+        ("rounds.deep=3", "rounds is a value"),
+        ("rounds=[", "not valid YAML"),
+    ],
+)
+def test_malformed_overrides_are_refused(tmp_path: Path, override: str, words: str) -> None:
+    assert words in complaint(tmp_path, "rounds: 3\n" + GOOD, override)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
+        load_experiment(tmp_path / "none.yaml")
+
+
+def test_the_schema_describes_every_field() -> None:
+    schema = Experiment.model_json_schema()
+    assert schema["properties"]["rounds"]["description"]
+    assert "LDAWA" in " ".join(schema["$defs"])
