@@ -199,7 +199,8 @@ def _explain(model: type[BaseModel], values: Any, problem: Mapping[str, Any]) ->
             message = str(context["error"])
             # A check over several fields names them itself.
             if not steps or isinstance(value, (dict, list)):
-                return message if not field else f"{field}: {message}"
+                named = isinstance(value, dict) and re.split(r"\W", message)[0] in value
+                return f"{field}{'.' if named else ': '}{message}" if field else message
         case "union_tag" | "literal_error":
             message = f"there is no such choice; {_expected(context, value)}"
         case _:

@@ -77,13 +77,13 @@ def count_bytes(state: Mapping[str, Tensor]) -> int:
 def save_state(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a state as safetensors: to a temporary name, then renamed, so never half a file."""
     temporary = path.with_name(f".{path.name}.writing")
-    save_file(
-        {n: t.detach().cpu().contiguous() for n, t in state.items()}, temporary, dict(metadata)
-    )
+    tensors = {n: t.detach().cpu().contiguous() for n, t in state.items()}
+    save_file(tensors, temporary, dict(metadata))
     temporary.replace(path)
 
 
 def load_state(path: Path) -> tuple[State, dict[str, str]]:
     """Read a safetensors file: its tensors and its metadata."""
     with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, dict(file.metadata() or {})
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return state, dict(file.metadata() or {})

@@ -43,14 +43,15 @@ class CheckpointFolder:
         for client in sorted(changed & checkpoint.clients.keys()):
             files[str(client)] = f"client-{client}-round-{number}.safetensors"
             save_state(self.folder / files[str(client)], checkpoint.clients[client], {})
-        index = {
+        index: dict[str, Any] = {
             "round": number,
             "model": f"model-round-{number}.safetensors",
-            "strategy": f"strategy-round-{number}.safetensors",
+            "strategy": f"strategy-round-{number}.safetensors" if checkpoint.strategy else None,
             "clients": files,
         }
-        save_state(self.folder / str(index["model"]), checkpoint.model, {})
-        save_state(self.folder / str(index["strategy"]), checkpoint.strategy, {})
+        save_state(self.folder / index["model"], checkpoint.model, {})
+        if index["strategy"]:
+            save_state(self.folder / index["strategy"], checkpoint.strategy, {})
         temporary = self.folder / ".checkpoint.json.writing"
         temporary.write_text(json.dumps(index, indent=1))
         temporary.replace(self._index)
@@ -73,15 +74,17 @@ class CheckpointFolder:
             index = self._read()
             return Checkpoint(
                 round=index["round"],
-                model=load_state(self.folder / index["model"])[0],
-                strategy=load_state(self.folder / index["strategy"])[0],
+                model=self._load(index["model"]),
+                strategy=self._load(index["strategy"]) if index["strategy"] else {},
                 clients={
-                    int(client): load_state(self.folder / file)[0]
-                    for client, file in index["clients"].items()
+                    int(client): self._load(file) for client, file in index["clients"].items()
                 },
             )
         except Exception as error:
             raise ValueError(f"{self.folder}: the checkpoint is damaged: {error}") from error
+
+    def _load(self, name: str) -> State:
+        return load_state(self.folder / name)[0]
 
     def _read(self) -> dict[str, Any]:
         index: dict[str, Any] = json.loads(self._index.read_text())

@@ -154,7 +154,10 @@ def _find(folder: RunFolder, experiment: Experiment, resume: bool) -> Checkpoint
     if not folder.config.exists():
         raise ConfigError(f"{folder.path}: is not empty, but holds no run (no config.yaml)")
     check_same(folder.read_config(), experiment, folder.path)
-    return folder.checkpoint.load()
+    try:
+        return folder.checkpoint.load()
+    except ValueError as error:
+        raise ConfigError(f"{error}; start a new run with another --out") from error
 
 
 @contextmanager

@@ -21,6 +21,8 @@ def resize(images: Tensor, size: int) -> Tensor:
     ----------
     images : Tensor
         uint8 [N, C, H, W].
+    size : int
+        In pixels.
     """
     if images.shape[2:] == (size, size):
         return images

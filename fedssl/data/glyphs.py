@@ -117,7 +117,7 @@ def _pose(cells: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
     def place(along: np.ndarray, across: np.ndarray, offset: np.ndarray) -> np.ndarray:
         a, b, c = (x.astype(np.float32)[:, None, None] for x in (along, across, offset))
-        return a * column + b * row + c + (_CELL - 1) / 2
+        return np.asarray(a * column + b * row + c + (_CELL - 1) / 2)
 
     x = place(cos, shear / scale - sin, shift[0])
     y = place(sin, cos, shift[1])

@@ -38,12 +38,14 @@ def balanced(labels: np.ndarray, limit: int | None) -> np.ndarray:
 
 
 def hold_out(labels: np.ndarray, share: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
-    """Split a set that comes without a test split: ``share`` of each class is held out.
+    """Split a set that comes without a test split.
 
     Parameters
     ----------
     labels : np.ndarray
         int64 [N]; -1 (no label) counts as one more class.
+    share : float, default 0.2
+        How much of each class is held out.
 
     Returns
     -------

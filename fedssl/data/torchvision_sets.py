@@ -39,8 +39,8 @@ class Downloaded(DataConfig):
             raise ValueError(
                 f"data.root = {self.root}: {self.name} is not there, and "
                 + (f"the download failed ({error})" if self.download else "data.download is false")
-                + f"; fetch {self.by_hand.format(root=self.root)} and run with data.download: true, "
-                "which then only unpacks it"
+                + f"; fetch {self.by_hand.format(root=self.root)} and run again with "
+                "data.download: true, which then only unpacks it"
             ) from error
 
 

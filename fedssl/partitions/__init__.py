@@ -1,7 +1,15 @@
 """The ways to share out the training images among clients."""
 
-import numpy
-
+from fedssl.data.dataset import Dataset
+from fedssl.fields import Choice
+from fedssl.partitions.classes import Classes
+from fedssl.partitions.config import PartitionConfig
+from fedssl.partitions.dirichlet import Dirichlet, Quantity
+from fedssl.partitions.iid import Iid
+from fedssl.partitions.natural import Natural
+from fedssl.partitions.partition import Partition
+from fedssl.partitions.shards import Shards
+from fedssl.seeding import numpy_generator
 
 PARTITIONS: dict[str, type[PartitionConfig]] = {
     "iid": Iid,
@@ -47,3 +55,6 @@ def partition(config: PartitionConfig, dataset: Dataset, seed: int) -> Partition
             "fewer clients"
         )
     return result
+
+
+__all__ = ["PARTITIONS", "Partition", "PartitionChoice", "PartitionConfig", "partition"]

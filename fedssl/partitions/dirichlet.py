@@ -6,8 +6,8 @@ import numpy as np
 from pydantic import Field
 
 from fedssl.data.dataset import Dataset
-from fedssl.partitions.config import PartitionConfig
 from fedssl.fields import Number
+from fedssl.partitions.config import PartitionConfig
 
 
 class Dirichlet(PartitionConfig):

@@ -26,7 +26,7 @@ def contrast_(images: Tensor, factors: Tensor) -> Tensor:
     """Scale the distance to the image's mean grey value by a factor [B], and clamp."""
     mean = _per_image(images.mean((2, 3)) @ images.new_tensor(LUMA))
     factors = _per_image(factors)
-    return torch.addcmul((1 - factors) * mean, images, factors, out=images).clamp_(0, 1)
+    return images.mul_(factors).add_((1 - factors) * mean).clamp_(0, 1)
 
 
 def saturation_(images: Tensor, factors: Tensor) -> Tensor:
@@ -41,9 +41,9 @@ def hue_(images: Tensor, turns: Tensor) -> Tensor:
     v − d·clamp(2 − 6·|h − c|, 0, 1), where |h − c| is the distance on the circle to the colour c
     opposite to the channel (red: ½, green: ⅚, blue: ⅙).
 
-    The hue needs no case distinction: with a = (r − min)/d and b = |g − blue|/d, its distance to
-    red is ¼ − (a − ½)·(½ − b/3) turns, towards green where g ≥ blue. (Red largest: a = 1, b/6;
-    red in the middle: b = 1, (2 − a)/6; red smallest: a = 0, ½ − b/6.)
+    The hue needs no case distinction: with A = (r − min)/d and B = |g − b|/d, its distance to
+    red is ¼ − (A − ½)·(½ − B/3) turns, towards green where g ≥ b. (Red largest: A = 1, so B/6;
+    red in the middle: B = 1, so (2 − A)/6; red smallest: A = 0, so ½ − B/6.)
     """
     red, green, blue = images.unbind(1)
     value = torch.maximum(red, green).maximum(blue)
@@ -52,9 +52,9 @@ def hue_(images: Tensor, turns: Tensor) -> Tensor:
     # A grey pixel has no hue: any finite one does, as its range is zero.
     inverse = span.clamp(min=1e-20).reciprocal_()
     side = green - blue
-    b = side.abs().mul_(inverse).mul_(-1 / 3).add_(0.5)
-    a = low.neg_().add_(red).mul_(inverse).sub_(0.5)
-    hue = a.mul_(b).neg_().add_(0.25).copysign_(side)
+    near = side.abs().mul_(inverse).mul_(-1 / 3).add_(0.5)
+    redness = low.neg_().add_(red).mul_(inverse).sub_(0.5)
+    hue = redness.mul_(near).neg_().add_(0.25).copysign_(side)
     # All are shifted by two turns to be positive, so that frac is the place on the circle, and by
     # half a turn so that |place − ½| is the distance to the opposite colour.
     opposite = images.new_tensor((0.5, 5 / 6, 1 / 6))

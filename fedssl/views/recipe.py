@@ -10,7 +10,7 @@ from fedssl.views.config import ViewsConfig
 from fedssl.views.draw import Parameters, draw
 from fedssl.views.resample import blur_kernel_size, blur_weights, crop_weights, resample
 
-CHUNK = 3 * 32 * 32 * 64
+CHUNK = 3 * 32 * 32 * 128
 """Values that a CPU works on at a time, so that all passes over them stay in its cache."""
 
 
@@ -70,17 +70,16 @@ class Views:
         for start in range(0, count, chunk):
             stop = min(start + chunk, count)
             view = self._augment(images[start:stop], parameters.take(start, stop))
-            torch.addcmul(bias, view, scale, out=views[start:stop])
+            torch.mul(view, scale, out=views[start:stop]).add_(bias)
         return views
 
     def _augment(self, images: Tensor, drawn: Parameters) -> Tensor:
         """Return views in [0, 1] of uint8 images."""
         device = images.device
-        size = images.shape[2:]
-        start, length = (drawn.top.to(device), drawn.height.to(device))
-        rows = crop_weights(start, length, size[0])
-        start, length = (drawn.left.to(device), drawn.width.to(device))
-        columns = crop_weights(start, length, size[1], drawn.flip.to(device))
+        _, _, height, width = images.shape
+        rows = crop_weights(drawn.top.to(device), drawn.height.to(device), height)
+        left, length = drawn.left.to(device), drawn.width.to(device)
+        columns = crop_weights(left, length, width, mirror=drawn.flip.to(device))
         # The change from 0–255 to 0–1 goes into the weights: a pass less over the images.
         views = resample(images.float(), rows, columns.mul_(1 / 255))
         self._change(views, drawn.jitter, lambda chosen, at: self._jitter(chosen, drawn, at))

@@ -30,9 +30,7 @@ def test_defaults_fill_the_rest(tmp_path: Path) -> None:
     assert experiment.client.local_epochs == 1
 
 
-def test_paths_are_relative_to_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     data = load_experiment(write(tmp_path, GOOD), ["data.train=own.npz"]).data.model_dump()
@@ -66,7 +64,7 @@ def test_a_dump_reads_back_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("rounds=0", ["rounds = 0", "greater than or equal to 1"]),
+        ("rounds=0", ["rounds = 0", "greater than 0"]),
         ("rounds=2.5", ["rounds = 2.5", "integer"]),
         ("seed=-1", ["seed = -1", "greater than or equal to 0"]),
         ("participation=0", ["participation = 0", "greater than 0"]),
@@ -75,7 +73,7 @@ def test_a_dump_reads_back_the_same(tmp_path: Path) -> None:
         ("partition.alpha=0", ["partition.alpha = 0", "greater than 0"]),
         ("client.lr=-0.1", ["client.lr = -0.1", "greater than or equal to 0"]),
         ("client.lr=fast", ["client.lr = fast", "number"]),
-        ("client.lr=.nan", ["client.lr = nan", "finite"]),
+        ("client.lr=.nan", ["client.lr = nan"]),
         ("client.optimizer=sdg", ["client.optimizer = sdg", "did you mean sgd?"]),
         ("client.batch_size=1", ["client.batch_size = 1", "at least 2"]),
         ("client.batchsize=8", ["client.batchsize", "did you mean batch_size?"]),
@@ -107,7 +105,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 
 def test_epochs_and_steps_exclude_each_other(tmp_path: Path) -> None:
     message = complaint(tmp_path, GOOD, "client.local_epochs=1", "client.local_steps=5")
-    assert "local_epochs = 1 and local_steps = 5: give one of them" in message
+    assert "client.local_epochs = 1 and local_steps = 5: give one of them" in message
 
 
 @pytest.mark.parametrize(

@@ -114,9 +114,7 @@ def steps_of(worker: Worker, count: int) -> list[int]:
         (("client.local_steps=1",), 3, [3]),
     ],
 )
-def test_steps(
-    small: Small, overrides: tuple[str, ...], count: int, steps: list[int]
-) -> None:
+def test_steps(small: Small, overrides: tuple[str, ...], count: int, steps: list[int]) -> None:
     assert steps_of(make(small(*overrides))[0], count) == steps
 
 
@@ -145,9 +143,7 @@ def test_clipping_bounds_the_step(small: Small) -> None:
     )
     update = run(clipped, received, count=8)
     parameters = dict(clipped.objective.named_parameters())
-    moved = sum(
-        (update.state[n] - received[n]).square().sum() for n in received if n in parameters
-    )
+    moved = sum((update.state[n] - received[n]).square().sum() for n in received if n in parameters)
     assert float(moved) ** 0.5 == pytest.approx(0.001, rel=0.01)
 
 

@@ -60,8 +60,3 @@ def test_files_keep_values_types_and_metadata(tmp_path: Path) -> None:
     assert metadata == {"about": "this"}
     assert count_bytes(state) == 12 * 4 + 8
     assert [p.name for p in tmp_path.iterdir()] == ["s.safetensors"]
-
-
-def test_an_empty_state_can_be_kept(tmp_path: Path) -> None:
-    save_state(tmp_path / "s.safetensors", {}, {})
-    assert load_state(tmp_path / "s.safetensors") == ({}, {})

@@ -1,0 +1,147 @@
+"""What holds for every objective, and how one is found by name."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor, nn
+
+from fedssl.objectives import (
+    OBJECTIVES,
+    Batch,
+    CustomObjectiveConfig,
+    Objective,
+    ObjectiveChoice,
+    ObjectiveConfig,
+    build,
+)
+from fedssl.state import federated_state, private_state
+from tests.fedssl.objectives.tools import TinyEncoder, a_batch, make
+
+
+class Constant(Objective):
+    """A custom objective with fields of its own."""
+
+    class Config(ObjectiveConfig):
+        value: float = 1.0
+
+    def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
+        super().__init__(encoder, projector, config)
+        assert isinstance(config, Constant.Config)
+        self.encoder, self.projector, self.value = encoder, nn.Identity(), config.value
+
+    def forward(self, batch: Batch) -> Tensor:
+        return torch.tensor(self.value)
+
+
+class Plain(Objective):
+    """A custom objective that reads its section's fields as they are."""
+
+    def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
+        super().__init__(encoder, projector, config)
+        self.encoder, self.projector = encoder, nn.Identity()
+        self.value: float = config.value  # type: ignore[attr-defined]
+
+    def forward(self, batch: Batch) -> Tensor:
+        return torch.tensor(self.value)
+
+
+def validated(**section: object) -> ObjectiveConfig:
+    adapter: TypeAdapter[ObjectiveConfig] = TypeAdapter(Annotated[ObjectiveConfig, ObjectiveChoice])
+    return adapter.validate_python(section)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_name_builds_its_objective_with_its_defaults(name: str) -> None:
+    config = validated(name=name)
+    objective = build(config, TinyEncoder(), (16, 8))
+    assert type(objective) is OBJECTIVES[name]
+    assert config.name == name
+    assert all(field.description for field in type(config).model_fields.values())
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("projector", [(), (8,), (16, 8)])
+def test_a_few_steps_lower_the_loss(name: str, projector: tuple[int, ...]) -> None:
+    objective, batch = make(OBJECTIVES[name], projector), a_batch(32)
+    optimizer = torch.optim.SGD([p for p in objective.parameters() if p.requires_grad], lr=0.02)
+    losses = []
+    for step in range(15):
+        loss = objective(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        objective.after_step(step / 15)
+        losses.append(loss.item())
+    assert loss.ndim == 0
+    assert losses[-1] < losses[0] - 1e-3
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_smallest_batch_trains_everything(name: str) -> None:
+    objective = make(OBJECTIVES[name])
+    objective(a_batch(objective.minimum_batch)).backward()
+    assert all(
+        p.grad is not None and p.grad.isfinite().all() for p in objective.encoder.parameters()
+    )
+    gradient = sum(p.grad.abs().sum() for p in objective.encoder.parameters() if p.grad is not None)
+    assert gradient > 1e-4
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_all_state_is_federated_or_private(name: str) -> None:
+    objective = make(OBJECTIVES[name])
+    federated, private = federated_state(objective), private_state(objective)
+    assert {*federated, *private} == set(objective.state_dict())
+    assert {n.split(".")[0] for n in private} == set(objective.private)
+    assert objective.encoder.state_dict().keys() == {
+        n.removeprefix("encoder.") for n in federated if n.startswith("encoder.")
+    }
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"name": "simclr", "temperature": 0.0},
+        {"name": "simclr", "temperature": float("nan")},
+        {"name": "simclr", "tau": 0.5},
+        {"name": "byol", "momentum": 1.1},
+        {"name": "simsiam", "predictor_width": 0},
+        {"name": "barlow", "off_diagonal": -1.0},
+        {"name": "unknown"},
+    ],
+)
+def test_the_config_refuses_what_makes_no_sense(section: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        validated(**section)
+
+
+def test_a_dotted_path_builds_a_custom_objective() -> None:
+    for kind in (Constant, Plain):
+        config = validated(name=f"{__name__}.{kind.__name__}", value=3.0)
+        assert isinstance(config, CustomObjectiveConfig)
+        objective = build(config, TinyEncoder(), ())
+        assert type(objective) is kind
+        assert objective(a_batch()).item() == 3.0
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"name": f"{__name__}.Constant", "value": "high"}, r"objective\.value = 'high'"),
+        ({"name": f"{__name__}.Constant", "other": 1}, r"objective\.other = 1"),
+        ({"name": f"{__name__}.TinyEncoder"}, "must be a subclass of"),
+        ({"name": f"{__name__}.a_batch"}, "must be a subclass of"),
+        ({"name": f"{__name__}.Missing"}, "Missing"),
+    ],
+)
+def test_a_wrong_custom_objective_is_explained(section: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(validated(**section), TinyEncoder(), ())
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(ValueError, match="did you mean simclr"):
+        build(ObjectiveConfig(name="simclear"), TinyEncoder(), ())

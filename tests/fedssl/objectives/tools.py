@@ -1,0 +1,52 @@
+"""What the objectives' tests share."""
+
+import torch
+from torch import Tensor, nn
+
+from fedssl.objectives import Batch, Objective
+from fedssl.seeding import initialising
+
+
+class TinyEncoder(nn.Module):
+    """A convolution and its BatchNorm: images [B, 3, H, W] to 12 features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = 12
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 12, 3, bias=False), nn.BatchNorm2d(12), nn.ReLU(), nn.AdaptiveAvgPool2d(1)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.layers(images).flatten(1)
+        return features
+
+
+def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def a_batch(count: int = 16, seed: int = 0) -> Batch:
+    images = normal(count, 3, 8, 8, seed=seed)
+    views = [images + 0.1 * normal(count, 3, 8, 8, seed=seed + n) for n in (1, 2)]
+    return Batch(views, torch.arange(count))
+
+
+def make(kind: type[Objective], projector: tuple[int, ...] = (16, 8), **fields: float) -> Objective:
+    with initialising(0):
+        return kind(TinyEncoder(), projector, kind.Config.model_validate(fields))
+
+
+EXTREME = {
+    "identical views": (normal(6, 5), normal(6, 5)),
+    "huge norms": (1e12 * normal(6, 5), -1e12 * normal(6, 5, seed=1)),
+    "tiny norms": (1e-15 * normal(6, 5), 1e-15 * normal(6, 5, seed=1)),
+    "equal rows": (normal(1, 5).expand(6, 5), normal(1, 5, seed=1).expand(6, 5)),
+    "zeros": (torch.zeros(6, 5), torch.zeros(6, 5)),
+}
+"""Pairs of projections [6, 5] on which a careless loss gives NaN."""
+
+
+def gradients_are_finite(loss: Tensor, inputs: list[Tensor]) -> bool:
+    found = torch.autograd.grad(loss, inputs)
+    return bool(loss.isfinite()) and all(bool(g.isfinite().all()) for g in found)
