@@ -1,5 +1,302 @@
+"""A run's report: its plots, and one self-contained page."""
+
+import base64
+import csv
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from fedssl.config_file import ConfigError
+from simulations import plots
+
+_TITLES = {
+    "progress": "Progress",
+    "partition": "Who has which images",
+    "divergence": "Divergence by layer",
+}
+
+
+@dataclass(frozen=True)
+class _Records:
+    """What a run folder tells of the run."""
+
+    config_text: str
+    config: Mapping[str, Any]
+    rows: list[dict[str, Any]]
+    summary: Mapping[str, Any] | None
+    counts: np.ndarray
+    class_names: list[str]
+    deltas: np.ndarray
+    tensors: list[str]
 
 
 def report(folder: Path) -> Path:
-    return folder
+    """Write a run's plots and ``report.html``, from the files of its folder alone.
+
+    The page holds its pictures and fetches nothing. The run may still be going on, or may have been
+    interrupted: the page then says how far it came. The accuracy in the headline is that of the
+    last evaluated round, never of the best.
+
+    Parameters
+    ----------
+    folder : Path
+        A run folder.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    ConfigError
+        It is no run folder, or a file in it is missing or cannot be read.
+    """
+    folder = Path(folder)
+    records = _read(folder)
+    pictures = {}
+    (folder / "plots").mkdir(exist_ok=True)
+    for name, figure in _figures(records).items():
+        image = folder / "plots" / f"{name}.png"
+        plots.save(figure, image)
+        pictures[_TITLES[name]] = base64.b64encode(image.read_bytes()).decode()
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    page = environment.get_template("report.html.j2").render(
+        title=folder.resolve().name,
+        subtitle=_subtitle(records.config),
+        unfinished=_unfinished(records),
+        headline=_headline(records),
+        pictures=pictures,
+        columns=_columns(records.rows),
+        rows=records.rows,
+        summary=records.summary,
+        config=records.config_text,
+    )
+    path = folder / "report.html"
+    temporary = folder / ".report.html.writing"
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def _figures(records: _Records) -> dict[str, Figure]:
+    figures = {"progress": plots.progress(records.rows)}
+    if records.counts.size:
+        figures["partition"] = plots.partition(records.counts, records.class_names)
+    if records.deltas.size:
+        rounds = range(1, records.deltas.shape[1] + 1)
+        figures["divergence"] = plots.divergence(records.deltas, records.tensors, rounds)
+    return figures
+
+
+def _subtitle(config: Mapping[str, Any]) -> str:
+    parts = [
+        config.get("objective", {}).get("name"),
+        config.get("strategy", {}).get("name"),
+        config.get("model", {}).get("encoder"),
+        f"{config.get('partition', {}).get('name')} partition",
+        f"seed {config.get('seed')}",
+    ]
+    return " · ".join(str(part) for part in parts if part)
+
+
+def _unfinished(records: _Records) -> str | None:
+    done, planned = records.rows[-1]["round"], records.config.get("rounds")
+    if isinstance(planned, int) and done < planned:
+        return f"{done} of {planned} rounds are done: the figures are those so far."
+    return None
+
+
+def _headline(records: _Records) -> list[tuple[str, str, str]]:
+    """Return the tiles: label, figure, and a note."""
+    rows = records.rows
+    tiles = []
+    for key, name in (("linear_accuracy", "linear accuracy"), ("knn_accuracy", "kNN accuracy")):
+        evaluated = [row for row in rows if row.get(key) is not None]
+        if not evaluated:
+            continue
+        first, last = evaluated[0], evaluated[-1]
+        note = f"after round {last['round']}"
+        tiles.append((name.replace("linear", "Linear"), _percent(last[key]), note))
+        if last is not first:
+            gain = f"{100 * (last[key] - first[key]):+.1f}"
+            note = f"points, from {_percent(first[key])} in round {first['round']}"
+            tiles.append((f"Gain in {name}", gain, note))
+    failed = sum(len(row["failed"]) for row in rows)
+    updates = sum(len(row["cohort"]) for row in rows)
+    up, down = (sum(row[key] for row in rows) for key in ("bytes_up", "bytes_down"))
+    seconds = sum(row["seconds"] for row in rows)
+    return [
+        *tiles,
+        ("Rounds", f"{rows[-1]['round']:,}", f"{updates:,} client updates, {failed:,} failed"),
+        ("Clients", f"{len(records.counts):,}", f"{int(records.counts.sum()):,} images"),
+        ("Traffic", _size(up + down), f"{_size(up)} up, {_size(down)} down"),
+        ("Time", _duration(seconds), "training and evaluation"),
+    ]
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Return the table's columns: heading, and the cells in the order of the rows."""
+    formats = {
+        "train_loss": ("Training loss", _number),
+        "linear_accuracy": ("Linear", _percent),
+        "linear_accuracy_recalibrated": ("Recalibrated", _percent),
+        "knn_accuracy": ("kNN", _percent),
+        "rankme": ("RankMe", _number),
+        "bytes_up": ("Up", _size),
+        "bytes_down": ("Down", _size),
+        "seconds": ("Time", _duration),
+    }
+    columns = [
+        ("Round", [str(row["round"]) for row in rows]),
+        ("Clients", [str(len(row["cohort"])) for row in rows]),
+        ("Failed", [str(len(row["failed"]) or "–") for row in rows]),
+    ]
+    for key, (heading, form) in formats.items():
+        values = [row.get(key) for row in rows]
+        if any(value is not None for value in values):
+            columns.append((heading, ["–" if v is None else form(v) for v in values]))
+    return columns
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _size(count: float) -> str:
+    """Return a number of bytes with a decimal unit."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _read(folder: Path) -> _Records:
+    if not (folder / "config.yaml").is_file() or not (folder / "metrics.jsonl").is_file():
+        raise ConfigError(
+            f"{folder} is no run folder: it lacks config.yaml or metrics.jsonl; "
+            "give the folder that `fedssl run` wrote"
+        )
+    text = (folder / "config.yaml").read_text(encoding="utf-8")
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{folder / 'config.yaml'} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"{folder / 'config.yaml'} cannot be read: it holds no config")
+    counts, class_names = _read_partition(folder / "partition.csv")
+    deltas, tensors = _read_divergence(folder / "divergence.csv")
+    return _Records(
+        text,
+        config,
+        _read_rows(folder / "metrics.jsonl"),
+        _read_summary(folder / "summary.json"),
+        counts,
+        class_names,
+        deltas,
+        tensors,
+    )
+
+
+def _whole_lines(path: Path) -> Iterator[str]:
+    """Yield a file's lines but for a last one that is still being written."""
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing: the run folder is not whole")
+    with path.open(encoding="utf-8", newline="") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield line
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(_whole_lines(path), start=1):
+        try:
+            row = json.loads(line)
+            row["round"], row["cohort"], row["failed"], row["seconds"]
+            row["bytes_up"], row["bytes_down"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path}, line {number}, is no row of metrics: {error!r}") from error
+        rows.append(row)
+    if not rows:
+        raise ConfigError(f"{path} has no row yet: wait until the untrained encoder is evaluated")
+    return rows
+
+
+def _read_summary(path: Path) -> Mapping[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    return summary if isinstance(summary, dict) else None
+
+
+def _read_partition(path: Path) -> tuple[np.ndarray, list[str]]:
+    """Return counts int64 [K, C], and the C class names, sorted."""
+    cells: list[tuple[int, str, int]] = []
+    for number, row in enumerate(csv.DictReader(_whole_lines(path)), start=2):
+        try:
+            cells.append((int(row["client"]), row["class"], int(row["images"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{path}, line {number}, is not client,class,images") from error
+    names = {
+        name: place for place, name in enumerate(sorted({name for _, name, _ in cells}, key=_order))
+    }
+    clients = 1 + max((client for client, _, _ in cells), default=-1)
+    counts = np.zeros((clients, len(names)), dtype=np.int64)
+    for client, name, images in cells:
+        counts[client, names[name]] += images
+    return counts, list(names)
+
+
+def _order(name: str) -> tuple[bool, list[int | str]]:
+    """Sort 10 after 9, and what has no label last."""
+    parts = re.split(r"([0-9]+)", name)
+    return name == "unlabelled", [int(p) if i % 2 else p for i, p in enumerate(parts)]
+
+
+def _read_divergence(path: Path) -> tuple[np.ndarray, list[str]]:
+    """Return the mean δ over the clients, float [L, R] from round 1 on, and the L tensor names."""
+    sums: dict[tuple[str, int], list[float]] = {}
+    for number, row in enumerate(csv.DictReader(_whole_lines(path)), start=2):
+        try:
+            place = (row["tensor"], int(row["round"]))
+            if place[1] < 1:
+                raise ValueError("rounds count from 1")
+            cell = sums.setdefault(place, [0.0, 0.0])
+            cell[0] += float(row["divergence"])
+            cell[1] += 1
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"{path}, line {number}, is not round,client,tensor,divergence"
+            raise ConfigError(message) from error
+    tensors = {name: place for place, name in enumerate(dict.fromkeys(n for n, _ in sums))}
+    deltas = np.full((len(tensors), max((r for _, r in sums), default=0)), math.nan)
+    for (name, server_round), (total, clients) in sums.items():
+        deltas[tensors[name], server_round - 1] = total / clients
+    return deltas, list(tensors)

@@ -24,10 +24,11 @@ def load(config: DataConfig) -> Splits:
     read = config.read()
     for split, part in (("train", read.train), ("test", read.test)):
         _check(part, f"data.name = {config.name}: {split}")
-    if read.train.class_names != read.test.class_names and read.test.class_names:
+    names, tested = read.train.class_names, read.test.class_names
+    if names and tested and names != tested:
         raise ValueError(
-            f"data.test: its classes ({', '.join(read.test.class_names)}) are not those of "
-            f"data.train ({', '.join(read.train.class_names) or 'none'}); make them the same"
+            f"data.test: its classes ({', '.join(tested)}) are not those of data.train "
+            f"({', '.join(names)}); make them the same"
         )
     train = _finish(read.train, config.limit.train, config.size)
     test = _finish(read.test, config.limit.test, config.size)

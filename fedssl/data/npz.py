@@ -48,7 +48,7 @@ def _arrays(field: str, path: Path) -> dict[str, np.ndarray]:
 
     try:
         # Never pickles: an array of Python objects could run anyone's code.
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = dict(archive)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise wrong(f"not an .npz file of plain arrays ({error})") from None

@@ -62,6 +62,8 @@ class Quantity(PartitionConfig):
 
 
 _TRIES = 100
+_HOPELESS = 50
+"""With so many clients short in one draw, no draw will do: the odds are below exp(-50)."""
 
 
 def _cut_by_dirichlet(
@@ -73,20 +75,24 @@ def _cut_by_dirichlet(
 ) -> np.ndarray:
     """Share out each group by its own draw from Dirichlet(alpha), until each client has enough."""
     owner = np.empty(sum(map(len, groups)), np.int64)
-    best = -1
+    best = 0
     for _ in range(_TRIES):
         for group in groups:
             ends = np.cumsum(_dirichlet(clients, alpha, random))[:-1] * len(group)
             # Client k gets the places from ⌊end k-1⌋ up to ⌊end k⌋ of the shuffled group.
             holder = np.searchsorted(np.floor(ends), np.arange(len(group)), side="right")
             owner[random.permutation(group)] = holder
-        least = int(np.bincount(owner, minlength=clients).min())
-        if least >= minimum:
+        sizes = np.bincount(owner, minlength=clients)
+        short = int((sizes < minimum).sum())
+        if not short:
             return owner
-        best = max(best, least)
+        best = max(best, int(sizes.min()))
+        if short > _HOPELESS:
+            break
     raise ValueError(
-        f"partition.minimum = {minimum}: in {_TRIES} draws the smallest client never had more than "
-        f"{best} images; use a larger alpha, fewer clients or a lower minimum"
+        f"partition.minimum = {minimum}: in up to {_TRIES} draws the smallest client never had "
+        f"more than {best} images, and {short} of {clients} clients fell short in the last; use a "
+        "larger alpha, fewer clients or a lower minimum"
     )
 
 

@@ -1,6 +1,7 @@
 """The views against torchvision, image by image, and the laws of their random parameters."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from fedssl.views.color import brightness_, contrast_, gray, hue_, saturation_, 
 from fedssl.views.draw import draw
 from fedssl.views.resample import blur_kernel_size, blur_weights, crop_weights, resample
 
+Change = Callable[[Tensor, Tensor], Tensor]
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 OFF = {"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip": 0.0, "jitter": 0.0}
 NOTHING = ViewsConfig.model_validate({**OFF, "grayscale": 0.0})
@@ -35,7 +37,8 @@ def bytes_(count: int, height: int = 32, width: int = 32, seed: int = 0) -> Tens
 
 
 def normalised(images: Tensor) -> Tensor:
-    return tv.normalize(images.float() / 255, list(MEAN), list(STD))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return (images / 255 - mean) / std
 
 
 def with_corners(images: Tensor) -> Tensor:
@@ -74,9 +77,11 @@ def test_crop_and_flip_are_torchvisions_resized_crop(size: int) -> None:
         (hue_, tv.adjust_hue, (-0.5, 0.5)),
     ],
 )
-def test_jitter_is_torchvisions(ours, theirs, factors) -> None:  # type: ignore[no-untyped-def]
+def test_jitter_is_torchvisions(
+    ours: Change, theirs: Callable[[Tensor, float], Tensor], factors: tuple[float, float]
+) -> None:
     images = with_corners(floats(8))
-    values = torch.linspace(*factors, 8)
+    values = torch.linspace(factors[0], factors[1], 8)
     result = ours(images.clone(), values)
     for image, value, changed in zip(images, values.tolist(), result, strict=True):
         torch.testing.assert_close(changed, theirs(image, value), atol=1e-5, rtol=0)

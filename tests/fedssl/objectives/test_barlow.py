@@ -50,8 +50,8 @@ def test_gradients() -> None:
 
 @pytest.mark.parametrize("name", EXTREME)
 def test_extreme_projections_stay_finite(name: str) -> None:
-    inputs = [z.clone().requires_grad_() for z in EXTREME[name]]
-    assert gradients_are_finite(barlow_twins(*inputs, 0.005), inputs)
+    first, second = (z.clone().requires_grad_() for z in EXTREME[name])
+    assert gradients_are_finite(barlow_twins(first, second, 0.005), [first, second])
 
 
 def test_the_objective_standardises_each_view_by_itself() -> None:

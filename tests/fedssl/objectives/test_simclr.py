@@ -71,8 +71,8 @@ def test_gradients() -> None:
 
 @pytest.mark.parametrize("name", EXTREME)
 def test_extreme_projections_stay_finite(name: str) -> None:
-    inputs = [z.clone().requires_grad_() for z in EXTREME[name]]
-    assert gradients_are_finite(nt_xent(*inputs, 0.05), inputs)
+    first, second = (z.clone().requires_grad_() for z in EXTREME[name])
+    assert gradients_are_finite(nt_xent(first, second, 0.05), [first, second])
 
 
 def test_the_objective_contrasts_the_projections_of_the_joint_batch() -> None:

@@ -1,0 +1,91 @@
+"""The whole central evaluation."""
+
+import math
+import os
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from fedssl.data import Limit, Splits
+from fedssl.evaluation import EvaluationConfig, evaluate
+from fedssl.evaluation.features import extract
+from fedssl.evaluation.rankme import rankme
+from tests.fedssl.evaluation.tools import MEAN, STD, Noisy, color_splits, colors
+
+
+def test_colours_are_told_apart() -> None:
+    encoder, splits = Noisy(), color_splits()
+    measures = evaluate(encoder, splits, EvaluationConfig(), MEAN, STD)
+    assert measures.keys() == {"rankme", "linear_accuracy", "knn_accuracy"}
+    assert measures["linear_accuracy"] == 1
+    assert measures["knn_accuracy"] == 1
+    assert measures["rankme"] == rankme(extract(encoder, splits.test.images, MEAN, STD))
+    assert all(m.training for m in encoder.modules())
+
+
+def test_random_labels_are_at_chance() -> None:
+    splits = color_splits()
+    splits.train.labels.copy_(torch.randint(3, (90,), generator=torch.Generator().manual_seed(0)))
+    measures = evaluate(Noisy(), splits, EvaluationConfig(l2=0.1), MEAN, STD)
+    for name in ("linear_accuracy", "knn_accuracy"):
+        assert measures[name] < 0.75
+
+
+def test_statistics_that_do_not_fit_are_seen_and_recalibrated() -> None:
+    encoder = Noisy()
+    norm = encoder.layers[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    # ReLU silences a channel whose running mean is far off: nothing is left to see.
+    norm.running_mean.add_(1e4 * norm.weight.detach().sign())
+    wrong = norm.running_mean.clone()
+    measures = evaluate(encoder, color_splits(), EvaluationConfig(recalibrate_bn=True), MEAN, STD)
+    assert measures["linear_accuracy"] < 0.5
+    assert measures["linear_accuracy_recalibrated"] == 1
+    assert torch.equal(norm.running_mean, wrong)
+
+
+def test_unlabelled_training_images_are_left_out_and_without_any_only_rankme_is_left() -> None:
+    encoder, splits = Noisy(), color_splits()
+    half = torch.arange(90) < 45
+    splits.train.labels[half] = -1
+    mixed = evaluate(encoder, splits, EvaluationConfig(), MEAN, STD)
+    kept = splits.train.take(half.logical_not().numpy().nonzero()[0])
+    assert mixed == evaluate(encoder, Splits(kept, splits.test), EvaluationConfig(), MEAN, STD)
+    for unlabelled in (color_splits(labelled=False), Splits(colors(9), colors(9, labelled=False))):
+        assert evaluate(encoder, unlabelled, EvaluationConfig(), MEAN, STD).keys() == {"rankme"}
+
+
+def test_a_limit_keeps_some_of_each_class() -> None:
+    encoder = Noisy()
+    config = EvaluationConfig(limit=Limit(train=6, test=5))
+    measures = evaluate(encoder, color_splits(), config, MEAN, STD)
+    assert measures == evaluate(encoder, color_splits(), config, MEAN, STD)
+    assert 1 <= measures["rankme"] <= 5
+    assert math.isclose(measures["linear_accuracy"] * 5, round(measures["linear_accuracy"] * 5))
+    assert measures["linear_accuracy"] > 0.5
+
+
+def test_cores_and_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, found = torch.get_num_threads(), []
+    try:
+        for cores in (1, 3):
+            torch.set_num_threads(cores)
+            monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+            config = EvaluationConfig(recalibrate_bn=True)
+            found.append(evaluate(Noisy(), color_splits(), config, MEAN, STD))
+            assert torch.get_num_threads() == cores
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("every", 0), ("probe", "knn"), ("l2", 0.0), ("knn_k", 0), ("knn_temperature", 0.0)],
+)
+def test_the_config_refuses_what_makes_no_sense(field: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=field):
+        EvaluationConfig.model_validate({field: value})

@@ -1,0 +1,53 @@
+"""What the evaluation's tests share."""
+
+import torch
+from torch import Tensor, nn
+
+from fedssl.data import Dataset, Splits
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def blobs(
+    count: int, width: int, classes: int = 4, spread: float = 1.0, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Return features [count, width] around a centre for each class, and labels [count]."""
+    centers = torch.randn(classes, width, generator=rng(99))
+    labels = torch.randint(classes, (count,), generator=rng(seed))
+    noise = torch.randn(count, width, generator=rng(seed + 1))
+    return centers[labels] + spread * noise, labels
+
+
+class Noisy(nn.Module):
+    """A convolution, BatchNorm and dropout: what eval mode must freeze."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = 8
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5)
+        )
+        with torch.no_grad():
+            for n, parameter in enumerate(self.parameters()):
+                parameter.copy_(torch.randn(parameter.shape, generator=rng(n)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.layers(images).mean((2, 3))
+        return features
+
+
+def colors(count: int, labelled: bool = True, seed: int = 0) -> Dataset:
+    """Return images 8×8 of three classes: mostly red, mostly green, mostly blue."""
+    labels = torch.arange(count) % 3
+    images = torch.randint(0, 100, (count, 3, 8, 8), generator=rng(seed), dtype=torch.uint8)
+    images[torch.arange(count), labels] += 120
+    names = ("red", "green", "blue") if labelled else ()
+    return Dataset(images, labels if labelled else torch.full((count,), -1), names)
+
+
+def color_splits(labelled: bool = True) -> Splits:
+    return Splits(colors(90, labelled), colors(45, seed=1))
