@@ -161,7 +161,7 @@ def _models_along(model: type[BaseModel], values: Any, place: tuple[Any, ...]) -
             if parts:
                 parts.pop(0)
         else:
-            annotation = field.annotation if field else None
+            annotation: Any = field.annotation if field else None
             is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
             current = annotation if is_model else None
 
@@ -187,10 +187,8 @@ def _explain(model: type[BaseModel], values: Any, problem: Mapping[str, Any]) ->
         case "missing":
             return f"{field}: is missing"
         case "union_tag_invalid" | "union_tag_not_found":
-            choice = _choice(owner.model_fields.get(last)) if owner else None
-            names = (
-                [*choice.table, *(["my_module.MyClass"] if choice.custom else [])] if choice else []
-            )
+            choice = _choice(owner.model_fields.get(str(last))) if owner else None
+            names = choice.names if choice else []
             given = _get(value, "name")
             if given is None:
                 return f"{field}: needs a `name`; choose one of {', '.join(names)}"

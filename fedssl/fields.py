@@ -66,6 +66,9 @@ File = Annotated[Path, BeforeValidator(_path)]
 """A path; relative ones are resolved against the config file's folder before validation."""
 
 
+DOTTED_PATH = "my_module.MyClass"
+
+
 class Choice:
     """Validate a section by the model that its ``name`` picks from a table.
 
@@ -81,6 +84,11 @@ class Choice:
         self.table = dict(table)
         self.custom = custom
 
+    @property
+    def names(self) -> list[str]:
+        """The names to choose from; a dotted path is shown by an example."""
+        return [*self.table, *([DOTTED_PATH] if self.custom else [])]
+
     def pick(self, name: object) -> type[Fields] | None:
         """Return the model for ``name``, or None where there is none."""
         if isinstance(name, str) and "." in name:
@@ -89,13 +97,13 @@ class Choice:
 
     def _tag(self, value: Any) -> Any:
         name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
-        return "my_module.MyClass" if self.custom and self.pick(name) is self.custom else name
+        return DOTTED_PATH if self.custom and self.pick(name) is self.custom else name
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         """Build a union tagged by ``name``, whatever the annotated (base) type is."""
-        models = {**self.table, **({"my_module.MyClass": self.custom} if self.custom else {})}
+        models = {**self.table, **({DOTTED_PATH: self.custom} if self.custom else {})}
         return core_schema.tagged_union_schema(
             {name: handler.generate_schema(model) for name, model in models.items()},
             discriminator=self._tag,

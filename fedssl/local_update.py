@@ -191,7 +191,7 @@ class Worker:
         )
         steps = config.local_steps or (config.local_epochs or 1) * per_epoch
         while steps > 0:
-            for rows in torch.randperm(count, generator=draws).split(config.batch_size):
+            for rows in torch.split(torch.randperm(count, generator=draws), config.batch_size):
                 if len(rows) >= smallest and steps > 0:
                     steps -= 1
                     yield rows

@@ -7,8 +7,8 @@
 
 from fedssl.config_file import ConfigError
 from simulations.experiment import Experiment, load_experiment
-from simulations.report import report
-from simulations.run import Run, run
+from simulations.reporting import report
+from simulations.runner import Run, run
 from simulations.server import RunError
 
 __all__ = ["ConfigError", "Experiment", "Run", "RunError", "load_experiment", "report", "run"]

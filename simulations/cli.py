@@ -96,8 +96,8 @@ def run_command(
     """
     with _clear_errors():
         from simulations.display import Lines, Live, Quiet
-        from simulations.run import run
         from simulations.run_folder import new_folder, newest_folder
+        from simulations.runner import run
 
         experiment = _experiment(config, overrides, engine, device)
         newest = newest_folder(config.stem) if resume else None
@@ -158,7 +158,7 @@ def report(
 ) -> None:
     """Draw a run's plots and write its `report.html`, also while it is still running."""
     with _clear_errors():
-        from simulations.report import report as write_report
+        from simulations.reporting import report as write_report
 
         out.print(f"report: {write_report(run_folder)}", markup=False, soft_wrap=True)
 

@@ -7,7 +7,7 @@ from fedssl.encoders import ENCODERS
 from fedssl.objectives import OBJECTIVES
 from fedssl.partitions import PARTITIONS
 from simulations.engines import ENGINES
-from strategies import STRATEGIES
+from strategies import WHEN_TO_USE
 
 
 def listing() -> Table:
@@ -17,7 +17,7 @@ def listing() -> Table:
         "partition.name": {name: _first_line(config) for name, config in PARTITIONS.items()},
         "model.encoder": {name: when for name, (when, _) in ENCODERS.items()},
         "objective.name": {name: _first_line(made) for name, made in OBJECTIVES.items()},
-        "strategy.name": dict(STRATEGIES),
+        "strategy.name": dict(WHEN_TO_USE),
         "engine.name": {name: _first_line(config) for name, config in ENGINES.items()},
     }
     table = Table("field", "name", "when to use it", box=None, pad_edge=False)

@@ -225,7 +225,7 @@ def divergence(deltas: np.ndarray, tensors: Sequence[str], rounds: Sequence[int]
     )
     axes.set(title="Cosine of a client's tensor with the global one, δ", xlabel="round")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=15, integer=True, min_n_ticks=1))
-    _label_rows(axes, [_literal(name) for name in tensors], most=60)
+    _label_rows(axes, [_literal(name) for name in tensors], most=50)
     below = bool(np.nanmin(deltas) < limits[0])
     figure.colorbar(
         image,

@@ -16,6 +16,7 @@ __all__ = [
     "LDAWA",
     "PRESETS",
     "STRATEGIES",
+    "WHEN_TO_USE",
     "CustomStrategyConfig",
     "FedAvg",
     "FedAvgConfig",
@@ -39,6 +40,18 @@ STRATEGIES: dict[str, type[StrategyConfig]] = {
     "ldawa-renorm": LDAWAConfig,
 }
 """The config of every strategy, by name."""
+
+WHEN_TO_USE = {
+    "fedavg": "The mean by examples: the baseline that everyone knows.",
+    "uniform": "The mean over clients: the baseline of the L-DAWA family, with its warm-up.",
+    "ldawa": "Each layer weighed by its cosine with the global one: for very different clients.",
+    "ldawa-released": "L-DAWA to the bit as its authors released it: to reproduce their results.",
+    "ldawa-normalized": "A control: L-DAWA's direction without its shrinking of the weights.",
+    "dawa": "One cosine for the whole model: is looking at single layers worth it?",
+    "const-shrink": "A control: L-DAWA's shrinking without its direction.",
+    "ldawa-renorm": "A control: L-DAWA with each layer's norm restored.",
+}
+"""A line on when to use each."""
 
 StrategyChoice = Choice(STRATEGIES, custom=CustomStrategyConfig)
 """Validates the ``strategy`` section: ``Annotated[StrategyConfig, StrategyChoice]``."""

@@ -54,9 +54,9 @@ class Glyphs(DataConfig):
     name: Literal["glyphs"] = "glyphs"
     """This data set."""
     mean: Constants = (0.5,)
-    """The middle of the scale."""
-    std: Constants = (0.25,)
-    """A round figure."""
+    """The mean of its images."""
+    std: Constants = (0.29,)
+    """The standard deviation of its images."""
 
     def read(self) -> Splits:
         """Draw the images."""
@@ -125,6 +125,7 @@ def _pose(cells: np.ndarray, which: np.ndarray, random: np.random.Generator) -> 
     def place(along: np.ndarray, across: np.ndarray, offset: np.ndarray) -> np.ndarray:
         a, b, c = (x.astype(np.float32)[:, None, None] for x in (along, across, offset))
         inside: np.ndarray = np.clip(a * column + b * row + c + (width - 1) / 2, 0, width - 1.001)
+        return inside
 
     x, y = place(cos, shear / scale - sin, shift[0]), place(sin, cos, shift[1])
     left, top = x.astype(np.int64), y.astype(np.int64)

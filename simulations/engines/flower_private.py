@@ -10,6 +10,8 @@ from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+__all__ = ["Run", "become_server", "empty_run", "error_reply", "number"]
+
 RUN_ID = 1
 """The number of the only run in this process."""
 

@@ -22,10 +22,11 @@ from fedssl.config_file import ConfigError
 from fedssl.model_file import load_encoder, save_model
 from simulations.checkpoint import Checkpoint
 from simulations.display import Display, Quiet
+from simulations.engines import LocalConfig
 from simulations.engines.local import LocalGrid
 from simulations.experiment import Experiment
 from simulations.prepare import Prepared, prepare
-from simulations.report import report
+from simulations.reporting import report
 from simulations.run_folder import RunFolder, check_same
 from simulations.server import Server, divergence_names
 from simulations.summary import summarise
@@ -174,6 +175,7 @@ def _one_thread() -> Iterator[None]:
 @contextmanager
 def _local(prepared: Prepared) -> Iterator[LocalGrid]:
     engine = prepared.experiment.engine
+    assert isinstance(engine, LocalConfig)
     runtime = ClientRuntime(
         prepared.experiment,
         prepared.splits.train,
@@ -181,7 +183,7 @@ def _local(prepared: Prepared) -> Iterator[LocalGrid]:
         torch.device(engine.device),
     )
     app = make_client_app(lambda _: runtime)
-    grid = LocalGrid(app, prepared.partition.clients, engine.workers)
+    grid = LocalGrid(app, prepared.partition.clients, engine.workers or 1)
     try:
         yield grid
     finally:

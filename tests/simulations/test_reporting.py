@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from simulations.report import report
+from simulations.reporting import report
 
 CONFIG = {
     "seed": 7,
@@ -36,7 +36,17 @@ def row(number: int, linear: float | None = None, **more: Any) -> dict[str, Any]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "a <b> run"
+    return make_folder(tmp_path / "a <b> run")
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = make_folder(tmp_path_factory.mktemp("runs") / "a <b> run")
+    report(made)
+    return made
+
+
+def make_folder(made: Path) -> Path:
     made.mkdir()
     (made / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
     (made / "partition.csv").write_text(
@@ -89,8 +99,8 @@ class Page(HTMLParser):
         return {label: (next(about), next(about)) for label in self.parts["dt"]}
 
 
-def test_the_headline_is_the_last_round_never_the_best(folder: Path) -> None:
-    tiles = Page(report(folder)).tiles
+def test_the_headline_is_the_last_round_never_the_best(reported: Path) -> None:
+    tiles = Page(reported / "report.html").tiles
     assert tiles["Linear accuracy"] == ("50.0 %", "after round 2")
     assert tiles["Gain in linear accuracy"] == ("+25.0", "points, from 25.0 % in round 0")
     assert tiles["kNN accuracy"] == ("30.0 %", "after round 2")
@@ -100,26 +110,26 @@ def test_the_headline_is_the_last_round_never_the_best(folder: Path) -> None:
     assert tiles["Time"] == ("1 min 30 s", "training and evaluation")
 
 
-def test_the_table_has_a_row_a_round(folder: Path) -> None:
-    parts = Page(report(folder)).parts
+def test_the_table_has_a_row_a_round(reported: Path) -> None:
+    parts = Page(reported / "report.html").parts
     headings = ["Round", "Clients", "Failed", "Training loss", "Linear", "kNN"]
     assert parts["th"] == [*headings, "Up", "Down", "Time"]
     assert parts["td"][:9] == ["0", "0", "–", "–", "25.0 %", "20.0 %", "0 B", "0 B", "30.0 s"]
     assert parts["td"][18:] == ["2", "2", "1", "4.5", "50.0 %", "30.0 %", "3 MB", "2 MB", "30.0 s"]
 
 
-def test_the_page_is_whole_by_itself_and_escapes_what_it_shows(folder: Path) -> None:
-    page = Page(report(folder))
+def test_the_page_is_whole_by_itself_and_escapes_what_it_shows(reported: Path) -> None:
+    page = Page(reported / "report.html")
     assert not re.search(r"https?://|<script|<link|url\(", page.text)
     assert "default-src 'none'" in page.text
     assert page.parts["h1"] == ["a <b> run"]
     assert yaml.safe_load(page.parts["pre"][0]) == CONFIG
     names = ("progress", "partition", "divergence")
-    written = [(folder / "plots" / f"{name}.png").read_bytes() for name in names]
+    written = [(reported / "plots" / f"{name}.png").read_bytes() for name in names]
     inline = [base64.b64decode(src.split(",")[1], validate=True) for src in page.images.values()]
     assert inline == written
     assert all(image.startswith(b"\x89PNG") for image in written)
-    assert not list(folder.rglob("*.writing"))
+    assert not list(reported.rglob("*.writing"))
 
 
 def test_the_last_half_written_line_is_ignored_and_the_rest_told_as_unfinished(
@@ -154,9 +164,9 @@ def test_a_finished_run_shows_its_summary_and_no_note(folder: Path) -> None:
     assert "rounds are done" not in page.text
 
 
-def test_a_report_can_be_written_again(folder: Path) -> None:
-    first = report(folder).read_bytes()
-    assert report(folder).read_bytes() == first
+def test_a_report_written_again_is_the_same(folder: Path, reported: Path) -> None:
+    (folder / "report.html").write_text("an older one", encoding="utf-8")
+    assert report(folder).read_bytes() == (reported / "report.html").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl"])

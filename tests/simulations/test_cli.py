@@ -1,0 +1,113 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from fedssl.objectives import OBJECTIVES
+from simulations.cli import app
+from simulations.experiment import Experiment, load_experiment
+from simulations.server import Server
+from strategies import STRATEGIES
+
+Small = Callable[..., Experiment]
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def fedssl(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def config(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "small.yaml"
+
+
+def test_run_prints_a_line_a_round_and_where_the_report_lies(config: Path) -> None:
+    result = fedssl("run", config, "rounds=1", "strategy.name=fedavg", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert lines[0].startswith("round 0/1: linear ")
+    assert lines[1].startswith("round 1/1: 2 clients  loss ")
+    assert lines[-1] == "report: runs/small/report.html"
+    assert (config.parent / "runs" / "small" / "report.html").exists()
+
+
+def test_each_run_has_a_folder_of_its_own_and_resume_takes_the_newest(config: Path) -> None:
+    for _ in range(2):
+        assert fedssl("run", config, "rounds=1", "--quiet").exit_code == 0
+    result = fedssl("run", config, "rounds=1", "--quiet", "--resume")
+    assert result.output == "report: runs/small-2/report.html\n"
+
+
+def test_a_wrong_config_is_told_without_a_traceback_and_leaves_nothing(config: Path) -> None:
+    result = fedssl("run", config, "client.lr=-1")
+    assert result.exit_code == 2
+    assert "client.lr = -1" in result.stderr
+    assert "Traceback" not in result.stderr
+    result = fedssl("run", config, "data.train=gone.npz")
+    assert result.exit_code == 2
+    assert not any((config.parent / "runs").iterdir())
+
+
+def test_ctrl_c_says_how_to_go_on(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Server, "train", interrupted)
+    result = fedssl("run", config, "rounds=2")
+    assert result.exit_code == 130
+    assert f"fedssl run {config} rounds=2 --resume --out runs/small" in result.stderr
+    monkeypatch.undo()
+    monkeypatch.chdir(config.parent)
+    assert fedssl("run", config, "rounds=2", "--resume", "--out", "runs/small").exit_code == 0
+
+
+def test_show_describes_without_training(config: Path) -> None:
+    result = fedssl("show", config)
+    assert result.exit_code == 0, result.output
+    assert "48 train, 24 test, 3×16×16, 3 classes" in result.output
+    assert "2 of 4 clients" in result.output
+    assert (config.parent / "runs" / "small-partition.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_init_writes_a_config_that_loads_and_never_overwrites(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    assert fedssl("init", path).exit_code == 0
+    assert load_experiment(path).data.name == "glyphs"
+    path.write_text("mine")
+    assert fedssl("init", path).exit_code == 2
+    assert path.read_text() == "mine"
+
+
+def test_list_names_everything() -> None:
+    output = fedssl("list").output
+    for name in [*OBJECTIVES, *STRATEGIES, "convnet", "resnet50", "cifar10", "dirichlet", "local"]:
+        assert name in output.split()
+
+
+def test_schema_is_valid_json_schema() -> None:
+    schema = json.loads(fedssl("schema").output)
+    assert "properties" in schema
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("command", ["run", "show", "init", "list", "schema", "report"])
+def test_help_teaches(command: str) -> None:
+    result = fedssl(command, "--help")
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 8
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: p.name)
+def test_every_config_loads(path: Path) -> None:
+    load_experiment(path)
+
+
+def test_report_refuses_what_is_no_run(tmp_path: Path) -> None:
+    result = fedssl("report", tmp_path)
+    assert result.exit_code == 2
+    assert str(tmp_path) in result.stderr.replace("\n", "")
