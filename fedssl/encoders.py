@@ -17,18 +17,18 @@ SMALL_IMAGE = 64
 
 
 class ConvNet(nn.Module):
-    """Four convolutions of 32 to 256 channels: for CPUs and quick studies of small images.
+    """Four convolutions of 32 to 128 channels: for CPUs and quick studies of small images.
 
     Parameters
     ----------
     width : int
-        The channels of the first layer; they double at each of the four.
+        The channels of the first layer; the next have two, two and four times as many.
     """
 
     def __init__(self, width: int = 32):
         super().__init__()
-        self.features = 8 * width
-        channels = [3, width, 2 * width, 4 * width, 8 * width]
+        self.features = 4 * width
+        channels = [3, width, 2 * width, 2 * width, 4 * width]
         layers: list[nn.Module] = []
         for place, (before, after) in enumerate(pairwise(channels)):
             layers += [
@@ -78,7 +78,7 @@ class ResNet(nn.Module):
 
 ENCODERS: dict[str, tuple[str, Callable[[Stem], nn.Module]]] = {
     "convnet": (
-        "Four convolutions, 0.4 M parameters: for CPUs and quick studies of small images.",
+        "Four convolutions, 0.13 M parameters: for CPUs and quick studies of small images.",
         lambda _: ConvNet(),
     ),
     "resnet18": ("11 M parameters: the usual choice on a GPU.", lambda stem: ResNet(18, stem)),
