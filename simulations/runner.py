@@ -19,6 +19,7 @@ from torch import nn
 from clients import ClientRuntime, make_client_app
 from clients.client_app import PRIVATE
 from fedssl.config_file import ConfigError
+from fedssl.evaluation.parallel import one_thread
 from fedssl.model_file import load_encoder, save_model
 from simulations.checkpoint import Checkpoint
 from simulations.display import Display, Quiet
@@ -92,7 +93,8 @@ def run(
     folder = RunFolder(Path(out))
     prepared = prepare(experiment)
     found = _find(folder, prepared.experiment, resume)
-    with _one_thread(), _local(prepared) as grid:
+    # Merging, too, uses a single thread: its sums must not depend on the machine.
+    with one_thread(), _local(prepared) as grid:
         server = Server(prepared.experiment, prepared.splits, prepared.partition, grid, display)
         with display.running(prepared.experiment, found.round + 1 if found else 0):
             _rounds(server, grid, folder, prepared, found, display)
@@ -159,17 +161,6 @@ def _find(folder: RunFolder, experiment: Experiment, resume: bool) -> Checkpoint
         return folder.checkpoint.load()
     except ValueError as error:
         raise ConfigError(f"{error}; start a new run with another --out") from error
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Merge and probe with one intra-op thread: their sums must not depend on the machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager
