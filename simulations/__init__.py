@@ -5,10 +5,31 @@
 >>> finished.metrics[-1]["linear_accuracy"]
 """
 
-from fedssl.config_file import ConfigError
-from simulations.experiment import Experiment, load_experiment
-from simulations.reporting import report
-from simulations.runner import Run, run
-from simulations.server import RunError
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fedssl.config_file import ConfigError
+    from simulations.experiment import Experiment, load_experiment
+    from simulations.reporting import report
+    from simulations.runner import Run, run
+    from simulations.server import RunError
 
 __all__ = ["ConfigError", "Experiment", "Run", "RunError", "load_experiment", "report", "run"]
+
+_HOMES = {
+    "ConfigError": "fedssl.config_file",
+    "Experiment": "simulations.experiment",
+    "Run": "simulations.runner",
+    "RunError": "simulations.server",
+    "load_experiment": "simulations.experiment",
+    "report": "simulations.reporting",
+    "run": "simulations.runner",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: PyTorch and Flower take seconds to import."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

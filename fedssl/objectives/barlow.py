@@ -42,9 +42,10 @@ def barlow_twins(first: Tensor, second: Tensor, off_diagonal: float) -> Tensor:
 
 
 class BarlowTwins(Objective):
-    """Make the cross-correlation of the two views' projections the identity.
+    """Decorrelates features, without negatives or copy: wants a wide projector.
 
-    Each view is a batch of its own for BatchNorm. Works best with a wide projector.
+    The cross-correlation of the two views' projections is made the identity. Each view is a batch
+    of its own for BatchNorm. Works best with a wide projector.
     """
 
     class Config(ObjectiveConfig):

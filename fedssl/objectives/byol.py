@@ -39,11 +39,12 @@ def momentum_at(base: float, progress: float) -> float:
 
 
 class BYOL(Objective):
-    """Predict the target's projection of each view from the other view; the two errors are summed.
+    """Without negatives, so for small batches: predicts a slow copy that each client keeps.
 
-    The target is an exponential moving average of encoder and projector. It belongs to the
-    client: the online network comes from the server each round, the target is the client's own,
-    set to the online network when the client first takes part.
+    Each view predicts the target's projection of the other; the two errors are summed. The target
+    is an exponential moving average of encoder and projector. It belongs to the client: the online
+    network comes from the server each round, the target is the client's own, set to the online
+    network when the client first takes part.
 
     The average covers the parameters. In training the target's BatchNorm normalises by the
     statistics of its own batch, as in the paper, so its running statistics are read by nobody:

@@ -39,9 +39,10 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 class SimCLR(Objective):
-    """Contrast the two views of an image with all other images of the batch.
+    """Contrastive, the usual start: learns from the batch's other images, so wants large batches.
 
-    Both views go through the network as one batch, so BatchNorm sees 2B images.
+    The two views of an image attract each other, all others repel. Both views go through the
+    network as one batch, so BatchNorm sees 2B images.
     """
 
     class Config(ObjectiveConfig):

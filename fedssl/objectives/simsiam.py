@@ -26,10 +26,11 @@ def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 class SimSiam(Objective):
-    """Predict each view's projection from the other's: ½(−cos(p₁, sg z₂)) + ½(−cos(p₂, sg z₁)).
+    """The lightest without negatives: BYOL without its copy, so clients keep nothing.
 
-    Each view is a batch of its own for BatchNorm. The projector ends in a BatchNorm without
-    scale and shift, as published.
+    Each view predicts the other's projection: ½(−cos(p₁, sg z₂)) + ½(−cos(p₂, sg z₁)). Each view is
+    a batch of its own for BatchNorm. The projector ends in a BatchNorm without scale and shift, as
+    published.
     """
 
     class Config(ObjectiveConfig):
