@@ -33,6 +33,12 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
+        config = message.content.config_records[CONFIG]
+        if unknown := sorted(config.keys() - {"server-round"}):
+            raise ValueError(
+                f"the strategy asks its clients for {', '.join(unknown)}, which they do not do: "
+                "choose a strategy that merges only"
+            )
         runtime = runtime_of(context)
         client = int(context.node_config["partition-id"])
         received = to_state(message.content.array_records[ARRAYS])
@@ -41,7 +47,7 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
             received,
             to_state(context.state.array_records[PRIVATE]) if PRIVATE in context.state else {},
             client=client,
-            round=round_of(message.content.config_records[CONFIG]),
+            round=round_of(config),
         )
         deltas = divergence(received, update.state)
         if broken := [name for name, delta in deltas.items() if not math.isfinite(delta)]:

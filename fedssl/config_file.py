@@ -45,7 +45,8 @@ def parse_yaml(text: str, source: str) -> Any:
     """Parse YAML; ``source`` names it in errors."""
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+    # Besides its own errors, PyYAML lets pass those of a tag whose value it cannot build.
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{source}: not valid YAML: {error}") from None
 
 
@@ -127,9 +128,13 @@ def _forget_old_choice(
     if choice is None:
         return
     old, new = choice.pick(section.get("name")), choice.pick(value)
-    if old and new and new.model_config.get("extra") != "allow":
-        for field in set(old.model_fields) - set(new.model_fields):
-            section.pop(field, None)
+    if old and new:
+        for field in [f for f in section if f not in new.model_fields and _knows(old, f)]:
+            del section[field]
+
+
+def _knows(model: type[BaseModel], field: str) -> bool:
+    return field in model.model_fields or model.model_config.get("extra") == "allow"
 
 
 def _from_shell(value: Any) -> Any:

@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     GetCoreSchemaHandler,
     ValidationInfo,
 )
@@ -47,7 +48,10 @@ def _path(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, (str, Path)):
         return value
     base = Path.cwd() if isinstance(value, FromShell) else (info.context or {}).get("base", "")
-    return Path(base) / Path(value).expanduser()
+    try:
+        return Path(base) / Path(value).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"there is no such home folder: {error}") from None
 
 
 def nearest(name: str, valid: list[str]) -> str:
@@ -67,6 +71,9 @@ File = Annotated[Path, BeforeValidator(_path)]
 
 
 DOTTED_PATH = "my_module.MyClass"
+
+Dotted = Annotated[str, Field(pattern=r"\.")]
+"""The name of something of one's own: a dotted path."""
 
 
 class Choice:

@@ -80,6 +80,7 @@ class Worker:
         self.objective = build_objective(config, image_size).to(device)
         parameters = [p for p in self.objective.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(parameters, config.client)
+        self._new_private = clone(private_state(self.objective))
         self.views = Views(config.views, config.data.mean, config.data.std)
 
     def run(
@@ -137,6 +138,7 @@ class Worker:
             own = {n: t for n, t in private.items() if not n.startswith(_OPTIMIZER)}
             copy_into(private_state(self.objective), own)
         else:
+            copy_into(private_state(self.objective), self._new_private)
             self.objective.start()
         kept = {
             n.removeprefix(_OPTIMIZER): t for n, t in private.items() if n.startswith(_OPTIMIZER)

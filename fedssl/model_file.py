@@ -71,15 +71,16 @@ def load_encoder(path: str | Path, encoder: nn.Module | None = None) -> nn.Modul
     try:
         state, metadata = load_state(file)
         about = json.loads(metadata["fedssl"])
+        name, stem, image_size = str(about["encoder"]), about["stem"], int(about["image_size"])
     except Exception as error:
         raise ValueError(f"{file}: is not a model that fedssl wrote: {error}") from error
     if encoder is None:
-        if about["encoder"] not in ENCODERS:
+        if name not in ENCODERS:
             raise ValueError(
-                f"{file}: holds a {about['encoder']}, which is not fedssl's: make one and pass it "
+                f"{file}: holds a {name}, which is not fedssl's: make one and pass it "
                 "as load_encoder(path, encoder=...)"
             )
-        encoder = build_encoder(about["encoder"], about["image_size"], about["stem"])
+        encoder = build_encoder(name, image_size, stem)
     weights = {n.removeprefix("encoder."): t for n, t in state.items() if n.startswith("encoder.")}
     copy_into(encoder.state_dict(), weights)
     return encoder.eval()

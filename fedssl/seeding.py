@@ -5,11 +5,15 @@ before it elsewhere; so neither the engine nor an interruption can change a bit.
 """
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+_GLOBAL_GENERATOR = threading.Lock()
+"""Workers build their models in threads, but torch has one global generator for all."""
 
 
 def derive(seed: int, purpose: str, round: int = 0, client: int = 0) -> int:
@@ -37,6 +41,6 @@ def initialising(seed: int) -> Iterator[None]:
     Modules initialise themselves from torch's global generator: this is the one place where it
     is used, and its state is put back afterwards.
     """
-    with torch.random.fork_rng(devices=[]):
+    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(seed, "initial weights"))
         yield

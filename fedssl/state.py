@@ -77,7 +77,8 @@ def count_bytes(state: Mapping[str, Tensor]) -> int:
 def save_state(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a state as safetensors: to a temporary name, then renamed, so never half a file."""
     temporary = path.with_name(f".{path.name}.writing")
-    tensors = {n: t.detach().cpu().contiguous() for n, t in state.items()}
+    # Copies: safetensors refuses tensors that share memory, such as tied weights.
+    tensors = {n: t.detach().cpu().contiguous().clone() for n, t in state.items()}
     save_file(tensors, temporary, dict(metadata))
     temporary.replace(path)
 

@@ -8,7 +8,9 @@ PyTorch and Flower take seconds to import, so each command imports what it needs
 """
 
 import json
+import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 # Flower reports its use over the network unless told not to, before it is imported.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+# What Flower's own strategies log would break into the display, which tells the same.
+logging.getLogger("flwr").setLevel(logging.ERROR)
 
 app = typer.Typer(
     name="fedssl",
@@ -108,16 +112,9 @@ def run_command(
         try:
             run(experiment, folder, resume=resume, display=display)
         except KeyboardInterrupt:
-            words = [
-                "fedssl",
-                "run",
-                str(config),
-                *(overrides or []),
-                "--resume",
-                "--out",
-                str(folder),
-            ]
-            err.print(f"\nstopped; go on with: {' '.join(words)}", markup=False, soft_wrap=True)
+            words = ["fedssl", "run", str(config), *_all(overrides, engine, device)]
+            again = shlex.join([*words, "--resume", "--out", str(folder)])
+            err.print(f"\nstopped; go on with: {again}", markup=False, soft_wrap=True)
             raise typer.Exit(130) from None
         finally:
             if made and not any(made.iterdir()):
@@ -172,10 +169,11 @@ def init(
     """Write a commented config to start from: an experiment that runs as it is, in minutes."""
     if path.exists():
         _fail(f"{path}: exists already; give a name that is free")
-    if not path.parent.is_dir():
-        _fail(f"{path}: there is no folder {path.parent}")
     starter = Path(__file__).with_name("starter.yaml")
-    path.write_text(starter.read_text(encoding="utf-8"), encoding="utf-8")
+    try:
+        path.write_text(starter.read_text(encoding="utf-8"), encoding="utf-8")
+    except OSError as error:
+        _fail(f"{path}: cannot be written: {error.strerror}")
     out.print(f"wrote {path}; run it with: fedssl run {path}", markup=False, soft_wrap=True)
 
 
@@ -214,8 +212,12 @@ def _experiment(
 
     # A dotted path may name a module beside the person, as `python -m` would find it.
     sys.path.append(os.getcwd())
+    return load_experiment(config, _all(overrides, engine, device))
+
+
+def _all(overrides: list[str] | None, engine: str | None, device: str | None) -> list[str]:
     extra = [f"engine.name={engine}"] * bool(engine) + [f"engine.device={device}"] * bool(device)
-    return load_experiment(config, [*(overrides or []), *extra])
+    return [*(overrides or []), *extra]
 
 
 @contextmanager
@@ -226,7 +228,7 @@ def _clear_errors() -> Iterator[None]:
     except Exception as error:
         from simulations import ConfigError, RunError
 
-        if not isinstance(error, (ConfigError, RunError)):
+        if not isinstance(error, (ConfigError, RunError, OSError)):
             raise
         _fail(str(error))
 

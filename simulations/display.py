@@ -64,7 +64,7 @@ class Lines:
     def running(self, experiment: Experiment, first: int) -> Iterator[None]:
         """Print which rounds are coming."""
         self._rounds = experiment.rounds
-        if first:
+        if 0 < first <= self._rounds:
             self._console.print(f"going on with round {first} of {self._rounds}")
         yield
 

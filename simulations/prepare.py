@@ -1,14 +1,19 @@
 """What is done before the first round: the images are loaded and shared out, and all is checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from fedssl.config_file import ConfigError
 from fedssl.data import Splits, load
-from fedssl.objectives import OBJECTIVES
+from fedssl.local_update import build_objective
+from fedssl.objectives import Objective
+from fedssl.optimizers import build_optimizer
 from fedssl.partitions import Partition, partition
 from simulations.experiment import Experiment, resolve
+from strategies import build as build_strategy
 
 
 @dataclass(frozen=True)
@@ -45,14 +50,41 @@ def prepare(experiment: Experiment) -> Prepared:
     try:
         splits = load(experiment.data)
         parts = partition(experiment.partition, splits.train, experiment.seed)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
-    objective = OBJECTIVES.get(experiment.objective.name)
+    objective = _try_to_build(experiment, splits.train.images.shape[-2:])
     smallest = int(parts.sizes().min())
-    if objective and smallest < objective.minimum_batch:
+    if smallest < objective.minimum_batch:
         raise ConfigError(
             f"partition.minimum = {experiment.partition.minimum}: the smallest client got "
             f"{smallest} image(s), but {experiment.objective.name} needs at least "
             f"{objective.minimum_batch} in a batch; raise it"
         )
     return Prepared(experiment, splits, parts)
+
+
+def _try_to_build(experiment: Experiment, size: Sequence[int]) -> Objective:
+    """Build everything that the config names once, so that mistakes show before any work.
+
+    Classes of a person's own are among it, so whatever they raise is a problem of the config.
+    """
+    try:
+        build_strategy(experiment.strategy, frozenset())
+        objective = build_objective(experiment, size[-1])
+        build_optimizer(objective.parameters(), experiment.client)
+        with torch.no_grad():
+            features = objective.encoder.eval()(torch.zeros(2, 3, *size))
+        if features.shape != (2, objective.encoder.features):
+            raise ValueError(
+                f"model.encoder = {experiment.model.encoder}: gives {list(features.shape)} for "
+                f"two images, not [2, {objective.encoder.features}]"
+            )
+        if experiment.client.batch_size < objective.minimum_batch:
+            raise ValueError(
+                f"client.batch_size = {experiment.client.batch_size}: {experiment.objective.name} "
+                f"needs at least {objective.minimum_batch} images in a batch"
+            )
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ConfigError(f"the experiment cannot be built: {kind}{error}") from error
+    return objective

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,11 @@ class RunFolder:
         _replace(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
         with self.divergence.open(newline="", encoding="utf-8") as file:
             head, *lines = file.read().splitlines(keepends=True)
-        kept = [line for line in lines if int(line.split(",", 1)[0]) <= server_round]
+        kept = [
+            line
+            for line in lines
+            if line.endswith("\n") and int(line.split(",", 1)[0]) <= server_round
+        ]
         _replace(self.divergence, "".join([head, *kept]))
 
     def add_row(self, row: Mapping[str, object]) -> None:
@@ -115,12 +120,11 @@ def new_folder(name: str, root: Path = Path("runs")) -> Path:
 
 
 def newest_folder(name: str, root: Path = Path("runs")) -> Path | None:
-    """Return the highest-numbered folder that `new_folder` made for a name, or None."""
-    found: Path | None = None
-    number = 1
-    while (path := root / (name if number == 1 else f"{name}-{number}")).exists():
-        found, number = path, number + 1
-    return found
+    """Return the folder in which the newest run of a name was begun, or None."""
+    pattern = re.compile(re.escape(name) + r"(-\d+)?")
+    folders = root.iterdir() if root.is_dir() else ()
+    runs = [path for path in folders if pattern.fullmatch(path.name) and path.is_dir()]
+    return max(runs, key=lambda path: path.stat().st_ctime_ns, default=None)
 
 
 def check_same(before: Experiment, now: Experiment, path: Path) -> None:

@@ -95,19 +95,30 @@ class Server:
         """
         self._grid.begin_round(cohort)
         arrays = to_record(self.state())
-        messages = self._strategy.configure_train(server_round, arrays, ConfigRecord(), self._grid)
-        replies = self._grid.send_and_receive(messages)
-        merged, _ = self._strategy.aggregate_train(server_round, replies)
+        name = self.experiment.strategy.name
+        try:
+            messages = self._strategy.configure_train(
+                server_round, arrays, ConfigRecord(), self._grid
+            )
+            replies = self._grid.send_and_receive(messages)
+            merged, _ = self._strategy.aggregate_train(server_round, replies)
+        except ValueError as error:
+            raise RunError(f"round {server_round}: the strategy {name} failed: {error}") from error
         answers = self._grid.answers
+        if len(answers) < len(cohort):
+            raise RunError(
+                f"round {server_round}: the strategy {name} took the answers of {len(answers)} of "
+                f"{len(cohort)} clients; it must take all that the Grid lists"
+            )
         if all(answer.error for answer in answers):
-            first = answers[0] if answers else None
-            reason = f"client {first.client}: {first.error}" if first else "none was asked"
+            reason = f"client {answers[0].client}: {answers[0].error}"
             raise RunError(f"round {server_round}: every client failed; {reason}")
         if merged is None:
-            raise RunError(
-                f"round {server_round}: the strategy {self.experiment.strategy.name} gave no model"
-            )
-        copy_into(federated_state(self.objective), to_state(merged))
+            raise RunError(f"round {server_round}: the strategy {name} gave no model")
+        try:
+            copy_into(federated_state(self.objective), to_state(merged))
+        except ValueError as error:
+            raise RunError(f"round {server_round}: the strategy {name}: {error}") from error
         return answers
 
     def measure(self, server_round: int) -> dict[str, float]:
@@ -117,7 +128,10 @@ class Server:
         if server_round % config.every and not last:
             return {}
         data = self.experiment.data
-        return evaluate(self.objective.encoder, self._splits, config, data.mean, data.std)
+        try:
+            return evaluate(self.objective.encoder, self._splits, config, data.mean, data.std)
+        except ValueError as error:
+            raise RunError(f"round {server_round}: {error}") from error
 
     def round(self, server_round: int, cohort: list[int]) -> tuple[dict[str, object], list[Answer]]:
         """Run a round: train, merge, measure; round 0 measures the untrained encoder alone.

@@ -27,7 +27,7 @@ def summarise(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> dict[st
         "rounds": last.pop("round"),
         "final": {k: v for k, v in last.items() if not k.endswith("seconds") and "bytes" not in k},
         "untrained": {
-            k: rows[0][k] for k in last if k.endswith(("accuracy", "rankme")) and k in rows[0]
+            k: rows[0][k] for k in last if ("accuracy" in k or k == "rankme") and k in rows[0]
         },
         "total": {
             **{key: round(sum(row[key] for row in rows), 3) for key in totals},

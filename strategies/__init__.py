@@ -45,7 +45,7 @@ WHEN_TO_USE = {
     "fedavg": "The mean by examples: the baseline that everyone knows.",
     "uniform": "The mean over clients: the baseline of the L-DAWA family, with its warm-up.",
     "ldawa": "Each layer weighed by its cosine with the global one: for very different clients.",
-    "ldawa-released": "L-DAWA to the bit as its authors released it: to reproduce their results.",
+    "ldawa-released": "The rule of the authors' code: negative cosines, scaled statistics.",
     "ldawa-normalized": "A control: L-DAWA's direction without its shrinking of the weights.",
     "dawa": "One cosine for the whole model: is looking at single layers worth it?",
     "const-shrink": "A control: L-DAWA's shrinking without its direction.",
@@ -100,7 +100,12 @@ def _build_custom(config: StrategyConfig, buffers: frozenset[str]) -> Strategy:
     signature = inspect.signature(cls)
     offered = {**_FLOWER_DEFAULTS, "buffers": buffers}
     arguments = {n: v for n, v in offered.items() if n in signature.parameters}
-    arguments |= config.model_extra or {}
+    given = config.model_extra or {}
+    if refused := sorted(given.keys() & {"fraction_train", *_FLOWER_DEFAULTS}):
+        raise ValueError(
+            f"strategy.{refused[0]}: who takes part is decided by `participation`; leave it out"
+        )
+    arguments |= given
     try:
         signature.bind(**arguments)
     except TypeError as error:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from fedssl.fields import Fields
+from fedssl.fields import Dotted, Fields
 from strategies.rule import (
     PRESETS,
     BatchNormBuffers,
@@ -81,3 +81,6 @@ class CustomStrategyConfig(StrategyConfig):
     """Any Flower strategy by its dotted path; further fields are its keyword arguments."""
 
     model_config = ConfigDict(extra="allow")
+
+    name: Dotted
+    """The dotted path."""

@@ -1,13 +1,21 @@
 """The choices of the L-DAWA family, and the named sets of choices."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 Granularity = Literal["tensor", "model", "none"]
 Weighting = Literal["uniform", "examples"]
 Scaling = Literal["as-is", "normalized", "constant-shrink", "restored-norm"]
 BatchNormBuffers = Literal["mean", "scaled"]
 Negative = Literal["clip", "keep"]
+
+_CHOICES: dict[str, Any] = {
+    "granularity": Granularity,
+    "weighting": Weighting,
+    "scaling": Scaling,
+    "bn_buffers": BatchNormBuffers,
+    "negative": Negative,
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,13 @@ class Rule:
     """Whether BatchNorm's statistics are averaged by examples, or merged like any other tensor."""
     negative: Negative = "clip"
     """Whether a negative cosine counts as 0, or turns the client's tensor round."""
+
+    def __post_init__(self) -> None:
+        """Refuse a choice that there is not."""
+        for field, choices in _CHOICES.items():
+            value, valid = getattr(self, field), get_args(choices)
+            if value not in valid:
+                raise ValueError(f"{field} = {value!r}: choose one of {', '.join(valid)}")
 
 
 PRESETS: dict[str, Rule] = {

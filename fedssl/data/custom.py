@@ -7,6 +7,7 @@ from pydantic import ConfigDict
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Splits
 from fedssl.dotted import load_dotted
+from fedssl.fields import Dotted
 
 
 class CustomData(DataConfig):
@@ -16,6 +17,9 @@ class CustomData(DataConfig):
     """
 
     model_config = ConfigDict(extra="allow")
+
+    name: Dotted
+    """The dotted path."""
 
     def read(self) -> Splits:
         """Call the function."""

@@ -52,6 +52,11 @@ def evaluate(
     train = labelled.take(balanced(labelled.labels.numpy(), config.limit.train))
     with one_thread():
         features = extract(encoder, test.images, mean, std)
+        if not features.isfinite().all():
+            raise ValueError(
+                "the encoder's features became infinite or NaN: try a lower client.lr or set "
+                "client.clip_norm"
+            )
         measures = {"rankme": rankme(features)}
         if len(train) == 0 or not (test.labels >= 0).any():
             return measures

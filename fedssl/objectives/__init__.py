@@ -6,7 +6,7 @@ from pydantic import ConfigDict, ValidationError
 from torch import nn
 
 from fedssl.dotted import load_dotted
-from fedssl.fields import Choice, nearest
+from fedssl.fields import Choice, Dotted, nearest
 from fedssl.objectives.barlow import BarlowTwins
 from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
 from fedssl.objectives.byol import BYOL
@@ -35,6 +35,9 @@ class CustomObjectiveConfig(ObjectiveConfig):
     """An objective of your own, by its dotted path; further fields go to its class as they are."""
 
     model_config = ConfigDict(extra="allow")
+
+    name: Dotted
+    """The dotted path."""
 
 
 ObjectiveChoice = Choice({n: c.Config for n, c in OBJECTIVES.items()}, CustomObjectiveConfig)

@@ -54,6 +54,13 @@ def test_another_choice_keeps_only_the_fields_that_it_has_too(tmp_path: Path) ->
     assert "alpha" not in dumped
 
 
+def test_a_dotted_path_starts_with_none_of_the_old_fields(tmp_path: Path) -> None:
+    text = GOOD + "strategy: {name: ldawa, warmup_rounds: 1}\n"
+    path = "flwr.serverapp.strategy.FedMedian"
+    experiment = load_experiment(write(tmp_path, text), [f"strategy.name={path}"])
+    assert experiment.strategy.model_dump() == {"name": path}
+
+
 def test_a_dump_reads_back_the_same(tmp_path: Path) -> None:
     from fedssl.config_file import dump
 
@@ -119,6 +126,9 @@ def test_epochs_and_steps_exclude_each_other(tmp_path: Path) -> None:
         (GOOD.replace("objective: {name: simclr}", ""), "objective: is missing"),
         (GOOD.replace(", test: sub/test.npz", ""), "data.test: is missing"),
         (GOOD.replace("{name: simclr}", "simclr"), "objective"),
+        ("seed: 2001-99-99\n", "not valid YAML"),
+        ("seed: !!int x\n", "not valid YAML"),
+        ("seed: " + "[" * 3000, "not valid YAML"),
         ("a: !!python/object/apply:os.system [false]\n", "not valid YAML"),
     ],
 )

@@ -1,10 +1,13 @@
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+from torch import nn
 
 from fedssl.local_update import LocalUpdate, Stopped, Worker, build_objective
+from fedssl.objectives import Batch, Objective, ObjectiveConfig
+from fedssl.objectives.simclr import nt_xent
 from fedssl.state import State, clone, federated_state, private_state
 from simulations.experiment import Experiment
 
@@ -152,3 +155,32 @@ def test_a_stop_ends_an_update(small: Small) -> None:
     worker.stop.set()
     with pytest.raises(Stopped):
         run(worker, received)
+
+
+class Headed(Objective):
+    """Keeps a head on the client, and does not say how it starts."""
+
+    Config = ObjectiveConfig
+    private = ("head",)
+
+    def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
+        super().__init__(encoder, projector, config)
+        self.encoder = encoder
+        self.projector = nn.Identity()
+        self.head = nn.LazyLinear(8)
+        self.head(encoder(torch.zeros(2, 3, 16, 16)))
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        one, other = (self.head(self.encoder(view)) for view in batch.views)
+        return nt_xent(one, other, 0.5)
+
+
+def test_a_clients_first_round_never_begins_with_anothers_private_state(small: Small) -> None:
+    experiment = small(f"objective={{name: {__name__}.Headed}}")
+    worker, received = make(experiment)
+    alone = run(worker, received, client=1)
+    other, _ = make(experiment)
+    run(other, received, client=0)
+    after = run(other, received, client=1)
+    assert same(alone.private, after.private)
+    assert same(alone.state, after.state)

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -38,3 +40,12 @@ def test_initial_weights_ignore_and_keep_the_global_generator() -> None:
     assert torch.equal(after, torch.rand(3))
     with initialising(0):
         assert torch.equal(one, torch.nn.Linear(3, 3).weight)
+
+
+def test_models_built_in_several_threads_have_the_same_weights() -> None:
+    def build(_: int) -> float:
+        with initialising(0):
+            return sum(float(torch.nn.Linear(50, 50).weight.detach().sum()) for _ in range(20))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(build, range(64)))) == 1

@@ -276,3 +276,46 @@ def test_what_the_data_rule_out_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=message):
         run(small(override), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("strategy={name: nope.X}",), "nope"),
+        (("model.encoder=nope.X",), "nope"),
+        (("objective={name: nope.X}",), "nope"),
+        (("objective={name: os.path}",), "os"),
+        (("model.encoder=torch.nn.Identity",), "features"),
+        (("client.nesterov=true", "client.momentum=0"), "Nesterov"),
+        (
+            ("strategy={name: flwr.serverapp.strategy.FedAvg, fraction_train: 0.5}",),
+            "participation",
+        ),
+        (("client.batch_size=2",), r"client\.batch_size = 2: byol needs at least 3"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_before_anything_is_written(
+    small: Small, tmp_path: Path, overrides: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(small(*overrides), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_strategy_that_asks_its_clients_for_more_is_refused(small: Small, tmp_path: Path) -> None:
+    strategy = "strategy={name: flwr.serverapp.strategy.FedProx, proximal_mu: 1.0}"
+    with pytest.raises(RunError, match=r"proximal-mu"):
+        run(small(strategy), tmp_path / "run")
+
+
+def test_weights_that_explode_end_the_run_with_the_fix(small: Small, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"client\.lr"):
+        run(small("client.lr=1e30", "objective.name=simclr"), tmp_path / "run")
+
+
+def test_a_line_cut_within_its_round_number_is_dropped(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.metrics.write_text("")
+    folder.divergence.write_text("round,client,tensor,divergence\n1,0,w,0.5\n1")
+    folder.forget_after(11)
+    assert folder.divergence.read_text() == "round,client,tensor,divergence\n1,0,w,0.5\n"

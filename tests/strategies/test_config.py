@@ -98,11 +98,15 @@ def test_flowers_own_never_wait_for_a_second_node(name: str) -> None:
 
 def test_fields_given_for_flowers_own_are_kept() -> None:
     section = {"name": "flwr.serverapp.strategy.FedAvgM", "server_momentum": 0.9}
-    strategy = build(read(**section, min_train_nodes=4, fraction_evaluate=0.5), BUFFERS)
+    strategy = build(read(**section), BUFFERS)
     assert isinstance(strategy, flower.FedAvgM)
     assert strategy.server_momentum == 0.9
-    assert (strategy.min_train_nodes, strategy.min_available_nodes) == (4, 1)
-    assert strategy.fraction_evaluate == 0.5
+
+
+@pytest.mark.parametrize("field", ["fraction_train", "min_train_nodes", "min_available_nodes"])
+def test_who_takes_part_is_not_the_strategys_to_say(field: str) -> None:
+    with pytest.raises(ValueError, match=f"strategy.{field}: .*`participation`"):
+        build(read(name="flwr.serverapp.strategy.FedAvg", **{field: 1}), BUFFERS)
 
 
 @pytest.mark.parametrize(

@@ -259,3 +259,8 @@ def test_no_examples_at_all_are_refused_even_without_buffers() -> None:
     for state in (model(1), {"w": torch.ones(2)}):
         with pytest.raises(ValueError, match="0 for every client"):
             merge(state, [state, state], itertools.repeat(0, 2), preset=rule)
+
+
+def test_a_choice_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="negative = 'clamp': choose one of clip, keep"):
+        Rule(negative="clamp")  # type: ignore[arg-type]
