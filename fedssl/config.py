@@ -98,10 +98,14 @@ class LearningConfig(Fields):
 
     @model_validator(mode="after")
     def _batch_is_large_enough(self) -> Self:
-        objective = OBJECTIVES.get(self.objective.name)
-        if objective and self.client.batch_size < objective.minimum_batch:
+        if self.objective.name in OBJECTIVES:
+            self.check_batch(OBJECTIVES[self.objective.name].minimum_batch)
+        return self
+
+    def check_batch(self, minimum: int) -> None:
+        """Raise a ValueError where batches are smaller than the objective's smallest."""
+        if self.client.batch_size < minimum:
             raise ValueError(
                 f"client.batch_size = {self.client.batch_size}: {self.objective.name} needs at "
-                f"least {objective.minimum_batch} images in a batch"
+                f"least {minimum} images in a batch"
             )
-        return self

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedssl.state import State, load_state, save_state
+from simulations.files import replace_text
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,7 @@ class CheckpointFolder:
         save_state(self.folder / index["model"], checkpoint.model, {})
         if index["strategy"]:
             save_state(self.folder / index["strategy"], checkpoint.strategy, {})
-        temporary = self.folder / ".checkpoint.json.writing"
-        temporary.write_text(json.dumps(index, indent=1))
-        temporary.replace(self._index)
+        replace_text(self._index, json.dumps(index, indent=1))
         current = {self._index.name, index["model"], index["strategy"], *files.values()}
         for old in self.folder.iterdir():
             if old.name not in current:

@@ -79,11 +79,7 @@ def _try_to_build(experiment: Experiment, size: Sequence[int]) -> Objective:
                 f"model.encoder = {experiment.model.encoder}: gives {list(features.shape)} for "
                 f"two images, not [2, {objective.encoder.features}]"
             )
-        if experiment.client.batch_size < objective.minimum_batch:
-            raise ValueError(
-                f"client.batch_size = {experiment.client.batch_size}: {experiment.objective.name} "
-                f"needs at least {objective.minimum_batch} images in a batch"
-            )
+        experiment.check_batch(objective.minimum_batch)
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ConfigError(f"the experiment cannot be built: {kind}{error}") from error

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from fedssl.config_file import ConfigError
 from simulations import plots
+from simulations.files import replace_text
 
 _TITLES = {
     "progress": "Progress",
@@ -84,9 +85,7 @@ def report(folder: Path) -> Path:
         config=records.config_text,
     )
     path = folder / "report.html"
-    temporary = folder / ".report.html.writing"
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(path)
+    replace_text(path, page)
     return path
 
 

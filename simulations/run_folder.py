@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from fedssl.config_file import ConfigError, dump, parse_yaml, validate
 from simulations.checkpoint import CheckpointFolder
 from simulations.experiment import Experiment
+from simulations.files import replace_text
 
 
 class RunFolder:
@@ -59,9 +59,9 @@ class RunFolder:
             The C names of the columns.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        _replace(self.config, dump(experiment))
-        _replace(self.metrics, "")
-        _replace(self.divergence, "round,client,tensor,divergence\n")
+        replace_text(self.config, dump(experiment))
+        replace_text(self.metrics, "")
+        replace_text(self.divergence, "round,client,tensor,divergence\n")
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(["client", "class", "images"])
@@ -69,12 +69,12 @@ class RunFolder:
             writer.writerows(
                 (client, name, images) for name, images in zip(classes, row, strict=True) if images
             )
-        _replace(self.partition, table.getvalue())
+        replace_text(self.partition, table.getvalue())
 
     def forget_after(self, server_round: int) -> None:
         """Drop what was written of rounds after this one: they are run again."""
         rows = [row for row in self.read_metrics() if row["round"] <= server_round]
-        _replace(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+        replace_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
         with self.divergence.open(newline="", encoding="utf-8") as file:
             head, *lines = file.read().splitlines(keepends=True)
         kept = [
@@ -82,7 +82,7 @@ class RunFolder:
             for line in lines
             if line.endswith("\n") and int(line.split(",", 1)[0]) <= server_round
         ]
-        _replace(self.divergence, "".join([head, *kept]))
+        replace_text(self.divergence, "".join([head, *kept]))
 
     def add_row(self, row: Mapping[str, object]) -> None:
         """Append a round to ``metrics.jsonl``."""
@@ -102,7 +102,7 @@ class RunFolder:
 
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Write ``summary.json``."""
-        _replace(self.summary, json.dumps(summary, indent=2) + "\n")
+        replace_text(self.summary, json.dumps(summary, indent=2) + "\n")
 
 
 def new_folder(name: str, root: Path = Path("runs")) -> Path:
@@ -155,9 +155,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -29,8 +29,9 @@ from simulations.experiment import Experiment
 from simulations.prepare import Prepared, prepare
 from simulations.reporting import report
 from simulations.run_folder import RunFolder, check_same
-from simulations.server import Server, divergence_names
+from simulations.server import Server
 from simulations.summary import summarise
+from strategies.ldawa import directed
 from strategies.messages import to_record, to_state
 
 
@@ -121,7 +122,7 @@ def _rounds(
         folder.forget_after(found.round)
     else:
         folder.begin(prepared.experiment, prepared.counts, prepared.classes)
-    tensors = divergence_names(server.state())
+    tensors = directed(server.state())
     for number in range(found.round + 1 if found else 0, server.experiment.rounds + 1):
         cohort = server.draw_cohort(number) if number else []
         display.began(number, cohort)

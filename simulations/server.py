@@ -58,12 +58,11 @@ class Server:
         self._strategy = build_strategy(experiment.strategy, floating_buffers(self.objective))
         self._splits = splits
         self._sizes = partition.sizes()
-        self._display = display
-        self._grid = CohortGrid(grid, lambda client: client + 1, self._answered)
+        self._grid = CohortGrid(grid, lambda client: client + 1, display.answered)
 
     def state(self) -> State:
-        """Return a copy of the global model: the federated tensors."""
-        return clone(federated_state(self.objective))
+        """Return the global model: the federated tensors, which the next round overwrites."""
+        return federated_state(self.objective)
 
     def strategy_state(self) -> State:
         """Return what the strategy keeps between rounds; empty for most."""
@@ -71,7 +70,7 @@ class Server:
 
     def restore(self, model: Mapping[str, Tensor], strategy: Mapping[str, Tensor]) -> None:
         """Put the server back to where a checkpoint found it."""
-        copy_into(federated_state(self.objective), model)
+        copy_into(self.state(), model)
         if isinstance(self._strategy, Stateful):
             self._strategy.load_state_dict(dict(strategy))
 
@@ -94,7 +93,8 @@ class Server:
             No client succeeded, or the strategy gave no model or another one's.
         """
         self._grid.begin_round(cohort)
-        arrays = to_record(self.state())
+        # A copy, since a strategy may keep what it sent.
+        arrays = to_record(clone(self.state()))
         name = self.experiment.strategy.name
         try:
             messages = self._strategy.configure_train(
@@ -116,7 +116,7 @@ class Server:
         if merged is None:
             raise RunError(f"round {server_round}: the strategy {name} gave no model")
         try:
-            copy_into(federated_state(self.objective), to_state(merged))
+            copy_into(self.state(), to_state(merged))
         except ValueError as error:
             raise RunError(f"round {server_round}: the strategy {name}: {error}") from error
         return answers
@@ -162,11 +162,3 @@ class Server:
             "client_seconds": round(sum(answer.seconds for answer in good), 3),
         }
         return row, answers
-
-    def _answered(self, answer: Answer) -> None:
-        self._display.answered(answer)
-
-
-def divergence_names(state: Mapping[str, Tensor]) -> list[str]:
-    """Return the tensors that have a δ: floating ones of at least one dimension, in their order."""
-    return [n for n, t in state.items() if t.is_floating_point() and t.ndim > 0]

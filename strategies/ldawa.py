@@ -17,7 +17,7 @@ from strategies.base import FoldingStrategy
 from strategies.fold import ExampleMean, Fold, accumulate, check_alike
 from strategies.rule import PRESETS, Rule, resolve
 
-__all__ = ["LDAWA", "PRESETS", "DivergenceFold", "Rule", "divergence", "merge"]
+__all__ = ["LDAWA", "PRESETS", "DivergenceFold", "Rule", "directed", "divergence", "merge"]
 
 _CHUNK = 1 << 16
 """torch.dot adds float32 in long rows on a CPU: off by 1e-5 over 2 million weights, which is much
@@ -42,8 +42,9 @@ def _cosine(dot: float, client_square: float, global_square: float) -> float:
     return min(dot / (math.sqrt(client_square) * math.sqrt(global_square)), 1.0)
 
 
-def _has_direction(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.dim() > 0
+def directed(state: Mapping[str, Tensor]) -> list[str]:
+    """Return the tensors that have a δ: floating ones of at least one dimension, in their order."""
+    return [name for name, t in state.items() if t.is_floating_point() and t.dim() > 0]
 
 
 def divergence(
@@ -71,10 +72,9 @@ def divergence(
     """
     check_alike(global_state, client_state)
     cosines = {}
-    for name, g in global_state.items():
-        if _has_direction(g):
-            w = client_state[name]
-            cosines[name] = _cosine(_dot(w, g), _dot(w, w), _dot(g, g))
+    for name in directed(global_state):
+        w, g = client_state[name], global_state[name]
+        cosines[name] = _cosine(_dot(w, g), _dot(w, w), _dot(g, g))
     return cosines
 
 
@@ -139,18 +139,18 @@ class DivergenceFold:
         self, state: Mapping[str, Tensor], squares: Mapping[str, float]
     ) -> dict[str, float]:
         """Return δ by name; 1 for what has no direction."""
-        directed = [name for name, g in self._ruled.items() if _has_direction(g)]
+        names = directed(self._ruled)
         cosines = dict.fromkeys(self._ruled, 1.0)
         if self._rule.granularity == "none":
             return cosines
-        dots = {name: _dot(state[name], self._global[name]) for name in directed}
+        dots = {name: _dot(state[name], self._global[name]) for name in names}
         if self._rule.granularity == "model":
             whole = _cosine(
                 sum(dots.values()),
-                sum(squares[name] for name in directed),
-                sum(self._global_squares[name] for name in directed),
+                sum(squares[name] for name in names),
+                sum(self._global_squares[name] for name in names),
             )
-            cosines |= dict.fromkeys(directed, whole)
+            cosines |= dict.fromkeys(names, whole)
         else:
             cosines |= {
                 name: _cosine(dot, squares[name], self._global_squares[name])
