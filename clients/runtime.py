@@ -7,6 +7,7 @@ import torch
 from fedssl.config import LearningConfig
 from fedssl.data import Dataset
 from fedssl.local_update import Worker
+from fedssl.memory import keep_freed_memory
 from fedssl.partitions import Partition
 
 
@@ -28,6 +29,7 @@ class ClientRuntime:
     def __init__(
         self, config: LearningConfig, train: Dataset, partition: Partition, device: torch.device
     ):
+        keep_freed_memory()
         self.images = train.images.to(device)
         self.labels = train.labels.to(device)
         self.partition = partition

@@ -12,13 +12,13 @@ from fedssl.data import Splits
 from fedssl.evaluation import evaluate
 from fedssl.local_update import build_objective
 from fedssl.partitions import Partition
-from fedssl.state import State, clone, copy_into, federated_state, floating_buffers
+from fedssl.state import State, adopt, federated_state, floating_buffers
 from simulations.cohort import Answer, CohortGrid, draw_cohort
 from simulations.display import Display
 from simulations.experiment import Experiment
 from strategies import Stateful
 from strategies import build as build_strategy
-from strategies.messages import to_record, to_state
+from strategies.messages import DIVERGENCE, to_record, to_state
 
 
 class RunError(RuntimeError):
@@ -61,7 +61,7 @@ class Server:
         self._grid = CohortGrid(grid, lambda client: client + 1, display.answered)
 
     def state(self) -> State:
-        """Return the global model: the federated tensors, which the next round overwrites."""
+        """Return the global model: the federated tensors, which nobody writes to."""
         return federated_state(self.objective)
 
     def strategy_state(self) -> State:
@@ -70,7 +70,7 @@ class Server:
 
     def restore(self, model: Mapping[str, Tensor], strategy: Mapping[str, Tensor]) -> None:
         """Put the server back to where a checkpoint found it."""
-        copy_into(self.state(), model)
+        adopt(self.objective, model)
         if isinstance(self._strategy, Stateful):
             self._strategy.load_state_dict(dict(strategy))
 
@@ -93,13 +93,11 @@ class Server:
             No client succeeded, or the strategy gave no model or another one's.
         """
         self._grid.begin_round(cohort)
-        # A copy, since a strategy may keep what it sent.
-        arrays = to_record(clone(self.state()))
+        arrays = to_record(self.state())
+        config = ConfigRecord({DIVERGENCE: self._is_measured(server_round)})
         name = self.experiment.strategy.name
         try:
-            messages = self._strategy.configure_train(
-                server_round, arrays, ConfigRecord(), self._grid
-            )
+            messages = self._strategy.configure_train(server_round, arrays, config, self._grid)
             replies = self._grid.send_and_receive(messages)
             merged, _ = self._strategy.aggregate_train(server_round, replies)
         except ValueError as error:
@@ -116,18 +114,20 @@ class Server:
         if merged is None:
             raise RunError(f"round {server_round}: the strategy {name} gave no model")
         try:
-            copy_into(self.state(), to_state(merged))
+            adopt(self.objective, to_state(merged))
         except ValueError as error:
             raise RunError(f"round {server_round}: the strategy {name}: {error}") from error
         return answers
 
+    def _is_measured(self, server_round: int) -> bool:
+        last = server_round == self.experiment.rounds
+        return last or server_round % self.experiment.evaluation.every == 0
+
     def measure(self, server_round: int) -> dict[str, float]:
         """Evaluate the global model centrally, where the round is due for it."""
-        config = self.experiment.evaluation
-        last = server_round == self.experiment.rounds
-        if server_round % config.every and not last:
+        if not self._is_measured(server_round):
             return {}
-        data = self.experiment.data
+        config, data = self.experiment.evaluation, self.experiment.data
         try:
             return evaluate(self.objective.encoder, self._splits, config, data.mean, data.std)
         except ValueError as error:
