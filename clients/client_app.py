@@ -6,6 +6,7 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from clients.runtime import ClientRuntime
+from fedssl.timeline import span
 from strategies.ldawa import divergence
 from strategies.messages import ARRAYS, CONFIG, DIVERGENCE, METRICS, to_record, to_state
 
@@ -39,29 +40,31 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
                 f"the strategy asks its clients for {', '.join(unknown)}, which they do not do: "
                 "choose a strategy that merges only"
             )
-        runtime = runtime_of(context)
         client = int(context.node_config["partition-id"])
-        received = to_state(message.content.array_records[ARRAYS])
-        update = runtime.worker().run(
-            *runtime.images_of(client),
-            received,
-            to_state(context.state.array_records[PRIVATE]) if PRIVATE in context.state else {},
-            client=client,
-            round=round_of(config),
-        )
-        if update.private:
-            context.state[PRIVATE] = to_record(update.private)
-        metrics = MetricRecord(
-            {
-                "num-examples": update.examples,
-                "train-loss": update.loss,
-                "seconds": update.seconds,
-            }
-        )
-        if config.get(DIVERGENCE):
-            metrics[DIVERGENCE] = list(divergence(received, update.state).values())
-        content = RecordDict({ARRAYS: to_record(update.state), METRICS: metrics})
-        return Message(content, reply_to=message)
+        server_round = round_of(config)
+        with span("client", client=client, round=server_round):
+            runtime = runtime_of(context)
+            received = to_state(message.content.array_records[ARRAYS])
+            update = runtime.worker().run(
+                *runtime.images_of(client),
+                received,
+                to_state(context.state.array_records[PRIVATE]) if PRIVATE in context.state else {},
+                client=client,
+                round=server_round,
+            )
+            if update.private:
+                context.state[PRIVATE] = to_record(update.private)
+            metrics = MetricRecord(
+                {
+                    "num-examples": update.examples,
+                    "train-loss": update.loss,
+                    "seconds": update.seconds,
+                }
+            )
+            if config.get(DIVERGENCE):
+                metrics[DIVERGENCE] = list(divergence(received, update.state).values())
+            content = RecordDict({ARRAYS: to_record(update.state), METRICS: metrics})
+            return Message(content, reply_to=message)
 
     return app
 

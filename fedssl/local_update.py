@@ -16,6 +16,7 @@ from fedssl.objectives import Batch, Objective, build
 from fedssl.optimizers import build_optimizer, learning_rate, optimizer_state, restore_optimizer
 from fedssl.seeding import generator, initialising
 from fedssl.state import State, adopt, clone, private_state, split_state
+from fedssl.timeline import span
 from fedssl.views import Views
 
 _OPTIMIZER = "optimizer "
@@ -162,16 +163,18 @@ class Worker:
             if self.stop.is_set():
                 raise Stopped(f"client {client} was stopped in round {round}")
             rows = rows.to(self.device)
-            chosen = images[rows]
-            views = [self.views(chosen, draws) for _ in range(self.objective.number_of_views)]
-            loss = self.objective(Batch(views, rows, labels[rows]))
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if config.clip_norm is not None:
-                clip_grad_norm_(self.objective.parameters(), config.clip_norm)
-            self.optimizer.step()
-            share = step / len(batches)
-            self.objective.after_step((round - 1 + share) / self.config.rounds)
+            with span("views"):
+                chosen = images[rows]
+                views = [self.views(chosen, draws) for _ in range(self.objective.number_of_views)]
+            with span("step"):
+                loss = self.objective(Batch(views, rows, labels[rows]))
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                if config.clip_norm is not None:
+                    clip_grad_norm_(self.objective.parameters(), config.clip_norm)
+                self.optimizer.step()
+                share = step / len(batches)
+                self.objective.after_step((round - 1 + share) / self.config.rounds)
             total += loss.detach() * len(rows)
         mean = total.item() / sum(map(len, batches))
         if not math.isfinite(mean):

@@ -1,10 +1,11 @@
 """The server of an experiment: it draws cohorts, lets a strategy merge, and measures the result."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import ExitStack, closing
 
 import torch
-from flwr.app import ConfigRecord
+from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from fedssl.evaluation import evaluate
 from fedssl.local_update import build_objective
 from fedssl.partitions import Partition
 from fedssl.state import State, adopt, federated_state, floating_buffers
+from fedssl.timeline import span
 from simulations.cohort import Answer, CohortGrid, draw_cohort
 from simulations.display import Display
 from simulations.experiment import Experiment
@@ -99,7 +101,9 @@ class Server:
         try:
             messages = self._strategy.configure_train(server_round, arrays, config, self._grid)
             replies = self._grid.send_and_receive(messages)
-            merged, _ = self._strategy.aggregate_train(server_round, replies)
+            with ExitStack() as merging:
+                taken = merging.enter_context(closing(_as_merged(replies, merging)))
+                merged, _ = self._strategy.aggregate_train(server_round, taken)
         except ValueError as error:
             raise RunError(f"round {server_round}: the strategy {name} failed: {error}") from error
         answers = self._grid.answers
@@ -129,7 +133,8 @@ class Server:
             return {}
         config, data = self.experiment.evaluation, self.experiment.data
         try:
-            return evaluate(self.objective.encoder, self._splits, config, data.mean, data.std)
+            with span("probe"):
+                return evaluate(self.objective.encoder, self._splits, config, data.mean, data.std)
         except ValueError as error:
             raise RunError(f"round {server_round}: {error}") from error
 
@@ -162,3 +167,11 @@ class Server:
             "client_seconds": round(sum(answer.seconds for answer in good), 3),
         }
         return row, answers
+
+
+def _as_merged(replies: Iterable[Message], merging: ExitStack) -> Generator[Message, None, None]:
+    """Yield the replies; what a strategy does between and after them is merging, so note it."""
+    for reply in replies:
+        with span("merge"):
+            yield reply
+    merging.enter_context(span("merge"))
