@@ -1,19 +1,30 @@
-"""Keep memory that was freed, instead of giving it back to the system and asking anew."""
+"""Reuse freed memory, instead of giving it back to the system and asking anew.
+
+A large block that is new costs a page fault every 4 KiB, several times what copying into it costs:
+copies of a model, and the activations of a local step, are then mostly spent on faults
+(`docs/performance.md` has the figures). CUDA's allocator reuses by itself; this is for CPUs.
+"""
 
 import ctypes
 import sys
+import weakref
+from collections import defaultdict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ALIGNMENT = 64
+"""At which addresses torch begins its tensors, in bytes."""
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 """The names of glibc's ``malloc.h``."""
 
 
 def keep_freed_memory() -> None:
-    """Let the C library reuse freed memory for large tensors, as CUDA's allocator does.
+    """Tell the C library to reuse what is freed; the process keeps its peak until it ends.
 
-    By default glibc returns large blocks to the system when they are freed. A new one then costs a
-    page fault every 4 KiB, five times what copying into it costs, so that copies of a model and the
-    activations of a local step are mostly spent on faults (`docs/performance.md` has the figures).
-    The process keeps its peak memory until it ends. It does nothing where the C library is another.
+    It does nothing where the C library is not glibc.
     """
     if sys.platform != "linux":
         return
@@ -25,3 +36,33 @@ def keep_freed_memory() -> None:
     mallopt(_TRIM_THRESHOLD, 2**31 - 1)
     # The arenas of other threads than the main one cannot hold blocks of 64 MB.
     mallopt(_ARENA_MAX, 1)
+
+
+class _Lease(np.ndarray):
+    """A block while a tensor refers to it; unlike a plain array it can be referred to weakly."""
+
+
+_spare: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+
+
+def block(size: int) -> Tensor:
+    """Return uint8 [size] on the CPU: memory that was returned and that no tensor uses any more.
+
+    Models are all of one size, so their blocks fit again exactly; malloc, which has to align them,
+    would find most of them too small by a few bytes.
+    """
+    spare = _spare[size]
+    try:
+        memory = spare.pop()
+    except IndexError:
+        whole = np.empty(size + ALIGNMENT, np.uint8)
+        start = -whole.ctypes.data % ALIGNMENT
+        memory = whole[start : start + size]
+    lease = memory.view(_Lease)
+    weakref.finalize(lease, spare.append, memory).atexit = False
+    return torch.from_numpy(lease)
+
+
+def release() -> None:
+    """Let go of all blocks that no tensor uses."""
+    _spare.clear()

@@ -12,12 +12,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fedssl.memory import ALIGNMENT, block
 from fedssl.objectives.base import Objective
 
 State = dict[str, Tensor]
-
-_ALIGNMENT = 64
-"""At which addresses torch begins its tensors, in bytes."""
 
 
 def is_private(name: str, private: tuple[str, ...]) -> bool:
@@ -53,9 +51,31 @@ def floating_buffers(module: nn.Module) -> frozenset[str]:
     return frozenset(n for n, b in module.named_buffers() if b.is_floating_point())
 
 
+def allocate(like: Mapping[str, Tensor], device: torch.device) -> State:
+    """Make tensors of the same shapes and types, side by side in one block of memory.
+
+    On a CPU the block is one that was used before and is free, if there is one (`memory.block`).
+    """
+    places, end = [], 0
+    for tensor in like.values():
+        places.append(end)
+        end += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
+    on_cpu = device.type == "cpu"
+    memory = block(end) if on_cpu else torch.empty(end, dtype=torch.uint8, device=device)
+    return {
+        name: memory[place : place + t.nbytes].view(t.dtype).view(t.shape)
+        for place, (name, t) in zip(places, like.items(), strict=True)
+    }
+
+
+@torch.no_grad()
 def clone(state: Mapping[str, Tensor]) -> State:
     """Copy a state, so that it no longer shares memory."""
-    return {name: tensor.detach().clone() for name, tensor in state.items()}
+    if not state:
+        return {}
+    copies = allocate(state, next(iter(state.values())).device)
+    torch._foreach_copy_(list(copies.values()), list(state.values()))
+    return copies
 
 
 @torch.no_grad()
@@ -110,7 +130,7 @@ def adopt(
             value = _converted(source[name].detach(), tensor).to(tensor.device, tensor.dtype)
             # The order of a kernel's sums may depend on it, and memory of numpy or of a file lies
             # anywhere.
-            tensor.data = value.clone() if value.data_ptr() % _ALIGNMENT else value
+            tensor.data = value.clone() if value.data_ptr() % ALIGNMENT else value
 
 
 def _check_same(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> None:
@@ -144,8 +164,8 @@ def save_state(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, s
     for name, tensor in state.items():
         tensor = tensor.detach().cpu().contiguous()
         # safetensors refuses tensors that share memory, such as tied weights.
-        tensors[name] = tensor.clone() if tensor.untyped_storage().data_ptr() in written else tensor
-        written.add(tensor.untyped_storage().data_ptr())
+        tensors[name] = tensor.clone() if tensor.data_ptr() in written else tensor
+        written.add(tensor.data_ptr())
     save_file(tensors, temporary, dict(metadata))
     temporary.replace(path)
 

@@ -124,14 +124,15 @@ class CohortGrid(Grid):
         """Send in cohort order; yield and note each reply in the same order."""
         place = {node: number for number, node in enumerate(self._nodes)}
         ordered = sorted(messages, key=lambda message: place[message.metadata.dst_node_id])
-        clients = [self._nodes[message.metadata.dst_node_id] for message in ordered]
+        clients = iter([self._nodes[message.metadata.dst_node_id] for message in ordered])
         self.bytes_down += sum(record_bytes(m.content.array_records[ARRAYS]) for m in ordered)
-        replies = self._grid.send_and_receive(ordered, timeout=timeout)
-        for client, reply in zip(clients, replies, strict=True):
-            answer = _note(client, reply)
+        for reply in self._grid.send_and_receive(ordered, timeout=timeout):
+            answer = _note(next(clients), reply)
             self.answers.append(answer)
             self._on_answer(answer)
             yield reply
+            # So that no model is held here while the next one is waited for.
+            del reply
 
 
 def _note(client: int, reply: Message) -> Answer:

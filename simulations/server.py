@@ -174,4 +174,5 @@ def _as_merged(replies: Iterable[Message], merging: ExitStack) -> Generator[Mess
     for reply in replies:
         with span("merge"):
             yield reply
+        del reply
     merging.enter_context(span("merge"))

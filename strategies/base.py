@@ -87,6 +87,8 @@ class FoldingStrategy(Strategy):
             except ValueError as error:
                 raise ValueError(f"the reply of node {node}: {error}") from error
             clients, total, loss = clients + 1, total + examples, loss + examples * its_loss
+            # So that this model's memory is free before the next one comes.
+            del reply, state
         if clients == 0:
             return None, None
         arrays = to_record(fold.result())

@@ -6,6 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from fedssl.state import allocate
+
 
 class Fold(Protocol):
     """A merge under way."""
@@ -52,14 +54,16 @@ def check_alike(reference: Mapping[str, Tensor], state: Mapping[str, Tensor]) ->
             raise ValueError(f"tensor {name} is {tensor.dtype} in place of {expected.dtype}")
 
 
-@torch.no_grad()
-def accumulate(sums: dict[str, Tensor], name: str, tensor: Tensor, weight: float) -> None:
-    """Add ``weight · tensor`` to the running sum of that name, in float32 at least."""
-    total = sums.get(name)
-    if total is None:
-        sums[name] = tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32)) * weight
-    else:
-        total.add_(tensor.to(total.device), alpha=weight)
+def zeros(like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return running sums for floating tensors: zeros, in float32 at least."""
+    shapes = {
+        name: torch.empty_like(t, dtype=torch.promote_types(t.dtype, torch.float32), device="meta")
+        for name, t in like.items()
+    }
+    sums = allocate(shapes, next((t.device for t in like.values()), torch.device("cpu")))
+    for total in sums.values():
+        total.zero_()
+    return sums
 
 
 class ExampleMean:
@@ -78,6 +82,7 @@ class ExampleMean:
         self._counters: dict[str, Tensor] = {}
         self._examples: int | None = None
 
+    @torch.no_grad()
     def add(self, state: Mapping[str, Tensor], num_examples: int) -> None:
         """Add one client's model.
 
@@ -92,10 +97,15 @@ class ExampleMean:
             # On the meta device a tensor is its shape and type alone, and holds no memory.
             self._like = {n: torch.empty_like(t, device="meta") for n, t in state.items()}
         check_alike(self._like, state)
+        floats = {n: t for n, t in state.items() if t.is_floating_point()}
+        if floats:
+            self._sums = self._sums or zeros(floats)
+            own = [t.to(self._sums[name].device) for name, t in floats.items()]
+            torch._foreach_add_([self._sums[name] for name in floats], own, alpha=num_examples)
         for name, tensor in state.items():
-            if tensor.is_floating_point():
-                accumulate(self._sums, name, tensor, num_examples)
-            elif name in self._counters:
+            if name in floats:
+                continue
+            if name in self._counters:
                 known = self._counters[name]
                 self._counters[name] = torch.maximum(known, tensor.detach().to(known.device))
             else:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from strategies import fold
 from strategies.base import FoldingStrategy
-from strategies.fold import ExampleMean, Fold, accumulate, check_alike
+from strategies.fold import ExampleMean, Fold, check_alike, zeros
 from strategies.rule import PRESETS, Rule, resolve
 
 __all__ = ["LDAWA", "PRESETS", "DivergenceFold", "Rule", "directed", "divergence", "merge"]
@@ -116,6 +116,7 @@ class DivergenceFold:
         self._norm_sums = dict.fromkeys(self._ruled, 0.0)
         self._weight = 0
 
+    @torch.no_grad()
     def add(self, state: Mapping[str, Tensor], num_examples: int) -> None:
         """Add one client's model.
 
@@ -128,6 +129,7 @@ class DivergenceFold:
         self._rest.add({n: t for n, t in state.items() if n not in self._ruled}, num_examples)
         weight = num_examples if self._rule.weighting == "examples" else 1
         self._weight += weight
+        self._sums = self._sums or zeros({name: state[name] for name in self._ruled})
         # Lazily, so that a tensor is still in the cache when it is added.
         products: Iterable[tuple[str, float, float]] = (
             (name, *self._products(name, state[name])) for name in self._ruled
@@ -142,7 +144,8 @@ class DivergenceFold:
                 cosine = _cosine(dot, square, self._global_squares[name])
                 cosine = self._clip(cosine if whole is None else whole)
             own = 1.0 if self._rule.scaling == "constant-shrink" else cosine
-            accumulate(self._sums, name, state[name], weight * own)
+            total = self._sums[name]
+            total.add_(state[name].to(total.device), alpha=weight * own)
             self._cosine_sums[name] += weight * cosine
             self._norm_sums[name] += weight * math.sqrt(square)
 

@@ -1,0 +1,101 @@
+"""What the measures work on: random images, and clients that do no local work."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clients import ClientRuntime, make_client_app
+from fedssl.config_file import validate
+from fedssl.data import Dataset, Splits
+from fedssl.evaluation.parallel import one_thread
+from fedssl.local_update import Worker
+from fedssl.partitions import Partition
+from fedssl.seeding import generator
+from simulations.display import Quiet
+from simulations.engines.local import LocalGrid
+from simulations.experiment import Experiment, resolve
+from simulations.server import Server
+
+
+def experiment(**sections: Any) -> Experiment:
+    """Return a resolved experiment: SimCLR on 32×32 images, on the CPU, where not said otherwise.
+
+    Parameters
+    ----------
+    **sections : Any
+        The config's sections, as a YAML file has them.
+    """
+    values = {
+        "rounds": 1_000_000,
+        "data": {"name": "glyphs"},
+        "partition": {"name": "iid", "clients": 1},
+        "objective": {"name": "simclr"},
+        "engine": {"name": "local", "device": "cpu", "workers": 1},
+        **sections,
+    }
+    return resolve(validate(Experiment, values, base=Path(), source="the bench"))
+
+
+def images(count: int, side: int = 32, seed: int = 0) -> Tensor:
+    """Return random images, uint8 [count, 3, side, side]: how long work takes is not their matter.
+
+    They are smooth, so that colours are as varied as in photographs.
+    """
+    draws = generator(seed, "bench images")
+    coarse = torch.rand(count, 3, 8, 8, generator=draws)
+    fine = torch.nn.functional.interpolate(coarse, side, mode="bilinear", antialias=False)
+    return fine.mul_(255).to(torch.uint8)
+
+
+def worker(config: Experiment, side: int = 32, device: str = "cpu") -> Worker:
+    """Return a resident model of an experiment."""
+    return Worker(config, side, torch.device(device), threading.Event())
+
+
+class IdleWorker(Worker):
+    """Does all that a local update does but the learning."""
+
+    def _train(self, images: Tensor, labels: Tensor, *, client: int, round: int) -> float:
+        return 0.0
+
+
+class IdleRuntime(ClientRuntime):
+    """Clients that answer with the model that they were sent."""
+
+    def worker(self) -> Worker:
+        """Return this thread's worker, building it at the first call."""
+        if not hasattr(self._local, "worker"):
+            size = self.images.shape[-1]
+            self._local.worker = IdleWorker(self._config, size, self._device, self.stop)
+        own: Worker = self._local.worker
+        return own
+
+
+@contextmanager
+def idle_server(config: Experiment, clients: int) -> Iterator[Server]:
+    """Set up the server and the engine of an experiment whose clients do no local work.
+
+    Parameters
+    ----------
+    config : Experiment
+        Its model, strategy, evaluation and engine count.
+    clients : int
+        How many there are; each has two images of 8×8.
+    """
+    shown = images(2 * clients, side=8)
+    train = Dataset(shown, torch.zeros(len(shown), dtype=torch.int64), ("any",))
+    partition = Partition.of(np.arange(2 * clients) // 2, clients)
+    runtime = IdleRuntime(config, train, partition, torch.device(config.engine.device))
+    workers = getattr(config.engine, "workers", 1)
+    grid = LocalGrid(make_client_app(lambda _: runtime), clients, workers)
+    with one_thread():
+        try:
+            yield Server(config, Splits(train, train), partition, grid, Quiet())
+        finally:
+            grid.close()

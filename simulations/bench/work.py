@@ -1,0 +1,101 @@
+"""What the local work costs: views, and a whole local update against a bare loop."""
+
+
+import torch
+from PIL import Image
+from torchvision import transforms
+
+from fedssl.evaluation.parallel import one_thread
+from fedssl.local_update import build_objective
+from fedssl.memory import keep_freed_memory
+from fedssl.objectives import Batch
+from fedssl.optimizers import build_optimizer
+from fedssl.seeding import generator
+from fedssl.state import clone, federated_state
+from fedssl.views import Views, ViewsConfig
+from simulations.bench.figure import Figure, Target
+from simulations.bench.setting import experiment, images, worker
+from simulations.bench.timing import compare, cpu_seconds
+
+
+def views(count: int, times: int) -> list[Figure]:
+    """Measure SimCLR's views of 32×32 images against torchvision's transforms of PIL images."""
+    keep_freed_memory()
+    shown = images(count)
+    few = [Image.fromarray(image) for image in shown[: count // 10].permute(0, 2, 3, 1).numpy()]
+    recipe = Views(ViewsConfig(), [0.5] * 3, [0.25] * 3)
+    theirs = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(32, scale=(0.2, 1.0)),
+            transforms.RandomHorizontalFlip(),
+            transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
+            transforms.RandomGrayscale(0.2),
+            transforms.ToTensor(),
+            transforms.Normalize([0.5] * 3, [0.25] * 3),
+        ]
+    )
+    draws = generator(0, "bench views")
+
+    def ours() -> None:
+        for batch in shown.split(256):
+            recipe(batch, draws)
+            recipe(batch, draws)
+
+    def reference() -> None:
+        for image in few:
+            theirs(image)
+            theirs(image)
+
+    with one_thread():
+        return [
+            compare(
+                "SimCLR views of 32×32, one thread",
+                "views per CPU-s",
+                lambda: 2 * len(shown) / cpu_seconds(ours),
+                lambda: 2 * len(few) / cpu_seconds(reference),
+                times=times,
+                target=Target(20_000, at_least=True, unit="views per CPU-s"),
+                note="torchvision's transforms of PIL images",
+            )
+        ]
+
+
+def local_update(encoder: str, count: int, batch_size: int, times: int) -> list[Figure]:
+    """Measure a whole local update against a bare loop of torch with views made beforehand."""
+    keep_freed_memory()
+    config = experiment(model={"encoder": encoder}, client={"batch_size": batch_size})
+    shown = images(count)
+    labels = torch.full((count,), -1)
+    resident = worker(config)
+    received = clone(federated_state(resident.objective))
+    objective = build_objective(config, 32)
+    optimizer = build_optimizer(objective.parameters(), config.client)
+    recipe = Views(config.views, config.data.mean, config.data.std)
+    draws = generator(0, "bench views")
+    made = [
+        Batch([recipe(rows, draws) for _ in range(2)], torch.arange(len(rows)))
+        for rows in shown.split(batch_size)
+    ]
+
+    def bare() -> None:
+        for batch in made:
+            loss = objective(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    def whole() -> None:
+        resident.run(shown, labels, received, {}, client=0, round=1)
+
+    with one_thread():
+        return [
+            compare(
+                f"a whole local update, {encoder}, batches of {batch_size}",
+                "images per CPU-s",
+                lambda: count / cpu_seconds(whole),
+                lambda: count / cpu_seconds(bare),
+                times=times,
+                target=Target(0.92 if encoder == "resnet18" else 0.75, True, of_ratio=True),
+                note="a bare loop of torch, views made beforehand",
+            )
+        ]
