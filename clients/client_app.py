@@ -8,7 +8,15 @@ from flwr.clientapp import ClientApp
 from clients.runtime import ClientRuntime
 from fedssl.timeline import span
 from strategies.ldawa import divergence
-from strategies.messages import ARRAYS, CONFIG, DIVERGENCE, METRICS, to_record, to_state
+from strategies.messages import (
+    ARRAYS,
+    DIVERGENCE,
+    METRICS,
+    arrays_of,
+    config_of,
+    to_record,
+    to_state,
+)
 
 PRIVATE = "private"
 """Key of the private client state in the Context, which Flower keeps on the client."""
@@ -34,7 +42,7 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        config = message.content.config_records[CONFIG]
+        config = config_of(message.content)
         if unknown := sorted(config.keys() - {"server-round", DIVERGENCE}):
             raise ValueError(
                 f"the strategy asks its clients for {', '.join(unknown)}, which they do not do: "
@@ -44,11 +52,11 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
         server_round = round_of(config)
         with span("client", client=client, round=server_round):
             runtime = runtime_of(context)
-            received = to_state(message.content.array_records[ARRAYS])
+            received = to_state(arrays_of(message.content))
             update = runtime.worker().run(
                 *runtime.images_of(client),
                 received,
-                to_state(context.state.array_records[PRIVATE]) if PRIVATE in context.state else {},
+                to_state(arrays_of(context.state, PRIVATE)) if PRIVATE in context.state else {},
                 client=client,
                 round=server_round,
             )

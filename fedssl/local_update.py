@@ -27,7 +27,10 @@ def build_objective(config: LearningConfig, image_size: int) -> Objective:
     """Build the objective with its encoder and heads; its weights derive from the seed alone."""
     with initialising(config.seed):
         encoder = build_encoder(config.model.encoder, image_size, config.model.stem)
-        return build(config.objective, encoder, config.model.projector)
+        objective = build(config.objective, encoder, config.model.projector)
+    # Into one block of memory, as all models are, which is used again once this one is let go.
+    adopt(objective, *map(clone, split_state(objective)))
+    return objective
 
 
 class Stopped(RuntimeError):

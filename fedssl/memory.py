@@ -42,25 +42,29 @@ class _Lease(np.ndarray):
     """A block while a tensor refers to it; unlike a plain array it can be referred to weakly."""
 
 
+_STEP = 1 << 16
+"""Blocks are multiples of so many bytes, so that running sums fit where a model with its few
+counters was."""
 _spare: defaultdict[int, list[np.ndarray]] = defaultdict(list)
 
 
 def block(size: int) -> Tensor:
     """Return uint8 [size] on the CPU: memory that was returned and that no tensor uses any more.
 
-    Models are all of one size, so their blocks fit again exactly; malloc, which has to align them,
+    Models are all of about one size, so their blocks fit again; malloc, which has to align them,
     would find most of them too small by a few bytes.
     """
-    spare = _spare[size]
+    rounded = -(-size // _STEP) * _STEP
+    spare = _spare[rounded]
     try:
         memory = spare.pop()
     except IndexError:
-        whole = np.empty(size + ALIGNMENT, np.uint8)
+        whole = np.empty(rounded + ALIGNMENT, np.uint8)
         start = -whole.ctypes.data % ALIGNMENT
-        memory = whole[start : start + size]
+        memory = whole[start : start + rounded]
     lease = memory.view(_Lease)
     weakref.finalize(lease, spare.append, memory).atexit = False
-    return torch.from_numpy(lease)
+    return torch.from_numpy(lease)[:size]
 
 
 def release() -> None:

@@ -101,6 +101,9 @@ def optimizer_state(optimizer: Optimizer) -> dict[str, Tensor]:
 
 def restore_optimizer(optimizer: Optimizer, state: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_state` returned; an empty state makes the optimiser new."""
+    optimizer.state.clear()
+    if not state:
+        return
     nested: dict[int, dict[str, Tensor]] = {}
     for key, value in state.items():
         index, name = key.split(".", 1)

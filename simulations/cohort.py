@@ -9,7 +9,7 @@ from flwr.serverapp import Grid
 
 from fedssl.seeding import numpy_generator
 from simulations.engines.flower_private import Run
-from strategies.messages import ARRAYS, DIVERGENCE, METRICS, record_bytes
+from strategies.messages import DIVERGENCE, arrays_of, metrics_of, record_bytes
 
 
 def draw_cohort(seed: int, server_round: int, sizes: np.ndarray, participation: float) -> list[int]:
@@ -125,7 +125,7 @@ class CohortGrid(Grid):
         place = {node: number for number, node in enumerate(self._nodes)}
         ordered = sorted(messages, key=lambda message: place[message.metadata.dst_node_id])
         clients = iter([self._nodes[message.metadata.dst_node_id] for message in ordered])
-        self.bytes_down += sum(record_bytes(m.content.array_records[ARRAYS]) for m in ordered)
+        self.bytes_down += sum(record_bytes(arrays_of(m.content)) for m in ordered)
         for reply in self._grid.send_and_receive(ordered, timeout=timeout):
             answer = _note(next(clients), reply)
             self.answers.append(answer)
@@ -138,7 +138,7 @@ class CohortGrid(Grid):
 def _note(client: int, reply: Message) -> Answer:
     if reply.has_error():
         return Answer(client, error=reply.error.reason or "no reason given")
-    metrics: Mapping[str, object] = reply.content.metric_records[METRICS]
+    metrics: Mapping[str, object] = metrics_of(reply.content)
     divergence = metrics.get(DIVERGENCE, [])
     assert isinstance(divergence, list)
     return Answer(
@@ -147,5 +147,5 @@ def _note(client: int, reply: Message) -> Answer:
         loss=float(str(metrics["train-loss"])),
         seconds=float(str(metrics.get("seconds", 0.0))),
         divergence=tuple(divergence),
-        bytes_up=record_bytes(reply.content.array_records[ARRAYS]),
+        bytes_up=record_bytes(arrays_of(reply.content)),
     )

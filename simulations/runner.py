@@ -34,7 +34,7 @@ from simulations.run_folder import RunFolder, check_same
 from simulations.server import Server
 from simulations.summary import summarise
 from strategies.ldawa import directed
-from strategies.messages import to_record, to_state
+from strategies.messages import arrays_of, to_record, to_state
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _rounds(
                         folder.add_divergence(number, answer.client, tensors, answer.divergence)
                 folder.add_row(row)
                 private = {
-                    client: to_state(state.array_records[PRIVATE])
+                    client: to_state(arrays_of(state, PRIVATE))
                     for client, state in grid.states.items()
                 }
                 folder.checkpoint.save(

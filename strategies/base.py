@@ -12,7 +12,7 @@ from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from strategies.fold import Fold
-from strategies.messages import ARRAYS, CONFIG, METRICS, to_record, to_state
+from strategies.messages import ARRAYS, CONFIG, arrays_of, metrics_of, to_record, to_state
 
 
 @runtime_checkable
@@ -110,14 +110,10 @@ class FoldingStrategy(Strategy):
 
 
 def _read(content: RecordDict) -> tuple[dict[str, Tensor], int, float]:
-    if ARRAYS not in content.array_records:
-        raise ValueError(f"it has no ArrayRecord {ARRAYS!r}")
-    if METRICS not in content.metric_records:
-        raise ValueError(f"it has no MetricRecord {METRICS!r}")
-    metrics = content.metric_records[METRICS]
+    arrays, metrics = arrays_of(content), metrics_of(content)
     examples, loss = metrics.get("num-examples"), metrics.get("train-loss")
     if not isinstance(examples, int):
         raise ValueError(f"its metric num-examples is {examples!r} in place of an int")
     if not isinstance(loss, (int, float)):
         raise ValueError(f"its metric train-loss is {loss!r} in place of a float")
-    return to_state(content.array_records[ARRAYS]), examples, loss
+    return to_state(arrays), examples, loss

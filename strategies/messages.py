@@ -8,12 +8,14 @@ tensors that came in a message are shared with whoever sent it: never write to t
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from torch import Tensor
+
+Kind = TypeVar("Kind")
 
 ARRAYS = "arrays"
 """Key of the ArrayRecord: the model."""
@@ -103,3 +105,35 @@ def record_bytes(record: ArrayRecord) -> int:
         else np.dtype(array.dtype).itemsize * math.prod(array.shape)
         for array in record.values()
     )
+
+
+# RecordDict's properties such as `array_records` make an object that refers to itself and to the
+# RecordDict, so that a model would live on until Python's garbage collector looks for cycles.
+
+
+def arrays_of(content: RecordDict, key: str = ARRAYS) -> ArrayRecord:
+    """Return the ArrayRecord of a message's content, or of a context's state.
+
+    Raises
+    ------
+    ValueError
+        There is none under this key.
+    """
+    return _record(content, key, ArrayRecord)
+
+
+def metrics_of(content: RecordDict) -> MetricRecord:
+    """Return a reply's MetricRecord; a ValueError says that there is none."""
+    return _record(content, METRICS, MetricRecord)
+
+
+def config_of(content: RecordDict) -> ConfigRecord:
+    """Return a message's ConfigRecord; a ValueError says that there is none."""
+    return _record(content, CONFIG, ConfigRecord)
+
+
+def _record(content: RecordDict, key: str, kind: type[Kind]) -> Kind:
+    record = content.get(key)
+    if not isinstance(record, kind):
+        raise ValueError(f"it has no {kind.__name__} {key!r}")
+    return record

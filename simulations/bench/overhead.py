@@ -1,6 +1,5 @@
 """What the engine costs around the local work: CPU time and memory of a client-round."""
 
-
 import torch
 
 from fedssl.memory import keep_freed_memory

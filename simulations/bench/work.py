@@ -1,6 +1,5 @@
 """What the local work costs: views, and a whole local update against a bare loop."""
 
-
 import torch
 from PIL import Image
 from torchvision import transforms
