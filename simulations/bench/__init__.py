@@ -1,0 +1,1 @@
+"""Measure fedssl against references on this machine."""
