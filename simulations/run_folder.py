@@ -1,19 +1,17 @@
 """The folder that a run leaves, every file of which opens in other tools."""
 
 import csv
-import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fedssl.config_file import ConfigError, dump, parse_yaml, validate
+from fedssl.partitions import Counts
 from simulations.checkpoint import CheckpointFolder
 from simulations.experiment import Experiment
-from simulations.files import replace_text
+from simulations.files import replace_text, replacing
 
 
 class RunFolder:
@@ -46,15 +44,15 @@ class RunFolder:
         text = self.metrics.read_text(encoding="utf-8")
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
-    def begin(self, experiment: Experiment, counts: np.ndarray, classes: Sequence[str]) -> None:
+    def begin(self, experiment: Experiment, counts: Counts, classes: Sequence[str]) -> None:
         """Write what is known before the first round.
 
         Parameters
         ----------
         experiment : Experiment
             The resolved config.
-        counts : np.ndarray
-            int64 [K, C]: the images of each client and class.
+        counts : Counts
+            The images of each client and class.
         classes : Sequence[str]
             The C names of the columns.
         """
@@ -62,14 +60,10 @@ class RunFolder:
         replace_text(self.config, dump(experiment))
         replace_text(self.metrics, "")
         replace_text(self.divergence, "round,client,tensor,divergence\n")
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["client", "class", "images"])
-        for client, row in enumerate(counts):
-            writer.writerows(
-                (client, name, images) for name, images in zip(classes, row, strict=True) if images
-            )
-        replace_text(self.partition, table.getvalue())
+        with replacing(self.partition) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["client", "class", "images"])
+            writer.writerows((client, classes[label], images) for client, label, images in counts)
 
     def forget_after(self, server_round: int) -> None:
         """Drop what was written of rounds after this one: they are run again."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedssl.partitions.counts import Counts
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -35,7 +37,7 @@ class Partition:
             raise ValueError(f"client = {client}: there are clients 0 to {self.clients - 1}")
         return self.order[self.offsets[client] : self.offsets[client + 1]]
 
-    def counts(self, labels: np.ndarray, classes: int) -> np.ndarray:
+    def counts(self, labels: np.ndarray, classes: int) -> Counts:
         """Count each client's images of each class.
 
         Parameters
@@ -47,9 +49,11 @@ class Partition:
 
         Returns
         -------
-        np.ndarray
-            int64 [K, C].
+        Counts
+            Its cells by client, then class.
         """
-        cell = np.repeat(np.arange(self.clients), self.sizes()) * classes + labels[self.order]
-        cell = cell[labels[self.order] >= 0]
-        return np.bincount(cell, minlength=self.clients * classes).reshape(-1, classes)
+        own = labels[self.order]
+        cell = np.repeat(np.arange(self.clients) * classes, self.sizes()) + own
+        cells, images = np.unique(cell[own >= 0], return_counts=True)
+        client, label = np.divmod(cells, max(classes, 1))
+        return Counts((self.clients, classes), client, label, images)
