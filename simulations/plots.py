@@ -179,7 +179,9 @@ def _partition_histograms(counts: Counts) -> Figure:
         edges = np.unique(np.geomspace(1, largest + 1, 40).astype(int))
         left.set_xscale("log")
     else:
-        edges = np.unique(np.linspace(0, largest + 1, 41).astype(int))
+        # Half below, so that a bar stands over its size.
+        edges = np.unique(np.linspace(0, largest + 1, 41).astype(int)) - 0.5
+        left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     left.hist(sizes, bins=edges.tolist(), color="#0072B2")
     left.set(title=f"Sizes of {len(sizes):,} clients", xlabel="images", ylabel="clients")
     mixture = counts.mixture()[sizes > 0]
@@ -191,6 +193,7 @@ def _partition_histograms(counts: Counts) -> Figure:
         ylabel="clients",
     )
     for axes in (left, right):
+        axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 

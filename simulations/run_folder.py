@@ -1,6 +1,7 @@
 """The folder that a run leaves, every file of which opens in other tools."""
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -61,9 +62,12 @@ class RunFolder:
         replace_text(self.metrics, "")
         replace_text(self.divergence, "round,client,tensor,divergence\n")
         with replacing(self.partition) as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["client", "class", "images"])
-            writer.writerows((client, classes[label], images) for client, label, images in counts)
+            file.write("client,class,images\n")
+            # Not by csv, which takes twice as long over millions of lines.
+            middle = [_middle(name) for name in classes]
+            file.writelines(
+                f"{client}{middle[label]}{images}\n" for client, label, images in counts
+            )
 
     def forget_after(self, server_round: int) -> None:
         """Drop what was written of rounds after this one: they are run again."""
@@ -97,6 +101,13 @@ class RunFolder:
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Write ``summary.json``."""
         replace_text(self.summary, json.dumps(summary, indent=2) + "\n")
+
+
+def _middle(text: str) -> str:
+    """Return a text as CSV has it between two commas, with these."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(["", text, ""])
+    return line.getvalue()
 
 
 def new_folder(name: str, root: Path = Path("runs")) -> Path:

@@ -40,7 +40,7 @@ class Folder(DataConfig):
     def _size_is_known(self) -> Self:
         if not self.in_memory and self.size is None:
             raise ValueError(
-                "in_memory = False needs data.size: give the side in pixels of the images"
+                "in_memory = false needs data.size: give the side of the images in pixels"
             )
         return self
 

@@ -53,7 +53,8 @@ class Partition:
             Its cells by client, then class.
         """
         own = labels[self.order]
-        cell = np.repeat(np.arange(self.clients) * classes, self.sizes()) + own
+        cell = np.repeat(np.arange(self.clients) * classes, self.sizes())
+        cell += own
         cells, images = np.unique(cell[own >= 0], return_counts=True)
         client, label = np.divmod(cells, max(classes, 1))
         return Counts((self.clients, classes), client, label, images)

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from fedssl.data import Dataset
 from fedssl.partitions import (
     PARTITIONS,
+    Counts,
     Partition,
     PartitionChoice,
     PartitionConfig,
@@ -100,6 +101,29 @@ def test_unlabelled_images_are_not_counted() -> None:
     labels = np.array([0, -1, 1, 0, -1])
     parts = Partition.of(np.array([0, 0, 0, 2, 2]), 3)
     assert parts.counts(labels, 2).dense().tolist() == [[1, 1], [0, 0], [1, 0]]
+
+
+def test_counts_keep_only_cells_with_images() -> None:
+    table = np.random.default_rng(0).integers(0, 3, (50_000, 4))
+    table[7] = 0
+    client, label = table.nonzero()
+    counts = Counts((50_000, 4), client, label, table[client, label])
+    assert len(list(counts)) == len(client) > 100_000
+    assert list(counts)[100_000] == (client[100_000], label[100_000], counts.images[100_000])
+    assert np.array_equal(counts.dense(), table)
+    assert np.array_equal(counts.dense(30), table[:30])
+    assert np.array_equal(counts.sizes(), table.sum(1))
+
+
+def test_the_mixture_is_the_effective_number_of_classes() -> None:
+    counts = Counts((4, 3), np.array([0, 0, 1, 3, 3, 3]), np.arange(6) % 3, np.array([2] * 6))
+    assert counts.mixture() == pytest.approx([2, 1, 1, 3])
+
+
+def test_counts_of_a_million_classes_take_the_memory_of_the_images() -> None:
+    labels = np.array([999_999, 3, 999_999])
+    counts = Partition.of(np.array([1, 0, 1]), 1_000_000).counts(labels, 1_000_000)
+    assert list(counts) == [(0, 3, 1), (1, 999_999, 2)]
 
 
 def test_only_existing_clients_have_indices() -> None:

@@ -72,6 +72,14 @@ def test_a_limit_keeps_some_of_each_class() -> None:
     assert measures["linear_accuracy"] > 0.5
 
 
+def test_what_is_in_memory_is_not_copied() -> None:
+    splits = color_splits()
+    images = gather(splits, EvaluationConfig())
+    assert images.train is splits.train
+    assert images.test is splits.test
+    assert len(images.recalibration) == 0
+
+
 def test_cores_and_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     before, found = torch.get_num_threads(), []
     try:
