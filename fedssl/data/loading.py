@@ -1,5 +1,7 @@
 """From a config to images that are ready for use."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -44,15 +46,16 @@ def load(config: DataConfig) -> Splits:
 
 
 def _finish(dataset: Dataset, limit: int | None, size: int | None, where: str) -> Dataset:
+    whole = limit is None or limit >= len(dataset)
+    kept = None if whole else balanced(dataset.labels.numpy(), limit)
     if isinstance(dataset.images, Tensor):
-        if limit is not None and limit < len(dataset):
-            dataset = dataset.take(balanced(dataset.labels.numpy(), limit))
-        images = fit(dataset.fetch(), size)
-        return Dataset(images, dataset.labels, dataset.class_names, dataset.fields)
-    kept = balanced(dataset.labels.numpy(), limit)
-    rows = torch.from_numpy(kept)
+        dataset = dataset if kept is None else dataset.take(kept)
+        return replace(dataset, images=fit(dataset.fetch(), size))
+    rows = None if kept is None else torch.from_numpy(kept)
     fitted = Fitted(dataset.images, rows, size, where)
     fitted[torch.zeros(1, dtype=torch.int64)]  # so that mistakes show before any work
+    if rows is None:
+        return replace(dataset, images=fitted)
     fields = {name: values[kept] for name, values in dataset.fields.items()}
     return Dataset(fitted, dataset.labels[rows], dataset.class_names, fields)
 

@@ -54,8 +54,8 @@ class Fitted:
 
     source: Images
     """With images uint8 [*, 1 or 3, H, W]."""
-    rows: Tensor
-    """int64 [N]: the source's rows that are used."""
+    rows: Tensor | None
+    """int64 [N]: the source's rows that are used; None for all."""
     size: int | None
     """The side in pixels that images are resized to; None keeps theirs."""
     where: str
@@ -64,8 +64,10 @@ class Fitted:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """N, 3, H and W after resizing."""
-        height, width = self.source.shape[2:]
-        return len(self.rows), 3, self.size or height, self.size or width
+        number, _, height, width = self.source.shape
+        if self.rows is not None:
+            number = len(self.rows)
+        return number, 3, self.size or height, self.size or width
 
     def __getitem__(self, rows: Tensor, /) -> Tensor:
         """Fetch and fit.
@@ -77,7 +79,7 @@ class Fitted:
         """
         if not len(rows):
             return torch.empty(0, *self.shape[1:], dtype=torch.uint8)
-        images = self.source[self.rows[rows]]
+        images = self.source[rows if self.rows is None else self.rows[rows]]
         expected = [len(rows), *self.source.shape[1:]]
         if images.dtype != torch.uint8 or list(images.shape) != expected:
             raise ValueError(

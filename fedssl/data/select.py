@@ -10,9 +10,9 @@ def _rank_in_class(labels: np.ndarray, purpose: str) -> tuple[np.ndarray, np.nda
     # Seed 0 whatever the experiment's: seeds are to be compared on the same images.
     order = numpy_generator(0, purpose).permutation(len(labels))
     by_class = np.argsort(labels[order], kind="stable")
-    _, first, counts = np.unique(labels[order][by_class], return_index=True, return_counts=True)
+    _, counts = np.unique(labels, return_counts=True)
     rank = np.empty(len(labels), np.int64)
-    rank[by_class] = np.arange(len(labels)) - np.repeat(first, counts)
+    rank[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     return order, rank
 
 
