@@ -34,7 +34,9 @@ def balanced(labels: np.ndarray, limit: int | None) -> np.ndarray:
     if limit is None or limit >= len(labels):
         return np.arange(len(labels))
     order, rank = _rank_in_class(labels, "limit")
-    return np.sort(order[np.argsort(rank, kind="stable")[:limit]])
+    # Only those that may be among the first are sorted: limits are small, sets may be large.
+    first = np.flatnonzero(rank <= np.partition(rank, limit - 1)[limit - 1])
+    return np.sort(order[first[np.argsort(rank[first], kind="stable")[:limit]]])
 
 
 def hold_out(labels: np.ndarray, share: float = 0.2) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,10 @@ class Partition:
     def of(cls, owner: np.ndarray, clients: int) -> "Partition":
         """Build from each image's client, int64 [N] in [0, ``clients``)."""
         sizes = np.bincount(owner, minlength=clients)
-        return cls(np.argsort(owner, kind="stable"), np.concatenate([[0], np.cumsum(sizes)]))
+        # Client and image as one number: sorts several times faster than a stable argsort.
+        key = owner * len(owner) + np.arange(len(owner))
+        key.sort()
+        return cls(key % max(len(owner), 1), np.concatenate([[0], np.cumsum(sizes)]))
 
     @property
     def clients(self) -> int:
