@@ -1,14 +1,14 @@
 """The Flower ClientApp: a message with the global model in, one local update, a message out."""
 
-import math
 from collections.abc import Callable
 
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from clients.runtime import ClientRuntime
+from fedssl.timeline import span
 from strategies.ldawa import divergence
-from strategies.messages import ARRAYS, CONFIG, METRICS, to_record, to_state
+from strategies.messages import ARRAYS, CONFIG, DIVERGENCE, METRICS, to_record, to_state
 
 PRIVATE = "private"
 """Key of the private client state in the Context, which Flower keeps on the client."""
@@ -27,46 +27,44 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
     -------
     ClientApp
         Its train function answers with the trained model and the metrics ``num-examples``,
-        ``train-loss``, ``seconds``, and ``divergence``: δ of each floating tensor, in their order.
+        ``train-loss``, ``seconds``, and, where the message's config asks by ``divergence``, that
+        too: δ of each floating tensor, in their order.
     """
     app = ClientApp()
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
         config = message.content.config_records[CONFIG]
-        if unknown := sorted(config.keys() - {"server-round"}):
+        if unknown := sorted(config.keys() - {"server-round", DIVERGENCE}):
             raise ValueError(
                 f"the strategy asks its clients for {', '.join(unknown)}, which they do not do: "
                 "choose a strategy that merges only"
             )
-        runtime = runtime_of(context)
         client = int(context.node_config["partition-id"])
-        received = to_state(message.content.array_records[ARRAYS])
-        update = runtime.worker().run(
-            *runtime.images_of(client),
-            received,
-            to_state(context.state.array_records[PRIVATE]) if PRIVATE in context.state else {},
-            client=client,
-            round=round_of(config),
-        )
-        deltas = divergence(received, update.state)
-        if broken := [name for name, delta in deltas.items() if not math.isfinite(delta)]:
-            raise ValueError(
-                f"client {client}'s weights became infinite or NaN, in {broken[0]} first: "
-                "try a lower client.lr or set client.clip_norm"
+        server_round = round_of(config)
+        with span("client", client=client, round=server_round):
+            runtime = runtime_of(context)
+            received = to_state(message.content.array_records[ARRAYS])
+            update = runtime.worker().run(
+                *runtime.images_of(client),
+                received,
+                to_state(context.state.array_records[PRIVATE]) if PRIVATE in context.state else {},
+                client=client,
+                round=server_round,
             )
-        if update.private:
-            context.state[PRIVATE] = to_record(update.private)
-        metrics = MetricRecord(
-            {
-                "num-examples": update.examples,
-                "train-loss": update.loss,
-                "seconds": update.seconds,
-                "divergence": list(deltas.values()),
-            }
-        )
-        content = RecordDict({ARRAYS: to_record(update.state), METRICS: metrics})
-        return Message(content, reply_to=message)
+            if update.private:
+                context.state[PRIVATE] = to_record(update.private)
+            metrics = MetricRecord(
+                {
+                    "num-examples": update.examples,
+                    "train-loss": update.loss,
+                    "seconds": update.seconds,
+                }
+            )
+            if config.get(DIVERGENCE):
+                metrics[DIVERGENCE] = list(divergence(received, update.state).values())
+            content = RecordDict({ARRAYS: to_record(update.state), METRICS: metrics})
+            return Message(content, reply_to=message)
 
     return app
 

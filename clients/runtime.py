@@ -8,6 +8,7 @@ from torch import Tensor
 from fedssl.config import LearningConfig
 from fedssl.data import Dataset
 from fedssl.local_update import Worker
+from fedssl.memory import keep_freed_memory
 from fedssl.partitions import Partition
 
 
@@ -29,6 +30,7 @@ class ClientRuntime:
     def __init__(
         self, config: LearningConfig, train: Dataset, partition: Partition, device: torch.device
     ):
+        keep_freed_memory()
         images = train.images
         self.images = images.to(device) if isinstance(images, Tensor) else images
         self.labels = train.labels.to(device)

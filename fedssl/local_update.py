@@ -15,7 +15,8 @@ from fedssl.encoders import build_encoder
 from fedssl.objectives import Batch, Objective, build
 from fedssl.optimizers import build_optimizer, learning_rate, optimizer_state, restore_optimizer
 from fedssl.seeding import generator, initialising
-from fedssl.state import State, clone, copy_into, federated_state, private_state
+from fedssl.state import State, adopt, clone, private_state, split_state
+from fedssl.timeline import span
 from fedssl.views import Views
 
 _OPTIMIZER = "optimizer "
@@ -38,7 +39,7 @@ class LocalUpdate:
     """What a client's round gives."""
 
     state: State
-    """The federated tensors after it: copies that nobody else writes to."""
+    """The federated tensors after it, which nobody writes to any more."""
     private: State
     """What the client keeps for its next round; empty where the objective keeps nothing."""
     examples: int
@@ -52,8 +53,9 @@ class LocalUpdate:
 class Worker:
     """One resident model that runs the local updates of many clients in turn.
 
-    Nothing of a client is left for the next: the federated tensors are overwritten by the global
-    model's, the private ones by the client's own, and the optimiser starts anew.
+    Nothing of a client is left for the next: the model takes a copy of the global tensors and of
+    the client's private ones as its own, trains in it, and lets it go with the answer, so that a
+    model is copied once a client; the optimiser starts anew.
 
     Parameters
     ----------
@@ -122,9 +124,10 @@ class Worker:
         torch.set_num_threads(self.config.client.threads)
         self._restore(received, private, round)
         loss = self._train(images, labels, client=client, round=round)
+        state, kept = split_state(self.objective)
         return LocalUpdate(
-            state=clone(federated_state(self.objective)),
-            private=clone(private_state(self.objective)) | self._optimizer_to_keep(),
+            state=state,
+            private=kept | self._optimizer_to_keep(),
             examples=len(images),
             loss=loss,
             seconds=time.perf_counter() - begin,
@@ -133,12 +136,9 @@ class Worker:
     def _restore(
         self, received: Mapping[str, Tensor], private: Mapping[str, Tensor], round: int
     ) -> None:
-        copy_into(federated_state(self.objective), received)
-        if private:
-            own = {n: t for n, t in private.items() if not n.startswith(_OPTIMIZER)}
-            copy_into(private_state(self.objective), own)
-        else:
-            copy_into(private_state(self.objective), self._new_private)
+        own = {n: t for n, t in private.items() if not n.startswith(_OPTIMIZER)}
+        adopt(self.objective, clone(received), clone(own if private else self._new_private))
+        if not private:
             self.objective.start()
         kept = {
             n.removeprefix(_OPTIMIZER): t for n, t in private.items() if n.startswith(_OPTIMIZER)
@@ -163,24 +163,30 @@ class Worker:
             if self.stop.is_set():
                 raise Stopped(f"client {client} was stopped in round {round}")
             rows = rows.to(self.device)
-            chosen = images[rows]
-            views = [self.views(chosen, draws) for _ in range(self.objective.number_of_views)]
-            loss = self.objective(Batch(views, rows, labels[rows]))
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if config.clip_norm is not None:
-                clip_grad_norm_(self.objective.parameters(), config.clip_norm)
-            self.optimizer.step()
-            share = step / len(batches)
-            self.objective.after_step((round - 1 + share) / self.config.rounds)
+            with span("views"):
+                chosen = images[rows]
+                views = [self.views(chosen, draws) for _ in range(self.objective.number_of_views)]
+            with span("step"):
+                loss = self.objective(Batch(views, rows, labels[rows]))
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                if config.clip_norm is not None:
+                    clip_grad_norm_(self.objective.parameters(), config.clip_norm)
+                self.optimizer.step()
+                share = step / len(batches)
+                self.objective.after_step((round - 1 + share) / self.config.rounds)
             total += loss.detach() * len(rows)
         mean = total.item() / sum(map(len, batches))
         if not math.isfinite(mean):
-            raise ValueError(
-                f"client {client}'s loss became {mean} in round {round}: try a lower client.lr "
-                f"(now {config.lr}) or set client.clip_norm"
-            )
-        return mean
+            what = f"loss became {mean}"
+        elif broken := _first_not_finite(self.objective):
+            what = f"weights became infinite or NaN, in {broken} first,"
+        else:
+            return mean
+        raise ValueError(
+            f"client {client}'s {what} in round {round}: try a lower client.lr (now {config.lr}) "
+            "or set client.clip_norm"
+        )
 
     def _batches(self, count: int, *, client: int, round: int) -> Iterator[Tensor]:
         """Yield the rows of each step: shuffled passes, too small last batches left out."""
@@ -197,3 +203,12 @@ class Worker:
                 if len(rows) >= smallest and steps > 0:
                     steps -= 1
                     yield rows
+
+
+@torch.no_grad()
+def _first_not_finite(objective: Objective) -> str | None:
+    """Name the first floating tensor that holds an infinity or NaN; None where all are finite."""
+    tensors = {n: t for n, t in objective.state_dict().items() if t.is_floating_point()}
+    # Norms pass over the weights once at full speed; isfinite() takes ten times as long.
+    finite = torch.stack(torch._foreach_norm(list(tensors.values()))).isfinite().tolist()
+    return next((name for name, good in zip(tensors, finite, strict=True) if not good), None)

@@ -16,22 +16,36 @@ from fedssl.objectives.base import Objective
 
 State = dict[str, Tensor]
 
+_ALIGNMENT = 64
+"""At which addresses torch begins its tensors, in bytes."""
+
 
 def is_private(name: str, private: tuple[str, ...]) -> bool:
     """Tell whether a tensor belongs to one of the private submodules or tensors."""
     return any(name == part or name.startswith(f"{part}.") for part in private)
 
 
+def split_state(objective: Objective, *, keep_vars: bool = False) -> tuple[State, State]:
+    """Return the tensors that travel, and those that stay on the client.
+
+    They share memory with the objective; with ``keep_vars`` they are its parameters and buffers
+    themselves.
+    """
+    federated: State = {}
+    private: State = {}
+    for name, tensor in objective.state_dict(keep_vars=keep_vars).items():
+        (private if is_private(name, objective.private) else federated)[name] = tensor
+    return federated, private
+
+
 def federated_state(objective: Objective) -> State:
     """Return the tensors that travel, sharing memory with the objective."""
-    state = objective.state_dict()
-    return {n: t for n, t in state.items() if not is_private(n, objective.private)}
+    return split_state(objective)[0]
 
 
 def private_state(objective: Objective) -> State:
     """Return the tensors that stay on the client, sharing memory with the objective."""
-    state = objective.state_dict()
-    return {n: t for n, t in state.items() if is_private(n, objective.private)}
+    return split_state(objective)[1]
 
 
 def floating_buffers(module: nn.Module) -> frozenset[str]:
@@ -53,6 +67,53 @@ def copy_into(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> Non
     ValueError
         The two do not have the same names and shapes; both are left as they were.
     """
+    _check_same(target, source)
+    for name, tensor in target.items():
+        tensor.copy_(_converted(source[name], tensor))
+
+
+@torch.no_grad()
+def adopt(
+    objective: Objective,
+    federated: Mapping[str, Tensor],
+    private: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Let an objective's tensors take the memory of others as their own, without a copy.
+
+    What their memory was stays with whoever else refers to it. Only a tensor of another element
+    type, device or alignment is copied.
+
+    Parameters
+    ----------
+    objective : Objective
+        Whose parameters and buffers are meant; the objects stay the same.
+    federated : Mapping[str, Tensor]
+        What the federated ones become; from now on shared with the objective.
+    private : Mapping[str, Tensor] | None (default: None)
+        What the private ones become; None leaves them.
+
+    Raises
+    ------
+    ValueError
+        Names or shapes are not the objective's, which is left as it was.
+    """
+    own = split_state(objective, keep_vars=True)
+    pairs = (
+        [(own[0], federated)]
+        if private is None
+        else list(zip(own, (federated, private), strict=True))
+    )
+    for target, source in pairs:
+        _check_same(target, source)
+    for target, source in pairs:
+        for name, tensor in target.items():
+            value = _converted(source[name].detach(), tensor).to(tensor.device, tensor.dtype)
+            # The order of a kernel's sums may depend on it, and memory of numpy or of a file lies
+            # anywhere.
+            tensor.data = value.clone() if value.data_ptr() % _ALIGNMENT else value
+
+
+def _check_same(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> None:
     if missing := target.keys() ^ source.keys():
         raise ValueError(f"the models differ: only one of them has {', '.join(sorted(missing))}")
     for name, tensor in target.items():
@@ -61,12 +122,13 @@ def copy_into(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> Non
                 f"the models differ: {name} is {tuple(source[name].shape)} in one and "
                 f"{tuple(tensor.shape)} in the other"
             )
-    for name, tensor in target.items():
-        value = source[name]
-        # A mean of integer counters arrives as a float: the nearest count, not the floor.
-        if value.is_floating_point() and not tensor.is_floating_point():
-            value = value.round()
-        tensor.copy_(value)
+
+
+def _converted(value: Tensor, like: Tensor) -> Tensor:
+    """Round where a float becomes an integer: the nearest count to a mean of counts, not below."""
+    if value.is_floating_point() and not like.is_floating_point():
+        return value.round()
+    return value
 
 
 def count_bytes(state: Mapping[str, Tensor]) -> int:
@@ -77,8 +139,13 @@ def count_bytes(state: Mapping[str, Tensor]) -> int:
 def save_state(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a state as safetensors: to a temporary name, then renamed, so never half a file."""
     temporary = path.with_name(f".{path.name}.writing")
-    # Copies: safetensors refuses tensors that share memory, such as tied weights.
-    tensors = {n: t.detach().cpu().contiguous().clone() for n, t in state.items()}
+    tensors: State = {}
+    written: set[int] = set()
+    for name, tensor in state.items():
+        tensor = tensor.detach().cpu().contiguous()
+        # safetensors refuses tensors that share memory, such as tied weights.
+        tensors[name] = tensor.clone() if tensor.untyped_storage().data_ptr() in written else tensor
+        written.add(tensor.untyped_storage().data_ptr())
     save_file(tensors, temporary, dict(metadata))
     temporary.replace(path)
 

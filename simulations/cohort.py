@@ -9,7 +9,7 @@ from flwr.serverapp import Grid
 
 from fedssl.seeding import numpy_generator
 from simulations.engines.flower_private import Run
-from strategies.messages import ARRAYS, METRICS, record_bytes
+from strategies.messages import ARRAYS, DIVERGENCE, METRICS, record_bytes
 
 
 def draw_cohort(seed: int, server_round: int, sizes: np.ndarray, participation: float) -> list[int]:
@@ -48,7 +48,7 @@ class Answer:
     loss: float = float("nan")
     seconds: float = 0.0
     divergence: tuple[float, ...] = ()
-    """δ of each floating tensor, in the model's order."""
+    """δ of each floating tensor, in the model's order; empty where it was not asked for."""
     bytes_up: int = 0
 
 
@@ -138,7 +138,7 @@ def _note(client: int, reply: Message) -> Answer:
     if reply.has_error():
         return Answer(client, error=reply.error.reason or "no reason given")
     metrics: Mapping[str, object] = reply.content.metric_records[METRICS]
-    divergence = metrics.get("divergence", [])
+    divergence = metrics.get(DIVERGENCE, [])
     assert isinstance(divergence, list)
     return Answer(
         client,

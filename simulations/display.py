@@ -17,6 +17,7 @@ from rich.progress import (
 
 from simulations.cohort import Answer
 from simulations.experiment import Experiment
+from simulations.profiling import Rows, table
 
 
 class Display(Protocol):
@@ -34,6 +35,9 @@ class Display(Protocol):
     def ended(self, row: Mapping[str, object]) -> None:
         """Show a finished round's row."""
 
+    def profiled(self, rows: Rows) -> None:
+        """Show where the time of the rounds went, once they have ended."""
+
 
 class Quiet:
     """Shows nothing."""
@@ -50,6 +54,9 @@ class Quiet:
         """Do nothing."""
 
     def ended(self, row: Mapping[str, object]) -> None:
+        """Do nothing."""
+
+    def profiled(self, rows: Rows) -> None:
         """Do nothing."""
 
 
@@ -84,6 +91,10 @@ class Lines:
             highlight=False,
             soft_wrap=True,
         )
+
+    def profiled(self, rows: Rows) -> None:
+        """Print a table of the rounds and the shares of the parts."""
+        self._console.print(table(rows))
 
 
 class Live(Lines):

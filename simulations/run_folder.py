@@ -20,7 +20,8 @@ class RunFolder:
 
     ``config.yaml`` (resolved), ``metrics.jsonl`` (a row a round), ``divergence.csv`` (δ of every
     round, client and tensor), ``partition.csv`` (images of each client and class),
-    ``model.safetensors``, ``summary.json``, ``checkpoint/``, ``plots/``, ``report.html``.
+    ``model.safetensors``, ``summary.json``, ``checkpoint/``, ``plots/``, ``report.html``; of
+    a profiled run also ``profile/``.
     """
 
     def __init__(self, path: Path):

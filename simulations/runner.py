@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ from clients.client_app import PRIVATE
 from fedssl.config_file import ConfigError
 from fedssl.evaluation.parallel import one_thread
 from fedssl.model_file import load_encoder, save_model
+from fedssl.timeline import span
 from simulations.checkpoint import Checkpoint
 from simulations.display import Display, Quiet
 from simulations.engines import LocalConfig
 from simulations.engines.local import LocalGrid
 from simulations.experiment import Experiment
 from simulations.prepare import Prepared, prepare
+from simulations.profiling import profiled
 from simulations.reporting import report
 from simulations.run_folder import RunFolder, check_same
 from simulations.server import Server
@@ -62,6 +64,7 @@ def run(
     out: str | Path,
     *,
     resume: bool = False,
+    profile: bool = False,
     display: Display | None = None,
 ) -> Run:
     """Run an experiment, or go on with one.
@@ -75,6 +78,9 @@ def run(
     resume : bool
         Go on after the last finished round in ``out``; the result has the same bits as that of a
         run without a stop. Where ``out`` holds no run, it starts from the beginning.
+    profile : bool
+        Write where the time of each round that is run now went to ``profile/``, and show it; see
+        `simulations.profiling`. The result has the same bits.
     display : Display | None
         Shows the progress; None shows nothing.
 
@@ -94,8 +100,10 @@ def run(
     folder = RunFolder(Path(out))
     prepared = prepare(experiment)
     found = _find(folder, prepared.experiment, resume)
+    device = torch.device(prepared.experiment.engine.device)
+    recorded = profiled(folder.path, device, display.profiled) if profile else nullcontext()
     # Merging, too, uses a single thread: its sums must not depend on the machine.
-    with one_thread(), _local(prepared) as grid:
+    with recorded, one_thread(), _local(prepared) as grid:
         server = Server(prepared.experiment, prepared.splits, prepared.partition, grid, display)
         with display.running(prepared.experiment, found.round + 1 if found else 0):
             _rounds(server, grid, folder, prepared, found, display)
@@ -124,26 +132,24 @@ def _rounds(
         folder.begin(prepared.experiment, prepared.counts, prepared.classes)
     tensors = directed(server.state())
     for number in range(found.round + 1 if found else 0, server.experiment.rounds + 1):
-        cohort = server.draw_cohort(number) if number else []
-        display.began(number, cohort)
-        row, answers = server.round(number, cohort)
-        for answer in answers:
-            if answer.divergence:
-                folder.add_divergence(number, answer.client, tensors, answer.divergence)
-        folder.add_row(row)
-        folder.checkpoint.save(
-            Checkpoint(
-                number,
-                server.state(),
-                server.strategy_state(),
-                {
+        with span("round", round=number):
+            cohort = server.draw_cohort(number) if number else []
+            display.began(number, cohort)
+            row, answers = server.round(number, cohort)
+            with span("save"):
+                for answer in answers:
+                    if answer.divergence:
+                        folder.add_divergence(number, answer.client, tensors, answer.divergence)
+                folder.add_row(row)
+                private = {
                     client: to_state(state.array_records[PRIVATE])
                     for client, state in grid.states.items()
-                },
-            ),
-            changed=set(cohort),
-        )
-        display.ended(row)
+                }
+                folder.checkpoint.save(
+                    Checkpoint(number, server.state(), server.strategy_state(), private),
+                    changed=set(cohort),
+                )
+            display.ended(row)
 
 
 def _find(folder: RunFolder, experiment: Experiment, resume: bool) -> Checkpoint | None:

@@ -1,11 +1,12 @@
 """The server of an experiment: it draws cohorts, lets a strategy merge, and measures the result."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import ExitStack, closing
 from functools import cached_property
 
 import torch
-from flwr.app import ConfigRecord
+from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 from torch import Tensor
 
@@ -13,13 +14,14 @@ from fedssl.data import Splits
 from fedssl.evaluation import Gathered, evaluate, gather
 from fedssl.local_update import build_objective
 from fedssl.partitions import Partition
-from fedssl.state import State, clone, copy_into, federated_state, floating_buffers
+from fedssl.state import State, adopt, federated_state, floating_buffers
+from fedssl.timeline import span
 from simulations.cohort import Answer, CohortGrid, draw_cohort
 from simulations.display import Display
 from simulations.experiment import Experiment
 from strategies import Stateful
 from strategies import build as build_strategy
-from strategies.messages import to_record, to_state
+from strategies.messages import DIVERGENCE, to_record, to_state
 
 
 class RunError(RuntimeError):
@@ -62,7 +64,7 @@ class Server:
         self._grid = CohortGrid(grid, lambda client: client + 1, display.answered)
 
     def state(self) -> State:
-        """Return the global model: the federated tensors, which the next round overwrites."""
+        """Return the global model: the federated tensors, which nobody writes to."""
         return federated_state(self.objective)
 
     def strategy_state(self) -> State:
@@ -71,7 +73,7 @@ class Server:
 
     def restore(self, model: Mapping[str, Tensor], strategy: Mapping[str, Tensor]) -> None:
         """Put the server back to where a checkpoint found it."""
-        copy_into(self.state(), model)
+        adopt(self.objective, model)
         if isinstance(self._strategy, Stateful):
             self._strategy.load_state_dict(dict(strategy))
 
@@ -94,15 +96,15 @@ class Server:
             No client succeeded, or the strategy gave no model or another one's.
         """
         self._grid.begin_round(cohort)
-        # A copy, since a strategy may keep what it sent.
-        arrays = to_record(clone(self.state()))
+        arrays = to_record(self.state())
+        config = ConfigRecord({DIVERGENCE: self._is_measured(server_round)})
         name = self.experiment.strategy.name
         try:
-            messages = self._strategy.configure_train(
-                server_round, arrays, ConfigRecord(), self._grid
-            )
+            messages = self._strategy.configure_train(server_round, arrays, config, self._grid)
             replies = self._grid.send_and_receive(messages)
-            merged, _ = self._strategy.aggregate_train(server_round, replies)
+            with ExitStack() as merging:
+                taken = merging.enter_context(closing(_as_merged(replies, merging)))
+                merged, _ = self._strategy.aggregate_train(server_round, taken)
         except ValueError as error:
             raise RunError(f"round {server_round}: the strategy {name} failed: {error}") from error
         answers = self._grid.answers
@@ -117,20 +119,23 @@ class Server:
         if merged is None:
             raise RunError(f"round {server_round}: the strategy {name} gave no model")
         try:
-            copy_into(self.state(), to_state(merged))
+            adopt(self.objective, to_state(merged))
         except ValueError as error:
             raise RunError(f"round {server_round}: the strategy {name}: {error}") from error
         return answers
 
+    def _is_measured(self, server_round: int) -> bool:
+        last = server_round == self.experiment.rounds
+        return last or server_round % self.experiment.evaluation.every == 0
+
     def measure(self, server_round: int) -> dict[str, float]:
         """Evaluate the global model centrally, where the round is due for it."""
-        config = self.experiment.evaluation
-        last = server_round == self.experiment.rounds
-        if server_round % config.every and not last:
+        if not self._is_measured(server_round):
             return {}
-        data = self.experiment.data
+        config, data = self.experiment.evaluation, self.experiment.data
         try:
-            return evaluate(self.objective.encoder, self._gathered, config, data.mean, data.std)
+            with span("probe"):
+                return evaluate(self.objective.encoder, self._gathered, config, data.mean, data.std)
         except ValueError as error:
             raise RunError(f"round {server_round}: {error}") from error
 
@@ -168,3 +173,11 @@ class Server:
             "client_seconds": round(sum(answer.seconds for answer in good), 3),
         }
         return row, answers
+
+
+def _as_merged(replies: Iterable[Message], merging: ExitStack) -> Generator[Message, None, None]:
+    """Yield the replies; what a strategy does between and after them is merging, so note it."""
+    for reply in replies:
+        with span("merge"):
+            yield reply
+    merging.enter_context(span("merge"))

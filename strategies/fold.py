@@ -14,7 +14,10 @@ class Fold(Protocol):
         """Take in one client's model, which is only read, and not kept."""
 
     def result(self) -> dict[str, Tensor]:
-        """Return the merged model, which shares memory with nothing that was added."""
+        """Return the merged model, which shares memory with nothing that was added; call it once.
+
+        It may be the running sums themselves, divided in place.
+        """
 
 
 def merge(
@@ -49,13 +52,14 @@ def check_alike(reference: Mapping[str, Tensor], state: Mapping[str, Tensor]) ->
             raise ValueError(f"tensor {name} is {tensor.dtype} in place of {expected.dtype}")
 
 
+@torch.no_grad()
 def accumulate(sums: dict[str, Tensor], name: str, tensor: Tensor, weight: float) -> None:
     """Add ``weight · tensor`` to the running sum of that name, in float32 at least."""
-    if name in sums:
-        sums[name].add_(tensor.detach().to(sums[name].device), alpha=weight)
+    total = sums.get(name)
+    if total is None:
+        sums[name] = tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32)) * weight
     else:
-        dtype = torch.promote_types(tensor.dtype, torch.float32)
-        sums[name] = tensor.detach().to(dtype) * weight
+        total.add_(tensor.to(total.device), alpha=weight)
 
 
 class ExampleMean:
@@ -111,7 +115,7 @@ class ExampleMean:
         if self._examples == 0 and self._sums:
             raise ValueError("num_examples is 0 for every client: a mean by examples needs some")
         return {
-            name: (self._sums[name] / self._examples).to(like.dtype)
+            name: self._sums[name].div_(self._examples).to(like.dtype)
             if name in self._sums
             else self._counters[name].clone()
             for name, like in self._like.items()

@@ -21,6 +21,8 @@ CONFIG = "config"
 """Key of the ConfigRecord: the round (`server-round`) and what a strategy asks of its clients."""
 METRICS = "metrics"
 """Key of the MetricRecord of a reply: `num-examples`, `train-loss`, …"""
+DIVERGENCE = "divergence"
+"""In a message's config: whether clients report δ of each tensor; in a reply's metrics: these."""
 
 
 class TensorArray(Array):
@@ -95,4 +97,9 @@ def to_state(record: ArrayRecord) -> dict[str, Tensor]:
 
 def record_bytes(record: ArrayRecord) -> int:
     """Return the size in bytes of a record's elements, without serialising them."""
-    return sum(np.dtype(a.dtype).itemsize * math.prod(a.shape) for a in record.values())
+    return sum(
+        array.tensor.nbytes
+        if isinstance(array, TensorArray)
+        else np.dtype(array.dtype).itemsize * math.prod(array.shape)
+        for array in record.values()
+    )

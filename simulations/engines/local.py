@@ -9,6 +9,7 @@ from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
+from fedssl.timeline import span
 from simulations.engines import flower_private
 from simulations.engines.flower_private import Run
 
@@ -90,9 +91,9 @@ class LocalGrid(Grid):
             for message in messages:
                 waiting.append(self._start(message))
                 if len(waiting) == 2 * self._workers:
-                    yield self._started.pop(waiting.popleft()).result()
+                    yield self._wait_for(waiting.popleft())
             while waiting:
-                yield self._started.pop(waiting.popleft()).result()
+                yield self._wait_for(waiting.popleft())
         finally:
             for message_id in waiting:
                 self._started.pop(message_id).cancel()
@@ -102,6 +103,10 @@ class LocalGrid(Grid):
         flower_private.number(message, message_id)
         self._started[message_id] = self._pool.submit(self._answer, message)
         return message_id
+
+    def _wait_for(self, message_id: str) -> Message:
+        with span("wait"):
+            return self._started.pop(message_id).result()
 
     def _answer(self, message: Message) -> Message:
         client = message.metadata.dst_node_id - 1

@@ -42,7 +42,7 @@ def test_the_reply_holds_weights_counts_and_scalars_and_nothing_private(
 ) -> None:
     own = context(1)
     app = make_client_app(lambda _: runtime)
-    reply = app(message(arrays, **{"server-round": 1}), own)
+    reply = app(message(arrays, **{"server-round": 1, "divergence": True}), own)
     assert set(reply.content) == {"arrays", "metrics"}
     trained = to_state(reply.content.array_records["arrays"])
     assert trained.keys() == arrays.keys()
@@ -52,6 +52,29 @@ def test_the_reply_holds_weights_counts_and_scalars_and_nothing_private(
     assert metrics["num-examples"] == 12
     assert metrics["divergence"] == list(divergence(arrays, trained).values())
     assert all(name.startswith("target.") for name in own.state.array_records["private"])
+
+
+def test_divergence_is_reported_only_where_it_is_asked_for(
+    runtime: ClientRuntime, arrays: dict[str, torch.Tensor]
+) -> None:
+    app = make_client_app(lambda _: runtime)
+    reply = app(message(arrays, **{"server-round": 1, "divergence": False}), context(1))
+    assert "divergence" not in reply.content.metric_records["metrics"]
+
+
+def test_what_came_in_stays_and_what_went_out_is_not_trained_any_further(
+    runtime: ClientRuntime, arrays: dict[str, torch.Tensor]
+) -> None:
+    app = make_client_app(lambda _: runtime)
+    before = {name: tensor.clone() for name, tensor in arrays.items()}
+    first = app(message(arrays, **{"server-round": 1}), context(1))
+    trained = to_state(first.content.array_records["arrays"])
+    kept = {name: tensor.clone() for name, tensor in trained.items()}
+    second = app(message(arrays, **{"server-round": 1}), context(0))
+    other = to_state(second.content.array_records["arrays"])
+    assert all(torch.equal(arrays[name], before[name]) for name in arrays)
+    assert all(torch.equal(trained[name], kept[name]) for name in arrays)
+    assert not any(torch.equal(trained[n], other[n]) for n in arrays if n.endswith("weight"))
 
 
 def test_what_a_strategy_asks_for_in_vain_is_an_error(

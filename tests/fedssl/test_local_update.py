@@ -140,6 +140,12 @@ def test_a_loss_that_explodes_is_an_error_with_the_fix(small: Small) -> None:
         run(worker, received)
 
 
+def test_weights_that_explode_in_the_last_step_are_an_error_that_names_them(small: Small) -> None:
+    worker, received = make(small("client.lr=1e38"))
+    with pytest.raises(ValueError, match=r"weights became infinite or NaN, in \S+ first, in round"):
+        run(worker, received, count=8)
+
+
 def test_clipping_bounds_the_step(small: Small) -> None:
     clipped, received = make(
         small("client.clip_norm=0.001", "client.momentum=0", "client.weight_decay=0", "client.lr=1")

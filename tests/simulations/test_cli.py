@@ -43,6 +43,18 @@ def test_each_run_has_a_folder_of_its_own_and_resume_takes_the_newest(config: Pa
     assert result.output == "report: runs/small-2/report.html\n"
 
 
+def test_profile_prints_where_the_time_went_unless_quiet(config: Path) -> None:
+    result = fedssl("run", config, "rounds=1", "--profile")
+    assert result.exit_code == 0, result.output
+    heads = [line.split() for line in result.output.splitlines()]
+    parts = ["views", "step", "merge", "probe", "save", "engine", "wait"]
+    assert ["round", "seconds", "clients", *parts] in heads
+    assert {"total", "share"} <= {head[0] for head in heads if head}
+    result = fedssl("run", config, "rounds=1", "--profile", "--quiet")
+    assert result.output == "report: runs/small-2/report.html\n"
+    assert (config.parent / "runs" / "small-2" / "profile" / "trace.json").exists()
+
+
 def test_a_wrong_config_is_told_without_a_traceback_and_leaves_nothing(config: Path) -> None:
     result = fedssl("run", config, "client.lr=-1")
     assert result.exit_code == 2

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strategies.fedavg import merge
-from strategies.fold import ExampleMean
 from tests.strategies.models import State, cohorts, model, naive_fedavg
 
 quick = settings(deadline=None, max_examples=30)
@@ -77,15 +76,6 @@ def test_nothing_that_comes_in_is_written_to_or_shared() -> None:
         tensor.zero_()
     for state, copy in zip(states, copies, strict=True):
         assert all(torch.equal(state[name], copy[name]) for name in copy)
-
-
-def test_a_result_survives_what_is_added_after_it() -> None:
-    fold = ExampleMean()
-    fold.add(model(1), 2)
-    first = fold.result()
-    fold.add(model(2), 2)
-    assert_close(first, model(1))
-    assert_close(fold.result(), merge([model(1), model(2)], [2, 2]))
 
 
 def test_models_are_read_one_by_one() -> None:
