@@ -33,9 +33,10 @@ class Prepared:
     @property
     def counts(self) -> Counts:
         """The images of each client and class."""
-        labels = self.splits.train.labels.numpy()
-        columns = np.where(labels < 0, len(self.splits.train.class_names), labels)
-        return self.partition.counts(columns, len(self.classes))
+        labels, classes = self.splits.train.labels.numpy(), self.classes
+        if len(classes) > len(self.splits.train.class_names):
+            labels = np.where(labels < 0, len(classes) - 1, labels)
+        return self.partition.counts(labels, len(classes))
 
 
 def prepare(experiment: Experiment) -> Prepared:

@@ -11,8 +11,10 @@ def _rank_in_class(labels: np.ndarray, purpose: str) -> tuple[np.ndarray, np.nda
     order = numpy_generator(0, purpose).permutation(len(labels))
     by_class = np.argsort(labels[order], kind="stable")
     _, counts = np.unique(labels, return_counts=True)
-    rank = np.empty(len(labels), np.int64)
-    rank[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    place = np.arange(len(labels))
+    place -= np.repeat(np.cumsum(counts) - counts, counts)
+    rank = np.empty_like(place)
+    rank[by_class] = place
     return order, rank
 
 
