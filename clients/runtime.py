@@ -3,6 +3,7 @@
 import threading
 
 import torch
+from torch import Tensor
 
 from fedssl.config import LearningConfig
 from fedssl.data import Dataset
@@ -19,7 +20,7 @@ class ClientRuntime:
     config : LearningConfig
         The experiment's learning.
     train : Dataset
-        All training images; moved to ``device`` once, as uint8.
+        All training images; moved to ``device`` once, as uint8, unless they are on demand.
     partition : Partition
         Which images each client owns.
     device : torch.device
@@ -30,7 +31,8 @@ class ClientRuntime:
         self, config: LearningConfig, train: Dataset, partition: Partition, device: torch.device
     ):
         keep_freed_memory()
-        self.images = train.images.to(device)
+        images = train.images
+        self.images = images.to(device) if isinstance(images, Tensor) else images
         self.labels = train.labels.to(device)
         self.partition = partition
         self.stop = threading.Event()
@@ -47,7 +49,15 @@ class ClientRuntime:
         worker: Worker = self._local.worker
         return worker
 
-    def images_of(self, client: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return a client's images, uint8 [n, C, H, W], and labels, int64 [n]."""
-        rows = torch.from_numpy(self.partition.indices(client)).to(self.images.device)
-        return self.images[rows], self.labels[rows]
+    def images_of(self, client: int) -> tuple[Tensor, Tensor]:
+        """Return a client's images, uint8 [n, C, H, W], and labels, int64 [n], on the device.
+
+        Raises
+        ------
+        ValueError, OSError
+            An image on demand cannot be fetched.
+        """
+        rows = torch.from_numpy(self.partition.indices(client))
+        own = rows.to(self._device)
+        images = self.images[own if isinstance(self.images, Tensor) else rows]
+        return images.to(self._device), self.labels[own]

@@ -11,6 +11,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from fedssl.partitions import Counts
+
 ACCURACIES = {
     "linear_accuracy": ("linear probe", "#0072B2", "-", "o"),
     "linear_accuracy_recalibrated": ("linear probe, BatchNorm recalibrated", "#009E73", "--", "s"),
@@ -91,7 +93,7 @@ def _say(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
 
 
-def partition(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
+def partition(counts: Counts, class_names: Sequence[str]) -> Figure:
     """Draw which client has how many images of which class.
 
     Bars for few clients and classes, a heat map for more; beyond 200 clients, how sizes and class
@@ -99,16 +101,16 @@ def partition(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
 
     Parameters
     ----------
-    counts : np.ndarray
-        int64 [K, C]: the images of each client and class.
+    counts : Counts
+        The images of each client and class.
     class_names : Sequence[str]
         The C names; the one called ``unlabelled`` is drawn grey.
     """
     clients, classes = counts.shape
     if clients <= _BARS[0] and classes <= _BARS[1]:
-        return _partition_bars(counts, [_literal(name) for name in class_names])
+        return _partition_bars(counts.dense(), [_literal(name) for name in class_names])
     if clients <= _COLUMNS:
-        return _partition_map(counts, [_literal(name) for name in class_names])
+        return _partition_map(counts.dense(), [_literal(name) for name in class_names])
     return _partition_histograms(counts)
 
 
@@ -168,21 +170,21 @@ def _partition_map(counts: np.ndarray, names: Sequence[str]) -> Figure:
     return figure
 
 
-def _partition_histograms(counts: np.ndarray) -> Figure:
+def _partition_histograms(counts: Counts) -> Figure:
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
-    sizes = counts.sum(axis=1)
+    sizes = counts.sizes()
     largest = int(sizes.max())
     if largest > 50 * max(1, np.median(sizes)):
         edges = np.unique(np.geomspace(1, largest + 1, 40).astype(int))
         left.set_xscale("log")
     else:
-        edges = np.unique(np.linspace(0, largest + 1, 41).astype(int))
+        # Half below, so that a bar stands over its size.
+        edges = np.unique(np.linspace(0, largest + 1, 41).astype(int)) - 0.5
+        left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     left.hist(sizes, bins=edges.tolist(), color="#0072B2")
     left.set(title=f"Sizes of {len(sizes):,} clients", xlabel="images", ylabel="clients")
-    shares = counts / np.maximum(sizes, 1)[:, None]
-    logs = np.log(np.where(shares > 0, shares, 1))
-    mixture = np.exp(-(shares * logs).sum(axis=1))[sizes > 0]
+    mixture = counts.mixture()[sizes > 0]
     most = max(float(mixture.max()), 2.0)
     right.hist(mixture, bins=np.linspace(1, most, 41).tolist(), color="#0072B2")
     right.set(
@@ -191,6 +193,7 @@ def _partition_histograms(counts: np.ndarray) -> Figure:
         ylabel="clients",
     )
     for axes in (left, right):
+        axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 

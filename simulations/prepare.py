@@ -11,7 +11,7 @@ from fedssl.data import Splits, load
 from fedssl.local_update import build_objective
 from fedssl.objectives import Objective
 from fedssl.optimizers import build_optimizer
-from fedssl.partitions import Partition, partition
+from fedssl.partitions import Counts, Partition, partition
 from simulations.experiment import Experiment, resolve
 from strategies import build as build_strategy
 
@@ -31,11 +31,12 @@ class Prepared:
         return (*names, "unlabelled") if bool((self.splits.train.labels < 0).any()) else names
 
     @property
-    def counts(self) -> np.ndarray:
-        """int64 [K, C]: the images of each client and class."""
-        labels = self.splits.train.labels.numpy()
-        columns = np.where(labels < 0, len(self.splits.train.class_names), labels)
-        return self.partition.counts(columns, len(self.classes))
+    def counts(self) -> Counts:
+        """The images of each client and class."""
+        labels, classes = self.splits.train.labels.numpy(), self.classes
+        if len(classes) > len(self.splits.train.class_names):
+            labels = np.where(labels < 0, len(classes) - 1, labels)
+        return self.partition.counts(labels, len(classes))
 
 
 def prepare(experiment: Experiment) -> Prepared:

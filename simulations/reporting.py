@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import re
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from fedssl.config_file import ConfigError
+from fedssl.partitions import Counts
 from simulations import plots
 from simulations.files import replace_text
 
@@ -34,7 +36,7 @@ class _Records:
     config: Mapping[str, Any]
     rows: list[dict[str, Any]]
     summary: Mapping[str, Any] | None
-    counts: np.ndarray
+    counts: Counts
     class_names: list[str]
     deltas: np.ndarray
     tensors: list[str]
@@ -91,7 +93,7 @@ def report(folder: Path) -> Path:
 
 def _figures(records: _Records) -> dict[str, Figure]:
     figures = {"progress": plots.progress(records.rows)}
-    if records.counts.size:
+    if len(records.counts.client):
         figures["partition"] = plots.partition(records.counts, records.class_names)
     if records.deltas.size:
         rounds = range(1, records.deltas.shape[1] + 1)
@@ -139,7 +141,7 @@ def _headline(records: _Records) -> list[tuple[str, str, str]]:
     return [
         *tiles,
         ("Rounds", f"{rows[-1]['round']:,}", f"{updates:,} client updates, {failed:,} failed"),
-        ("Clients", f"{len(records.counts):,}", f"{int(records.counts.sum()):,} images"),
+        ("Clients", f"{records.counts.shape[0]:,}", f"{int(records.counts.images.sum()):,} images"),
         ("Traffic", _size(up + down), f"{_size(up)} up, {_size(down)} down"),
         ("Time", _duration(seconds), "training and evaluation"),
     ]
@@ -256,22 +258,29 @@ def _read_summary(path: Path) -> Mapping[str, Any] | None:
     return summary if isinstance(summary, dict) else None
 
 
-def _read_partition(path: Path) -> tuple[np.ndarray, list[str]]:
-    """Return counts int64 [K, C], and the C class names, sorted."""
-    cells: list[tuple[int, str, int]] = []
-    for number, row in enumerate(csv.DictReader(_whole_lines(path)), start=2):
+def _read_partition(path: Path) -> tuple[Counts, list[str]]:
+    """Return the counts, and the names of their classes, sorted."""
+    found: dict[str, int] = {}
+    # Not lists: there may be millions of lines.
+    client, label, images = array("q"), array("q"), array("q")
+    for number, row in enumerate(csv.reader(_whole_lines(path)), start=1):
         try:
-            cells.append((int(row["client"]), row["class"], int(row["images"])))
-        except (KeyError, TypeError, ValueError) as error:
+            if number == 1:
+                if row != ["client", "class", "images"]:
+                    raise ValueError("another heading")
+                continue
+            who, name, count = row
+            client.append(int(who))
+            images.append(int(count))
+            label.append(found.setdefault(name, len(found)))
+        except (ValueError, OverflowError) as error:
             raise ConfigError(f"{path}, line {number}, is not client,class,images") from error
-    names = {
-        name: place for place, name in enumerate(sorted({name for _, name, _ in cells}, key=_order))
-    }
-    clients = 1 + max((client for client, _, _ in cells), default=-1)
-    counts = np.zeros((clients, len(names)), dtype=np.int64)
-    for client, name, images in cells:
-        counts[client, names[name]] += images
-    return counts, list(names)
+    names = sorted(found, key=_order)
+    places = np.empty(len(names), np.int64)
+    places[[found[name] for name in names]] = np.arange(len(names))
+    shape = 1 + max(client, default=-1), len(names)
+    table = Counts(shape, np.asarray(client), places[np.asarray(label)], np.asarray(images))
+    return table, names
 
 
 def _order(name: str) -> tuple[bool, list[int | str]]:

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fedssl.config_file import ConfigError, dump, parse_yaml, validate
+from fedssl.partitions import Counts
 from simulations.checkpoint import CheckpointFolder
 from simulations.experiment import Experiment
-from simulations.files import replace_text
+from simulations.files import replace_text, replacing
 
 
 class RunFolder:
@@ -47,15 +46,15 @@ class RunFolder:
         text = self.metrics.read_text(encoding="utf-8")
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
-    def begin(self, experiment: Experiment, counts: np.ndarray, classes: Sequence[str]) -> None:
+    def begin(self, experiment: Experiment, counts: Counts, classes: Sequence[str]) -> None:
         """Write what is known before the first round.
 
         Parameters
         ----------
         experiment : Experiment
             The resolved config.
-        counts : np.ndarray
-            int64 [K, C]: the images of each client and class.
+        counts : Counts
+            The images of each client and class.
         classes : Sequence[str]
             The C names of the columns.
         """
@@ -63,14 +62,13 @@ class RunFolder:
         replace_text(self.config, dump(experiment))
         replace_text(self.metrics, "")
         replace_text(self.divergence, "round,client,tensor,divergence\n")
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["client", "class", "images"])
-        for client, row in enumerate(counts):
-            writer.writerows(
-                (client, name, images) for name, images in zip(classes, row, strict=True) if images
+        with replacing(self.partition) as file:
+            file.write("client,class,images\n")
+            # Not by csv, which takes twice as long over millions of lines.
+            middle = [_middle(name) for name in classes]
+            file.writelines(
+                f"{client}{middle[label]}{images}\n" for client, label, images in counts
             )
-        replace_text(self.partition, table.getvalue())
 
     def forget_after(self, server_round: int) -> None:
         """Drop what was written of rounds after this one: they are run again."""
@@ -104,6 +102,13 @@ class RunFolder:
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Write ``summary.json``."""
         replace_text(self.summary, json.dumps(summary, indent=2) + "\n")
+
+
+def _middle(text: str) -> str:
+    """Return a text as CSV has it between two commas, with these."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(["", text, ""])
+    return line.getvalue()
 
 
 def new_folder(name: str, root: Path = Path("runs")) -> Path:

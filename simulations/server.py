@@ -3,6 +3,7 @@
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, closing
+from functools import cached_property
 
 import torch
 from flwr.app import ConfigRecord, Message
@@ -10,7 +11,7 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from fedssl.data import Splits
-from fedssl.evaluation import evaluate
+from fedssl.evaluation import Gathered, evaluate, gather
 from fedssl.local_update import build_objective
 from fedssl.partitions import Partition
 from fedssl.state import State, adopt, federated_state, floating_buffers
@@ -134,9 +135,14 @@ class Server:
         config, data = self.experiment.evaluation, self.experiment.data
         try:
             with span("probe"):
-                return evaluate(self.objective.encoder, self._splits, config, data.mean, data.std)
+                return evaluate(self.objective.encoder, self._gathered, config, data.mean, data.std)
         except ValueError as error:
             raise RunError(f"round {server_round}: {error}") from error
+
+    @cached_property
+    def _gathered(self) -> Gathered:
+        # Once for all rounds: fetching images on demand can be slow.
+        return gather(self._splits, self.experiment.evaluation)
 
     def round(self, server_round: int, cohort: list[int]) -> tuple[dict[str, object], list[Answer]]:
         """Run a round: train, merge, measure; round 0 measures the untrained encoder alone.

@@ -41,7 +41,7 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
         f"{len(train.class_names)} classes",
         f"model      {count_parameters(objective.encoder):,} parameters in the encoder, "
         f"{count_parameters(objective):,} trained in all, {objective.encoder.features} features",
-        f"a round    {len(cohort)} of {prepared.partition.clients} clients, "
+        f"a round    {len(cohort):,} of {prepared.partition.clients:,} clients, "
         f"{sent:,.1f} MB to each and back" + (f"; {kept:,.1f} MB stay on each" if kept else ""),
     ]
     console.print("\n".join(lines), markup=False, soft_wrap=True)
@@ -56,8 +56,7 @@ def draw(prepared: Prepared, path: Path) -> None:
 
 
 def _print_partition(prepared: Prepared, console: Console) -> None:
-    counts = prepared.counts
-    sizes = counts.sum(axis=1)
+    classes, sizes = prepared.classes, prepared.partition.sizes()
     console.print(
         f"partition  {int(sizes.min()):,} to {int(sizes.max()):,} images a client, "
         f"median {int(np.median(sizes)):,}",
@@ -65,13 +64,13 @@ def _print_partition(prepared: Prepared, console: Console) -> None:
         soft_wrap=True,
     )
     bar = 40 / sizes.max()
-    for client, row in enumerate(counts[:ROWS]):
+    for client, row in enumerate(prepared.counts.dense(ROWS)):
         most = [
-            f"{prepared.classes[c]} {row[c] / max(1, sizes[client]):.0%}"
+            f"{classes[c]} {row[c] / max(1, sizes[client]):.0%}"
             for c in np.argsort(-row, kind="stable")[:3]
             if row[c]
         ]
         line = f"{client:>10} {sizes[client]:>7,}  {'█' * max(1, round(sizes[client] * bar)):<40}"
         console.print(f"{line}  {', '.join(most)}", markup=False, soft_wrap=True)
-    if len(counts) > ROWS:
-        console.print(f"           … and {len(counts) - ROWS:,} more clients", markup=False)
+    if len(sizes) > ROWS:
+        console.print(f"           … and {len(sizes) - ROWS:,} more clients", markup=False)

@@ -7,6 +7,7 @@ from fedssl.data.folder import Folder
 from fedssl.data.glyphs import Glyphs
 from fedssl.data.loading import load
 from fedssl.data.npz import Npz
+from fedssl.data.on_demand import Images
 from fedssl.data.torchvision_sets import Cifar10, Cifar100, EuroSat, FashionMnist, Stl10, Svhn
 from fedssl.fields import Choice
 
@@ -26,4 +27,4 @@ DATASETS: dict[str, type[DataConfig]] = {
 DataChoice = Choice(DATASETS, CustomData)
 """Picks the set's own fields by name: ``data: Annotated[DataConfig, DataChoice]``."""
 
-__all__ = ["DATASETS", "DataChoice", "DataConfig", "Dataset", "Limit", "Splits", "load"]
+__all__ = ["DATASETS", "DataChoice", "DataConfig", "Dataset", "Images", "Limit", "Splits", "load"]

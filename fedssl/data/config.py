@@ -57,7 +57,7 @@ class DataConfig(Fields):
         Returns
         -------
         Splits
-            With images uint8 [N, 1 or 3, H, W].
+            With images uint8 [N, 1 or 3, H, W], in memory or on demand.
 
         Raises
         ------

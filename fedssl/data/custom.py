@@ -13,7 +13,8 @@ from fedssl.fields import Dotted
 class CustomData(DataConfig):
     """When the set is your own code: ``name: my_module.load_my_set``.
 
-    Whatever else the section holds is passed to that function by keyword; it returns ``Splits``.
+    Whatever else the section holds is passed to that function by keyword; it returns ``Splits``,
+    whose images are tensors, or objects that fetch rows when asked (see `fedssl.data.Images`).
     """
 
     model_config = ConfigDict(extra="allow")

@@ -7,13 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedssl.data.on_demand import Images
+
 
 @dataclass(frozen=True)
 class Dataset:
     """Images that stay uint8, with what is known of each."""
 
-    images: Tensor
-    """uint8 [N, C, H, W], contiguous."""
+    images: Images
+    """A tensor, uint8 [N, C, H, W], contiguous; or what fetches rows of one when asked."""
     labels: Tensor
     """int64 [N]; -1 where an image has no label."""
     class_names: tuple[str, ...]
@@ -22,13 +24,21 @@ class Dataset:
     """int64 [N] each, by name: what a `natural` partition may split by (writer, camera, domain)."""
 
     def __len__(self) -> int:
-        return len(self.images)
+        return self.images.shape[0]
+
+    def fetch(self, index: np.ndarray | None = None) -> Tensor:
+        """Return the images at ``index`` (int64 [M]; all where None), in memory."""
+        if index is None:
+            if isinstance(self.images, Tensor):
+                return self.images
+            index = np.arange(len(self))
+        return self.images[torch.from_numpy(index)]
 
     def take(self, index: np.ndarray) -> "Dataset":
-        """Return the images at ``index`` (int64 [M])."""
-        rows = torch.from_numpy(index)
+        """Return the set of the images at ``index`` (int64 [M]), in memory."""
         fields = {name: values[index] for name, values in self.fields.items()}
-        return Dataset(self.images[rows], self.labels[rows], self.class_names, fields)
+        labels = self.labels[torch.from_numpy(index)]
+        return Dataset(self.fetch(index), labels, self.class_names, fields)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ def resize(images: Tensor, size: int) -> Tensor:
     return F.interpolate(images, (size, size), mode="bilinear", antialias=True)
 
 
-def decode(path: Path) -> Tensor:
+def decode(path: str) -> Tensor:
     """Decode one file to red, green and blue, uint8 [3, H, W]."""
     try:
         with Image.open(path) as image:
@@ -44,7 +43,7 @@ def decode(path: Path) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def decode_all(paths: Sequence[Path], size: int | None) -> Tensor:
+def decode_all(paths: Sequence[str], size: int | None) -> Tensor:
     """Decode files once each, to uint8 [N, 3, size, size] (their own size where None).
 
     Raises

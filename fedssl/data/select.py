@@ -10,9 +10,11 @@ def _rank_in_class(labels: np.ndarray, purpose: str) -> tuple[np.ndarray, np.nda
     # Seed 0 whatever the experiment's: seeds are to be compared on the same images.
     order = numpy_generator(0, purpose).permutation(len(labels))
     by_class = np.argsort(labels[order], kind="stable")
-    _, first, counts = np.unique(labels[order][by_class], return_index=True, return_counts=True)
-    rank = np.empty(len(labels), np.int64)
-    rank[by_class] = np.arange(len(labels)) - np.repeat(first, counts)
+    _, counts = np.unique(labels, return_counts=True)
+    place = np.arange(len(labels))
+    place -= np.repeat(np.cumsum(counts) - counts, counts)
+    rank = np.empty_like(place)
+    rank[by_class] = place
     return order, rank
 
 
@@ -34,7 +36,9 @@ def balanced(labels: np.ndarray, limit: int | None) -> np.ndarray:
     if limit is None or limit >= len(labels):
         return np.arange(len(labels))
     order, rank = _rank_in_class(labels, "limit")
-    return np.sort(order[np.argsort(rank, kind="stable")[:limit]])
+    # Only those that may be among the first are sorted: limits are small, sets may be large.
+    first = np.flatnonzero(rank <= np.partition(rank, limit - 1)[limit - 1])
+    return np.sort(order[first[np.argsort(rank[first], kind="stable")[:limit]]])
 
 
 def hold_out(labels: np.ndarray, share: float = 0.2) -> tuple[np.ndarray, np.ndarray]:

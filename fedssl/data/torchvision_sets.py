@@ -232,7 +232,7 @@ class EuroSat(Downloaded):
         """Find the files, split them, choose among them by ``limit``, and decode those."""
         source = datasets.EuroSAT(self.root, download=self.download)
         listing = Listing(
-            [Path(path) for path, _ in source.samples],
+            [path for path, _ in source.samples],
             np.array(source.targets, np.int64),
             tuple(source.classes),
             {},

@@ -1,12 +1,12 @@
 """All measures of the central evaluation."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import nn
+from torch import Tensor, nn
 
-from fedssl.data.dataset import Splits
+from fedssl.data.dataset import Dataset, Splits
 from fedssl.data.select import balanced
 from fedssl.evaluation.config import EvaluationConfig
 from fedssl.evaluation.features import extract
@@ -20,9 +20,40 @@ RECALIBRATION_IMAGES = 2048
 """How many training images BatchNorm statistics are measured on."""
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """The images that the central evaluation works on, in memory."""
+
+    train: Dataset
+    """Labelled training images, which the probes are fitted on; empty where there are none."""
+    test: Dataset
+    """What the probes are scored on."""
+    recalibration: Tensor
+    """Training images, labelled or not, that BatchNorm statistics are measured on: uint8
+    [M, 3, H, W], empty unless ``recalibrate_bn`` is set."""
+
+
+def gather(splits: Splits, config: EvaluationConfig) -> Gathered:
+    """Choose the images of the central evaluation, the same for every round, and fetch them."""
+    train, labels = splits.train, splits.train.labels.numpy()
+    labelled = np.flatnonzero(labels >= 0)
+    none = np.full(len(train) if config.recalibrate_bn else 0, -1)
+    return Gathered(
+        _take(train, labelled[balanced(labels[labelled], config.limit.train)]),
+        _take(splits.test, balanced(splits.test.labels.numpy(), config.limit.test)),
+        train.fetch(balanced(none, RECALIBRATION_IMAGES)),
+    )
+
+
+def _take(dataset: Dataset, index: np.ndarray) -> Dataset:
+    """Take the images at ``index``, ascending, but copy nothing where all are in memory."""
+    whole = len(index) == len(dataset) and isinstance(dataset.images, Tensor)
+    return dataset if whole else dataset.take(index)
+
+
 def evaluate(
     encoder: nn.Module,
-    splits: Splits,
+    images: Gathered,
     config: EvaluationConfig,
     mean: Sequence[float],
     std: Sequence[float],
@@ -33,8 +64,8 @@ def evaluate(
     ----------
     encoder : nn.Module
         Maps images [B, C, H, W] to features [B, D]; left as it is.
-    splits : Splits
-        The probes are fitted on the labelled images of ``train`` and scored on those of ``test``.
+    images : Gathered
+        By the same ``config``.
     config : EvaluationConfig
         The ``evaluation`` section.
     mean, std : Sequence[float]
@@ -44,14 +75,12 @@ def evaluate(
     -------
     dict[str, float]
         ``rankme`` of the features of all test images (after the limit, so of a fixed number);
-        where both splits have labels also ``linear_accuracy`` and ``knn_accuracy``, in [0, 1],
+        where both parts have labels also ``linear_accuracy`` and ``knn_accuracy``, in [0, 1],
         and with ``recalibrate_bn`` ``linear_accuracy_recalibrated``.
     """
-    test = splits.test.take(balanced(splits.test.labels.numpy(), config.limit.test))
-    labelled = splits.train.take((splits.train.labels >= 0).numpy().nonzero()[0])
-    train = labelled.take(balanced(labelled.labels.numpy(), config.limit.train))
+    train, test = images.train, images.test
     with one_thread():
-        features = extract(encoder, test.images, mean, std)
+        features = extract(encoder, test.fetch(), mean, std)
         if not features.isfinite().all():
             raise ValueError(
                 "the encoder's features became infinite or NaN: try a lower client.lr or set "
@@ -62,7 +91,7 @@ def evaluate(
             return measures
         device = features.device
         train_labels, test_labels = train.labels.to(device), test.labels.to(device)
-        bank = extract(encoder, train.images, mean, std)
+        bank = extract(encoder, train.fetch(), mean, std)
         probe = fit_linear(bank, train_labels, config.l2)
         votes = predict_knn(
             bank, train_labels, features, k=config.knn_k, temperature=config.knn_temperature
@@ -70,10 +99,8 @@ def evaluate(
         measures["linear_accuracy"] = accuracy(probe.predict(features), test_labels)
         measures["knn_accuracy"] = accuracy(votes, test_labels)
         if config.recalibrate_bn:
-            unlabelled = np.full(len(splits.train), -1)
-            rows = torch.from_numpy(balanced(unlabelled, RECALIBRATION_IMAGES))
-            encoder = recalibrated(encoder, splits.train.images[rows], mean, std)
-            probe = fit_linear(extract(encoder, train.images, mean, std), train_labels, config.l2)
-            predicted = probe.predict(extract(encoder, test.images, mean, std))
+            encoder = recalibrated(encoder, images.recalibration, mean, std)
+            probe = fit_linear(extract(encoder, train.fetch(), mean, std), train_labels, config.l2)
+            predicted = probe.predict(extract(encoder, test.fetch(), mean, std))
             measures["linear_accuracy_recalibrated"] = accuracy(predicted, test_labels)
         return measures

@@ -4,6 +4,7 @@ from fedssl.data.dataset import Dataset
 from fedssl.fields import Choice
 from fedssl.partitions.classes import Classes
 from fedssl.partitions.config import PartitionConfig
+from fedssl.partitions.counts import Counts
 from fedssl.partitions.dirichlet import Dirichlet, Quantity
 from fedssl.partitions.iid import Iid
 from fedssl.partitions.natural import Natural
@@ -57,4 +58,4 @@ def partition(config: PartitionConfig, dataset: Dataset, seed: int) -> Partition
     return result
 
 
-__all__ = ["PARTITIONS", "Partition", "PartitionChoice", "PartitionConfig", "partition"]
+__all__ = ["PARTITIONS", "Counts", "Partition", "PartitionChoice", "PartitionConfig", "partition"]

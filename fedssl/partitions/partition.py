@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedssl.partitions.counts import Counts
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -18,7 +20,10 @@ class Partition:
     def of(cls, owner: np.ndarray, clients: int) -> "Partition":
         """Build from each image's client, int64 [N] in [0, ``clients``)."""
         sizes = np.bincount(owner, minlength=clients)
-        return cls(np.argsort(owner, kind="stable"), np.concatenate([[0], np.cumsum(sizes)]))
+        # Client and image as one number: sorts several times faster than a stable argsort.
+        key = owner * len(owner) + np.arange(len(owner))
+        key.sort()
+        return cls(key % max(len(owner), 1), np.concatenate([[0], np.cumsum(sizes)]))
 
     @property
     def clients(self) -> int:
@@ -35,7 +40,7 @@ class Partition:
             raise ValueError(f"client = {client}: there are clients 0 to {self.clients - 1}")
         return self.order[self.offsets[client] : self.offsets[client + 1]]
 
-    def counts(self, labels: np.ndarray, classes: int) -> np.ndarray:
+    def counts(self, labels: np.ndarray, classes: int) -> Counts:
         """Count each client's images of each class.
 
         Parameters
@@ -47,9 +52,16 @@ class Partition:
 
         Returns
         -------
-        np.ndarray
-            int64 [K, C].
+        Counts
+            Its cells by client, then class.
         """
-        cell = np.repeat(np.arange(self.clients), self.sizes()) * classes + labels[self.order]
-        cell = cell[labels[self.order] >= 0]
-        return np.bincount(cell, minlength=self.clients * classes).reshape(-1, classes)
+        # In place, and the cells' ends from one sort: the start of a run needs most memory here.
+        cell = labels[self.order]
+        counted = cell >= 0
+        cell += np.repeat(np.arange(self.clients) * classes, self.sizes())
+        if not counted.all():
+            cell = cell[counted]
+        cell.sort()
+        first = np.flatnonzero(np.diff(cell, prepend=-1))
+        client, label = np.divmod(cell[first], max(classes, 1))
+        return Counts((self.clients, classes), client, label, np.diff(first, append=len(cell)))

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from fedssl.data import Dataset
 from fedssl.partitions import (
     PARTITIONS,
+    Counts,
     Partition,
     PartitionChoice,
     PartitionConfig,
@@ -81,7 +82,7 @@ def test_each_image_goes_to_one_client_or_the_field_at_fault_is_named(
     assert all((np.diff(own) > 0).all() for own in held)
     assert parts.sizes().tolist() == [len(own) for own in held]
     assert parts.sizes().min() >= minimum
-    for client, row in enumerate(parts.counts(np.array(labels), 5)):
+    for client, row in enumerate(parts.counts(np.array(labels), 5).dense()):
         assert row.tolist() == [sum(labels[i] == c for i in held[client]) for c in range(5)]
     again = share_out(data, seed, **section)
     assert np.array_equal(parts.order, again.order)
@@ -99,7 +100,30 @@ def test_the_seed_decides(name: str) -> None:
 def test_unlabelled_images_are_not_counted() -> None:
     labels = np.array([0, -1, 1, 0, -1])
     parts = Partition.of(np.array([0, 0, 0, 2, 2]), 3)
-    assert parts.counts(labels, 2).tolist() == [[1, 1], [0, 0], [1, 0]]
+    assert parts.counts(labels, 2).dense().tolist() == [[1, 1], [0, 0], [1, 0]]
+
+
+def test_counts_keep_only_cells_with_images() -> None:
+    table = np.random.default_rng(0).integers(0, 3, (50_000, 4))
+    table[7] = 0
+    client, label = table.nonzero()
+    counts = Counts((50_000, 4), client, label, table[client, label])
+    assert len(list(counts)) == len(client) > 100_000
+    assert list(counts)[100_000] == (client[100_000], label[100_000], counts.images[100_000])
+    assert np.array_equal(counts.dense(), table)
+    assert np.array_equal(counts.dense(30), table[:30])
+    assert np.array_equal(counts.sizes(), table.sum(1))
+
+
+def test_the_mixture_is_the_effective_number_of_classes() -> None:
+    counts = Counts((4, 3), np.array([0, 0, 1, 3, 3, 3]), np.arange(6) % 3, np.array([2] * 6))
+    assert counts.mixture() == pytest.approx([2, 1, 1, 3])
+
+
+def test_counts_of_a_million_classes_take_the_memory_of_the_images() -> None:
+    labels = np.array([999_999, 3, 999_999])
+    counts = Partition.of(np.array([1, 0, 1]), 1_000_000).counts(labels, 1_000_000)
+    assert list(counts) == [(0, 3, 1), (1, 999_999, 2)]
 
 
 def test_only_existing_clients_have_indices() -> None:
@@ -144,13 +168,13 @@ def test_dirichlet_shares_have_the_moments_of_the_law(alpha: float) -> None:
 
 def test_a_tiny_alpha_gives_each_class_to_one_client() -> None:
     parts = share_out(dataset(np.arange(4000) % 40), name="dirichlet", clients=2, alpha=1e-6)
-    counts = parts.counts(np.arange(4000) % 40, 40)
+    counts = parts.counts(np.arange(4000) % 40, 40).dense()
     assert np.isin(counts, [0, 100]).all()
 
 
 def test_a_huge_alpha_gives_each_client_the_same() -> None:
     parts = share_out(dataset(BALANCED), name="dirichlet", clients=6, alpha=1e9)
-    assert np.ptp(parts.counts(BALANCED, 10)) <= 2
+    assert np.ptp(parts.counts(BALANCED, 10).dense()) <= 2
     sizes = share_out(dataset(BALANCED), name="quantity", clients=6, alpha=1e9).sizes()
     assert np.ptp(sizes) <= 2
 
@@ -160,14 +184,14 @@ def test_quantity_skews_sizes_but_not_labels() -> None:
     parts = share_out(dataset(labels), name="quantity", clients=10, alpha=0.5, minimum=20)
     sizes = parts.sizes()
     assert sizes.max() > 3 * sizes.min()
-    largest = parts.counts(labels, 4)[sizes.argmax()]
+    largest = parts.counts(labels, 4).dense()[sizes.argmax()]
     # Chi-square with 3 degrees of freedom: above 16.3 once in a thousand.
     assert ((largest - largest.mean()) ** 2 / largest.mean()).sum() < 16.3
 
 
 def test_shards_are_equal_and_of_neighbouring_labels() -> None:
     parts = share_out(dataset(BALANCED), name="shards", clients=15, shards_per_client=2)
-    counts = parts.counts(BALANCED, 10)
+    counts = parts.counts(BALANCED, 10).dense()
     assert (parts.sizes() == 40).all()
     assert (counts % 20 == 0).all()  # 30 shards of 20, 3 to each class of 60
     assert ((counts > 0).sum(1) <= 2).all()
@@ -189,7 +213,7 @@ def test_classes_gives_exactly_so_many_and_covers_all(
         with pytest.raises(ValueError, match=r"partition\.classes_per_client"):
             share_out(dataset(labels), seed, **section)
         return
-    counts = share_out(dataset(labels), seed, **section).counts(labels, len(sizes))
+    counts = share_out(dataset(labels), seed, **section).counts(labels, len(sizes)).dense()
     holders = (counts > 0).sum(0)
     assert ((counts > 0).sum(1) == each).all()
     assert np.ptp(holders) <= 1
@@ -203,7 +227,7 @@ def test_classes_are_dealt_anew_by_each_seed() -> None:
     together = np.zeros((4, 4))
     for seed in range(300):
         parts = share_out(dataset(labels), seed, name="classes", clients=4, classes_per_client=2)
-        held = (parts.counts(labels, 4) > 0).astype(float)
+        held = (parts.counts(labels, 4).dense() > 0).astype(float)
         together += held.T @ held
     pairs = together[np.triu_indices(4, 1)]
     assert pairs.sum() == 1200
@@ -320,7 +344,7 @@ def test_a_hundred_thousand_clients() -> None:
     parts = share_out(data, name="dirichlet", clients=100_000, alpha=10.0)
     assert parts.clients == 100_000
     assert parts.sizes().min() >= 2
-    assert np.array_equal(parts.counts(labels, 10).sum(0), np.full(10, 200_000))
+    assert np.array_equal(parts.counts(labels, 10).dense().sum(0), np.full(10, 200_000))
 
 
 # What follows compares with flwr-datasets, where it has the same rule.
@@ -366,7 +390,7 @@ def test_classes_has_the_shape_of_flower(flower: Callable[..., np.ndarray]) -> N
         class_assignment_mode="deterministic",
     )
     ours = share_out(dataset(BALANCED), name="classes", clients=20, classes_per_client=3)
-    counts = ours.counts(BALANCED, 10)
+    counts = ours.counts(BALANCED, 10).dense()
     assert sorted(counts.ravel()) == sorted(theirs.ravel())
     assert sorted((counts > 0).sum(0)) == sorted((theirs > 0).sum(0))
 
@@ -385,7 +409,7 @@ def test_shards_has_the_shape_of_flower(flower: Callable[..., np.ndarray]) -> No
             )
         )
         parts = share_out(dataset(BALANCED), seed, name="shards", clients=15, shards_per_client=2)
-        ours.append(parts.counts(BALANCED, 10))
+        ours.append(parts.counts(BALANCED, 10).dense())
     assert set(np.unique(ours)) == set(np.unique(theirs)) == {0, 20, 40}
     assert np.mean([entropy(c) for c in ours]) == pytest.approx(
         np.mean([entropy(c) for c in theirs]), abs=0.08
@@ -410,7 +434,7 @@ def test_dirichlet_is_as_skewed_as_flower(flower: Callable[..., np.ndarray], alp
             )
         )
         section = {"name": "dirichlet", "clients": 8, "alpha": alpha, "minimum": 1}
-        ours.append(share_out(dataset(labels), seed, **section).counts(labels, 10))
+        ours.append(share_out(dataset(labels), seed, **section).counts(labels, 10).dense())
     for statistic in (entropy, lambda counts: counts.sum(1).std()):
         a, b = (np.array([statistic(counts) for counts in side]) for side in (ours, theirs))
         error = np.sqrt(a.var() / len(a) + b.var() / len(b))

@@ -7,6 +7,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from PIL import Image
 
+from fedssl.partitions import Counts
 from simulations import plots
 
 
@@ -18,6 +19,11 @@ def rows(*accuracies: float | None) -> list[dict[str, Any]]:
             row |= {"linear_accuracy": accuracy, "knn_accuracy": accuracy / 2}
         made.append(row)
     return made
+
+
+def cells(table: np.ndarray) -> Counts:
+    client, label = table.nonzero()
+    return Counts(table.shape, client, label, table[client, label])
 
 
 def draw(figure: Figure, path: Path) -> None:
@@ -66,7 +72,7 @@ def test_few_clients_are_bars_stacked_to_their_sizes(
 ) -> None:
     counts = np.random.default_rng(0).integers(0, 50, (clients, classes))
     names = ["_hidden", "$x", "unlabelled", *map(str, range(classes))][:classes]
-    figure = plots.partition(counts, names)
+    figure = plots.partition(cells(counts), names)
     (axes,) = figure.axes
     assert len(axes.patches) == clients * classes
     tops = np.zeros(clients)
@@ -81,7 +87,7 @@ def test_few_clients_are_bars_stacked_to_their_sizes(
 
 
 def test_classes_are_told_apart_by_colour_or_hatching() -> None:
-    (axes,) = plots.partition(np.ones((1, 20), dtype=int), [str(c) for c in range(20)]).axes
+    (axes,) = plots.partition(cells(np.ones((1, 20), int)), [str(c) for c in range(20)]).axes
     looks = {(bar.get_facecolor(), bar.get_hatch()) for bar in axes.patches}
     assert len(looks) == 20
 
@@ -92,7 +98,7 @@ def test_more_clients_or_classes_are_a_map_of_shares(
 ) -> None:
     counts = np.random.default_rng(0).integers(0, 50, (clients, classes))
     counts[1] = 0
-    figure = plots.partition(counts, [str(c) for c in range(classes)])
+    figure = plots.partition(cells(counts), [str(c) for c in range(classes)])
     top, main = figure.axes[:2]
     assert [bar.get_height() for bar in top.patches] == counts.sum(1).tolist()  # type: ignore[attr-defined]
     shares = np.asarray(main.images[0].get_array())
@@ -109,14 +115,14 @@ def test_very_many_clients_are_histograms(skew: int, tmp_path: Path) -> None:
     counts[:500, 0] = 7
     counts[500:999] = 3
     counts[0] *= skew
-    sizes, mixture = plots.partition(counts, list("abcd")).axes
+    sizes, mixture = plots.partition(cells(counts), list("abcd")).axes
     bars = {bar.get_x(): bar.get_height() for bar in sizes.patches}  # type: ignore[attr-defined]
     # The client without images is smaller than a logarithmic axis reaches.
     assert sum(bars.values()) == (1000 if skew == 1 else 999)
     assert (sizes.get_xscale() == "log") == (skew == 1000)
     heights = [bar.get_height() for bar in mixture.patches]  # type: ignore[attr-defined]
     assert (heights[0], heights[-1], sum(heights)) == (500, 499, 999)
-    draw(plots.partition(counts, list("abcd")), tmp_path / "partition.png")
+    draw(plots.partition(cells(counts), list("abcd")), tmp_path / "partition.png")
 
 
 def test_divergence_is_drawn_as_it_is(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
         ("config.yaml", "", "config.yaml cannot be read"),
         ("summary.json", "{", "summary.json cannot be read"),
         ("partition.csv", "client,class,images\n0,cat\n", "partition.csv, line 2,"),
-        ("partition.csv", "client,images\n0,3\n", "partition.csv, line 2,"),
+        ("partition.csv", "client,images\n0,3\n", "partition.csv, line 1,"),
         ("divergence.csv", "round,client,tensor,divergence\n0,0,w,1\n", "divergence.csv, line 2,"),
         ("divergence.csv", "round,client,tensor,divergence\n1,0,w,x\n", "divergence.csv, line 2,"),
     ],

@@ -41,7 +41,7 @@ def test_one_folder_per_class_is_read_as_torchvision_reads_it(tmp_path: Path) ->
     assert names == ("a", "b", "c")
     assert len(splits.train) == len(expected) == 15
     for image, label, (pixels, name) in zip(
-        splits.train.images, splits.train.labels, expected, strict=True
+        splits.train.fetch(), splits.train.labels, expected, strict=True
     ):
         assert np.array_equal(image.permute(1, 2, 0).numpy(), pixels)
         assert names[int(label)] == name
@@ -70,25 +70,25 @@ def test_without_a_test_folder_a_fifth_of_each_class_is_held_out(tmp_path: Path)
     splits = load(config)
     assert torch.bincount(splits.train.labels).tolist() == [8, 8]
     assert torch.bincount(splits.test.labels).tolist() == [2, 2]
-    both = torch.cat([splits.train.images, splits.test.images]).numpy()
+    both = torch.cat([splits.train.fetch(), splits.test.fetch()]).numpy()
     assert len({image.tobytes() for image in both}) == 20
-    assert torch.equal(load(config).test.images, splits.test.images)
+    assert torch.equal(load(config).test.fetch(), splits.test.fetch())
 
 
 def test_only_what_the_limit_keeps_is_decoded(tmp_path: Path) -> None:
     train = classes(tmp_path / "train", "ab", 10)
     config = Folder(train=train, test=train)
-    whole = load(config).train.images.flatten(1).tolist()
+    whole = load(config).train.fetch().flatten(1).tolist()
     limited = {"limit": {"train": 4, "test": 2}}
     splits = load(Folder(train=train, test=train, **limited))  # type: ignore[arg-type]
-    kept = [whole.index(image) for image in splits.train.images.flatten(1).tolist()]
-    tested = [whole.index(image) for image in splits.test.images.flatten(1).tolist()]
+    kept = [whole.index(image) for image in splits.train.fetch().flatten(1).tolist()]
+    tested = [whole.index(image) for image in splits.test.fetch().flatten(1).tolist()]
     assert splits.train.labels.tolist() == [0, 0, 1, 1]
     for number, path in enumerate(sorted(train.rglob("*.png"))):
         if number not in kept + tested:
             path.write_bytes(b"broken")
     again = load(Folder(train=train, test=train, **limited))  # type: ignore[arg-type]
-    assert torch.equal(again.train.images, splits.train.images)
+    assert torch.equal(again.train.fetch(), splits.train.fetch())
 
 
 def test_mixed_sizes_need_a_size(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_mixed_sizes_need_a_size(tmp_path: Path) -> None:
 def test_every_common_kind_of_image_becomes_rgb(tmp_path: Path, mode: str) -> None:
     suffix = "tif" if mode == "CMYK" else "png"
     path = draw(tmp_path / "train" / "a" / f"x.{suffix}", mode=mode)
-    image = load(Folder(train=tmp_path / "train", test=tmp_path / "train")).train.images[0]
+    image = load(Folder(train=tmp_path / "train", test=tmp_path / "train")).train.fetch()[0]
     with Image.open(path) as source:
         assert np.array_equal(image.permute(1, 2, 0).numpy(), np.asarray(source.convert("RGB")))
 

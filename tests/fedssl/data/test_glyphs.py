@@ -21,13 +21,13 @@ def test_what_it_holds() -> None:
 
 def test_every_letter_can_be_seen() -> None:
     """No image is blank: letter and ground differ by more than the noise."""
-    images = load(Glyphs()).train.images.float() / 255
+    images = load(Glyphs()).train.fetch().float() / 255
     assert images.mean(1).flatten(1).std(1).min() > 0.05
 
 
 def test_no_image_comes_twice() -> None:
     splits = load(Glyphs())
-    both = torch.cat([splits.train.images, splits.test.images]).numpy()
+    both = torch.cat([splits.train.fetch(), splits.test.fetch()]).numpy()
     assert len({image.tobytes() for image in both}) == 6500
 
 
@@ -36,7 +36,7 @@ def test_always_the_same_whatever_the_threads(threads: int) -> None:
     torch.set_num_threads(threads)
     first, second = _draw(), _draw.__wrapped__()
     for one, other in ((first.train, second.train), (first.test, second.test)):
-        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.fetch(), other.fetch())
         assert torch.equal(one.labels, other.labels)
 
 
@@ -49,7 +49,7 @@ def test_a_limit_takes_a_balanced_part() -> None:
 
 def test_normalisation_fits_the_images() -> None:
     config = Glyphs()
-    images = load(config).train.images.float() / 255
+    images = load(config).train.fetch().float() / 255
     normalised = (images - torch.tensor(config.mean)) / torch.tensor(config.std)
     assert abs(float(normalised.mean())) < 0.1
     assert 0.8 < float(normalised.std()) < 1.25
@@ -58,7 +58,7 @@ def test_normalisation_fits_the_images() -> None:
 def test_colour_alone_tells_nothing() -> None:
     """The letter's class is in its shape: the mean colour of a class is that of all."""
     splits = load(Glyphs())
-    colours = splits.train.images.float().mean((2, 3)).numpy()
+    colours = splits.train.fetch().float().mean((2, 3)).numpy()
     spread = colours.std(0)
     for label in range(len(LETTERS)):
         own = colours[splits.train.labels.numpy() == label]

@@ -100,29 +100,29 @@ def test_grey_images_get_three_channels(module: types.ModuleType) -> None:
     grey, colour = some(channels=1), some()
     splits = read(module, grey, colour)
     assert splits.train.images.shape == (12, 3, 8, 8)
-    assert splits.train.images.is_contiguous()
+    assert splits.train.fetch().is_contiguous()
     for channel in range(3):
-        assert torch.equal(splits.train.images[:, channel], grey.images[:, 0])
-    assert torch.equal(splits.test.images, colour.images)
+        assert torch.equal(splits.train.fetch()[:, channel], grey.fetch()[:, 0])
+    assert torch.equal(splits.test.fetch(), colour.fetch())
 
 
 @pytest.mark.parametrize("size", [5, 8, 20])
 def test_images_are_resized_as_torchvision_does(module: types.ModuleType, size: int) -> None:
     data = some(side=8)
-    wide = Dataset(data.images.repeat(1, 1, 1, 2), data.labels, data.class_names)
+    wide = Dataset(data.fetch().repeat(1, 1, 1, 2), data.labels, data.class_names)
     splits = read(module, data, wide, size=size)
     for ours, source in ((splits.train, data), (splits.test, wide)):
-        expected = reference.resize(source.images, [size, size], antialias=True)
-        assert ours.images.dtype == torch.uint8
-        assert (ours.images.int() - expected.int()).abs().max() <= 1
+        expected = reference.resize(source.fetch(), [size, size], antialias=True)
+        assert ours.fetch().dtype == torch.uint8
+        assert (ours.fetch().int() - expected.int()).abs().max() <= 1
 
 
 def test_limits_keep_the_order_and_all_that_is_known(module: types.ModuleType) -> None:
     data = some(60)
     splits = read(module, data, some(), limit={"train": 7, "test": 5000})
     kept = [
-        next(i for i in range(60) if torch.equal(data.images[i], image))
-        for image in splits.train.images
+        next(i for i in range(60) if torch.equal(data.fetch()[i], image))
+        for image in splits.train.fetch()
     ]
     assert kept == sorted(set(kept))
     assert len(kept) == 7
@@ -164,15 +164,15 @@ def test_a_fifth_of_each_class_is_held_out() -> None:
 def changed(**parts: Any) -> Dataset:
     data = some()
     given = {"labels": data.labels, "class_names": data.class_names, "fields": data.fields, **parts}
-    return Dataset(given.pop("images", data.images), **given)
+    return Dataset(given.pop("images", data.fetch()), **given)
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (changed(images=some().images.float()), r"train images are torch\.float32"),
-        (changed(images=some(channels=1).images[:, 0]), r"must be uint8 \[N, 3, H, W\]"),
-        (changed(images=some().images.repeat(1, 2, 1, 1)[:, :4]), r"\[12, 4, 8, 8\]"),
+        (changed(images=some().fetch().float()), r"train images are torch\.float32"),
+        (changed(images=some(channels=1).fetch()[:, 0]), r"must be uint8 \[N, 3, H, W\]"),
+        (changed(images=some().fetch().repeat(1, 2, 1, 1)[:, :4]), r"\[12, 4, 8, 8\]"),
         (some().take(np.array([], np.int64)), "train has no images"),
         (changed(labels=torch.zeros(11, dtype=torch.int64)), r"must be int64 \[12\]"),
         (changed(labels=some().labels.int()), r"labels are torch\.int32"),

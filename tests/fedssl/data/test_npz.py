@@ -29,7 +29,7 @@ def test_images_labels_and_columns_come_back(tmp_path: Path) -> None:
     train = {"images": IMAGES, "labels": LABELS, "class_names": ["cat", "dog", "eel"], **columns}
     test = {"images": IMAGES[:2], "labels": LABELS[:2], "class_names": ["cat", "dog", "eel"]}
     splits = load(written(tmp_path, train, test))
-    assert np.array_equal(splits.train.images.permute(0, 2, 3, 1).numpy(), IMAGES)
+    assert np.array_equal(splits.train.fetch().permute(0, 2, 3, 1).numpy(), IMAGES)
     assert splits.train.labels.tolist() == LABELS.tolist()
     assert splits.train.class_names == splits.test.class_names == ("cat", "dog", "eel")
     assert splits.train.fields["writer"].tolist() == [2, 0, 2, 1, 0, 1]
@@ -41,7 +41,7 @@ def test_images_labels_and_columns_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(6, 5, 4), (6, 5, 4, 1)])
 def test_grey_images_are_replicated(tmp_path: Path, shape: tuple[int, ...]) -> None:
     grey = IMAGES[..., 0].reshape(shape)
-    images = load(written(tmp_path, {"images": grey, "labels": LABELS})).train.images
+    images = load(written(tmp_path, {"images": grey, "labels": LABELS})).train.fetch()
     assert images.shape == (6, 3, 5, 4)
     assert all(np.array_equal(images[:, c].numpy(), IMAGES[..., 0]) for c in range(3))
 

@@ -71,8 +71,8 @@ def test_cifar(
     # torchvision looks a subclass's own lists up first, so each class is patched by itself.
     images, targets = write_cifar(tmp_path, monkeypatch, source, labels, names)
     splits = load(config(root=tmp_path, download=False))
-    assert np.array_equal(splits.train.images.numpy(), images[:train])
-    assert np.array_equal(splits.test.images.numpy(), images[train:])
+    assert np.array_equal(splits.train.fetch().numpy(), images[:train])
+    assert np.array_equal(splits.test.fetch().numpy(), images[train:])
     assert splits.train.labels.tolist() == targets[:train].tolist()
     assert splits.test.labels.tolist() == targets[train:].tolist()
     assert splits.train.class_names == ("ant", "bee", "cow")
@@ -113,8 +113,8 @@ def test_stl10_is_partly_unlabelled(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     # On disk the columns come first.
     upright = {name: images.transpose(0, 1, 3, 2) for name, images in stored.items()}
     expected = np.concatenate([upright["train"], upright["unlabeled"]])
-    assert np.array_equal(splits.train.images.numpy(), expected)
-    assert np.array_equal(splits.test.images.numpy(), upright["test"])
+    assert np.array_equal(splits.train.fetch().numpy(), expected)
+    assert np.array_equal(splits.test.fetch().numpy(), upright["test"])
     assert splits.train.labels.tolist() == [0, 9, 2, -1, -1, -1, -1]
     assert splits.test.labels.tolist() == [1, 1]
     assert splits.train.class_names == tuple(names)
@@ -132,7 +132,7 @@ def test_svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         sources[split] = [*sources[split][:2], md5(path)]
     monkeypatch.setattr(datasets.SVHN, "split_list", sources)
     splits = load(Svhn(root=tmp_path, download=False))
-    assert np.array_equal(splits.train.images.numpy(), images["train"].transpose(3, 2, 0, 1))
+    assert np.array_equal(splits.train.fetch().numpy(), images["train"].transpose(3, 2, 0, 1))
     assert splits.train.labels.tolist() == [0, 1, 2, 9, 0]  # the digit 0 is stored as 10
     assert splits.test.labels.tolist() == [3, 0, 4]
     assert splits.train.class_names[0] == "0"
@@ -156,7 +156,7 @@ def test_fashion_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.FashionMNIST, "resources", resources)
     splits = load(FashionMnist(root=tmp_path))  # the archives are there: nothing is downloaded
     for channel in range(3):
-        assert np.array_equal(splits.train.images[:, channel].numpy(), images["train"])
+        assert np.array_equal(splits.train.fetch()[:, channel].numpy(), images["train"])
     assert splits.train.labels.tolist() == labels["train"]
     assert splits.test.labels.tolist() == labels["t10k"]
     assert splits.train.class_names[9] == "Ankle boot"
@@ -175,7 +175,7 @@ def test_eurosat_holds_out_a_fifth(tmp_path: Path) -> None:
     assert torch.bincount(splits.train.labels).tolist() == [8, 8]
     assert torch.bincount(splits.test.labels).tolist() == [2, 2]
     for part in (splits.train, splits.test):
-        for image, label in zip(part.images, part.labels, strict=True):
+        for image, label in zip(part.fetch(), part.labels, strict=True):
             assert stored.pop(image.numpy().tobytes()) == part.class_names[int(label)]
     assert not stored
 

@@ -9,26 +9,30 @@ from pydantic import ValidationError
 from torch import nn
 
 from fedssl.data import Limit, Splits
-from fedssl.evaluation import EvaluationConfig, evaluate
+from fedssl.evaluation import EvaluationConfig, evaluate, gather
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.rankme import rankme
 from tests.fedssl.evaluation.tools import MEAN, STD, Noisy, color_splits, colors
 
 
+def measure(encoder: nn.Module, splits: Splits, config: EvaluationConfig) -> dict[str, float]:
+    return evaluate(encoder, gather(splits, config), config, MEAN, STD)
+
+
 def test_colours_are_told_apart() -> None:
     encoder, splits = Noisy(), color_splits()
-    measures = evaluate(encoder, splits, EvaluationConfig(), MEAN, STD)
+    measures = measure(encoder, splits, EvaluationConfig())
     assert measures.keys() == {"rankme", "linear_accuracy", "knn_accuracy"}
     assert measures["linear_accuracy"] == 1
     assert measures["knn_accuracy"] == 1
-    assert measures["rankme"] == rankme(extract(encoder, splits.test.images, MEAN, STD))
+    assert measures["rankme"] == rankme(extract(encoder, splits.test.fetch(), MEAN, STD))
     assert all(m.training for m in encoder.modules())
 
 
 def test_random_labels_are_at_chance() -> None:
     splits = color_splits()
     splits.train.labels.copy_(torch.randint(3, (90,), generator=torch.Generator().manual_seed(0)))
-    measures = evaluate(Noisy(), splits, EvaluationConfig(l2=0.1), MEAN, STD)
+    measures = measure(Noisy(), splits, EvaluationConfig(l2=0.1))
     for name in ("linear_accuracy", "knn_accuracy"):
         assert measures[name] < 0.75
 
@@ -41,7 +45,7 @@ def test_statistics_that_do_not_fit_are_seen_and_recalibrated() -> None:
     # ReLU silences a channel whose running mean is far off: nothing is left to see.
     norm.running_mean.add_(1e4 * norm.weight.detach().sign())
     wrong = norm.running_mean.clone()
-    measures = evaluate(encoder, color_splits(), EvaluationConfig(recalibrate_bn=True), MEAN, STD)
+    measures = measure(encoder, color_splits(), EvaluationConfig(recalibrate_bn=True))
     assert measures["linear_accuracy"] < 0.5
     assert measures["linear_accuracy_recalibrated"] == 1
     assert torch.equal(norm.running_mean, wrong)
@@ -51,21 +55,29 @@ def test_unlabelled_training_images_are_left_out_and_without_any_only_rankme_is_
     encoder, splits = Noisy(), color_splits()
     half = torch.arange(90) < 45
     splits.train.labels[half] = -1
-    mixed = evaluate(encoder, splits, EvaluationConfig(), MEAN, STD)
+    mixed = measure(encoder, splits, EvaluationConfig())
     kept = splits.train.take(half.logical_not().numpy().nonzero()[0])
-    assert mixed == evaluate(encoder, Splits(kept, splits.test), EvaluationConfig(), MEAN, STD)
+    assert mixed == measure(encoder, Splits(kept, splits.test), EvaluationConfig())
     for unlabelled in (color_splits(labelled=False), Splits(colors(9), colors(9, labelled=False))):
-        assert evaluate(encoder, unlabelled, EvaluationConfig(), MEAN, STD).keys() == {"rankme"}
+        assert measure(encoder, unlabelled, EvaluationConfig()).keys() == {"rankme"}
 
 
 def test_a_limit_keeps_some_of_each_class() -> None:
     encoder = Noisy()
     config = EvaluationConfig(limit=Limit(train=6, test=5))
-    measures = evaluate(encoder, color_splits(), config, MEAN, STD)
-    assert measures == evaluate(encoder, color_splits(), config, MEAN, STD)
+    measures = measure(encoder, color_splits(), config)
+    assert measures == measure(encoder, color_splits(), config)
     assert 1 <= measures["rankme"] <= 5
     assert math.isclose(measures["linear_accuracy"] * 5, round(measures["linear_accuracy"] * 5))
     assert measures["linear_accuracy"] > 0.5
+
+
+def test_what_is_in_memory_is_not_copied() -> None:
+    splits = color_splits()
+    images = gather(splits, EvaluationConfig())
+    assert images.train is splits.train
+    assert images.test is splits.test
+    assert len(images.recalibration) == 0
 
 
 def test_cores_and_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +87,7 @@ def test_cores_and_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> Non
             torch.set_num_threads(cores)
             monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
             config = EvaluationConfig(recalibrate_bn=True)
-            found.append(evaluate(Noisy(), color_splits(), config, MEAN, STD))
+            found.append(measure(Noisy(), color_splits(), config))
             assert torch.get_num_threads() == cores
     finally:
         torch.set_num_threads(before)

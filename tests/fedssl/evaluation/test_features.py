@@ -13,7 +13,7 @@ from tests.fedssl.evaluation.tools import MEAN, STD, Noisy, colors
 
 
 def test_they_are_the_encoders_output_in_eval_mode() -> None:
-    encoder, images = Noisy(), colors(50).images
+    encoder, images = Noisy(), colors(50).fetch()
     features = extract(encoder, images, MEAN, STD, batch_size=16)
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
     with torch.no_grad():
@@ -24,7 +24,7 @@ def test_they_are_the_encoders_output_in_eval_mode() -> None:
 
 
 def test_one_constant_serves_all_channels() -> None:
-    images = colors(2).images
+    images = colors(2).fetch()
     torch.testing.assert_close(normalise(images, (0.5,), (0.2,)), (images / 255 - 0.5) / 0.2)
 
 
@@ -33,7 +33,7 @@ def test_the_encoder_is_left_as_it_was() -> None:
     encoder.layers[1].eval()
     modes = [m.training for m in encoder.modules()]
     state = {n: t.clone() for n, t in encoder.state_dict().items()}
-    extract(encoder, colors(20).images, MEAN, STD)
+    extract(encoder, colors(20).fetch(), MEAN, STD)
     assert [m.training for m in encoder.modules()] == modes
     assert all(torch.equal(t, state[n]) for n, t in encoder.state_dict().items())
 
@@ -46,7 +46,7 @@ def test_the_mode_is_put_back_after_an_error() -> None:
 
 
 def test_the_number_of_cores_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder, images = Noisy(), colors(100).images
+    encoder, images = Noisy(), colors(100).fetch()
     found = []
     for cores in (1, 2, 5):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)

@@ -11,7 +11,7 @@ from tests.fedssl.evaluation.tools import MEAN, STD, Noisy, colors
 
 @pytest.mark.parametrize(("count", "used"), [(48, 48), (40, 32), (10, 10)])
 def test_the_statistics_are_the_mean_over_the_full_batches(count: int, used: int) -> None:
-    encoder, images = Noisy(), colors(count).images
+    encoder, images = Noisy(), colors(count).fetch()
     state = {n: t.clone() for n, t in encoder.state_dict().items()}
     measured = recalibrated(encoder, images, MEAN, STD, batch_size=16)
 
