@@ -217,6 +217,61 @@ def schema() -> None:
     sys.stdout.write(json.dumps(Experiment.model_json_schema(), indent=2) + "\n")
 
 
+@app.command()
+def bench(
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Fewer and smaller measurements, under a minute; no peers."),
+    ] = False,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write the figures to this file, too.", show_default=False),
+    ] = None,
+    peers: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="PEER[,PEER]",
+            help="Also measure `flower` (its simulation), `pfl` (Apple's) and `lightly`; one that "
+            "is not installed is skipped with the reason.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Measure how fast fedssl is on this machine, against references measured in the same run.
+
+    A ratio is ours divided by the reference's; the spread is half the distance of its quartiles.
+    The whole takes about ten minutes, and as long again with peers. Let nothing else run meanwhile.
+
+    For example:
+
+        fedssl bench --quick
+        fedssl bench --json bench.json --against flower,pfl,lightly
+    """
+    with _clear_errors():
+        from fedssl.fields import nearest
+        from simulations.bench import bench as measure
+        from simulations.bench.against import PEERS
+        from simulations.bench.table import as_json, as_table
+        from simulations.files import replace_text
+
+        names = [name.strip() for name in (peers or "").split(",") if name.strip()]
+        for name in names:
+            if name not in PEERS:
+                _fail(f"--against {name}: there is no such peer; {nearest(name, list(PEERS))}")
+        if quick and names:
+            _fail("--quick measures against no peers; leave out --quick or --against")
+        if json_file and not json_file.absolute().parent.is_dir():
+            _fail(f"--json {json_file}: there is no such folder")
+        with err.status("measuring") as status:
+            figures = measure(
+                quick=quick, peers=names, began=lambda name: status.update(f"measuring {name}")
+            )
+        out.print(as_table(figures))
+        if json_file:
+            replace_text(json_file, as_json(figures))
+
+
 def _experiment(
     config: Path, overrides: list[str] | None, engine: str | None = None, device: str | None = None
 ) -> "Experiment":

@@ -1,6 +1,5 @@
 """A figure of the bench: what was measured, against what, and whether it is as it should be."""
 
-import operator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,7 +25,7 @@ class Target:
         measured = ratio if self.of_ratio else value
         if measured is None:
             return None
-        return (operator.ge if self.at_least else operator.le)(measured, self.bound)
+        return measured >= self.bound if self.at_least else measured <= self.bound
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 import torch
 
 from fedssl.memory import keep_freed_memory
-from fedssl.state import clone
 from simulations.bench.figure import Figure, Target
 from simulations.bench.setting import experiment, idle_server
 from simulations.bench.timing import compare, cpu_seconds, in_fresh_process, peak_mb, resident_mb
+from simulations.experiment import Experiment
 
+NEVER = 1_000_000
+"""`evaluation.every` of a run without evaluation."""
 AFTER_WARMUP = 10
 """A round in which L-DAWA merges by its own rule."""
 
@@ -15,44 +17,50 @@ AFTER_WARMUP = 10
 def client_rounds(cohort: int, times: int) -> list[Figure]:
     """Measure the CPU time of a client-round of ResNet-18 without local work."""
     keep_freed_memory()
-    figures = []
-    for name, strategy, every, target in (
-        ("FedAvg", "fedavg", 1_000_000, Target(10, at_least=False, unit="CPU-ms")),
-        ("FedAvg, δ reported", "fedavg", 1, None),
-        ("L-DAWA", "ldawa", 1_000_000, None),
-    ):
-        config = experiment(
-            model={"encoder": "resnet18"},
-            strategy={"name": strategy},
-            evaluation={"every": every},
+    return [
+        _client_round("FedAvg", "fedavg", NEVER, cohort, times, Target(10, False, unit="CPU-ms")),
+        _client_round("FedAvg, δ reported", "fedavg", 1, cohort, times, None),
+        _client_round("L-DAWA", "ldawa", NEVER, cohort, times, None),
+    ]
+
+
+def _client_round(
+    label: str, strategy: str, every: int, cohort: int, times: int, target: Target | None
+) -> Figure:
+    with idle_server(_config(strategy, every), cohort) as server:
+        own = [t for t in server.state().values() if t.is_floating_point()]
+        copies, sums = ([t.clone() for t in own] for _ in range(2))
+
+        def ours() -> float:
+            return cpu_seconds(lambda: server.train(AFTER_WARMUP, list(range(cohort))))
+
+        def floor() -> float:
+            def work() -> None:
+                for _ in range(cohort):
+                    torch._foreach_copy_(copies, own)
+                    torch._foreach_add_(sums, copies, alpha=0.5)
+
+            return cpu_seconds(work)
+
+        return compare(
+            f"client-round without local work, resnet18, {label}",
+            "CPU-ms",
+            lambda: ours() / cohort * 1000,
+            lambda: floor() / cohort * 1000,
+            times=times,
+            target=target,
+            note="copying in and adding up alone",
         )
-        with idle_server(config, cohort) as server:
-            own = [t for t in server.state().values() if t.is_floating_point()]
-            copies, sums = list(clone(dict(enumerate(own))).values()), [t.clone() for t in own]
 
-            def floor(
-                own: list[torch.Tensor] = own,
-                copies: list[torch.Tensor] = copies,
-                sums: list[torch.Tensor] = sums,
-            ) -> None:
-                torch._foreach_copy_(copies, own)
-                torch._foreach_add_(sums, copies, alpha=0.5)
 
-            chosen = list(range(cohort))
-            figures.append(
-                compare(
-                    f"client-round without local work, resnet18, {name}",
-                    "CPU-ms",
-                    lambda train=server.train: (  # type: ignore[misc]
-                        cpu_seconds(lambda: train(AFTER_WARMUP, chosen)) / cohort * 1000
-                    ),
-                    lambda: cpu_seconds(lambda: [floor() for _ in range(cohort)]) / cohort * 1000,
-                    times=times,
-                    target=target,
-                    note="copying in and adding up alone",
-                )
-            )
-    return figures
+def client_round_seconds(cohort: int, rounds: int) -> float:
+    """Return the CPU seconds of a client-round of ResNet-18 without local work, by FedAvg."""
+    keep_freed_memory()
+    with idle_server(_config("fedavg", NEVER), cohort) as server:
+        chosen = list(range(cohort))
+        server.train(AFTER_WARMUP, chosen)
+        spent = cpu_seconds(lambda: [server.train(AFTER_WARMUP, chosen) for _ in range(rounds)])
+        return spent / rounds / cohort
 
 
 def memory(cohorts: tuple[int, int]) -> list[Figure]:
@@ -86,13 +94,14 @@ def memory(cohorts: tuple[int, int]) -> list[Figure]:
 def peak_of_rounds(strategy: str, cohort: int, encoder: str = "resnet18") -> float | None:
     """Return the peak memory, in MB above the imports, of two rounds without local work."""
     before = resident_mb()
-    config = experiment(
-        model={"encoder": encoder},
-        strategy={"name": strategy},
-        evaluation={"every": 1_000_000},
-    )
-    with idle_server(config, cohort) as server:
+    with idle_server(_config(strategy, NEVER, encoder), cohort) as server:
         for number in (AFTER_WARMUP, AFTER_WARMUP + 1):
             server.train(number, list(range(cohort)))
     peak = peak_mb()
     return None if peak is None or before is None else peak - before
+
+
+def _config(strategy: str, every: int, encoder: str = "resnet18") -> Experiment:
+    return experiment(
+        model={"encoder": encoder}, strategy={"name": strategy}, evaluation={"every": every}
+    )

@@ -30,10 +30,11 @@ def compare(
     reference: Callable[[], float],
     *,
     times: int,
+    warm: bool = True,
     target: Target | None = None,
     note: str = "",
 ) -> Figure:
-    """Measure two things in turn, once unnoted to warm up and then several times each.
+    """Measure two things in turn, several times each.
 
     Parameters
     ----------
@@ -43,9 +44,12 @@ def compare(
         Each does its work and returns its figure.
     times : int
         How many pairs are measured.
+    warm : bool (default: True)
+        Whether each is done once before, unnoted; in vain where each runs in a fresh process.
     """
-    ours()
-    reference()
+    if warm:
+        ours()
+        reference()
     # Taking turns in who is first, so that a drift of the machine's speed hits both alike.
     pairs = []
     for turn in range(times):

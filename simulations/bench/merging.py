@@ -1,0 +1,51 @@
+"""What merging costs: L-DAWA against a plain copy of memory."""
+
+import torch
+
+from fedssl.encoders import build_encoder
+from fedssl.evaluation.parallel import one_thread
+from fedssl.memory import keep_freed_memory
+from fedssl.seeding import initialising
+from fedssl.state import clone, count_bytes
+from simulations.bench.figure import Figure, Target
+from simulations.bench.timing import compare, cpu_seconds
+from strategies.ldawa import DivergenceFold
+from strategies.rule import resolve
+
+PASSES = 5
+"""How often L-DAWA must touch a model for each client: reading it and the global one for δ, then
+reading it, and reading and writing the sum."""
+
+
+def ldawa(clients: int, times: int) -> list[Figure]:
+    """Measure L-DAWA of so many ResNet-18 states, in bytes per second, against a copy."""
+    keep_freed_memory()
+    with initialising(0):
+        first = dict(build_encoder("resnet18", 32).state_dict())
+    # Too large together for any cache.
+    states = [clone(first) for _ in range(4)]
+    size = count_bytes(first)
+    source, target = (list(state.values()) for state in states[:2])
+
+    def merge() -> None:
+        fold = DivergenceFold(first, resolve("ldawa"), frozenset())
+        for number in range(clients):
+            fold.add(states[number % len(states)], 1)
+        fold.result()
+
+    def copy() -> None:
+        for _ in range(clients):
+            torch._foreach_copy_(target, source)
+
+    with one_thread():
+        return [
+            compare(
+                f"L-DAWA of {clients} resnet18 states",
+                "GB touched per CPU-s",
+                lambda: PASSES * clients * size / cpu_seconds(merge) / 1e9,
+                lambda: 2 * clients * size / cpu_seconds(copy) / 1e9,
+                times=times,
+                target=Target(0.6, at_least=True, of_ratio=True),
+                note="a plain copy",
+            )
+        ]

@@ -1,0 +1,88 @@
+"""What the central evaluation costs: against a bare forward loop, and against a round."""
+
+import torch
+
+from fedssl.data import load
+from fedssl.encoders import build_encoder
+from fedssl.evaluation.features import extract, normalise
+from fedssl.evaluation.knn import predict_knn
+from fedssl.evaluation.linear import fit_linear
+from fedssl.evaluation.parallel import one_thread
+from fedssl.evaluation.rankme import rankme
+from fedssl.memory import keep_freed_memory
+from fedssl.seeding import initialising
+from fedssl.state import clone, federated_state
+from simulations.bench.figure import Figure, Target
+from simulations.bench.setting import experiment, images, worker
+from simulations.bench.timing import compare, cpu_seconds
+
+CLIENTS, IMAGES_EACH = 10, 500
+"""Those of configs/cifar10-small.yaml."""
+
+
+def features(count: int, times: int) -> list[Figure]:
+    """Measure the features of so many images against a bare loop over the encoder."""
+    keep_freed_memory()
+    shown = images(count)
+    mean, std = [0.5] * 3, [0.25] * 3
+    with initialising(0):
+        encoder = build_encoder("convnet", 32).eval()
+
+    @torch.no_grad()
+    def bare() -> None:
+        torch.cat([encoder(normalise(rows, mean, std)) for rows in torch.split(shown, 256)])
+
+    with one_thread():
+        return [
+            compare(
+                f"features of {count:,} images, convnet",
+                "CPU-s",
+                lambda: cpu_seconds(lambda: extract(encoder, shown, mean, std)),
+                lambda: cpu_seconds(bare),
+                times=times,
+                target=Target(1.1, at_least=False, of_ratio=True),
+                note="a bare loop over the encoder",
+            )
+        ]
+
+
+def measures(train: int, test: int, times: int) -> list[Figure]:
+    """Measure probe, kNN and RankMe on features against a round of configs/cifar10-small.yaml.
+
+    The features are those of the built-in images, by an untrained encoder.
+    """
+    keep_freed_memory()
+    config = experiment(
+        data={"name": "glyphs", "limit": {"train": train, "test": test}},
+        client={"batch_size": 64},
+    )
+    resident = worker(config)
+    received = clone(federated_state(resident.objective))
+    shown = images(IMAGES_EACH)
+    splits = load(config.data)
+    encoder, data = resident.objective.encoder, config.data
+    bank, queries = (
+        extract(encoder, part.fetch(), data.mean, data.std) for part in (splits.train, splits.test)
+    )
+    labels, own = splits.train.labels, config.evaluation
+
+    def measure() -> None:
+        fit_linear(bank, labels, own.l2).predict(queries)
+        predict_knn(bank, labels, queries, own.knn_k, own.knn_temperature)
+        rankme(queries)
+
+    def client() -> None:
+        resident.run(shown, torch.full((IMAGES_EACH,), -1), received, {}, client=0, round=1)
+
+    with one_thread():
+        return [
+            compare(
+                f"probe, kNN and RankMe on {train:,} + {test:,} features",
+                "CPU-s",
+                lambda: cpu_seconds(measure),
+                lambda: CLIENTS * cpu_seconds(client),
+                times=times,
+                target=Target(0.05, at_least=False, of_ratio=True),
+                note="a round of configs/cifar10-small.yaml (ten times one client)",
+            )
+        ]
