@@ -34,9 +34,9 @@ def measures(*, quick: bool, peers: Iterable[str] = ()) -> dict[str, Measure]:
     """
     chosen: dict[str, Measure] = {
         "a client-round without local work": lambda: overhead.client_rounds(
-            5, times=3 if quick else 15
+            10, times=3 if quick else 15
         ),
-        "peak memory": lambda: overhead.memory((10, 30) if quick else (10, 1_000)),
+        "peak memory": lambda: overhead.memory(None if quick else 1_000),
         "views": lambda: work.views(1_024 if quick else 4_096, times=3 if quick else 9),
         "a local update of the convnet": lambda: work.local_update(
             "convnet", 128 if quick else 512, 64, times=3 if quick else 7

@@ -16,9 +16,11 @@ class Target:
     unit: str = ""
 
     def __str__(self) -> str:
-        sign = "≥" if self.at_least else "≤"
-        end = " ×" if self.of_ratio else f" {self.unit}".rstrip()
-        return f"{sign} {self.bound:,g}{end}"
+        return self.short() + (f" {self.unit}" if self.unit else "")
+
+    def short(self) -> str:
+        """Return it without the unit."""
+        return f"{'≥' if self.at_least else '≤'} {self.bound:,g}{' ×' if self.of_ratio else ''}"
 
     def met(self, value: float | None, ratio: float | None) -> bool | None:
         """Tell whether it was reached; None where what it bounds was not measured."""

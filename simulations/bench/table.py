@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.box import SIMPLE
 from rich.table import Table
 
 from simulations.bench.figure import Figure
@@ -33,22 +34,26 @@ def as_json(figures: Sequence[Figure]) -> str:
 
 
 def as_table(figures: Sequence[Figure]) -> Table:
-    """Return the figures as a table; their notes stand below the names."""
+    """Return the figures as a table, each with its unit and its reference below its name."""
     about = machine()
     title = f"{about['cpu']}, {about['cores']} cores, {about['gpu'] or 'no GPU'}"
-    table = Table(title=f"{title}, torch {about['torch']}", title_justify="left", pad_edge=False)
-    table.add_column("figure", ratio=1)
-    for name in ("ours", "reference", "ratio", "spread", "target", "met"):
+    table = Table(
+        title=f"{title}, torch {about['torch']}", title_justify="left", box=SIMPLE, pad_edge=False
+    )
+    table.add_column("figure", min_width=26, ratio=1)
+    for name in ("ours", "reference", "ratio", "target", "met"):
         table.add_column(name, justify="right", no_wrap=True)
     for figure in figures:
-        name = f"{figure.name} [dim]({figure.note})[/]" if figure.note else figure.name
+        measured = figure.value is not None
+        against = "; reference: " if figure.reference is not None else "; " if measured else ""
+        below = f"{figure.unit if measured else ''}{against if figure.note else ''}{figure.note}"
+        spread = f" ±{figure.spread:.0%}" if figure.spread is not None else ""
         table.add_row(
-            name,
-            f"{_number(figure.value)} {figure.unit}" if figure.value is not None else "–",
+            f"{figure.name}\n[dim]{below}[/]",
+            _number(figure.value) if measured else "–",
             _number(figure.reference),
-            f"{figure.ratio:.2f} ×" if figure.ratio is not None else "",
-            f"±{figure.spread:.0%}" if figure.spread is not None else "",
-            str(figure.target or ""),
+            f"{figure.ratio:.2f}{spread}" if figure.ratio is not None else "",
+            figure.target.short() if figure.target else "",
             {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[figure.met],
         )
     return table

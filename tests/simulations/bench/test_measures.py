@@ -1,0 +1,83 @@
+"""Each measure, small: that it measures what it says, not how fast it is."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from simulations.bench import measures, merging, million, overhead, precision, probing, work
+from simulations.bench.figure import Figure
+from simulations.bench.setting import experiment, idle_server, images
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        pytest.param(lambda: work.views(64, times=1), id="views"),
+        pytest.param(lambda: work.local_update("convnet", 8, 4, times=1), id="local update"),
+        pytest.param(lambda: merging.ldawa(2, times=1), id="L-DAWA"),
+        pytest.param(lambda: probing.features(64, times=1), id="features"),
+        pytest.param(lambda: overhead.client_rounds(2, times=1), id="client-round"),
+    ],
+)
+def test_a_measure_compares_with_its_reference(measure: Callable[[], list[Figure]]) -> None:
+    for figure in measure():
+        assert figure.value is not None
+        assert figure.reference is not None
+        assert figure.ratio is not None
+        assert figure.value > 0
+        assert figure.ratio == pytest.approx(figure.value / figure.reference)
+        assert figure.note
+
+
+def test_idle_clients_leave_the_model_as_it_is() -> None:
+    with idle_server(experiment(), 3) as server:
+        before = {name: t.clone() for name, t in server.state().items()}
+        answers = server.train(1, [0, 1, 2])
+        assert [answer.error for answer in answers] == [None] * 3
+        assert all(torch.allclose(t, before[n]) for n, t in server.state().items())
+
+
+def test_images_are_random_of_any_side() -> None:
+    shown = images(4, side=16)
+    assert shown.shape == (4, 3, 16, 16)
+    assert shown.dtype == torch.uint8
+    assert shown.float().std() > 20
+
+
+def test_a_cpu_without_bf16_and_a_machine_without_a_gpu_say_so() -> None:
+    for figure in [*precision.on_cpu(2, times=1), *precision.on_gpu()]:
+        assert (figure.value is None) == figure.note.startswith("not measured: ")
+        assert figure.value is not None or figure.met is None
+
+
+def test_what_the_gpu_is_measured_by_works_on_any_device() -> None:
+    rate, operations = precision.gpu_rate("cpu", "convnet", count=8, batch_size=4)
+    assert rate > 0
+    # Two per weight and place: conv 3→32 at 32×32, 32→64 at 16×16, 64→64 at 8×8, 64→128 at 4×4;
+    # the backward pass takes twice that, but for the images, which need no gradient.
+    forward = [
+        2 * 9 * a * b * s * s for a, b, s in [(3, 32, 32), (32, 64, 16), (64, 64, 8), (64, 128, 4)]
+    ]
+    heads = 2 * (128 * 256 + 256 * 128)
+    assert operations == pytest.approx(3 * (sum(forward) + heads) - forward[0], rel=0.02)
+
+
+def test_quick_leaves_out_what_is_long_and_absent_peers_are_skipped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from simulations.bench import against
+
+    monkeypatch.setitem(against.PEERS, "pfl", (lambda: "pip install it", list))
+    full = measures(quick=False, peers=["pfl"])
+    assert "probe, kNN and RankMe" in full
+    assert "probe, kNN and RankMe" not in measures(quick=True)
+    (skipped,) = full["against pfl"]()
+    assert skipped.met is None
+    assert skipped.note == "not measured: pip install it"
+
+
+@pytest.mark.slow
+def test_memory_and_the_million_clients_are_measured() -> None:
+    figures = [*overhead.memory(None), *million.start()]
+    assert all(figure.value is not None and figure.value > 0 for figure in figures)
