@@ -28,6 +28,8 @@ class ModelConfig(Fields):
     """The widths of the projector's layers; [] for none."""
     stem: Literal["auto", "cifar", "imagenet"] = "auto"
     """A ResNet's first layers: cifar keeps the resolution; auto takes it up to 64 pixels."""
+    channels_last: bool = True
+    """Images in the layout channels last, usually faster; an encoder of your own sees to itself."""
 
 
 class ClientConfig(Fields):
@@ -57,6 +59,8 @@ class ClientConfig(Fields):
     """The largest norm of the gradient; null for no clipping."""
     optimizer_state: Literal["fresh", "kept"] = "fresh"
     """fresh: momentum starts at zero in each round; kept: each client keeps its own."""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """bf16: forward pass by autocast, weights stay float32; auto: where the hardware has it."""
     threads: PositiveInt = 1
     """Intra-op CPU threads of a local update. It changes the order of sums, and so the bits."""
 

@@ -14,6 +14,7 @@ from fedssl.config import LearningConfig
 from fedssl.encoders import build_encoder
 from fedssl.objectives import Batch, Objective, build
 from fedssl.optimizers import build_optimizer, learning_rate, optimizer_state, restore_optimizer
+from fedssl.precision import choose_precision
 from fedssl.seeding import generator, initialising
 from fedssl.state import State, adopt, clone, private_state, split_state
 from fedssl.timeline import span
@@ -26,8 +27,9 @@ _OPTIMIZER = "optimizer "
 def build_objective(config: LearningConfig, image_size: int) -> Objective:
     """Build the objective with its encoder and heads; its weights derive from the seed alone."""
     with initialising(config.seed):
-        encoder = build_encoder(config.model.encoder, image_size, config.model.stem)
-        objective = build(config.objective, encoder, config.model.projector)
+        model = config.model
+        encoder = build_encoder(model.encoder, image_size, model.stem, model.channels_last)
+        objective = build(config.objective, encoder, model.projector)
     # Into one block of memory, as all models are, which is used again once this one is let go.
     adopt(objective, *map(clone, split_state(objective)))
     return objective
@@ -85,6 +87,7 @@ class Worker:
         self.objective = build_objective(config, image_size).to(device)
         parameters = [p for p in self.objective.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(parameters, config.client)
+        self.precision = choose_precision(config.client.precision, device)
         self._new_private = clone(private_state(self.objective))
         self.views = Views(config.views, config.data.mean, config.data.std)
 
@@ -170,7 +173,11 @@ class Worker:
                 chosen = images[rows]
                 views = [self.views(chosen, draws) for _ in range(self.objective.number_of_views)]
             with span("step"):
-                loss = self.objective(Batch(views, rows, labels[rows]))
+                # Weights, and so all that a client sends, stay float32: Flower has no bfloat16.
+                with torch.autocast(
+                    self.device.type, torch.bfloat16, enabled=self.precision == "bf16"
+                ):
+                    loss = self.objective(Batch(views, rows, labels[rows]))
                 self.optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 if config.clip_norm is not None:

@@ -11,6 +11,7 @@ from pydantic import Field
 from fedssl.config import LearningConfig
 from fedssl.config_file import ConfigError, read
 from fedssl.fields import Number
+from fedssl.precision import choose_precision
 from simulations.engines import EngineChoice, EngineConfig, LocalConfig
 from strategies import FedAvgConfig, StrategyChoice, StrategyConfig
 
@@ -63,4 +64,11 @@ def resolve(experiment: Experiment) -> Experiment:
     changes: dict[str, object] = {"device": device}
     if isinstance(engine, LocalConfig) and engine.workers is None:
         changes["workers"] = 1 if device == "cuda" else os.cpu_count() or 1
-    return experiment.model_copy(update={"engine": engine.model_copy(update=changes)})
+    client = experiment.client
+    precision = choose_precision(client.precision, torch.device(device))
+    return experiment.model_copy(
+        update={
+            "engine": engine.model_copy(update=changes),
+            "client": client.model_copy(update={"precision": precision}),
+        }
+    )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fedssl.fields import Number
 from fedssl.heads import mlp
 from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
+from fedssl.precision import in_float32
 
 EPSILON = 1e-5
 """Added to a feature's variance (BatchNorm's), so that a constant feature gives no infinity."""
@@ -20,6 +21,7 @@ def standardise(features: Tensor) -> Tensor:
     return (features - mean) * (variance + EPSILON).rsqrt()
 
 
+@in_float32
 def barlow_twins(first: Tensor, second: Tensor, off_diagonal: float) -> Tensor:
     """Return Σ_i (1 − c_ii)² + λ·Σ_{i≠j} c_ij² of the cross-correlation c of two views.
 

@@ -61,7 +61,11 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch, a scalar."""
+        """Return the loss of a batch, a scalar.
+
+        Under ``client.precision: bf16`` it is called within `torch.autocast`: `in_float32` keeps a
+        loss that wants more digits out of it.
+        """
 
     def start(self) -> None:
         """Set the private state anew: called when a client takes part for the first time."""

@@ -13,8 +13,10 @@ from torch.nn import functional as F
 from fedssl.fields import Number
 from fedssl.heads import mlp
 from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
+from fedssl.precision import in_float32
 
 
+@in_float32
 def prediction_error(prediction: Tensor, target: Tensor) -> Tensor:
     """Return 2 − 2·cos(p, sg z), the mean over the batch; no gradient flows into the target.
 

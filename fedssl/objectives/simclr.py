@@ -11,8 +11,10 @@ from torch.nn import functional as F
 from fedssl.fields import Number
 from fedssl.heads import mlp
 from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
+from fedssl.precision import in_float32
 
 
+@in_float32
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     """Return the normalised temperature-scaled cross-entropy, the mean over all 2B views.
 

@@ -9,8 +9,10 @@ from torch.nn import functional as F
 
 from fedssl.heads import mlp
 from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
+from fedssl.precision import in_float32
 
 
+@in_float32
 def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
     """Return −cos(p, sg z), the mean over the batch; no gradient flows into the target.
 

@@ -34,6 +34,23 @@ def test_the_imagenet_stem_is_torchvisions_network() -> None:
         torch.testing.assert_close(ours(images), theirs(images))
 
 
+@pytest.mark.parametrize("name", ["convnet", "resnet18"])
+def test_the_layout_is_that_of_every_map_and_changes_only_rounding(name: str) -> None:
+    last, first = (build_encoder(name, 32, channels_last=c).eval() for c in (True, False))
+    first.load_state_dict(last.state_dict())
+    images = torch.randn(2, 3, 32, 32)
+    found = []
+    for encoder, layout in ((last, torch.channels_last), (first, torch.contiguous_format)):
+        maps: list[torch.Tensor] = []
+        for module in encoder.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_pre_hook(lambda _, inputs, maps=maps: maps.append(*inputs))
+        found.append(encoder(images))
+        assert maps
+        assert all(seen.is_contiguous(memory_format=layout) for seen in maps)
+    torch.testing.assert_close(*found)
+
+
 class Tiny(nn.Module):
     features = 3
 

@@ -102,6 +102,12 @@ def test_the_optimizer_is_kept_on_request(small: Small) -> None:
     assert not same(kept.state, new.state)
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_the_config_says_the_layout_of_images(small: Small, last: bool) -> None:
+    encoder = build_objective(small(f"model.channels_last={str(last).lower()}"), 16).encoder
+    assert (encoder.layout == torch.channels_last) is last
+
+
 def steps_of(worker: Worker, count: int) -> list[int]:
     return [len(rows) for rows in worker._batches(count, client=0, round=1)]
 
@@ -161,6 +167,43 @@ def test_a_stop_ends_an_update(small: Small) -> None:
     worker.stop.set()
     with pytest.raises(Stopped):
         run(worker, received)
+
+
+@pytest.mark.parametrize("objective", ["simclr", "byol", "simsiam", "barlow"])
+def test_bf16_takes_nearly_the_same_step_and_leaves_all_tensors_float32(
+    small: Small, objective: str
+) -> None:
+    choices = (f"objective={{name: {objective}}}", "client.batch_size=32", "client.local_steps=1")
+    kept = "client.optimizer_state=kept"
+    worker, received = make(small(*choices, kept))
+    full = run(worker, received, count=32)
+    worker, _ = make(small(*choices, kept, "client.precision=bf16"))
+    short = run(worker, received, count=32)
+    again = run(worker, received, count=32)
+    assert same(again.state, short.state)
+    assert short.loss == pytest.approx(full.loss, rel=5e-3, abs=5e-3)
+    for before, after in ((full.state, short.state), (full.private, short.private)):
+        assert {n: t.dtype for n, t in before.items()} == {n: t.dtype for n, t in after.items()}
+    trained = [n for n, p in worker.objective.named_parameters() if p.requires_grad]
+    one, other = (
+        torch.cat([(update.state[n] - received[n]).flatten() for n in trained])
+        for update in (full, short)
+    )
+    assert not torch.equal(one, other)
+    assert torch.cosine_similarity(one, other, dim=0) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_the_forward_pass_has_the_precision_asked_for(
+    small: Small, precision: str, expected: torch.dtype
+) -> None:
+    worker, received = make(small(f"client.precision={precision}"))
+    seen = set()
+    worker.objective.encoder.register_forward_hook(lambda *call: seen.add(call[-1].dtype))
+    run(worker, received)
+    assert seen == {expected}
 
 
 class Headed(Objective):

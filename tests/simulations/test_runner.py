@@ -135,6 +135,18 @@ def test_resume_refuses_another_config(small: Small, tmp_path: Path) -> None:
         run(small("rounds=1", "client.lr=0.1"), tmp_path / "run", resume=True)
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_automatic_precision_is_settled_before_the_run(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    finished = run(small("rounds=1", "client.precision=auto"), tmp_path / "run")
+    settled, other = ("bf16", "fp32") if native else ("fp32", "bf16")
+    assert finished.experiment.client.precision == settled
+    with pytest.raises(ConfigError, match=rf"precision was {settled}, is now {other}"):
+        run(small("rounds=1", f"client.precision={other}"), tmp_path / "run", resume=True)
+
+
 def test_nothing_on_disk_is_overwritten(small: Small, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("years of work")
