@@ -264,9 +264,13 @@ def bench(
         if json_file and not json_file.absolute().parent.is_dir():
             _fail(f"--json {json_file}: there is no such folder")
         with err.status("measuring") as status:
-            figures = measure(
-                quick=quick, peers=names, began=lambda name: status.update(f"measuring {name}")
-            )
+
+            def began(name: str) -> None:
+                status.update(f"measuring {name}")
+                if not err.is_terminal:
+                    err.print(f"measuring {name}")
+
+            figures = measure(quick=quick, peers=names, began=began)
         out.print(as_table(figures))
         if json_file:
             replace_text(json_file, as_json(figures))

@@ -10,6 +10,7 @@ from fedssl.evaluation.parallel import one_thread
 from fedssl.local_update import build_objective
 from fedssl.memory import keep_freed_memory
 from fedssl.objectives import Batch
+from fedssl.precision import bf16_is_native
 from fedssl.seeding import initialising
 from fedssl.state import clone, federated_state
 from simulations.bench.figure import Figure, Target
@@ -31,7 +32,7 @@ def on_cpu(batch_size: int, times: int) -> list[Figure]:
     """Measure forward and backward of ResNet-18 in bf16 against float32."""
     name = "resnet18 forward + backward, bf16 on the CPU"
     target = Target(1.7, at_least=True, of_ratio=True)
-    if not torch.cpu._is_avx512_bf16_supported():
+    if not bf16_is_native(torch.device("cpu")):
         why = "not measured: this CPU has no avx512_bf16"
         return [Figure(name, "images per CPU-s", target=target, note=why)]
     keep_freed_memory()

@@ -7,6 +7,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from fedssl.objectives import OBJECTIVES
+from simulations.bench.figure import Figure, Target
 from simulations.cli import app
 from simulations.experiment import Experiment, load_experiment
 from simulations.server import Server
@@ -123,3 +124,41 @@ def test_report_refuses_what_is_no_run(tmp_path: Path) -> None:
     result = fedssl("report", tmp_path)
     assert result.exit_code == 2
     assert str(tmp_path) in result.stderr.replace("\n", "")
+
+
+def test_bench_prints_a_table_and_writes_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def measures(*, quick: bool, peers: list[str]) -> dict[str, Callable[[], list[Figure]]]:
+        asked.append((quick, peers))
+        return {"speed": lambda: [Figure("speed", "per s", 7.0, target=Target(5, at_least=True))]}
+
+    monkeypatch.setattr("simulations.bench.measures", measures)
+    result = fedssl("bench", "--quick", "--json", tmp_path / "bench.json")
+    assert result.exit_code == 0, result.output
+    assert "measuring speed" in result.stderr
+    assert "7.00" in result.stdout
+    assert asked == [(True, [])]
+    (figure,) = json.loads((tmp_path / "bench.json").read_text())["figures"]
+    assert (figure["name"], figure["value"], figure["met"]) == ("speed", 7.0, True)
+    assert fedssl("bench", "--against", "pfl, lightly").exit_code == 0
+    assert asked[1] == (False, ["pfl", "lightly"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--against", "flwer"], "there is no such peer; did you mean flower?"),
+        (["--quick", "--against", "pfl"], "--quick measures against no peers"),
+        (["--json", "gone/bench.json"], "--json gone/bench.json: there is no such folder"),
+    ],
+)
+def test_bench_refuses_before_it_measures(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulations.bench.bench", None)
+    result = fedssl("bench", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
