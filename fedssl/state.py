@@ -56,15 +56,14 @@ def allocate(like: Mapping[str, Tensor], device: torch.device) -> State:
 
     On a CPU the block is one that was used before and is free, if there is one (`memory.block`).
     """
-    places, end = [], 0
-    for tensor in like.values():
-        places.append(end)
-        end += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
+    sizes = [-(-tensor.nbytes // ALIGNMENT) * ALIGNMENT for tensor in like.values()]
     on_cpu = device.type == "cpu"
-    memory = block(end) if on_cpu else torch.empty(end, dtype=torch.uint8, device=device)
+    memory = (
+        block(sum(sizes)) if on_cpu else torch.empty(sum(sizes), dtype=torch.uint8, device=device)
+    )
     return {
-        name: memory[place : place + t.nbytes].view(t.dtype).view(t.shape)
-        for place, (name, t) in zip(places, like.items(), strict=True)
+        name: part[: tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+        for part, (name, tensor) in zip(torch.split(memory, sizes), like.items(), strict=True)
     }
 
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from clients import ClientRuntime, make_client_app
 from clients.client_app import PRIVATE
+from fedssl import memory
 from fedssl.config_file import ConfigError
 from fedssl.evaluation.parallel import one_thread
 from fedssl.model_file import load_encoder, save_model
@@ -187,3 +188,4 @@ def _local(prepared: Prepared) -> Iterator[LocalGrid]:
     finally:
         runtime.stop.set()
         grid.close()
+        memory.release()
