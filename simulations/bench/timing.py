@@ -93,12 +93,12 @@ def in_fresh_process(work: Callable[..., Result], *arguments: Any) -> Result:
 
 
 def peak_mb() -> float | None:
-    """Return the most memory that this process ever held, in MB; None where Linux cannot tell."""
+    """Return the most memory that this process ever held, in MB; None but on Linux."""
     return _memory_mb("VmHWM")
 
 
 def resident_mb() -> float | None:
-    """Return the memory that this process holds, in MB; None where Linux cannot tell."""
+    """Return the memory that this process holds, in MB (10⁶ bytes); None but on Linux."""
     return _memory_mb("VmRSS")
 
 
@@ -109,5 +109,5 @@ def _memory_mb(field: str) -> float | None:
         return None
     for line in status.read_text().splitlines():
         if line.startswith(f"{field}:"):
-            return int(line.split()[1]) / 1000
+            return int(line.split()[1]) * 1024 / 1e6
     return None

@@ -1,7 +1,6 @@
-"""CPU time and memory as Linux accounts for them: of a whole process tree, and of this program.
+"""CPU time of a whole process tree, as Linux accounts for it, and the end of its processes.
 
-`resource` is no help here: its children's times are those of children that have ended, and its
-``ru_maxrss`` begins, in a process that was started by another, at that other one's memory.
+`resource` is no help here: its children's times are those of children that have ended.
 """
 
 import os
@@ -53,13 +52,6 @@ def end(processes: Iterable[int], seconds: float = 20.0) -> None:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
         time.sleep(0.02)
-
-
-def resident_mb() -> tuple[float, float]:
-    """Return the resident memory of this process in MB (10⁶ bytes): now, and at its peak."""
-    lines = (line.split() for line in (PROC / "self/status").read_text().splitlines())
-    sizes = {words[0]: words[1] for words in lines if words[0] in ("VmRSS:", "VmHWM:")}
-    return int(sizes["VmRSS:"]) * 1024 / 1e6, int(sizes["VmHWM:"]) * 1024 / 1e6
 
 
 def _stat(process: int) -> list[str]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fedssl.encoders import build_encoder
 from simulations.bench.peers import accounting
+from simulations.bench.timing import peak_mb, resident_mb
 
 NEEDED = (
     "pfl",
@@ -75,7 +76,7 @@ def client_round(model: str, clients: int, rounds: int) -> tuple[float, float]:
     from pfl.model.pytorch import PyTorchModel
 
     torch.set_num_threads(1)
-    imported, _ = accounting.resident_mb()
+    imported = resident_mb() or 0.0
     network = _Network(build_encoder(model, 32))
     users = list(range(clients))
     data = FederatedDataset(
@@ -104,7 +105,7 @@ def client_round(model: str, clients: int, rounds: int) -> tuple[float, float]:
         send_metrics_to_platform=False,
     )
     seconds = time.process_time() - warmed_up.cpu_seconds
-    return seconds / (clients * rounds), accounting.resident_mb()[1] - imported
+    return seconds / (clients * rounds), (peak_mb() or 0.0) - imported
 
 
 class _Network(nn.Module):

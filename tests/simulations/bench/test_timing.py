@@ -3,7 +3,14 @@ import os
 import pytest
 
 from simulations.bench.figure import Target
-from simulations.bench.timing import compare, cpu_seconds, in_fresh_process, spread
+from simulations.bench.timing import (
+    compare,
+    cpu_seconds,
+    in_fresh_process,
+    peak_mb,
+    resident_mb,
+    spread,
+)
 
 
 def test_both_are_measured_in_turn_and_pair_by_pair() -> None:
@@ -65,3 +72,22 @@ def test_a_fresh_process_returns_what_the_function_does_or_raises() -> None:
     assert process != os.getpid()
     with pytest.raises(ZeroDivisionError):
         in_fresh_process(_divide, 1, 0)
+
+
+def _hold_and_give_back() -> list[float]:
+    """Return the memory before, while and after holding 50 MB, and the peak."""
+    seen = [resident_mb()]
+    block = bytearray(50_000_000)
+    block[::4096] = b"x" * len(block[::4096])
+    seen.append(resident_mb())
+    del block
+    return [value or 0.0 for value in [*seen, resident_mb(), peak_mb()]]
+
+
+@pytest.mark.skipif(peak_mb() is None, reason="only Linux tells how much memory a process holds")
+def test_memory_that_was_given_back_shows_in_the_peak_only() -> None:
+    before, held, after, peak = in_fresh_process(_hold_and_give_back)
+    assert held > before + 40
+    assert after < held - 40
+    # The kernel keeps these counts to about a megabyte.
+    assert peak > held - 2

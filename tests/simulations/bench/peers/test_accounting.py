@@ -6,7 +6,7 @@ import time
 import pytest
 
 from simulations.bench.peers import accounting
-from simulations.bench.peers.accounting import end, resident_mb, tree_cpu_seconds
+from simulations.bench.peers.accounting import end, tree_cpu_seconds
 
 pytestmark = pytest.mark.skipif(
     accounting.missing() is not None, reason=accounting.missing() or "runs here"
@@ -33,19 +33,6 @@ def test_cpu_time_of_children_counts_while_they_run_and_after() -> None:
 
 def test_other_programs_are_not_of_the_tree() -> None:
     assert os.getppid() not in tree_cpu_seconds()
-
-
-def test_memory_that_was_given_back_shows_in_the_peak_only() -> None:
-    now, _ = resident_mb()
-    block = bytearray(50_000_000)
-    block[::4096] = b"x" * len(block[::4096])
-    held, _ = resident_mb()
-    assert held > now + 40
-    del block
-    left, peak = resident_mb()
-    assert left < held - 40
-    # The kernel keeps these counts to about a megabyte.
-    assert peak > held - 2
 
 
 def test_processes_that_do_not_end_are_killed() -> None:
