@@ -8,7 +8,7 @@ from torch import Tensor
 from fedssl.views.color import brightness_, contrast_, gray, hue_, saturation_, solarize_
 from fedssl.views.config import ViewsConfig
 from fedssl.views.draw import Parameters, draw
-from fedssl.views.resample import blur_kernel_size, blur_weights, crop_weights, resample
+from fedssl.views.resample import blur_kernel_size, blur_weights, crop, crop_places, resample
 
 CHUNK = 3 * 32 * 32 * 128
 """Values that a CPU works on at a time, so that all passes over them stay in its cache."""
@@ -77,11 +77,10 @@ class Views:
         """Return views in [0, 1] of uint8 images."""
         device = images.device
         _, _, height, width = images.shape
-        rows = crop_weights(drawn.top.to(device), drawn.height.to(device), height)
+        rows = crop_places(drawn.top.to(device), drawn.height.to(device), height)
         left, length = drawn.left.to(device), drawn.width.to(device)
-        columns = crop_weights(left, length, width, mirror=drawn.flip.to(device))
-        # The change from 0–255 to 0–1 goes into the weights: a pass less over the images.
-        views = resample(images.float(), rows, columns.mul_(1 / 255))
+        columns = crop_places(left, length, width, mirror=drawn.flip.to(device))
+        views = crop(images, rows, columns)
         self._change(views, drawn.jitter, lambda chosen, at: self._jitter(chosen, drawn, at))
         self._change(views, drawn.grayscale, lambda chosen, _: gray(chosen).expand_as(chosen))
         self._change(views, drawn.blur, lambda chosen, at: self._blur(chosen, drawn.sigma[at]))

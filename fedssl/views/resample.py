@@ -1,11 +1,58 @@
-"""Crop, flip and blur as products with one small matrix per image and axis.
+"""Crop, flip and blur: as products with one small matrix per image and axis, or by neighbours.
 
-For images of 32 pixels two batched matrix products are several times faster on a CPU than
-gathering neighbours; their cost per pixel grows with the image's side.
+The cost of a matrix product per pixel grows with the image's side, that of looking neighbours up
+does not. For crops and small images both cost about the same.
 """
 
 import torch
 from torch import Tensor
+
+PRODUCTS = 32
+"""The longest side, in pixels, of images that are cropped by matrix products. On a CPU neighbours
+are as fast at 32 pixels, 1.3 times as fast at 64, 1.8 times at 96 and 3.5 times at 224."""
+
+
+def crop(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return what each image shows, bilinearly, where rows and columns cross.
+
+    Parameters
+    ----------
+    images : Tensor
+        uint8 [B, C, H, W].
+    rows : Tensor
+        float32 [B, H']: places on the vertical axis, in pixels, in [0, H - 1].
+    columns : Tensor
+        float32 [B, W']: places on the horizontal axis.
+
+    Returns
+    -------
+    Tensor
+        float32 [B, C, H', W'] in [0, 1].
+    """
+    size = (images.shape[2], images.shape[3])
+    by = crop_by_products if max(size) <= PRODUCTS else crop_by_neighbours
+    return by(images, rows, columns)
+
+
+def crop_by_products(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Do the work of `crop` with matrices."""
+    height, width = images.shape[2:]
+    # The change from 0–255 to 0–1 goes into the weights: a pass less over the images.
+    across = bilinear_weights(columns, width).mul_(1 / 255)
+    return resample(images.float(), bilinear_weights(rows, height), across)
+
+
+def crop_by_neighbours(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Do the work of `crop` by looking at the four neighbours of each place."""
+    # Where they are as grid_sample counts: from -1 to 1 over the image with its outer pixels.
+    down, across = (
+        (2 * p + 1) / n - 1 for p, n in zip((rows, columns), images.shape[2:], strict=True)
+    )
+    shape = (len(images), rows.shape[1], columns.shape[1])
+    places = torch.stack([across[:, None, :].expand(shape), down[:, :, None].expand(shape)], dim=-1)
+    return torch.nn.functional.grid_sample(
+        images.mul(1 / 255), places, padding_mode="border", align_corners=False
+    )
 
 
 def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -31,8 +78,8 @@ def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return rows.unsqueeze(1) @ wide.view(count, channels, height, -1)
 
 
-def crop_weights(start: Tensor, length: Tensor, size: int, mirror: Tensor | None = None) -> Tensor:
-    """Return the bilinear weights [B, size, size] that stretch a crop over one whole axis.
+def crop_places(start: Tensor, length: Tensor, size: int, mirror: Tensor | None = None) -> Tensor:
+    """Return the places [B, size] along one axis that stretch a crop over the whole of it.
 
     Pixel centres are aligned as in ``interpolate(..., align_corners=False)`` of the cropped
     image: neighbours outside of the crop are not looked at. A crop is never larger than the image,
@@ -51,8 +98,12 @@ def crop_weights(start: Tensor, length: Tensor, size: int, mirror: Tensor | None
     pixels = torch.arange(size, device=start.device, dtype=start.dtype)
     places = start + (pixels + 0.5) * (length / size) - 0.5
     places = places.maximum(start).minimum(start + length - 1)
-    if mirror is not None:
-        places = torch.where(mirror[:, None], places.flip(1), places)
+    return places if mirror is None else torch.where(mirror[:, None], places.flip(1), places)
+
+
+def bilinear_weights(places: Tensor, size: int) -> Tensor:
+    """Return the weight [B, P, size] of each pixel of an axis at each of P places on it [B, P]."""
+    pixels = torch.arange(size, device=places.device, dtype=places.dtype)
     distances = (places[:, :, None] - pixels).abs_()
     return distances.neg_().add_(1).clamp_(min=0)
 

@@ -15,9 +15,19 @@ from torchvision.transforms.v2 import functional as tv
 from fedssl.views import Views, ViewsConfig
 from fedssl.views.color import brightness_, contrast_, gray, hue_, saturation_, solarize_
 from fedssl.views.draw import draw
-from fedssl.views.resample import blur_kernel_size, blur_weights, crop_weights, resample
+from fedssl.views.resample import (
+    PRODUCTS,
+    blur_kernel_size,
+    blur_weights,
+    crop,
+    crop_by_neighbours,
+    crop_by_products,
+    crop_places,
+    resample,
+)
 
 Change = Callable[[Tensor, Tensor], Tensor]
+Crop = Callable[[Tensor, Tensor, Tensor], Tensor]
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 OFF = {"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip": 0.0, "jitter": 0.0}
 NOTHING = ViewsConfig.model_validate({**OFF, "grayscale": 0.0})
@@ -49,16 +59,17 @@ def with_corners(images: Tensor) -> Tensor:
     return images
 
 
-@pytest.mark.parametrize("size", [32, 17])
-def test_crop_and_flip_are_torchvisions_resized_crop(size: int) -> None:
-    images = floats(8, size)
+@pytest.mark.parametrize("size", [32, 17, 96])
+@pytest.mark.parametrize("how", [crop_by_products, crop_by_neighbours])
+def test_crop_and_flip_are_torchvisions_resized_crop(how: Crop, size: int) -> None:
+    images = bytes_(8, size, size)
     drawn = draw(ViewsConfig(crop_scale=(0.05, 1.0)), 8, (size, size), rng(3))
-    rows = crop_weights(drawn.top, drawn.height, size)
-    columns = crop_weights(drawn.left, drawn.width, size, mirror=drawn.flip)
+    rows = crop_places(drawn.top, drawn.height, size)
+    columns = crop_places(drawn.left, drawn.width, size, mirror=drawn.flip)
     assert 0 < drawn.flip.sum() < 8
     for image, view, box, flip in zip(
-        images,
-        resample(images, rows, columns),
+        images.float() / 255,
+        how(images, rows, columns),
         torch.stack([drawn.top, drawn.left, drawn.height, drawn.width], 1).int().tolist(),
         drawn.flip,
         strict=True,
@@ -66,6 +77,20 @@ def test_crop_and_flip_are_torchvisions_resized_crop(size: int) -> None:
         expected = tv.resized_crop(image, *box, [size, size], antialias=True)
         expected = tv.horizontal_flip(expected) if flip else expected
         torch.testing.assert_close(view, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 17), (33, 8), (224, 160)])
+def test_both_ways_to_crop_agree_and_the_faster_one_is_taken(height: int, width: int) -> None:
+    images = bytes_(3, height, width)
+    drawn = draw(ViewsConfig(crop_scale=(0.01, 1.0)), 3, (height, width), rng(4))
+    rows = crop_places(drawn.top, drawn.height, height)
+    columns = crop_places(drawn.left, drawn.width, width, mirror=drawn.flip)
+    products, neighbours = (
+        how(images, rows, columns) for how in (crop_by_products, crop_by_neighbours)
+    )
+    torch.testing.assert_close(products, neighbours, atol=2e-5, rtol=0)
+    expected = neighbours if height > PRODUCTS else products
+    assert torch.equal(crop(images, rows, columns), expected)
 
 
 @pytest.mark.parametrize(
@@ -117,9 +142,10 @@ def test_blur_is_torchvisions(size: int, kernel: int) -> None:
         torch.testing.assert_close(view, expected, atol=1e-5, rtol=0)
 
 
-def test_the_whole_recipe_is_torchvisions_with_the_same_parameters() -> None:
+@pytest.mark.parametrize(("height", "width"), [(32, 24), (32, 40)])
+def test_the_whole_recipe_is_torchvisions_with_the_same_parameters(height: int, width: int) -> None:
     config = ViewsConfig(blur=0.5, solarize=0.3)
-    count, height, width = 150, 32, 40
+    count = 150
     images = bytes_(count, height, width)
     drawn = draw(config, count, (height, width), rng(5))
     views = Views(config, MEAN, STD)(images, rng(5))
