@@ -237,6 +237,15 @@ def bench(
             show_default=False,
         ),
     ] = None,
+    growth_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--growth",
+            help="Measure instead how time and memory grow with clients per round, model size and "
+            "image size, and write `growth.png` and `growth.json` there.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Measure how fast fedssl is on this machine, against references measured in the same run.
 
@@ -247,11 +256,13 @@ def bench(
 
         fedssl bench --quick
         fedssl bench --json bench.json --against flower,pfl,lightly
+        fedssl bench --growth growth/
     """
     with _clear_errors():
         from fedssl.fields import nearest
         from simulations.bench import bench as measure
         from simulations.bench.against import PEERS
+        from simulations.bench.growth import growth
         from simulations.bench.table import as_json, as_table
         from simulations.files import replace_text
 
@@ -270,6 +281,10 @@ def bench(
                 if not err.is_terminal:
                     err.print(f"measuring {name}")
 
+            if growth_folder:
+                growth(growth_folder, quick, lambda what, n, of: began(f"{what} ({n} of {of})"))
+                out.print(f"picture: {growth_folder / 'growth.png'}", markup=False, soft_wrap=True)
+                return
             figures = measure(quick=quick, peers=names, began=began)
         out.print(as_table(figures))
         if json_file:

@@ -162,3 +162,20 @@ def test_bench_refuses_before_it_measures(
     result = fedssl("bench", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_bench_measures_growth_into_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def growth(folder: Path, quick: bool, began: Callable[[str, int, int], None]) -> None:
+        asked.append((folder, quick))
+        began("10 clients", 1, 7)
+
+    monkeypatch.setattr("simulations.bench.growth.growth", growth)
+    result = fedssl("bench", "--growth", tmp_path / "growth")
+    assert result.exit_code == 0, result.output
+    assert asked == [(tmp_path / "growth", False)]
+    assert "measuring 10 clients (1 of 7)" in result.stderr
+    assert result.stdout == f"picture: {tmp_path / 'growth' / 'growth.png'}\n"
