@@ -1,8 +1,6 @@
 """One point of growth: what so many clients, parameters or pixels cost, in a process of its own."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +15,7 @@ from fedssl.memory import keep_freed_memory
 from fedssl.seeding import generator
 from fedssl.state import clone, federated_state
 from simulations.bench.setting import experiment, idle_server, images, worker
-from simulations.bench.timing import cpu_seconds, peak_mb, resident_mb
+from simulations.bench.timing import cpu_seconds, one_core, peak_mb, resident_mb
 
 ENOUGH = 1.5
 """CPU seconds for which a point is measured at least, and twice at least."""
@@ -144,24 +142,6 @@ def _repeatedly(work: Callable[[], object]) -> float:
 def _above(before: float | None) -> float | None:
     peak = peak_mb()
     return None if peak is None or before is None else peak - before
-
-
-@contextmanager
-def one_core() -> Iterator[None]:
-    """Keep this thread, and those that it starts, on one core, where the system can.
-
-    Threads that hand work to each other over two cores take up to twice the CPU time, depending on
-    what else these cores do.
-    """
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
 
 
 def forget_peak() -> None:

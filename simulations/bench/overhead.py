@@ -5,7 +5,14 @@ import torch
 from fedssl.memory import keep_freed_memory
 from simulations.bench.figure import Figure, Target
 from simulations.bench.setting import experiment, idle_server
-from simulations.bench.timing import compare, cpu_seconds, in_fresh_process, peak_mb, resident_mb
+from simulations.bench.timing import (
+    compare,
+    cpu_seconds,
+    in_fresh_process,
+    one_core,
+    peak_mb,
+    resident_mb,
+)
 from simulations.experiment import Experiment
 
 NEVER = 1_000_000
@@ -15,7 +22,7 @@ AFTER_WARMUP = 10
 
 
 def client_rounds(cohort: int, times: int) -> list[Figure]:
-    """Measure the CPU time of a client-round of ResNet-18 without local work."""
+    """Measure the CPU time of a client-round of ResNet-18 without local work, on one core."""
     keep_freed_memory()
     return [
         _client_round("FedAvg", "fedavg", NEVER, cohort, times, Target(10, False, unit="CPU-ms")),
@@ -27,7 +34,7 @@ def client_rounds(cohort: int, times: int) -> list[Figure]:
 def _client_round(
     label: str, strategy: str, every: int, cohort: int, times: int, target: Target | None
 ) -> Figure:
-    with idle_server(_config(strategy, every), cohort) as server:
+    with one_core(), idle_server(_config(strategy, every), cohort) as server:
         own = [t for t in server.state().values() if t.is_floating_point()]
         copies, sums = ([t.clone() for t in own] for _ in range(2))
 
@@ -56,7 +63,7 @@ def _client_round(
 def client_round_seconds(cohort: int, rounds: int) -> float:
     """Return the CPU seconds of a client-round of ResNet-18 without local work, by FedAvg."""
     keep_freed_memory()
-    with idle_server(_config("fedavg", NEVER), cohort) as server:
+    with one_core(), idle_server(_config("fedavg", NEVER), cohort) as server:
         chosen = list(range(cohort))
         server.train(AFTER_WARMUP, chosen)
         spent = cpu_seconds(lambda: [server.train(AFTER_WARMUP, chosen) for _ in range(rounds)])

@@ -1,10 +1,12 @@
 """How the bench measures: in turn with the reference, and in processes of their own."""
 
 import multiprocessing
+import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -111,3 +113,21 @@ def _memory_mb(field: str) -> float | None:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024 / 1e6
     return None
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep this thread, and those that it starts, on one core, where the system can.
+
+    Threads that hand work to each other over two cores take up to twice the CPU time, depending on
+    what else these cores do.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)

@@ -6,7 +6,7 @@ import torch
 
 from fedssl.encoders import build_encoder, count_parameters
 from simulations.bench import costs
-from simulations.bench.timing import peak_mb
+from simulations.bench.timing import one_core, peak_mb
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def test_the_encoders_have_the_size_that_they_are_called_by(name: str, millions:
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system cannot bind threads")
 def test_one_core_is_used_and_then_all_again() -> None:
     before = os.sched_getaffinity(0)
-    with costs.one_core():
+    with one_core():
         assert len(os.sched_getaffinity(0)) == 1
     assert os.sched_getaffinity(0) == before
 
