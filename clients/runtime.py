@@ -27,6 +27,9 @@ class ClientRuntime:
         Where clients train.
     """
 
+    worker_class: type[Worker] = Worker
+    """What a thread's resident model is built as."""
+
     def __init__(
         self, config: LearningConfig, train: Dataset, partition: Partition, device: torch.device
     ):
@@ -45,7 +48,7 @@ class ClientRuntime:
         """Return this thread's worker, building it at the first call."""
         if not hasattr(self._local, "worker"):
             size = self.images.shape[-1]
-            self._local.worker = Worker(self._config, size, self._device, self.stop)
+            self._local.worker = self.worker_class(self._config, size, self._device, self.stop)
         worker: Worker = self._local.worker
         return worker
 

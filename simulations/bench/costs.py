@@ -15,7 +15,7 @@ from fedssl.memory import keep_freed_memory
 from fedssl.seeding import generator
 from fedssl.state import clone, federated_state
 from simulations.bench.setting import experiment, idle_server, images, worker
-from simulations.bench.timing import cpu_seconds, one_core, peak_mb, resident_mb
+from simulations.bench.timing import cpu_seconds, one_core, peak_above_mb, resident_mb
 
 ENOUGH = 1.5
 """CPU seconds for which a point is measured at least, and twice at least."""
@@ -88,7 +88,7 @@ def of_clients(count: int) -> Cost:
         forget_peak()
         server.train(1, list(range(min(count, 100))))
         seconds = _repeatedly(lambda: server.train(1, list(range(count))))
-    return Cost(count, seconds, _above(before))
+    return Cost(count, seconds, peak_above_mb(before))
 
 
 def of_parameters(encoder: str) -> Cost:
@@ -105,7 +105,7 @@ def of_parameters(encoder: str) -> Cost:
         parameters = sum(t.numel() for t in server.state().values())
         server.train(1, list(range(COHORT)))
         seconds = _repeatedly(lambda: server.train(1, list(range(COHORT))))
-    return Cost(parameters, 1000 * seconds / COHORT, _above(before))
+    return Cost(parameters, 1000 * seconds / COHORT, peak_above_mb(before))
 
 
 def of_side(side: int) -> Cost:
@@ -128,7 +128,7 @@ def of_side(side: int) -> Cost:
         forget_peak()
         update()
         of_update, of_views = (1000 * _repeatedly(work) / BATCH for work in (update, views))
-    return Cost(side, of_update, _above(before), of_views)
+    return Cost(side, of_update, peak_above_mb(before), of_views)
 
 
 def _repeatedly(work: Callable[[], object]) -> float:
@@ -137,11 +137,6 @@ def _repeatedly(work: Callable[[], object]) -> float:
     while len(seconds) < 2 or sum(seconds) < ENOUGH:
         seconds.append(cpu_seconds(work))
     return min(seconds)
-
-
-def _above(before: float | None) -> float | None:
-    peak = peak_mb()
-    return None if peak is None or before is None else peak - before
 
 
 def forget_peak() -> None:

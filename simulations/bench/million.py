@@ -12,7 +12,7 @@ import simulations.runner  # noqa: F401  so that its imports are not measured
 from fedssl.data import Dataset, Splits
 from simulations import load_experiment, run
 from simulations.bench.figure import Figure, Target
-from simulations.bench.timing import in_fresh_process, peak_mb, resident_mb
+from simulations.bench.timing import in_fresh_process, peak_above_mb, resident_mb
 from simulations.display import Quiet
 
 CONFIG = """
@@ -74,5 +74,5 @@ def _start() -> tuple[float, float | None]:
         try:
             run(experiment, Path(folder) / "run", display=_StopsBeforeTraining())
         except KeyboardInterrupt:
-            seconds, peak = time.perf_counter() - begin, peak_mb()
-    return seconds, None if peak is None or before is None else peak - before
+            seconds, memory = time.perf_counter() - begin, peak_above_mb(before)
+    return seconds, memory

@@ -10,7 +10,7 @@ from simulations.bench.timing import (
     cpu_seconds,
     in_fresh_process,
     one_core,
-    peak_mb,
+    peak_above_mb,
     resident_mb,
 )
 from simulations.experiment import Experiment
@@ -109,8 +109,7 @@ def peak_of_rounds(strategy: str, cohort: int, encoder: str = "resnet18") -> flo
     with idle_server(_config(strategy, NEVER, encoder), cohort) as server:
         for number in (AFTER_WARMUP, AFTER_WARMUP + 1):
             server.train(number, list(range(cohort)))
-    peak = peak_mb()
-    return None if peak is None or before is None else peak - before
+    return peak_above_mb(before)
 
 
 def _config(strategy: str, every: int, encoder: str = "resnet18") -> Experiment:

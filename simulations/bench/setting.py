@@ -68,13 +68,7 @@ class IdleWorker(Worker):
 class IdleRuntime(ClientRuntime):
     """Clients that answer with the model that they were sent."""
 
-    def worker(self) -> Worker:
-        """Return this thread's worker, building it at the first call."""
-        if not hasattr(self._local, "worker"):
-            size = self.images.shape[-1]
-            self._local.worker = IdleWorker(self._config, size, self._device, self.stop)
-        own: Worker = self._local.worker
-        return own
+    worker_class = IdleWorker
 
 
 @contextmanager

@@ -104,6 +104,12 @@ def resident_mb() -> float | None:
     return _memory_mb("VmRSS")
 
 
+def peak_above_mb(before: float | None) -> float | None:
+    """Return by how much the peak exceeds what was held before, in MB; None but on Linux."""
+    peak = peak_mb()
+    return None if peak is None or before is None else peak - before
+
+
 def _memory_mb(field: str) -> float | None:
     # Not ru_maxrss, which a new process inherits from the one that started it.
     status = Path("/proc/self/status")
