@@ -14,7 +14,7 @@ from fedssl.evaluation.parallel import one_thread
 from fedssl.memory import keep_freed_memory
 from fedssl.seeding import generator
 from fedssl.state import clone, federated_state
-from simulations.bench.setting import experiment, idle_server, images, worker
+from simulations.bench.setting import NEVER, experiment, idle_server, images, worker
 from simulations.bench.timing import cpu_seconds, one_core, peak_above_mb, resident_mb
 
 ENOUGH = 1.5
@@ -82,7 +82,7 @@ wide_100m = partial(Wide, 4970)
 def of_clients(count: int) -> Cost:
     """Measure a round without local work: CPU seconds, and memory."""
     before = resident_mb()
-    config = experiment(evaluation={"every": 1_000_000})
+    config = experiment(evaluation={"every": NEVER})
     with one_core(), idle_server(config, count) as server:
         # The images that were made are the bench's, not a round's.
         forget_peak()
@@ -100,7 +100,7 @@ def of_parameters(encoder: str) -> Cost:
         What `ModelConfig.encoder` allows.
     """
     before = resident_mb()
-    config = experiment(model={"encoder": encoder}, evaluation={"every": 1_000_000})
+    config = experiment(model={"encoder": encoder}, evaluation={"every": NEVER})
     with one_core(), idle_server(config, COHORT) as server:
         parameters = sum(t.numel() for t in server.state().values())
         server.train(1, list(range(COHORT)))

@@ -4,7 +4,7 @@ import torch
 
 from fedssl.memory import keep_freed_memory
 from simulations.bench.figure import Figure, Target
-from simulations.bench.setting import experiment, idle_server
+from simulations.bench.setting import NEVER, experiment, idle_server
 from simulations.bench.timing import (
     compare,
     cpu_seconds,
@@ -15,8 +15,6 @@ from simulations.bench.timing import (
 )
 from simulations.experiment import Experiment
 
-NEVER = 1_000_000
-"""`evaluation.every` of a run without evaluation."""
 AFTER_WARMUP = 10
 """A round in which L-DAWA merges by its own rule."""
 

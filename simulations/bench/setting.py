@@ -22,6 +22,9 @@ from simulations.engines.local import LocalGrid
 from simulations.experiment import Experiment, resolve
 from simulations.server import Server
 
+NEVER = 1_000_000
+"""`evaluation.every` of a run without evaluation."""
+
 
 def experiment(**sections: Any) -> Experiment:
     """Return a resolved experiment: SimCLR on 32×32 images, on the CPU, where not said otherwise.
@@ -32,7 +35,7 @@ def experiment(**sections: Any) -> Experiment:
         The config's sections, as a YAML file has them.
     """
     values = {
-        "rounds": 1_000_000,
+        "rounds": NEVER,
         "data": {"name": "glyphs"},
         "partition": {"name": "iid", "clients": 1},
         "objective": {"name": "simclr"},

@@ -152,6 +152,8 @@ def test_bench_prints_a_table_and_writes_json(
     [
         (["--against", "flwer"], "there is no such peer; did you mean flower?"),
         (["--quick", "--against", "pfl"], "--quick measures against no peers"),
+        (["--growth", "g", "--json", "b.json"], "leave out --json and --against"),
+        (["--growth", "g", "--against", "pfl"], "leave out --json and --against"),
         (["--json", "gone/bench.json"], "--json gone/bench.json: there is no such folder"),
     ],
 )
@@ -159,6 +161,7 @@ def test_bench_refuses_before_it_measures(
     arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("simulations.bench.bench", None)
+    monkeypatch.setattr("simulations.bench.growth.growth", None)
     result = fedssl("bench", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr

@@ -1,0 +1,88 @@
+"""``fedssl show``, ``report``, ``init``, ``list`` and ``schema``: all that trains nothing."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulations.cli.shared import ConfigPath, Overrides, clear_errors, fail, load, out
+
+
+def show(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where to write the picture of the partition. Default: `runs/NAME-partition.png`.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Show what a config means, without training.
+
+    Prints the resolved config, the model's size and the partition, and draws a picture of which
+    client has how many images of which class.
+    """
+    with clear_errors():
+        from simulations.show import describe, draw
+
+        experiment = load(config, overrides)
+        prepared = describe(experiment, out)
+        target = picture or Path("runs") / f"{config.stem}-partition.png"
+        draw(prepared, target)
+        out.print(f"picture: {target}", markup=False, soft_wrap=True)
+
+
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+) -> None:
+    """Draw a run's plots and write its `report.html`, also while it is still running."""
+    with clear_errors():
+        from simulations.reporting import report as write_report
+
+        out.print(f"report: {write_report(run_folder)}", markup=False, soft_wrap=True)
+
+
+def init(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file to write, such as my.yaml.")
+    ],
+) -> None:
+    """Write a commented config to start from: an experiment that runs as it is, in minutes."""
+    if path.exists():
+        fail(f"{path}: exists already; give a name that is free")
+    starter = Path(__file__).parents[1] / "starter.yaml"
+    try:
+        path.write_text(starter.read_text(encoding="utf-8"), encoding="utf-8")
+    except OSError as error:
+        fail(f"{path}: cannot be written: {error.strerror}")
+    out.print(f"wrote {path}; run it with: fedssl run {path}", markup=False, soft_wrap=True)
+
+
+def list_parts() -> None:
+    """List objectives, strategies, encoders, data sets, partitions and engines.
+
+    Each with a line on when to use it. Wherever a config names one of the first four, a dotted
+    path such as `my_module.MyClass` works too.
+    """
+    with clear_errors():
+        from simulations.listing import listing
+
+        out.print(listing())
+
+
+def schema() -> None:
+    """Print the JSON schema of a config, with which editors complete and check it.
+
+    For example:
+
+        fedssl schema > fedssl.schema.json
+
+    then begin a config with `# yaml-language-server: $schema=fedssl.schema.json`.
+    """
+    from simulations.experiment import Experiment
+
+    sys.stdout.write(json.dumps(Experiment.model_json_schema(), indent=2) + "\n")
