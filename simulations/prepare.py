@@ -23,16 +23,22 @@ class Prepared:
     experiment: Experiment
     splits: Splits
     partition: Partition
+    on_devices: bool = False
+    """Whether the clients' images are elsewhere, so that no more than their number is known."""
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the columns of `counts`; ``unlabelled`` comes last where it is needed."""
+        if self.on_devices:
+            return ("unlabelled",)
         names = self.splits.train.class_names
         return (*names, "unlabelled") if bool((self.splits.train.labels < 0).any()) else names
 
     @property
     def counts(self) -> Counts:
         """The images of each client and class."""
+        if self.on_devices:
+            return self.partition.counts(np.zeros_like(self.partition.order), 1)
         labels, classes = self.splits.train.labels.numpy(), self.classes
         if len(classes) > len(self.splits.train.class_names):
             labels = np.where(labels < 0, len(classes) - 1, labels)
@@ -48,10 +54,10 @@ def prepare(experiment: Experiment) -> Prepared:
         The data cannot be read, or cannot be shared out as the config wants it.
     """
     experiment = resolve(experiment)
+    splits = _load(experiment)
     try:
-        splits = load(experiment.data)
         parts = partition(experiment.partition, splits.train, experiment.seed)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise ConfigError(str(error)) from error
     objective = _try_to_build(experiment, splits.train.images.shape[-2:])
     smallest = int(parts.sizes().min())
@@ -62,6 +68,30 @@ def prepare(experiment: Experiment) -> Prepared:
             f"{objective.minimum_batch} in a batch; raise it"
         )
     return Prepared(experiment, splits, parts)
+
+
+def prepare_server(experiment: Experiment, clients: int) -> Prepared:
+    """Do the same for a server whose ``clients`` have images of their own, none yet known.
+
+    The config's images are those of the central evaluation.
+
+    Raises
+    ------
+    ConfigError
+        The data cannot be read, or nothing be built as the config wants it.
+    """
+    experiment = resolve(experiment)
+    splits = _load(experiment)
+    _try_to_build(experiment, splits.train.images.shape[-2:])
+    nobody = Partition.of(np.empty(0, np.int64), clients)
+    return Prepared(experiment, splits, nobody, on_devices=True)
+
+
+def _load(experiment: Experiment) -> Splits:
+    try:
+        return load(experiment.data)
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
 
 
 def _try_to_build(experiment: Experiment, size: Sequence[int]) -> Objective:

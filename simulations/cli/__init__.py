@@ -12,7 +12,7 @@ import os
 
 import typer
 
-from simulations.cli import benching, looking, running
+from simulations.cli import benching, deploying, looking, running
 
 # Flower reports its use over the network unless told not to, before it is imported.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
@@ -35,4 +35,7 @@ app.command()(looking.report)
 app.command()(looking.init)
 app.command("list")(looking.list_parts)
 app.command()(looking.schema)
+app.command()(deploying.certs)
+app.command()(deploying.serve)
+app.command()(deploying.join)
 app.command()(benching.bench)
