@@ -90,8 +90,7 @@ class Joining:
                 answering = Answering(self.device, self.states, self.told)
                 while not node.ended:
                     if self.trusted is None and (token := runtime.claim(CLIENT_TASK)):
-                        with runtime.task(token) as task:
-                            answering.answer(task)
+                        self._take(runtime, token, answering)
                     else:
                         time.sleep(POLL_SECONDS)
                 self._explain(node)
@@ -132,6 +131,14 @@ class Joining:
             "so the versions were not compared"
         )
         return good
+
+    def _take(self, runtime: Runtime, token: str, answering: "Answering") -> None:
+        try:
+            with runtime.task(token) as task:
+                answering.answer(task)
+        except Exception as error:
+            # Such as an answer that comes after the server has ended: the next one may be heard.
+            self.told(f"an answer was lost: {type(error).__name__}: {error}")
 
     def _wait_for_server(self) -> None:
         told = False

@@ -18,7 +18,8 @@ from simulations.cli import benching, deploying, looking, running
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 # What Flower's own strategies log would break into the display, which tells the same.
-logging.getLogger("flwr").setLevel(logging.ERROR)
+# A filter, since Flower sets its logger's level anew when it is imported.
+logging.getLogger("flwr").addFilter(lambda record: record.levelno >= logging.ERROR)
 
 app = typer.Typer(
     name="fedssl",

@@ -15,7 +15,7 @@ from simulations.engines.flower_private import Run
 from simulations.errors import RunError, TooFewAnswersError
 from strategies.messages import metrics_of
 
-GREETING_SECONDS = 30.0
+GREETING_SECONDS = 10.0
 """How long a device has to say who it is before it is asked again."""
 POLL_SECONDS = 0.2
 REPEAT_SECONDS = 3.0
@@ -163,7 +163,8 @@ class DeviceGrid(Grid):
                 message.content,
                 here[_client(message)],
                 message.metadata.message_type,
-                ttl=self._engine.round_timeout,
+                # Longer, so that a late answer is no error on the client's side.
+                ttl=2 * self._engine.round_timeout,
                 group_id=message.metadata.group_id,
             )
             for message in messages
@@ -226,6 +227,10 @@ class DeviceGrid(Grid):
             self._questions = others | dict.fromkeys(self._grid.push_messages([question]), node)
 
     def _welcome(self, node: int, reply: Message) -> None:
+        if reply.has_error() and reply.error.code != CLIENT_FAILED:
+            # It went before it could answer.
+            self._asked.pop(node, None)
+            return
         if reply.has_error():
             self._refuse(node, reply.error.reason or "no reason given")
             return
