@@ -55,6 +55,8 @@ class Child:
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
             "PYTHONUNBUFFERED": "1",
+            # Flower starts its other commands by name.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }
         # A session of its own: Ctrl-C reaches us alone, and we end it in order.
         self._process = subprocess.Popen(

@@ -53,8 +53,9 @@ def test_it_runs_while_it_is_wanted_and_its_output_is_kept(tmp_path: Path) -> No
     log = tmp_path / "logs" / "say.log"
     with Child(f"{HERE}:say", ["here"], log) as child:
         wait_for(child, "listening here")
-        assert not child.ended
+        ended_early = child.ended
     assert child.ended
+    assert not ended_early
     assert log.read_text().startswith("listening here\n")
 
 
