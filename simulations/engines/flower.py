@@ -20,7 +20,8 @@ ANSWER_SECONDS, REFUSED_SECONDS = 120.0, 10.0
 POLL_SECONDS = 0.2
 REPEAT_SECONDS = 3.0
 NOT_HERE = ErrorCode.NODE_UNAVAILABLE
-CLIENT_FAILED = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+LOST = {ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, NOT_HERE}
+"""Errors of a client that went away; the others are a client's own."""
 
 
 class DeviceGrid(Grid):
@@ -141,7 +142,7 @@ class DeviceGrid(Grid):
             with span("wait"):
                 reply = self._reply(message, message_id, deadline)
             good += not reply.has_error()
-            own_fault |= reply.has_error() and reply.error.code == CLIENT_FAILED
+            own_fault |= reply.has_error() and reply.error.code not in LOST
             yield reply
             # So that no model is held here while the next one is waited for.
             del reply
@@ -227,7 +228,7 @@ class DeviceGrid(Grid):
             self._questions = others | dict.fromkeys(self._grid.push_messages([question]), node)
 
     def _welcome(self, node: int, reply: Message) -> None:
-        if reply.has_error() and reply.error.code != CLIENT_FAILED:
+        if reply.has_error() and reply.error.code in LOST:
             # It went before it could answer.
             self._not_before.pop(node, None)
             return

@@ -18,6 +18,8 @@ def say() -> None:
 
 
 def fail() -> None:
+    print("\x1b[92mINFO\x1b[0m: well")
+    print("\x1b[91mERROR \x1b[0m:     no port", flush=True)
     sys.exit("cannot listen")
 
 
@@ -60,12 +62,14 @@ def test_it_runs_while_it_is_wanted_and_its_output_is_kept(tmp_path: Path) -> No
 
 
 def test_its_own_end_is_seen_and_its_last_words(tmp_path: Path) -> None:
-    with Child(f"{HERE}:fail", [], tmp_path / "log") as child:
+    trouble: list[str] = []
+    with Child(f"{HERE}:fail", [], tmp_path / "log", trouble.append) as child:
         wait_for(child, "cannot listen")
         deadline = time.monotonic() + 30
         while not child.ended:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+    assert trouble == ["no port"]
 
 
 def test_one_that_does_not_listen_is_killed(
