@@ -6,8 +6,7 @@
 >>> finished.metrics[-1]["linear_accuracy"]
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,15 @@ import torch
 from flwr.app import RecordDict
 from torch import nn
 
-from clients import ClientRuntime, make_client_app
 from clients.client_app import PRIVATE
-from fedssl import memory
 from fedssl.config_file import ConfigError
 from fedssl.evaluation.parallel import one_thread
 from fedssl.model_file import load_encoder, save_model
 from fedssl.timeline import span
 from simulations.checkpoint import Checkpoint
 from simulations.display import Display, Quiet
-from simulations.engines import LocalConfig
 from simulations.engines.local import LocalGrid
+from simulations.engines.opening import open_engine
 from simulations.experiment import Experiment
 from simulations.prepare import Prepared, prepare
 from simulations.profiling import profiled
@@ -104,7 +101,7 @@ def run(
     device = torch.device(prepared.experiment.engine.device)
     recorded = profiled(folder.path, device, display.profiled) if profile else nullcontext()
     # Merging, too, uses a single thread: its sums must not depend on the machine.
-    with recorded, one_thread(), _local(prepared) as grid:
+    with recorded, one_thread(), open_engine(prepared) as grid:
         server = Server(prepared.experiment, prepared.splits, prepared.partition, grid, display)
         with display.running(prepared.experiment, found.round + 1 if found else 0):
             _rounds(server, grid, folder, prepared, found, display)
@@ -169,23 +166,3 @@ def _find(folder: RunFolder, experiment: Experiment, resume: bool) -> Checkpoint
         return folder.checkpoint.load()
     except ValueError as error:
         raise ConfigError(f"{error}; start a new run with another --out") from error
-
-
-@contextmanager
-def _local(prepared: Prepared) -> Iterator[LocalGrid]:
-    engine = prepared.experiment.engine
-    assert isinstance(engine, LocalConfig)
-    runtime = ClientRuntime(
-        prepared.experiment,
-        prepared.splits.train,
-        prepared.partition,
-        torch.device(engine.device),
-    )
-    app = make_client_app(lambda _: runtime)
-    grid = LocalGrid(app, prepared.partition.clients, engine.workers or 1)
-    try:
-        yield grid
-    finally:
-        runtime.stop.set()
-        grid.close()
-        memory.release()

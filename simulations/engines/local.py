@@ -2,11 +2,10 @@
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from flwr.app import Context, Message, RecordDict
-from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from fedssl.timeline import span
@@ -22,15 +21,15 @@ class LocalGrid(Grid):
 
     Parameters
     ----------
-    app : ClientApp
-        What every client runs.
+    app : Callable[[Message, Context], Message]
+        What every client runs: a ClientApp, or what has one run elsewhere.
     clients : int
         How many there are.
     workers : int
         How many run at once. It never changes the result.
     """
 
-    def __init__(self, app: ClientApp, clients: int, workers: int):
+    def __init__(self, app: Callable[[Message, Context], Message], clients: int, workers: int):
         flower_private.become_server()
         self._app = app
         self._clients = clients
