@@ -36,7 +36,7 @@ def choose_workers(
     if gpus:
         takes += f" and engine.gpus_per_worker = {gpus:g}"
         has += f" and {_total(machines, 'GPU'):g} GPUs"
-    fix = f"give at most {room}, or null for as many" if room else "lower these"
+    fix = f"give at most {room}, or null for as many" if room else "lower what it takes"
     raise ConfigError(
         f"engine.workers = {'null' if asked is None else asked}: a worker takes {takes}, and "
         f"{where} has {has}, room for {room}; {fix}"
