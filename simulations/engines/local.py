@@ -16,6 +16,8 @@ from simulations.engines.flower_private import Run
 class LocalGrid(Grid):
     """Run each message's client in one of a few threads and yield the replies in their order.
 
+    The engine `ray` uses it, too: each thread then has its client run in another process.
+
     Node n is client n - 1. At most twice as many clients as threads are ahead of the reply that
     the strategy takes next, so that finished models do not pile up.
 

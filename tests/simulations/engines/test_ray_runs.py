@@ -1,5 +1,6 @@
 """Whole experiments under the engine ray: the bits of the engine local, whatever dies or stops."""
 
+import csv
 import json
 import os
 import signal
@@ -10,12 +11,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import ray
 
 from simulations import ConfigError, load_experiment, run
-from simulations.engines import ray_session
+from simulations.engines import RayConfig, ray_session
+from simulations.engines.ray import RayClients
+from simulations.engines.ray_session import session
 from tests.simulations.test_runner import same_result
 
 ROOT = Path(__file__).parents[3]
@@ -73,9 +77,15 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_smoke_config_gives_the_same_bits_and_leaves_no_process(
     local: Path, tmp_path: Path, mark: str
 ) -> None:
-    finished = run(load_experiment(SMOKE, RAY), tmp_path / "ray")
+    finished = run(load_experiment(SMOKE, RAY), tmp_path / "ray", profile=True)
     assert same_result(local, tmp_path / "ray")
     assert finished.experiment.engine.name == "ray"
+    with (tmp_path / "ray" / "profile" / "profile.csv").open(newline="") as file:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    for row in rows[1:]:
+        # What the workers do is not recorded, but how long they were waited for.
+        assert row["views"] == row["step"] == 0
+        assert row["wait"] > 0.5 * row["clients"] > 0
     assert not ray.is_initialized()
     wait_until_nothing_is_left(mark)
 
@@ -204,6 +214,10 @@ def cluster() -> Iterator[Cluster]:
         process.communicate(timeout=30)
 
 
+def cannot_start() -> NoReturn:
+    raise OSError("no images here")
+
+
 def test_a_cluster_is_joined_used_and_left_as_it_was(
     cluster: Cluster, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +231,12 @@ def test_a_cluster_is_joined_used_and_left_as_it_was(
     assert not (tmp_path / "refused").exists()
     cluster.tell("give")
     monkeypatch.undo()
+    engine = RayConfig(device="cpu", address=cluster.address).resolve(1)
+    with (
+        session(engine, 1, 0) as places,
+        pytest.raises(ConfigError, match="a worker cannot start: OSError: no images here"),
+    ):
+        RayClients(places, cannot_start, "cpu")
     run(load_experiment(SMOKE, there), tmp_path / "ray")
     assert same_result(local, tmp_path / "ray")
     assert not ray.is_initialized()
