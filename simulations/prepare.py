@@ -12,6 +12,7 @@ from fedssl.local_update import build_objective
 from fedssl.objectives import Objective
 from fedssl.optimizers import build_optimizer
 from fedssl.partitions import Counts, Partition, partition
+from fedssl.state import model_parts
 from simulations.experiment import Experiment, resolve
 from strategies import build as build_strategy
 
@@ -70,8 +71,8 @@ def _try_to_build(experiment: Experiment, size: Sequence[int]) -> Objective:
     Classes of a person's own are among it, so whatever they raise is a problem of the config.
     """
     try:
-        build_strategy(experiment.strategy, frozenset())
         objective = build_objective(experiment, size[-1])
+        build_strategy(experiment.strategy, model_parts(objective))
         build_optimizer(objective.parameters(), experiment.client)
         with torch.no_grad():
             features = objective.encoder.eval()(torch.zeros(2, 3, *size))

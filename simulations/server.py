@@ -14,7 +14,7 @@ from fedssl.data import Splits
 from fedssl.evaluation import Gathered, evaluate, gather
 from fedssl.local_update import build_objective
 from fedssl.partitions import Partition
-from fedssl.state import State, adopt, federated_state, floating_buffers
+from fedssl.state import State, adopt, federated_state, model_parts
 from fedssl.timeline import span
 from simulations.cohort import Answer, CohortGrid, draw_cohort
 from simulations.display import Display
@@ -58,7 +58,7 @@ class Server:
         device = torch.device(experiment.engine.device)
         self.objective = build_objective(experiment, self.image_size).to(device)
         self.objective.start()
-        self._strategy = build_strategy(experiment.strategy, floating_buffers(self.objective))
+        self._strategy = build_strategy(experiment.strategy, model_parts(self.objective))
         self._splits = splits
         self._sizes = partition.sizes()
         self._grid = CohortGrid(grid, lambda client: client + 1, display.answered)

@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from strategies.fold import Fold
+from strategies.fold import Fold, Report
 from strategies.messages import ARRAYS, CONFIG, arrays_of, metrics_of, to_record, to_state
 
 
@@ -82,11 +82,12 @@ class FoldingStrategy(Strategy):
                 log(WARNING, "round %d: node %d failed: %s", server_round, node, reply.error.reason)
                 continue
             try:
-                state, examples, its_loss = _read(reply.content)
-                fold.add(state, examples)
+                state, report = _read(reply.content)
+                fold.add(state, report)
             except ValueError as error:
                 raise ValueError(f"the reply of node {node}: {error}") from error
-            clients, total, loss = clients + 1, total + examples, loss + examples * its_loss
+            clients, total = clients + 1, total + report.examples
+            loss += report.examples * report.loss
             # So that this model's memory is free before the next one comes.
             del reply, state
         if clients == 0:
@@ -109,11 +110,11 @@ class FoldingStrategy(Strategy):
         log(INFO, "\t└──> %s", self)
 
 
-def _read(content: RecordDict) -> tuple[dict[str, Tensor], int, float]:
+def _read(content: RecordDict) -> tuple[dict[str, Tensor], Report]:
     arrays, metrics = arrays_of(content), metrics_of(content)
     examples, loss = metrics.get("num-examples"), metrics.get("train-loss")
     if not isinstance(examples, int):
         raise ValueError(f"its metric num-examples is {examples!r} in place of an int")
     if not isinstance(loss, (int, float)):
         raise ValueError(f"its metric train-loss is {loss!r} in place of a float")
-    return to_state(arrays), examples, loss
+    return to_state(arrays), Report(examples, loss, dict(metrics))
