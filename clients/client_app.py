@@ -10,8 +10,10 @@ from fedssl.timeline import span
 from strategies.ldawa import divergence
 from strategies.messages import (
     ARRAYS,
+    CHANCE_LOSS,
     DIVERGENCE,
     METRICS,
+    STEPS,
     arrays_of,
     config_of,
     to_record,
@@ -35,8 +37,8 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
     -------
     ClientApp
         Its train function answers with the trained model and the metrics ``num-examples``,
-        ``train-loss``, ``seconds``, and, where the message's config asks by ``divergence``, that
-        too: δ of each floating tensor, in their order.
+        ``train-loss``, ``chance-loss``, ``num-steps``, ``seconds``, and, where the message's
+        config asks by ``divergence``, that too: δ of each floating tensor, in their order.
     """
     app = ClientApp()
 
@@ -65,7 +67,9 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
             metrics = MetricRecord(
                 {
                     "num-examples": update.examples,
-                    "train-loss": update.loss,
+                    "train-loss": update.trained.loss,
+                    CHANCE_LOSS: update.trained.chance_loss,
+                    STEPS: update.trained.steps,
                     "seconds": update.seconds,
                 }
             )

@@ -40,6 +40,18 @@ class Stopped(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Trained:
+    """What a client's local steps gave, beside the model."""
+
+    loss: float = 0.0
+    """The mean loss over all images seen."""
+    chance_loss: float = 0.0
+    """What it would be of an encoder that tells nothing apart, at the same batches."""
+    steps: int = 0
+    """How many optimiser steps there were."""
+
+
+@dataclass(frozen=True)
 class LocalUpdate:
     """What a client's round gives."""
 
@@ -49,8 +61,8 @@ class LocalUpdate:
     """What the client keeps for its next round; empty where the objective keeps nothing."""
     examples: int
     """How many images the client has."""
-    loss: float
-    """The mean loss over all images seen."""
+    trained: Trained
+    """Of the local steps."""
     seconds: float
     """Wall time."""
 
@@ -129,13 +141,13 @@ class Worker:
             )
         torch.set_num_threads(self.config.client.threads)
         self._restore(received, private, round)
-        loss = self._train(images, labels, client=client, round=round)
+        trained = self._train(images, labels, client=client, round=round)
         state, kept = split_state(self.objective)
         return LocalUpdate(
             state=state,
             private=kept | self._optimizer_to_keep(),
             examples=len(images),
-            loss=loss,
+            trained=trained,
             seconds=time.perf_counter() - begin,
         )
 
@@ -159,7 +171,7 @@ class Worker:
         state = optimizer_state(self.optimizer)
         return {_OPTIMIZER + name: value.clone() for name, value in state.items()}
 
-    def _train(self, images: Tensor, labels: Tensor, *, client: int, round: int) -> float:
+    def _train(self, images: Tensor, labels: Tensor, *, client: int, round: int) -> Trained:
         config = self.config.client
         draws = generator(self.config.seed, "views", round, client)
         batches = list(self._batches(len(images), client=client, round=round))
@@ -186,13 +198,15 @@ class Worker:
                 share = step / len(batches)
                 self.objective.after_step((round - 1 + share) / self.config.rounds)
             total += loss.detach() * len(rows)
-        mean = total.item() / sum(map(len, batches))
+        seen = sum(map(len, batches))
+        mean = total.item() / seen
         if not math.isfinite(mean):
             what = f"loss became {mean}"
         elif broken := _first_not_finite(self.objective):
             what = f"weights became infinite or NaN, in {broken} first,"
         else:
-            return mean
+            chance = sum(len(rows) * self.objective.chance_loss(len(rows)) for rows in batches)
+            return Trained(mean, chance / seen, len(batches))
         raise ValueError(
             f"client {client}'s {what} in round {round}: try a lower client.lr (now {config.lr}) "
             "or set client.clip_norm"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from flwr.serverapp.strategy import Strategy
 
 from fedssl.config_file import ConfigError
 from fedssl.data import Splits, load
@@ -13,7 +14,9 @@ from fedssl.objectives import Objective
 from fedssl.optimizers import build_optimizer
 from fedssl.partitions import Counts, Partition, partition
 from fedssl.state import model_parts
+from simulations.cohort import cohort_size
 from simulations.experiment import Experiment, resolve
+from strategies import FoldingStrategy
 from strategies import build as build_strategy
 
 
@@ -54,7 +57,7 @@ def prepare(experiment: Experiment) -> Prepared:
         parts = partition(experiment.partition, splits.train, experiment.seed)
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
-    objective = _try_to_build(experiment, splits.train.images.shape[-2:])
+    objective, strategy = _try_to_build(experiment, splits.train.images.shape[-2:])
     smallest = int(parts.sizes().min())
     if smallest < objective.minimum_batch:
         raise ConfigError(
@@ -62,17 +65,25 @@ def prepare(experiment: Experiment) -> Prepared:
             f"{smallest} image(s), but {experiment.objective.name} needs at least "
             f"{objective.minimum_batch} in a batch; raise it"
         )
+    needed = strategy.minimum_clients if isinstance(strategy, FoldingStrategy) else 1
+    cohort = cohort_size(parts.clients, experiment.participation)
+    if cohort < needed:
+        raise ConfigError(
+            f"participation = {experiment.participation:g}: {cohort} of {parts.clients} clients "
+            f"take part in a round, but the strategy {experiment.strategy.name} needs at least "
+            f"{needed}; raise it, or change the strategy's fields"
+        )
     return Prepared(experiment, splits, parts)
 
 
-def _try_to_build(experiment: Experiment, size: Sequence[int]) -> Objective:
+def _try_to_build(experiment: Experiment, size: Sequence[int]) -> tuple[Objective, Strategy]:
     """Build everything that the config names once, so that mistakes show before any work.
 
     Classes of a person's own are among it, so whatever they raise is a problem of the config.
     """
     try:
         objective = build_objective(experiment, size[-1])
-        build_strategy(experiment.strategy, model_parts(objective))
+        strategy = build_strategy(experiment.strategy, model_parts(objective))
         build_optimizer(objective.parameters(), experiment.client)
         with torch.no_grad():
             features = objective.encoder.eval()(torch.zeros(2, 3, *size))
@@ -85,4 +96,4 @@ def _try_to_build(experiment: Experiment, size: Sequence[int]) -> Objective:
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ConfigError(f"the experiment cannot be built: {kind}{error}") from error
-    return objective
+    return objective, strategy

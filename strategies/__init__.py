@@ -4,27 +4,45 @@ from flwr.serverapp.strategy import Strategy
 
 from fedssl.fields import Choice
 from fedssl.state import ModelParts
+from strategies.attack_adaptive import AttackAdaptive, AttackAdaptiveConfig
 from strategies.base import FoldingStrategy, Stateful
+from strategies.bulyan import Bulyan, BulyanConfig
 from strategies.config import CustomStrategyConfig, StrategyConfig
 from strategies.fedavg import FedAvg, FedAvgConfig
+from strategies.fedexp import FedExP, FedExPConfig
+from strategies.fedlws import FedLWS, FedLWSConfig
+from strategies.krum import Krum, KrumConfig
 from strategies.ldawa import LDAWA
 from strategies.ldawa_config import LDAWAConfig
+from strategies.loss_weighted import LossWeighted, LossWeightedConfig
+from strategies.median import Median, MedianConfig
+from strategies.multikrum import MultiKrum, MultiKrumConfig
 from strategies.rule import PRESETS, Rule
+from strategies.trimmed_mean import TrimmedMean, TrimmedMeanConfig
 
 __all__ = [
     "LDAWA",
     "PRESETS",
     "STRATEGIES",
     "WHEN_TO_USE",
+    "AttackAdaptive",
+    "Bulyan",
     "CustomStrategyConfig",
     "FedAvg",
     "FedAvgConfig",
+    "FedExP",
+    "FedLWS",
     "FoldingStrategy",
+    "Krum",
     "LDAWAConfig",
+    "LossWeighted",
+    "Median",
+    "MultiKrum",
     "Rule",
     "Stateful",
     "StrategyChoice",
     "StrategyConfig",
+    "TrimmedMean",
     "build",
 ]
 
@@ -37,6 +55,15 @@ STRATEGIES: dict[str, type[StrategyConfig]] = {
     "dawa": LDAWAConfig,
     "const-shrink": LDAWAConfig,
     "ldawa-renorm": LDAWAConfig,
+    "loss-weighted": LossWeightedConfig,
+    "fedexp": FedExPConfig,
+    "fedlws": FedLWSConfig,
+    "median": MedianConfig,
+    "trimmed-mean": TrimmedMeanConfig,
+    "krum": KrumConfig,
+    "multikrum": MultiKrumConfig,
+    "bulyan": BulyanConfig,
+    "attack-adaptive": AttackAdaptiveConfig,
 }
 """The config of every strategy, by name."""
 

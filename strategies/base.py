@@ -35,6 +35,9 @@ class FoldingStrategy(Strategy):
     Every node that the Grid lists takes part, in the order listed. Nothing is evaluated on clients.
     """
 
+    minimum_clients: int = 1
+    """The fewest clients whose models it can merge."""
+
     def __init__(self) -> None:
         self._global: dict[str, Tensor] | None = None
 

@@ -86,6 +86,11 @@ def parameters(state: Mapping[str, Tensor], buffers: frozenset[str]) -> list[str
     return [name for name, t in state.items() if t.is_floating_point() and name not in buffers]
 
 
+def squared_norm(tensor: Tensor) -> float:
+    """Return ‖t‖², summed in float64."""
+    return float(torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64)) ** 2
+
+
 def zeros(like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return running sums for floating tensors: zeros, in float32 at least."""
     shapes = {

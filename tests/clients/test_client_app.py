@@ -48,8 +48,9 @@ def test_the_reply_holds_weights_counts_and_scalars_and_nothing_private(
     assert trained.keys() == arrays.keys()
     assert not any(name.startswith("target.") for name in trained)
     metrics = reply.content.metric_records["metrics"]
-    assert set(metrics) == {"num-examples", "train-loss", "seconds", "divergence"}
-    assert metrics["num-examples"] == 12
+    scalars = {"num-examples", "train-loss", "chance-loss", "num-steps", "seconds"}
+    assert set(metrics) == scalars | {"divergence"}
+    assert (metrics["num-examples"], metrics["num-steps"]) == (12, 2)
     assert metrics["divergence"] == list(divergence(arrays, trained).values())
     assert all(name.startswith("target.") for name in own.state.array_records["private"])
 

@@ -1,3 +1,4 @@
+import math
 import threading
 from collections.abc import Callable, Sequence
 
@@ -127,6 +128,15 @@ def test_steps(small: Small, overrides: tuple[str, ...], count: int, steps: list
     assert steps_of(make(small(*overrides))[0], count) == steps
 
 
+def test_steps_and_the_loss_of_chance_are_told(small: Small) -> None:
+    worker, received = make(small("objective.name=simclr"))
+    trained = run(worker, received, count=12).trained
+    assert trained.steps == 2
+    assert trained.chance_loss == pytest.approx((8 * math.log(15) + 4 * math.log(7)) / 12)
+    worker, received = make(small("objective.name=byol"))
+    assert run(worker, received, count=12).trained.chance_loss == 0
+
+
 def test_an_epoch_sees_every_image_once(small: Small) -> None:
     worker, _ = make(small())
     rows = torch.cat(list(worker._batches(24, client=0, round=1)))
@@ -181,7 +191,7 @@ def test_bf16_takes_nearly_the_same_step_and_leaves_all_tensors_float32(
     short = run(worker, received, count=32)
     again = run(worker, received, count=32)
     assert same(again.state, short.state)
-    assert short.loss == pytest.approx(full.loss, rel=5e-3, abs=5e-3)
+    assert short.trained.loss == pytest.approx(full.trained.loss, rel=5e-3, abs=5e-3)
     for before, after in ((full.state, short.state), (full.private, short.private)):
         assert {n: t.dtype for n, t in before.items()} == {n: t.dtype for n, t in after.items()}
     trained = [n for n, p in worker.objective.named_parameters() if p.requires_grad]

@@ -277,6 +277,7 @@ def test_a_round_without_any_success_ends_the_run_with_the_reason(
         ("data.train=gone.npz", r"data\.train.*gone\.npz"),
         ("partition.clients=100", r"partition\.clients = 100"),
         ("partition.minimum=1", None),
+        ("strategy={name: krum}", r"2 of 4 clients .* krum needs at least 5"),
     ],
 )
 def test_what_the_data_rule_out_is_refused_before_anything_is_written(

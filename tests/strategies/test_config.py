@@ -11,6 +11,7 @@ from strategies import (
     PRESETS,
     STRATEGIES,
     FedAvg,
+    FoldingStrategy,
     Rule,
     StrategyChoice,
     StrategyConfig,
@@ -38,7 +39,8 @@ NOT_A_STRATEGY = 3
 
 
 def test_every_name_is_built_as_what_it_says() -> None:
-    assert set(STRATEGIES) == {"fedavg", *PRESETS}
+    for name in STRATEGIES:
+        assert isinstance(build(read(name=name), PARTS), FoldingStrategy)
     assert isinstance(build(read(name="fedavg"), PARTS), FedAvg)
     for name, rule in PRESETS.items():
         strategy = build(read(name=name), PARTS)
