@@ -8,9 +8,13 @@ from strategies.attack_adaptive import AttackAdaptive, AttackAdaptiveConfig
 from strategies.base import FoldingStrategy, Stateful
 from strategies.bulyan import Bulyan, BulyanConfig
 from strategies.config import CustomStrategyConfig, StrategyConfig
+from strategies.fedadagrad import FedAdagrad, FedAdagradConfig
+from strategies.fedadam import FedAdam, FedAdamConfig
 from strategies.fedavg import FedAvg, FedAvgConfig
+from strategies.fedavgm import FedAvgM, FedAvgMConfig
 from strategies.fedexp import FedExP, FedExPConfig
 from strategies.fedlws import FedLWS, FedLWSConfig
+from strategies.fedyogi import FedYogi, FedYogiConfig
 from strategies.krum import Krum, KrumConfig
 from strategies.ldawa import LDAWA
 from strategies.ldawa_config import LDAWAConfig
@@ -28,10 +32,14 @@ __all__ = [
     "AttackAdaptive",
     "Bulyan",
     "CustomStrategyConfig",
+    "FedAdagrad",
+    "FedAdam",
     "FedAvg",
     "FedAvgConfig",
+    "FedAvgM",
     "FedExP",
     "FedLWS",
+    "FedYogi",
     "FoldingStrategy",
     "Krum",
     "LDAWAConfig",
@@ -56,6 +64,10 @@ STRATEGIES: dict[str, type[StrategyConfig]] = {
     "const-shrink": LDAWAConfig,
     "ldawa-renorm": LDAWAConfig,
     "loss-weighted": LossWeightedConfig,
+    "fedavgm": FedAvgMConfig,
+    "fedadam": FedAdamConfig,
+    "fedyogi": FedYogiConfig,
+    "fedadagrad": FedAdagradConfig,
     "fedexp": FedExPConfig,
     "fedlws": FedLWSConfig,
     "median": MedianConfig,

@@ -171,10 +171,26 @@ def fedlws(g: State, answers: Sequence[Client]) -> State:
     return merged
 
 
+def adaptive(
+    variance: Callable[[float, Tensor], Tensor], beta_1: float, g: State, answers: Sequence[Client]
+) -> State:
+    """The first round of a server optimiser, whose v begins at τ²."""
+
+    def step(name: str, update: Tensor) -> Tensor:
+        v = variance(1e-6, update.square())
+        return 0.01 * (1 - beta_1) * update / (v.sqrt() + 1e-3)
+
+    return moved(g, answers, step)
+
+
 FORMULAS: dict[str, Formula] = {
     "fedavg": lambda g, answers: mean(answers),
     **{preset: partial(ldawa, preset) for preset in PRESETS},
     "loss-weighted": loss_weighted,
+    "fedavgm": lambda g, answers: moved(g, answers, lambda name, update: update),
+    "fedadam": partial(adaptive, lambda v, square: 0.99 * v + 0.01 * square, 0.9),
+    "fedyogi": partial(adaptive, lambda v, square: v - 0.01 * square * (v - square).sign(), 0.9),
+    "fedadagrad": partial(adaptive, lambda v, square: v + square, 0.0),
     "fedexp": fedexp,
     "fedlws": fedlws,
     "median": median,

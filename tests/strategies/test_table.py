@@ -14,9 +14,9 @@ from tests.strategies.test_fedavg import assert_close
 quick = settings(deadline=None, max_examples=12)
 every = pytest.mark.parametrize("name", FORMULAS)
 
-SHRINKING = {"ldawa", "ldawa-released", "dawa", "const-shrink", "ldawa-renorm", "ldawa-normalized"}
-EXTRAPOLATING = {"fedexp"}
-CONVEX = [n for n in FORMULAS if n not in SHRINKING | EXTRAPOLATING | {"fedlws"}]
+DIRECTED = {"ldawa", "ldawa-released", "ldawa-normalized", "dawa", "const-shrink", "ldawa-renorm"}
+STEPPING = {"fedavgm", "fedadam", "fedyogi", "fedadagrad", "fedexp"}
+CONVEX = [n for n in FORMULAS if n not in DIRECTED | STEPPING | {"fedlws"}]
 """Those whose merged model is a weighted mean of the clients', whatever the global one."""
 
 
