@@ -6,6 +6,7 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from clients.runtime import ClientRuntime
+from fedssl.asked import Asked
 from fedssl.timeline import span
 from strategies.ldawa import divergence
 from strategies.messages import (
@@ -13,6 +14,7 @@ from strategies.messages import (
     CHANCE_LOSS,
     DIVERGENCE,
     METRICS,
+    SENSITIVITY,
     STEPS,
     arrays_of,
     config_of,
@@ -38,18 +40,16 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
     ClientApp
         Its train function answers with the trained model and the metrics ``num-examples``,
         ``train-loss``, ``chance-loss``, ``num-steps``, ``seconds``, and, where the message's
-        config asks by ``divergence``, that too: δ of each floating tensor, in their order.
+        config asks by ``divergence``, that too: δ of each floating tensor, in their order. All
+        else that a strategy may ask for is in `Asked`.
     """
     app = ClientApp()
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
         config = config_of(message.content)
-        if unknown := sorted(config.keys() - {"server-round", DIVERGENCE}):
-            raise ValueError(
-                f"the strategy asks its clients for {', '.join(unknown)}, which they do not do: "
-                "choose a strategy that merges only"
-            )
+        ours = {"server-round", DIVERGENCE}
+        asked = Asked.from_config({k: v for k, v in config.items() if k not in ours})
         client = int(context.node_config["partition-id"])
         server_round = round_of(config)
         with span("client", client=client, round=server_round):
@@ -61,6 +61,7 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
                 to_state(arrays_of(context.state, PRIVATE)) if PRIVATE in context.state else {},
                 client=client,
                 round=server_round,
+                asked=asked,
             )
             if update.private:
                 context.state[PRIVATE] = to_record(update.private)
@@ -74,8 +75,12 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
                 }
             )
             if config.get(DIVERGENCE):
-                metrics[DIVERGENCE] = list(divergence(received, update.state).values())
-            content = RecordDict({ARRAYS: to_record(update.state), METRICS: metrics})
+                came_back = {name: update.state[name] for name in received}
+                metrics[DIVERGENCE] = list(divergence(received, came_back).values())
+            if update.trained.sensitivity:
+                metrics[SENSITIVITY] = list(update.trained.sensitivity.values())
+            sent = {n: t for n, t in update.state.items() if n not in asked.withholds}
+            content = RecordDict({ARRAYS: to_record(sent), METRICS: metrics})
             return Message(content, reply_to=message)
 
     return app

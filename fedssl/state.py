@@ -57,6 +57,8 @@ def floating_buffers(module: nn.Module) -> frozenset[str]:
 class ModelParts:
     """What the names of a model's tensors mean, for who sees the tensors alone."""
 
+    names: tuple[str, ...] = ()
+    """All tensors, in their order."""
     buffers: frozenset[str] = frozenset()
     """The floating buffers: BatchNorm's running statistics."""
     norms: frozenset[str] = frozenset()
@@ -71,7 +73,7 @@ def model_parts(module: nn.Module) -> ModelParts:
         if isinstance(part, _BatchNorm)
         for name in part.state_dict()
     )
-    return ModelParts(floating_buffers(module), frozenset(norms))
+    return ModelParts(tuple(module.state_dict()), floating_buffers(module), frozenset(norms))
 
 
 def allocate(like: Mapping[str, Tensor], device: torch.device) -> State:

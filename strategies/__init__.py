@@ -8,41 +8,57 @@ from strategies.attack_adaptive import AttackAdaptive, AttackAdaptiveConfig
 from strategies.base import FoldingStrategy, Stateful
 from strategies.bulyan import Bulyan, BulyanConfig
 from strategies.config import CustomStrategyConfig, StrategyConfig
+from strategies.encoder_only import EncoderOnly, EncoderOnlyConfig
 from strategies.fedadagrad import FedAdagrad, FedAdagradConfig
 from strategies.fedadam import FedAdam, FedAdamConfig
 from strategies.fedavg import FedAvg, FedAvgConfig
 from strategies.fedavgm import FedAvgM, FedAvgMConfig
+from strategies.fedbn import FedBN, FedBNConfig
+from strategies.fedema import FedEMA, FedEMAConfig
 from strategies.fedexp import FedExP, FedExPConfig
+from strategies.fedlama import FedLAMA, FedLAMAConfig
 from strategies.fedlws import FedLWS, FedLWSConfig
+from strategies.fedprox import FedProx, FedProxConfig
+from strategies.fedu import FedU, FedUConfig
 from strategies.fedyogi import FedYogi, FedYogiConfig
 from strategies.krum import Krum, KrumConfig
+from strategies.layer_schedule import LayerSchedule, LayerScheduleConfig
 from strategies.ldawa import LDAWA
 from strategies.ldawa_config import LDAWAConfig
 from strategies.loss_weighted import LossWeighted, LossWeightedConfig
 from strategies.median import Median, MedianConfig
+from strategies.moon import MOON, MOONConfig
 from strategies.multikrum import MultiKrum, MultiKrumConfig
 from strategies.rule import PRESETS, Rule
 from strategies.trimmed_mean import TrimmedMean, TrimmedMeanConfig
 
 __all__ = [
     "LDAWA",
+    "MOON",
     "PRESETS",
     "STRATEGIES",
     "WHEN_TO_USE",
     "AttackAdaptive",
     "Bulyan",
     "CustomStrategyConfig",
+    "EncoderOnly",
     "FedAdagrad",
     "FedAdam",
     "FedAvg",
     "FedAvgConfig",
     "FedAvgM",
+    "FedBN",
+    "FedEMA",
     "FedExP",
+    "FedLAMA",
     "FedLWS",
+    "FedProx",
+    "FedU",
     "FedYogi",
     "FoldingStrategy",
     "Krum",
     "LDAWAConfig",
+    "LayerSchedule",
     "LossWeighted",
     "Median",
     "MultiKrum",
@@ -64,6 +80,14 @@ STRATEGIES: dict[str, type[StrategyConfig]] = {
     "const-shrink": LDAWAConfig,
     "ldawa-renorm": LDAWAConfig,
     "loss-weighted": LossWeightedConfig,
+    "fedprox": FedProxConfig,
+    "moon": MOONConfig,
+    "fedu": FedUConfig,
+    "fedema": FedEMAConfig,
+    "fedbn": FedBNConfig,
+    "encoder-only": EncoderOnlyConfig,
+    "layer-schedule": LayerScheduleConfig,
+    "fedlama": FedLAMAConfig,
     "fedavgm": FedAvgMConfig,
     "fedadam": FedAdamConfig,
     "fedyogi": FedYogiConfig,

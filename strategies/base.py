@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
+from fedssl.asked import Asked
 from strategies.fold import Fold, Report
 from strategies.messages import ARRAYS, CONFIG, arrays_of, metrics_of, to_record, to_state
 
@@ -40,19 +41,37 @@ class FoldingStrategy(Strategy):
 
     def __init__(self) -> None:
         self._global: dict[str, Tensor] | None = None
+        self._awaited: dict[str, Tensor] = {}
+
+    def asks(self, server_round: int, global_state: Mapping[str, Tensor]) -> Asked:
+        """Return what clients are asked for beside training; nothing, unless overridden."""
+        return Asked()
+
+    def stays_local(self, name: str) -> bool:
+        """Tell whether a tensor never travels; none does, unless overridden."""
+        return False
 
     @abstractmethod
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
-        """Return the fold of a round, which starts from the model that was sent out."""
+        """Return the fold of a round, which starts from the model that was sent out.
+
+        ``global_state`` holds those of its tensors that clients send back.
+        """
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         """Return a message to every node: the shared model, and a config of its own."""
         self._global = to_state(arrays)
+        shared = shared_state(self, self._global)
+        asked = self.asks(server_round, shared)
+        if local := tuple(name for name in self._global if name not in shared):
+            asked = asked.model_copy(update={"local": local})
+            arrays = to_record(shared)
+        self._awaited = {n: t for n, t in shared.items() if n not in asked.withheld}
         messages = []
         for node in grid.get_node_ids():
-            own = ConfigRecord({**config, "server-round": server_round})
+            own = ConfigRecord({**config, **asked.to_config(), "server-round": server_round})
             content = RecordDict({ARRAYS: arrays, CONFIG: own})
             messages.append(Message(content, node, MessageType.TRAIN))
         return messages
@@ -65,8 +84,9 @@ class FoldingStrategy(Strategy):
         Returns
         -------
         tuple[ArrayRecord | None, MetricRecord | None]
-            The merged model, and of the clients' metrics ``train-loss`` (the mean by examples) and
-            ``num-examples`` (the sum); two None where every client failed.
+            The merged model, where what did not come back is as it was, and of the clients'
+            metrics ``train-loss`` (the mean by examples) and ``num-examples`` (the sum); two None
+            where every client failed.
 
         Raises
         ------
@@ -77,7 +97,7 @@ class FoldingStrategy(Strategy):
         """
         if self._global is None:
             raise RuntimeError("aggregate_train was called before configure_train")
-        fold = self.start_fold(server_round, self._global)
+        fold = self.start_fold(server_round, self._awaited)
         clients, total, loss = 0, 0, 0.0
         for reply in replies:
             node = reply.metadata.src_node_id
@@ -95,7 +115,7 @@ class FoldingStrategy(Strategy):
             del reply, state
         if clients == 0:
             return None, None
-        arrays = to_record(fold.result())
+        arrays = to_record({**self._global, **fold.result()})
         mean = loss / total if total else float("nan")
         return arrays, MetricRecord({"num-examples": total, "train-loss": mean})
 
@@ -111,6 +131,13 @@ class FoldingStrategy(Strategy):
     def summary(self) -> None:
         """Log what the strategy does."""
         log(INFO, "\t└──> %s", self)
+
+
+def shared_state(strategy: Strategy, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return those tensors of a model that a strategy sends to clients."""
+    if not isinstance(strategy, FoldingStrategy):
+        return dict(state)
+    return {name: tensor for name, tensor in state.items() if not strategy.stays_local(name)}
 
 
 def _read(content: RecordDict) -> tuple[dict[str, Tensor], Report]:

@@ -31,6 +31,9 @@ STEPS = "num-steps"
 CHANCE_LOSS = "chance-loss"
 """In a reply's metrics: the loss of an encoder that tells nothing apart, at its batch sizes."""
 
+SENSITIVITY = "sensitivity"
+"""In a reply's metrics, where it is asked for: Ω of each parameter, in the model's order."""
+
 
 class TensorArray(Array):
     """A Flower ``Array`` that holds a tensor by reference and serialises it only when asked.

@@ -82,5 +82,5 @@ def test_what_a_strategy_asks_for_in_vain_is_an_error(
     runtime: ClientRuntime, arrays: dict[str, torch.Tensor]
 ) -> None:
     app = make_client_app(lambda _: runtime)
-    with pytest.raises(ValueError, match="proximal-mu"):
-        app(message(arrays, **{"server-round": 1, "proximal-mu": 1}), context(0))
+    with pytest.raises(ValueError, match="dropout-rate"):
+        app(message(arrays, **{"server-round": 1, "dropout-rate": 1}), context(0))

@@ -109,6 +109,7 @@ def test_adopting_another_model_is_refused_and_changes_nothing(objective: Object
 def test_a_models_parts_are_known_by_name() -> None:
     module = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.BatchNorm1d(2)), nn.LayerNorm(2))
     parts = model_parts(module)
+    assert parts.names == tuple(module.state_dict())
     assert parts.buffers == {"1.0.running_mean", "1.0.running_var"}
     assert parts.norms == parts.buffers | {"1.0.weight", "1.0.bias", "1.0.num_batches_tracked"}
     assert model_parts(nn.BatchNorm1d(2)).norms == set(nn.BatchNorm1d(2).state_dict())

@@ -171,6 +171,11 @@ def fedlws(g: State, answers: Sequence[Client]) -> State:
     return merged
 
 
+def partial_mean(merges: Callable[[str], bool], g: State, answers: Sequence[Client]) -> State:
+    """The mean by examples of some tensors; all others stay as they are."""
+    return {name: t if merges(name) else g[name] for name, t in mean(answers).items()}
+
+
 def adaptive(
     variance: Callable[[float, Tensor], Tensor], beta_1: float, g: State, answers: Sequence[Client]
 ) -> State:
@@ -193,6 +198,14 @@ FORMULAS: dict[str, Formula] = {
     "fedadagrad": partial(adaptive, lambda v, square: v + square, 0.0),
     "fedexp": fedexp,
     "fedlws": fedlws,
+    **{name: lambda g, answers: mean(answers) for name in ("fedprox", "moon", "fedu", "fedema")},
+    "fedbn": partial(partial_mean, lambda name: ".bn." not in name),
+    "encoder-only": partial(partial_mean, lambda name: name.startswith("encoder.")),
+    # In round 1: what is merged every second round, or never, is not.
+    "layer-schedule": partial(
+        partial_mean, lambda name: name not in {"encoder.conv.weight", "projector.weight"}
+    ),
+    "fedlama": lambda g, answers: mean(answers),
     "median": median,
     "trimmed-mean": trimmed_mean,
     "krum": partial(multikrum, selected=1),
@@ -204,6 +217,7 @@ FORMULAS: dict[str, Formula] = {
 
 CHOICES: dict[str, dict[str, object]] = {
     **{preset: {"warmup_rounds": 0} for preset in PRESETS},
+    "layer-schedule": {"every": {"encoder.conv": 2, "projector": 0}},
     **{name: {"byzantine": 0} for name in ("krum", "multikrum", "bulyan")},
 }
 """The fields that are not at their default."""

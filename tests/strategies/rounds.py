@@ -8,10 +8,11 @@ from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import Strategy
 from hypothesis import strategies as st
 
+from fedssl.asked import Asked
 from fedssl.fields import Fields
 from fedssl.state import ModelParts
 from strategies import StrategyChoice, StrategyConfig, build
-from strategies.messages import arrays_of, to_record, to_state
+from strategies.messages import arrays_of, config_of, to_record, to_state
 from tests.strategies import models
 from tests.strategies.fake_grid import FakeGrid
 from tests.strategies.models import State
@@ -27,6 +28,7 @@ NAMES = {
     "temperature": "predictor.temperature",
 }
 PARTS = ModelParts(
+    names=tuple(NAMES.values()),
     buffers=frozenset(NAMES[name] for name in models.BUFFERS),
     norms=frozenset(new for new in NAMES.values() if ".bn." in new),
 )
@@ -94,6 +96,9 @@ def _reply(message: Message, client: Client) -> Message:
             "sensitivity": client.sensitivity,
         }
     )
-    sent = {name: client.state[name] for name in arrays_of(message.content)}
+    config = config_of(message.content)
+    asked = Asked.from_config({k: v for k, v in config.items() if k != "server-round"})
+    received = arrays_of(message.content)
+    sent = {name: client.state[name] for name in received if name not in asked.withheld}
     content = RecordDict({"arrays": to_record(sent), "metrics": metrics})
     return Message(content, reply_to=message)

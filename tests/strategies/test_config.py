@@ -18,7 +18,7 @@ from strategies import (
     build,
 )
 
-PARTS = ModelParts(frozenset({"bn.running_mean"}), frozenset({"bn.weight"}))
+PARTS = ModelParts(("bn.weight",), frozenset({"bn.running_mean"}), frozenset({"bn.weight"}))
 
 
 class Experiment(Fields):
