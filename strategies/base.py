@@ -63,12 +63,10 @@ class FoldingStrategy(Strategy):
     ) -> list[Message]:
         """Return a message to every node: the shared model, and a config of its own."""
         self._global = to_state(arrays)
-        shared = shared_state(self, self._global)
-        asked = self.asks(server_round, shared)
-        if local := tuple(name for name in self._global if name not in shared):
-            asked = asked.model_copy(update={"local": local})
-            arrays = to_record(shared)
-        self._awaited = {n: t for n, t in shared.items() if n not in asked.withheld}
+        asked = asked_of(self, server_round, self._global)
+        if asked.local:
+            arrays = to_record(shared_state(self, self._global))
+        self._awaited = {n: t for n, t in self._global.items() if n not in asked.withholds}
         messages = []
         for node in grid.get_node_ids():
             own = ConfigRecord({**config, **asked.to_config(), "server-round": server_round})
@@ -138,6 +136,18 @@ def shared_state(strategy: Strategy, state: Mapping[str, Tensor]) -> dict[str, T
     if not isinstance(strategy, FoldingStrategy):
         return dict(state)
     return {name: tensor for name, tensor in state.items() if not strategy.stays_local(name)}
+
+
+def asked_of(strategy: Strategy, server_round: int, state: Mapping[str, Tensor]) -> Asked:
+    """Return what one of our strategies asks of its clients in a round, what stays local included.
+
+    ``state`` is the global model.
+    """
+    if not isinstance(strategy, FoldingStrategy):
+        return Asked()
+    shared = shared_state(strategy, state)
+    local = tuple(name for name in state if name not in shared)
+    return strategy.asks(server_round, shared).model_copy(update={"local": local})
 
 
 def _read(content: RecordDict) -> tuple[dict[str, Tensor], Report]:
