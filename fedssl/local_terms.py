@@ -38,7 +38,7 @@ def model_contrast(projection: Tensor, others: Tensor, temperature: float) -> Te
     temperature : float
         τ > 0. s is the cosine.
 
-    Source: Li, He and Song, "Model-Contrastive Federated Learning", CVPR 2021, equation 3.
+    Source: Li, He and Song, "Model-Contrastive Federated Learning", CVPR 2021.
     """
     similarities = F.cosine_similarity(projection[None], others.detach(), dim=-1) / temperature
     return (similarities.logsumexp(dim=0) - similarities[0]).mean()

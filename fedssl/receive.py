@@ -86,8 +86,7 @@ def own_share(moved: float, scale: float | None, tau: float) -> tuple[float, flo
     tau : float
         τ: what μ is at its first use.
 
-    Source: Zhuang, Wen and Zhang, "Divergence-aware Federated Self-Supervised Learning", ICLR 2022,
-    equations 3 to 5.
+    Source: Zhuang, Wen and Zhang, "Divergence-aware Federated Self-Supervised Learning", ICLR 2022.
     """
     if scale is None:
         # A client that did not move would fix an infinite λ.

@@ -8,6 +8,7 @@ from strategies.attack_adaptive import AttackAdaptive, AttackAdaptiveConfig
 from strategies.base import FoldingStrategy, Stateful
 from strategies.bulyan import Bulyan, BulyanConfig
 from strategies.config import CustomStrategyConfig, StrategyConfig
+from strategies.elastic import Elastic, ElasticConfig
 from strategies.encoder_only import EncoderOnly, EncoderOnlyConfig
 from strategies.fedadagrad import FedAdagrad, FedAdagradConfig
 from strategies.fedadam import FedAdam, FedAdamConfig
@@ -18,8 +19,10 @@ from strategies.fedema import FedEMA, FedEMAConfig
 from strategies.fedexp import FedExP, FedExPConfig
 from strategies.fedlama import FedLAMA, FedLAMAConfig
 from strategies.fedlws import FedLWS, FedLWSConfig
+from strategies.fednova import FedNova, FedNovaConfig
 from strategies.fedprox import FedProx, FedProxConfig
 from strategies.fedu import FedU, FedUConfig
+from strategies.fedvssl import FedVSSL, FedVSSLConfig
 from strategies.fedyogi import FedYogi, FedYogiConfig
 from strategies.krum import Krum, KrumConfig
 from strategies.layer_schedule import LayerSchedule, LayerScheduleConfig
@@ -41,6 +44,7 @@ __all__ = [
     "AttackAdaptive",
     "Bulyan",
     "CustomStrategyConfig",
+    "Elastic",
     "EncoderOnly",
     "FedAdagrad",
     "FedAdam",
@@ -52,8 +56,10 @@ __all__ = [
     "FedExP",
     "FedLAMA",
     "FedLWS",
+    "FedNova",
     "FedProx",
     "FedU",
+    "FedVSSL",
     "FedYogi",
     "FoldingStrategy",
     "Krum",
@@ -88,6 +94,9 @@ STRATEGIES: dict[str, type[StrategyConfig]] = {
     "encoder-only": EncoderOnlyConfig,
     "layer-schedule": LayerScheduleConfig,
     "fedlama": FedLAMAConfig,
+    "fedvssl": FedVSSLConfig,
+    "fednova": FedNovaConfig,
+    "elastic": ElasticConfig,
     "fedavgm": FedAvgMConfig,
     "fedadam": FedAdamConfig,
     "fedyogi": FedYogiConfig,

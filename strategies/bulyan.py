@@ -85,7 +85,7 @@ class Bulyan(FoldingStrategy):
         The names of BatchNorm's running statistics.
 
     Source: El Mhamdi, Guerraoui and Rouault, "The Hidden Vulnerability of Distributed Learning in
-    Byzantium", ICML 2018, section 4.
+    Byzantium", ICML 2018.
     """
 
     def __init__(self, byzantine: int = 1, buffers: frozenset[str] = frozenset()):

@@ -31,7 +31,7 @@ class FedAvgM(ServerOptimizer):
         The names of BatchNorm's running statistics.
 
     Source: Hsu, Qi and Brown, "Measuring the Effects of Non-Identical Data Distribution for
-    Federated Visual Classification", 2019, section 3.
+    Federated Visual Classification", 2019.
     """
 
     def __init__(

@@ -32,8 +32,8 @@ class FedEMA(FedAvg):
     tau : float (default: 0.7)
         τ: μ at its first use.
 
-    Source: Zhuang, Wen and Zhang, "Divergence-aware Federated Self-Supervised Learning", ICLR 2022,
-    equations 3 to 5 and algorithm 1.
+    Source: Zhuang, Wen and Zhang, "Divergence-aware Federated Self-Supervised Learning", ICLR 2022;
+    what absent clients do is its code's way with partial participation.
     """
 
     def __init__(self, tau: float = 0.7):

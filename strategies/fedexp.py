@@ -81,7 +81,7 @@ class FedExP(FoldingStrategy):
         The names of BatchNorm's running statistics.
 
     Source: Jhunjhunwala, Wang and Joshi, "FedExP: Speeding Up Federated Averaging via
-    Extrapolation", ICLR 2023, equation 9.
+    Extrapolation", ICLR 2023; its code puts M beside ε.
     """
 
     def __init__(self, epsilon: float = 1e-3, buffers: frozenset[str] = frozenset()):

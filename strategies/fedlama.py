@@ -28,7 +28,8 @@ def slow_layers(discrepancies: Sequence[float], sizes: Sequence[int]) -> list[in
         How many weights each has.
 
     Source: Lee, Zhang and Avestimehr, "Layer-wise Adaptive Model Aggregation for Scalable Federated
-    Learning", AAAI 2023, algorithm 2.
+    Learning", AAAI 2023, algorithm 2; the layer at which the shares cross is taken, too, as in its
+    code.
     """
     whole, weights = sum(discrepancies), sum(sizes)
     if whole == 0:

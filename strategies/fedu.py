@@ -32,7 +32,7 @@ class FedU(FedAvg):
         The d from which on the predictor stays.
 
     Source: Zhuang et al., "Collaborative Unsupervised Visual Representation Learning from
-    Decentralized Data", ICCV 2021, section 3.4.
+    Decentralized Data", ICCV 2021.
     """
 
     def __init__(self, threshold: float = 0.4):

@@ -101,7 +101,7 @@ class Krum(FoldingStrategy):
         The names of BatchNorm's running statistics.
 
     Source: Blanchard et al., "Machine Learning with Adversaries: Byzantine Tolerant Gradient
-    Descent", NeurIPS 2017, section 4.
+    Descent", NeurIPS 2017.
     """
 
     def __init__(self, byzantine: int = 1, buffers: frozenset[str] = frozenset()):

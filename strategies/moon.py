@@ -33,8 +33,8 @@ class MOON(FedAvg):
     temperature : float (default: 0.5)
         τ > 0.
 
-    Source: Li, He and Song, "Model-Contrastive Federated Learning", CVPR 2021, equation 3; there L
-    is supervised.
+    Source: Li, He and Song, "Model-Contrastive Federated Learning", CVPR 2021; there L is
+    supervised.
     """
 
     def __init__(self, mu: float = 1.0, temperature: float = 0.5):

@@ -33,7 +33,7 @@ class MultiKrum(FoldingStrategy):
         The names of BatchNorm's running statistics.
 
     Source: Blanchard et al., "Machine Learning with Adversaries: Byzantine Tolerant Gradient
-    Descent", NeurIPS 2017, section 5 (Multi-Krum).
+    Descent", NeurIPS 2017 (Multi-Krum).
     """
 
     def __init__(

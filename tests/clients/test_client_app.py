@@ -5,6 +5,7 @@ import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from clients import ClientRuntime, make_client_app
+from fedssl.asked import Asked
 from fedssl.local_update import build_objective
 from fedssl.state import federated_state
 from simulations.engines import flower_private
@@ -76,6 +77,30 @@ def test_what_came_in_stays_and_what_went_out_is_not_trained_any_further(
     assert all(torch.equal(arrays[name], before[name]) for name in arrays)
     assert all(torch.equal(trained[name], kept[name]) for name in arrays)
     assert not any(torch.equal(trained[n], other[n]) for n in arrays if n.endswith("weight"))
+
+
+def test_what_is_local_or_withheld_is_not_in_the_reply(
+    runtime: ClientRuntime, arrays: dict[str, torch.Tensor]
+) -> None:
+    app, own = make_client_app(lambda _: runtime), context(1)
+    flower_private.become_server()
+    local = [name for name in arrays if name.startswith("predictor.")]
+    asked = Asked(local=tuple(local), withheld=("encoder.layers.0.weight",), sensitivity_decay=0.5)
+    sent = {name: tensor for name, tensor in arrays.items() if name not in local}
+    config = ConfigRecord({"server-round": 1, "divergence": True, **asked.to_config()})
+    content = RecordDict({"arrays": to_record(sent), "config": config})
+    reply = app(Message(content, 1, "train"), own)
+    came = to_state(reply.content.array_records["arrays"])
+    assert sent.keys() - came.keys() == {"encoder.layers.0.weight"}
+    assert came.keys() < sent.keys()
+    metrics = reply.content.metric_records["metrics"]
+    divergences, sensitivities = metrics["divergence"], metrics["sensitivity"]
+    assert isinstance(divergences, list)
+    assert isinstance(sensitivities, list)
+    assert len(divergences) == len(divergence(sent, sent))
+    assert len(sensitivities) == len(list(runtime.worker()._trained_names))
+    kept = own.state.array_records["private"]
+    assert {name for name in kept if name.startswith("own ")} == {f"own {name}" for name in local}
 
 
 def test_what_a_strategy_asks_for_in_vain_is_an_error(

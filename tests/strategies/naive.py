@@ -188,6 +188,42 @@ def adaptive(
     return moved(g, answers, step)
 
 
+def fedvssl(g: State, answers: Sequence[Client], alpha: float = 0.9) -> State:
+    by_loss, by_examples = loss_weighted(g, answers), mean(answers)
+    merged = dict(g)
+    for name, before in g.items():
+        if name.startswith("encoder."):
+            merged[name] = by_examples[name]
+            if before.is_floating_point():
+                mixed = alpha * by_loss[name].double() + (1 - alpha) * by_examples[name].double()
+                merged[name] = ((mixed + before.double()) / 2).float()
+    return merged
+
+
+def fednova(g: State, answers: Sequence[Client]) -> State:
+    merged = mean(answers)
+    steps = sum(p * a.steps for p, a in zip(shares(answers), answers, strict=True))
+    for name in PARAMETERS:
+        before = g[name].double()
+        direction = torch.zeros_like(before)
+        for p, answer in zip(shares(answers), answers, strict=True):
+            direction += p * (before - answer.state[name].double()) / answer.steps
+        merged[name] = (before - steps * direction).float()
+    return merged
+
+
+def elastic(g: State, answers: Sequence[Client], tau: float = 0.5) -> State:
+    def step(name: str, update: Tensor) -> Tensor:
+        omegas = [a.sensitivity[PARAMETERS.index(name)] for a in answers]
+        most = max(omegas)
+        if most == 0:
+            return update
+        average = sum(p * omega for p, omega in zip(shares(answers), omegas, strict=True))
+        return (1 + tau - average / most) * update
+
+    return moved(g, answers, step)
+
+
 FORMULAS: dict[str, Formula] = {
     "fedavg": lambda g, answers: mean(answers),
     **{preset: partial(ldawa, preset) for preset in PRESETS},
@@ -206,6 +242,9 @@ FORMULAS: dict[str, Formula] = {
         partial_mean, lambda name: name not in {"encoder.conv.weight", "projector.weight"}
     ),
     "fedlama": lambda g, answers: mean(answers),
+    "fedvssl": fedvssl,
+    "fednova": fednova,
+    "elastic": elastic,
     "median": median,
     "trimmed-mean": trimmed_mean,
     "krum": partial(multikrum, selected=1),

@@ -16,7 +16,16 @@ quick = settings(deadline=None, max_examples=12)
 every = pytest.mark.parametrize("name", FORMULAS)
 
 DIRECTED = {"ldawa", "ldawa-released", "ldawa-normalized", "dawa", "const-shrink", "ldawa-renorm"}
-STEPPING = {"fedavgm", "fedadam", "fedyogi", "fedadagrad", "fedexp"}
+STEPPING = {
+    "fedavgm",
+    "fedadam",
+    "fedyogi",
+    "fedadagrad",
+    "fedexp",
+    "fedvssl",
+    "fednova",
+    "elastic",
+}
 CONVEX = [n for n in FORMULAS if n not in DIRECTED | STEPPING | {"fedlws"}]
 """Those whose merged model is a weighted mean of the clients', whatever the global one."""
 
