@@ -19,7 +19,8 @@ class EncoderOnly(FedAvg):
     them, all alike, and go on from its own last visit.
 
     For when heads would fit the clients' own images, or are large: less is sent. A client that is
-    seldom drawn has a head that lags behind the encoder.
+    seldom drawn has a head that lags behind the encoder. The projector in the run's
+    `model.safetensors` is the untrained one.
 
     Source: Rehman et al., "Federated Self-supervised Learning for Video Understanding", ECCV 2022,
     which aggregates the backbone only; Arivazhagan et al., "Federated Learning with Personalization

@@ -91,13 +91,14 @@ def squared_norm(tensor: Tensor) -> float:
     return float(torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64)) ** 2
 
 
-def zeros(like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return running sums for floating tensors: zeros, in float32 at least."""
+def zeros(like: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, Tensor]:
+    """Return running sums for floating tensors: zeros, in float32 at least, beside them if None."""
     shapes = {
         name: torch.empty_like(t, dtype=torch.promote_types(t.dtype, torch.float32), device="meta")
         for name, t in like.items()
     }
-    sums = allocate(shapes, next((t.device for t in like.values()), torch.device("cpu")))
+    beside = next((t.device for t in like.values()), torch.device("cpu"))
+    sums = allocate(shapes, device or beside)
     for total in sums.values():
         total.zero_()
     return sums
@@ -109,12 +110,13 @@ class WeightedMean:
     Parameters
     ----------
     like : Mapping[str, Tensor] | None (default: None)
-        A model whose names, shapes and element types each client's must have; None for those of
-        the first client.
+        A model whose names, shapes and element types each client's must have, and on whose device
+        the mean is; None for those of the first client.
     """
 
     def __init__(self, like: Mapping[str, Tensor] | None = None):
         self._like = like
+        self._device = next((t.device for t in (like or {}).values()), None)
         self._sums: dict[str, Tensor] = {}
         self._counters: dict[str, Tensor] = {}
         self.weight: float | None = None
@@ -135,7 +137,7 @@ class WeightedMean:
         check_alike(self._like, state)
         floats = {n: t for n, t in state.items() if t.is_floating_point()}
         if floats:
-            self._sums = self._sums or zeros(floats)
+            self._sums = self._sums or zeros(floats, self._device)
             own = [t.to(self._sums[name].device) for name, t in floats.items()]
             torch._foreach_add_([self._sums[name] for name in floats], own, alpha=weight)
         for name, tensor in state.items():

@@ -25,13 +25,14 @@ FIELDS: dict[str, str] = {
 }
 STATEFUL = ["fedadam", "fedlama", "fedu", "fedema", "moon", "encoder-only", "layer-schedule"]
 """Those that keep something from round to round, on the server or on clients."""
-QUICK = ("participation=1", "evaluation.every=9", "partition.clients=3")
-"""All take part, and only the first and last round are measured."""
+QUICK = ("participation=1", "partition.clients=3")
+"""All take part, so that each has a last visit."""
 
 
 @pytest.fixture(autouse=True)
-def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw nothing: it would take three quarters of the time."""
+def training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probe and draw nothing, which would take three quarters of the time."""
+    monkeypatch.setattr("simulations.server.evaluate", lambda *arguments: {})
     monkeypatch.setattr("simulations.runner.report", lambda folder: None)
 
 
@@ -39,7 +40,9 @@ def chosen(name: str) -> str:
     return f"strategy={{name: {name}{FIELDS.get(name, '')}}}"
 
 
-@pytest.mark.parametrize("name", ["loss-weighted", "fedprox", "krum"])
+@pytest.mark.parametrize(
+    "name", ["loss-weighted", "fedprox", "krum", "fedvssl", "fednova", "elastic"]
+)
 def test_it_runs_for_two_rounds(small: Small, tmp_path: Path, name: str) -> None:
     finished = run(small(chosen(name), *QUICK, "rounds=2"), tmp_path / "run")
     metrics = finished.metrics
@@ -94,8 +97,9 @@ def test_heads_that_stay_are_not_in_the_divergence(small: Small, tmp_path: Path)
 
 
 def test_fedbns_global_encoder_is_measured_with_statistics_of_its_own(
-    small: Small, tmp_path: Path
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.undo()
     overrides = (chosen("fedbn"), "objective.name=simclr", "evaluation.recalibrate_bn=true")
     finished = run(small(*overrides, "rounds=1"), tmp_path / "run")
     for row in finished.metrics:

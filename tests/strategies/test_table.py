@@ -12,7 +12,7 @@ from tests.strategies.naive import CHOICES, FORMULAS
 from tests.strategies.rounds import Client, cohorts, make, model, play
 from tests.strategies.test_fedavg import assert_close
 
-quick = settings(deadline=None, max_examples=12)
+quick = settings(deadline=None, max_examples=8)
 every = pytest.mark.parametrize("name", FORMULAS)
 
 DIRECTED = {"ldawa", "ldawa-released", "ldawa-normalized", "dawa", "const-shrink", "ldawa-renorm"}
