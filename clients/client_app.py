@@ -7,12 +7,16 @@ from flwr.clientapp import ClientApp
 
 from clients.finding import runtime_of
 from clients.runtime import ClientRuntime
+from fedssl.asked import Asked
 from fedssl.timeline import span
 from strategies.ldawa import divergence
 from strategies.messages import (
     ARRAYS,
+    CHANCE_LOSS,
     DIVERGENCE,
     METRICS,
+    SENSITIVITY,
+    STEPS,
     arrays_of,
     config_of,
     to_record,
@@ -38,8 +42,9 @@ def make_client_app(find: Callable[[Context], ClientRuntime]) -> ClientApp:
     -------
     ClientApp
         Its train function answers with the trained model and the metrics ``num-examples``,
-        ``train-loss``, ``seconds``, and, where the message's config asks by ``divergence``, that
-        too: δ of each floating tensor, in their order. Its query function tells ``partition-id``
+        ``train-loss``, ``chance-loss``, ``num-steps``, ``seconds``, and, where the message's
+        config asks by ``divergence``, that too: δ of each floating tensor, in their order. All
+        else that a strategy may ask for is in `Asked`. Its query function tells ``partition-id``
         and ``num-examples``.
     """
     app = ClientApp()
@@ -47,11 +52,8 @@ def make_client_app(find: Callable[[Context], ClientRuntime]) -> ClientApp:
     @app.train()
     def train(message: Message, context: Context) -> Message:
         config = config_of(message.content)
-        if unknown := sorted(config.keys() - {"server-round", DIVERGENCE}):
-            raise ValueError(
-                f"the strategy asks its clients for {', '.join(unknown)}, which they do not do: "
-                "choose a strategy that merges only"
-            )
+        ours = {"server-round", DIVERGENCE}
+        asked = Asked.from_config({k: v for k, v in config.items() if k not in ours})
         client = number_of(context)
         server_round = round_of(config)
         with span("client", client=client, round=server_round):
@@ -63,19 +65,26 @@ def make_client_app(find: Callable[[Context], ClientRuntime]) -> ClientApp:
                 to_state(arrays_of(context.state, PRIVATE)) if PRIVATE in context.state else {},
                 client=client,
                 round=server_round,
+                asked=asked,
             )
             if update.private:
                 context.state[PRIVATE] = to_record(update.private)
             metrics = MetricRecord(
                 {
                     "num-examples": update.examples,
-                    "train-loss": update.loss,
+                    "train-loss": update.trained.loss,
+                    CHANCE_LOSS: update.trained.chance_loss,
+                    STEPS: update.trained.steps,
                     "seconds": update.seconds,
                 }
             )
             if config.get(DIVERGENCE):
-                metrics[DIVERGENCE] = list(divergence(received, update.state).values())
-            content = RecordDict({ARRAYS: to_record(update.state), METRICS: metrics})
+                came_back = {name: update.state[name] for name in received}
+                metrics[DIVERGENCE] = list(divergence(received, came_back).values())
+            if update.trained.sensitivity:
+                metrics[SENSITIVITY] = list(update.trained.sensitivity.values())
+            sent = {n: t for n, t in update.state.items() if n not in asked.withholds}
+            content = RecordDict({ARRAYS: to_record(sent), METRICS: metrics})
             return Message(content, reply_to=message)
 
     @app.query()

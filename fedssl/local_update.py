@@ -4,23 +4,29 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from fedssl import memory
+from fedssl.asked import Asked
 from fedssl.config import LearningConfig
 from fedssl.encoders import build_encoder
+from fedssl.last_visit import LastVisit, is_remembered, to_remember
+from fedssl.local_terms import LocalTerms
 from fedssl.objectives import Batch, Objective, build
 from fedssl.optimizers import build_optimizer, learning_rate, optimizer_state, restore_optimizer
 from fedssl.precision import choose_precision
+from fedssl.receive import movement, receive
 from fedssl.seeding import generator, initialising
-from fedssl.state import State, adopt, clone, private_state, split_state
+from fedssl.state import State, adopt, clone, federated_state, private_state, split_state
 from fedssl.timeline import span
 from fedssl.views import Views
 
+_NOTHING = Asked()
 _OPTIMIZER = "optimizer "
 """Prefix of the optimiser's tensors in the private state: no tensor of a model has a space."""
 
@@ -43,6 +49,20 @@ class Stopped(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Trained:
+    """What a client's local steps gave, beside the model."""
+
+    loss: float = 0.0
+    """The mean loss over all images seen."""
+    chance_loss: float = 0.0
+    """What it would be of an encoder that tells nothing apart, at the same batches."""
+    steps: int = 0
+    """How many optimiser steps there were."""
+    sensitivity: Mapping[str, float] = field(default_factory=dict)
+    """Ω by parameter, where it was asked for: see `LocalTerms`."""
+
+
+@dataclass(frozen=True)
 class LocalUpdate:
     """What a client's round gives."""
 
@@ -52,8 +72,8 @@ class LocalUpdate:
     """What the client keeps for its next round; empty where the objective keeps nothing."""
     examples: int
     """How many images the client has."""
-    loss: float
-    """The mean loss over all images seen."""
+    trained: Trained
+    """Of the local steps."""
     seconds: float
     """Wall time."""
 
@@ -90,6 +110,7 @@ class Worker:
         self.objective = build_objective(config, image_size).to(device)
         parameters = [p for p in self.objective.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(parameters, config.client)
+        self._image_size = image_size
         self.precision = choose_precision(config.client.precision, device)
         self._new_private = clone(private_state(self.objective))
         self.views = Views(config.views, config.data.mean, config.data.std)
@@ -103,6 +124,7 @@ class Worker:
         *,
         client: int,
         round: int,
+        asked: Asked = _NOTHING,
     ) -> LocalUpdate:
         """Train the received model on one client's images.
 
@@ -113,11 +135,13 @@ class Worker:
         labels : Tensor
             int64 [n], -1 where unlabelled.
         received : Mapping[str, Tensor]
-            The global model; it is copied, never written to.
+            The global model, without what is asked to be local; it is copied, never written to.
         private : Mapping[str, Tensor]
             What this client's last round left; empty on its first.
         client, round : int
             The client's number from 0, and the round's from 1: they choose the random numbers.
+        asked : Asked (default: nothing)
+            What the strategy asks for, beside training.
 
         Raises
         ------
@@ -131,21 +155,47 @@ class Worker:
                 f"needs at least {self.objective.minimum_batch}: raise partition.minimum"
             )
         torch.set_num_threads(self.config.client.threads)
-        self._restore(received, private, round)
-        loss = self._train(images, labels, client=client, round=round)
+        last = LastVisit.from_private(private)
+        names = self._trained_names
+        start = receive(
+            asked, received, last, initial=lambda: self._initial, parameters=names, round=round
+        )
+        self._restore(start.state, {} if start.anew else private, round)
+        own = last.own if last else {}
+        with LocalTerms(self.objective, asked, start.state, own) as terms:
+            trained = self._train(images, labels, terms, client=client, round=round)
         state, kept = split_state(self.objective)
+        kept |= self._optimizer_to_keep()
+        if remembered := to_remember(asked, state, names):
+            moved = movement(start.state, state, names)
+            kept |= LastVisit(round, moved, start.scale, remembered).to_private()
         return LocalUpdate(
             state=state,
-            private=kept | self._optimizer_to_keep(),
+            private=kept,
             examples=len(images),
-            loss=loss,
+            trained=trained,
             seconds=time.perf_counter() - begin,
         )
+
+    @cached_property
+    def _trained_names(self) -> frozenset[str]:
+        federated = federated_state(self.objective)
+        named = self.objective.named_parameters()
+        return frozenset(n for n, p in named if p.requires_grad and n in federated)
+
+    @cached_property
+    def _initial(self) -> State:
+        """The federated tensors that the seed makes."""
+        return federated_state(build_objective(self.config, self._image_size).to(self.device))
 
     def _restore(
         self, received: Mapping[str, Tensor], private: Mapping[str, Tensor], round: int
     ) -> None:
-        own = {n: t for n, t in private.items() if not n.startswith(_OPTIMIZER)}
+        own = {
+            n: t
+            for n, t in private.items()
+            if not n.startswith(_OPTIMIZER) and not is_remembered(n)
+        }
         adopt(self.objective, clone(received), clone(own if private else self._new_private))
         if not private:
             self.objective.start()
@@ -162,7 +212,9 @@ class Worker:
         state = optimizer_state(self.optimizer)
         return {_OPTIMIZER + name: value.clone() for name, value in state.items()}
 
-    def _train(self, images: Tensor, labels: Tensor, *, client: int, round: int) -> float:
+    def _train(
+        self, images: Tensor, labels: Tensor, terms: LocalTerms, *, client: int, round: int
+    ) -> Trained:
         config = self.config.client
         draws = generator(self.config.seed, "views", round, client)
         batches = list(self._batches(len(images), client=client, round=round))
@@ -181,21 +233,24 @@ class Worker:
                     self.device.type, torch.bfloat16, enabled=self.precision == "bf16"
                 ):
                     loss = self.objective(Batch(views, rows, labels[rows]))
+                    whole = terms.added_to(loss)
                 self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                torch.autograd.backward(whole)
                 if config.clip_norm is not None:
                     clip_grad_norm_(self.objective.parameters(), config.clip_norm)
                 self.optimizer.step()
                 share = step / len(batches)
                 self.objective.after_step((round - 1 + share) / self.config.rounds)
             total += loss.detach() * len(rows)
-        mean = total.item() / sum(map(len, batches))
+        seen = sum(map(len, batches))
+        mean = total.item() / seen
         if not math.isfinite(mean):
             what = f"loss became {mean}"
         elif broken := _first_not_finite(self.objective):
             what = f"weights became infinite or NaN, in {broken} first,"
         else:
-            return mean
+            chance = sum(len(rows) * self.objective.chance_loss(len(rows)) for rows in batches)
+            return Trained(mean, chance / seen, len(batches), terms.sensitivity())
         raise ValueError(
             f"client {client}'s {what} in round {round}: try a lower client.lr (now {config.lr}) "
             "or set client.clip_norm"

@@ -5,12 +5,14 @@ floating buffers (BatchNorm's running statistics), and integer counters.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fedssl.memory import ALIGNMENT, block
 from fedssl.objectives.base import Objective
@@ -49,6 +51,29 @@ def private_state(objective: Objective) -> State:
 def floating_buffers(module: nn.Module) -> frozenset[str]:
     """Return the names of the floating buffers: BatchNorm's running mean and variance."""
     return frozenset(n for n, b in module.named_buffers() if b.is_floating_point())
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """What the names of a model's tensors mean, for who sees the tensors alone."""
+
+    names: tuple[str, ...] = ()
+    """All tensors, in their order."""
+    buffers: frozenset[str] = frozenset()
+    """The floating buffers: BatchNorm's running statistics."""
+    norms: frozenset[str] = frozenset()
+    """All that belongs to BatchNorm: scale, shift, statistics and counters."""
+
+
+def model_parts(module: nn.Module) -> ModelParts:
+    """Return what the names of a module's tensors mean."""
+    norms = (
+        f"{prefix}.{name}" if prefix else name
+        for prefix, part in module.named_modules()
+        if isinstance(part, _BatchNorm)
+        for name in part.state_dict()
+    )
+    return ModelParts(tuple(module.state_dict()), floating_buffers(module), frozenset(norms))
 
 
 def allocate(like: Mapping[str, Tensor], device: torch.device) -> State:

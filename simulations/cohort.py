@@ -12,6 +12,11 @@ from simulations.engines.flower_private import Run
 from strategies.messages import DIVERGENCE, arrays_of, metrics_of, record_bytes
 
 
+def cohort_size(clients: int, participation: float) -> int:
+    """Return how many of the clients take part in a round; at least one does."""
+    return max(1, round(participation * clients))
+
+
 def draw_cohort(seed: int, server_round: int, sizes: np.ndarray, participation: float) -> list[int]:
     """Draw the clients of a round.
 
@@ -31,7 +36,7 @@ def draw_cohort(seed: int, server_round: int, sizes: np.ndarray, participation: 
         order in which replies are merged.
     """
     clients = len(sizes)
-    count = max(1, round(participation * clients))
+    count = cohort_size(clients, participation)
     draws = numpy_generator(seed, "cohort", server_round)
     cohort = np.sort(draws.choice(clients, size=count, replace=False))
     return [int(client) for client in cohort[np.argsort(-sizes[cohort], kind="stable")]]

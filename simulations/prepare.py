@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from flwr.serverapp.strategy import Strategy
 
 from fedssl.config_file import ConfigError
 from fedssl.data import Splits, load
@@ -12,7 +13,10 @@ from fedssl.local_update import build_objective
 from fedssl.objectives import Objective
 from fedssl.optimizers import build_optimizer
 from fedssl.partitions import Counts, Partition, partition
+from fedssl.state import model_parts
+from simulations.cohort import cohort_size
 from simulations.experiment import Experiment, resolve
+from strategies import FoldingStrategy
 from strategies import build as build_strategy
 
 
@@ -59,7 +63,7 @@ def prepare(experiment: Experiment) -> Prepared:
         parts = partition(experiment.partition, splits.train, experiment.seed)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    objective = _try_to_build(experiment, splits.train.images.shape[-2:])
+    objective, strategy = _try_to_build(experiment, splits.train.images.shape[-2:])
     smallest = int(parts.sizes().min())
     if smallest < objective.minimum_batch:
         raise ConfigError(
@@ -67,6 +71,7 @@ def prepare(experiment: Experiment) -> Prepared:
             f"{smallest} image(s), but {experiment.objective.name} needs at least "
             f"{objective.minimum_batch} in a batch; raise it"
         )
+    _check_cohort(experiment, parts.clients, strategy)
     return Prepared(experiment, splits, parts)
 
 
@@ -82,7 +87,8 @@ def prepare_server(experiment: Experiment, clients: int) -> Prepared:
     """
     experiment = resolve(experiment)
     splits = _load(experiment)
-    _try_to_build(experiment, splits.train.images.shape[-2:])
+    _, strategy = _try_to_build(experiment, splits.train.images.shape[-2:])
+    _check_cohort(experiment, clients, strategy)
     nobody = Partition.of(np.empty(0, np.int64), clients)
     return Prepared(experiment, splits, nobody, on_devices=True)
 
@@ -94,14 +100,25 @@ def _load(experiment: Experiment) -> Splits:
         raise ConfigError(str(error)) from error
 
 
-def _try_to_build(experiment: Experiment, size: Sequence[int]) -> Objective:
+def _check_cohort(experiment: Experiment, clients: int, strategy: Strategy) -> None:
+    needed = strategy.minimum_clients if isinstance(strategy, FoldingStrategy) else 1
+    cohort = cohort_size(clients, experiment.participation)
+    if cohort < needed:
+        raise ConfigError(
+            f"participation = {experiment.participation:g}: {cohort} of {clients} clients "
+            f"take part in a round, but the strategy {experiment.strategy.name} needs at least "
+            f"{needed}; raise it, or change the strategy's fields"
+        )
+
+
+def _try_to_build(experiment: Experiment, size: Sequence[int]) -> tuple[Objective, Strategy]:
     """Build everything that the config names once, so that mistakes show before any work.
 
     Classes of a person's own are among it, so whatever they raise is a problem of the config.
     """
     try:
-        build_strategy(experiment.strategy, frozenset())
         objective = build_objective(experiment, size[-1])
+        strategy = build_strategy(experiment.strategy, model_parts(objective))
         build_optimizer(objective.parameters(), experiment.client)
         with torch.no_grad():
             features = objective.encoder.eval()(torch.zeros(2, 3, *size))
@@ -114,4 +131,4 @@ def _try_to_build(experiment: Experiment, size: Sequence[int]) -> Objective:
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ConfigError(f"the experiment cannot be built: {kind}{error}") from error
-    return objective
+    return objective, strategy

@@ -141,7 +141,7 @@ def _rounds(
         folder.forget_after(found.round)
     else:
         folder.begin(prepared.experiment, prepared.counts, prepared.classes)
-    tensors = directed(server.state())
+    tensors = directed(server.shared())
     for number in range(found.round + 1 if found else 0, server.experiment.rounds + 1):
         with span("round", round=number):
             cohort = server.draw_cohort(number) if number else []

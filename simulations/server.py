@@ -12,9 +12,10 @@ from torch import Tensor
 
 from fedssl.data import Splits
 from fedssl.evaluation import Gathered, evaluate, gather
+from fedssl.evaluation.recalibrate import recalibrated
 from fedssl.local_update import build_objective
 from fedssl.partitions import Partition
-from fedssl.state import State, adopt, federated_state, floating_buffers
+from fedssl.state import State, adopt, federated_state, floating_buffers, model_parts
 from fedssl.timeline import span
 from simulations.cohort import Answer, CohortGrid, draw_cohort
 from simulations.display import Display
@@ -22,6 +23,7 @@ from simulations.errors import RunError, TooFewAnswersError
 from simulations.experiment import Experiment
 from strategies import Stateful
 from strategies import build as build_strategy
+from strategies.base import shared_state
 from strategies.messages import DIVERGENCE, to_record, to_state
 
 
@@ -55,7 +57,7 @@ class Server:
         device = torch.device(experiment.engine.device)
         self.objective = build_objective(experiment, self.image_size).to(device)
         self.objective.start()
-        self._strategy = build_strategy(experiment.strategy, floating_buffers(self.objective))
+        self._strategy = build_strategy(experiment.strategy, model_parts(self.objective))
         self._splits = splits
         self._sizes = partition.sizes()
         self._grid = CohortGrid(grid, lambda client: client + 1, display.answered)
@@ -63,6 +65,10 @@ class Server:
     def state(self) -> State:
         """Return the global model: the federated tensors, which nobody writes to."""
         return federated_state(self.objective)
+
+    def shared(self) -> State:
+        """Return those of the global model's tensors that travel."""
+        return shared_state(self._strategy, self.state())
 
     def strategy_state(self) -> State:
         """Return what the strategy keeps between rounds; empty for most."""
@@ -92,11 +98,13 @@ class Server:
         RunError
             No client succeeded, or the strategy gave no model or another one's.
         """
+        before = self.strategy_state()
         while True:
             try:
                 return self._train_once(server_round, cohort)
             except TooFewAnswersError:
-                continue
+                if isinstance(self._strategy, Stateful):
+                    self._strategy.load_state_dict(before)
 
     def _train_once(self, server_round: int, cohort: list[int]) -> list[Answer]:
         self._grid.begin_round(cohort)
@@ -139,6 +147,8 @@ class Server:
         config, data = self.experiment.evaluation, self.experiment.data
         try:
             with span("probe"):
+                if self._lacks_statistics:
+                    self._measure_statistics()
                 return evaluate(self.objective.encoder, self._gathered, config, data.mean, data.std)
         except ValueError as error:
             raise RunError(f"round {server_round}: {error}") from error
@@ -146,7 +156,25 @@ class Server:
     @cached_property
     def _gathered(self) -> Gathered:
         # Once for all rounds: fetching images on demand can be slow.
-        return gather(self._splits, self.experiment.evaluation)
+        config = self.experiment.evaluation
+        if self._lacks_statistics:
+            config = config.model_copy(update={"recalibrate_bn": True})
+        return gather(self._splits, config)
+
+    @property
+    def _lacks_statistics(self) -> bool:
+        """Whether clients keep BatchNorm's statistics, so that the server must measure its own."""
+        names, shared = floating_buffers(self.objective.encoder), self.shared()
+        return any(f"encoder.{name}" not in shared for name in names)
+
+    def _measure_statistics(self) -> None:
+        """Measure the global encoder's statistics, which no client ever sees."""
+        data = self.experiment.data
+        measured = recalibrated(
+            self.objective.encoder, self._gathered.recalibration, data.mean, data.std
+        )
+        own = {f"encoder.{name}": tensor for name, tensor in measured.state_dict().items()}
+        adopt(self.objective, self.state() | own)
 
     def round(self, server_round: int, cohort: list[int]) -> tuple[dict[str, object], list[Answer]]:
         """Run a round: train, merge, measure; round 0 measures the untrained encoder alone.

@@ -8,12 +8,15 @@ from rich.syntax import Syntax
 
 from fedssl.config_file import dump
 from fedssl.encoders import count_parameters
+from fedssl.last_visit import to_remember
 from fedssl.local_update import build_objective
-from fedssl.state import count_bytes, federated_state, private_state
+from fedssl.state import count_bytes, federated_state, model_parts, private_state
 from simulations import plots
 from simulations.cohort import draw_cohort
 from simulations.experiment import Experiment
 from simulations.prepare import Prepared, prepare
+from strategies import build as build_strategy
+from strategies.base import asked_of, shared_state
 
 ROWS = 30
 """The clients that are listed one by one."""
@@ -34,8 +37,11 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
     _, channels, height, width = train.images.shape
     objective = build_objective(experiment, width)
     cohort = draw_cohort(experiment.seed, 1, prepared.partition.sizes(), experiment.participation)
-    sent = count_bytes(federated_state(objective)) / 1e6
-    kept = count_bytes(private_state(objective)) / 1e6
+    strategy = build_strategy(experiment.strategy, model_parts(objective))
+    state, trained = federated_state(objective), dict(objective.named_parameters())
+    sent = count_bytes(shared_state(strategy, state)) / 1e6
+    own = to_remember(asked_of(strategy, 1, state), state, trained)
+    kept = (count_bytes(private_state(objective)) + count_bytes(own)) / 1e6
     lines = [
         f"images     {len(train):,} train, {len(test):,} test, {channels}×{height}×{width}, "
         f"{len(train.class_names)} classes",

@@ -1,31 +1,78 @@
 """Merging: Flower strategies, each with a pure function on tensors at its heart."""
 
-import inspect
-
 from flwr.serverapp.strategy import Strategy
 
-from fedssl.dotted import load_dotted
 from fedssl.fields import Choice
+from fedssl.state import ModelParts
+from strategies.attack_adaptive import AttackAdaptive, AttackAdaptiveConfig
 from strategies.base import FoldingStrategy, Stateful
-from strategies.config import CustomStrategyConfig, FedAvgConfig, LDAWAConfig, StrategyConfig
-from strategies.fedavg import FedAvg
+from strategies.bulyan import Bulyan, BulyanConfig
+from strategies.config import CustomStrategyConfig, StrategyConfig
+from strategies.elastic import Elastic, ElasticConfig
+from strategies.encoder_only import EncoderOnly, EncoderOnlyConfig
+from strategies.fedadagrad import FedAdagrad, FedAdagradConfig
+from strategies.fedadam import FedAdam, FedAdamConfig
+from strategies.fedavg import FedAvg, FedAvgConfig
+from strategies.fedavgm import FedAvgM, FedAvgMConfig
+from strategies.fedbn import FedBN, FedBNConfig
+from strategies.fedema import FedEMA, FedEMAConfig
+from strategies.fedexp import FedExP, FedExPConfig
+from strategies.fedlama import FedLAMA, FedLAMAConfig
+from strategies.fedlws import FedLWS, FedLWSConfig
+from strategies.fednova import FedNova, FedNovaConfig
+from strategies.fedprox import FedProx, FedProxConfig
+from strategies.fedu import FedU, FedUConfig
+from strategies.fedvssl import FedVSSL, FedVSSLConfig
+from strategies.fedyogi import FedYogi, FedYogiConfig
+from strategies.krum import Krum, KrumConfig
+from strategies.layer_schedule import LayerSchedule, LayerScheduleConfig
 from strategies.ldawa import LDAWA
+from strategies.ldawa_config import LDAWAConfig
+from strategies.loss_weighted import LossWeighted, LossWeightedConfig
+from strategies.median import Median, MedianConfig
+from strategies.moon import MOON, MOONConfig
+from strategies.multikrum import MultiKrum, MultiKrumConfig
 from strategies.rule import PRESETS, Rule
+from strategies.trimmed_mean import TrimmedMean, TrimmedMeanConfig
 
 __all__ = [
     "LDAWA",
+    "MOON",
     "PRESETS",
     "STRATEGIES",
     "WHEN_TO_USE",
+    "AttackAdaptive",
+    "Bulyan",
     "CustomStrategyConfig",
+    "Elastic",
+    "EncoderOnly",
+    "FedAdagrad",
+    "FedAdam",
     "FedAvg",
     "FedAvgConfig",
+    "FedAvgM",
+    "FedBN",
+    "FedEMA",
+    "FedExP",
+    "FedLAMA",
+    "FedLWS",
+    "FedNova",
+    "FedProx",
+    "FedU",
+    "FedVSSL",
+    "FedYogi",
     "FoldingStrategy",
+    "Krum",
     "LDAWAConfig",
+    "LayerSchedule",
+    "LossWeighted",
+    "Median",
+    "MultiKrum",
     "Rule",
     "Stateful",
     "StrategyChoice",
     "StrategyConfig",
+    "TrimmedMean",
     "build",
 ]
 
@@ -38,11 +85,36 @@ STRATEGIES: dict[str, type[StrategyConfig]] = {
     "dawa": LDAWAConfig,
     "const-shrink": LDAWAConfig,
     "ldawa-renorm": LDAWAConfig,
+    "loss-weighted": LossWeightedConfig,
+    "fedprox": FedProxConfig,
+    "moon": MOONConfig,
+    "fedu": FedUConfig,
+    "fedema": FedEMAConfig,
+    "fedbn": FedBNConfig,
+    "encoder-only": EncoderOnlyConfig,
+    "layer-schedule": LayerScheduleConfig,
+    "fedlama": FedLAMAConfig,
+    "fedvssl": FedVSSLConfig,
+    "fednova": FedNovaConfig,
+    "elastic": ElasticConfig,
+    "fedavgm": FedAvgMConfig,
+    "fedadam": FedAdamConfig,
+    "fedyogi": FedYogiConfig,
+    "fedadagrad": FedAdagradConfig,
+    "fedexp": FedExPConfig,
+    "fedlws": FedLWSConfig,
+    "median": MedianConfig,
+    "trimmed-mean": TrimmedMeanConfig,
+    "krum": KrumConfig,
+    "multikrum": MultiKrumConfig,
+    "bulyan": BulyanConfig,
+    "attack-adaptive": AttackAdaptiveConfig,
 }
 """The config of every strategy, by name."""
 
 WHEN_TO_USE = {
-    "fedavg": "The mean by examples: the baseline that everyone knows.",
+    name: (config.__doc__ or "").partition("\n")[0] for name, config in STRATEGIES.items()
+} | {
     "uniform": "The mean over clients: the baseline of the L-DAWA family, with its warm-up.",
     "ldawa": "Each layer weighed by its cosine with the global one: for very different clients.",
     "ldawa-released": "The rule of the authors' code: negative cosines, scaled statistics.",
@@ -51,64 +123,18 @@ WHEN_TO_USE = {
     "const-shrink": "A control: L-DAWA's shrinking without its direction.",
     "ldawa-renorm": "A control: L-DAWA with each layer's norm restored.",
 }
-"""A line on when to use each."""
+"""A line on when to use each: its config's first, or for the presets of one, these."""
 
 StrategyChoice = Choice(STRATEGIES, custom=CustomStrategyConfig)
 """Validates the ``strategy`` section: ``Annotated[StrategyConfig, StrategyChoice]``."""
 
-# Flower's own strategies wait for ever for as many nodes as their minimums say, and would ask
-# clients to evaluate, which ours do not; a cohort may well be one client.
-_FLOWER_DEFAULTS = {
-    "min_train_nodes": 1,
-    "min_available_nodes": 1,
-    "min_evaluate_nodes": 0,
-    "fraction_evaluate": 0.0,
-}
 
-
-def build(config: StrategyConfig, buffers: frozenset[str]) -> Strategy:
-    """Return the strategy that a config names.
-
-    Parameters
-    ----------
-    config : StrategyConfig
-        Of one of the types in ``STRATEGIES``, or for a dotted path.
-    buffers : frozenset[str]
-        The names of the model's BatchNorm statistics; a custom class gets them if it has a
-        parameter ``buffers``.
+def build(config: StrategyConfig, parts: ModelParts) -> Strategy:
+    """Return the strategy that a config names, for a model of these parts.
 
     Raises
     ------
     ValueError
-        A dotted path leads to nothing, to no Flower strategy, or its fields are not its parameters.
+        It cannot be had with these fields, or for this model.
     """
-    match config:
-        case FedAvgConfig():
-            return FedAvg()
-        case LDAWAConfig():
-            return LDAWA(config.rule, warmup_rounds=config.warmup_rounds, buffers=buffers)
-        case _:
-            return _build_custom(config, buffers)
-
-
-def _build_custom(config: StrategyConfig, buffers: frozenset[str]) -> Strategy:
-    cls = load_dotted(config.name)
-    if not (isinstance(cls, type) and issubclass(cls, Strategy)):
-        raise ValueError(
-            f"strategy.name = {config.name}: it is no subclass of flwr.serverapp.strategy.Strategy"
-        )
-    signature = inspect.signature(cls)
-    offered = {**_FLOWER_DEFAULTS, "buffers": buffers}
-    arguments = {n: v for n, v in offered.items() if n in signature.parameters}
-    given = config.model_extra or {}
-    if refused := sorted(given.keys() & {"fraction_train", *_FLOWER_DEFAULTS}):
-        raise ValueError(
-            f"strategy.{refused[0]}: who takes part is decided by `participation`; leave it out"
-        )
-    arguments |= given
-    try:
-        signature.bind(**arguments)
-    except TypeError as error:
-        known = ", ".join(signature.parameters) or "nothing"
-        raise ValueError(f"strategy {config.name}: {error}; it takes {known}") from None
-    return cls(**arguments)
+    return config.build(parts)

@@ -11,7 +11,8 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from strategies.fold import Fold
+from fedssl.asked import Asked
+from strategies.fold import Fold, Report
 from strategies.messages import ARRAYS, CONFIG, arrays_of, metrics_of, to_record, to_state
 
 
@@ -35,21 +36,40 @@ class FoldingStrategy(Strategy):
     Every node that the Grid lists takes part, in the order listed. Nothing is evaluated on clients.
     """
 
+    minimum_clients: int = 1
+    """The fewest clients whose models it can merge."""
+
     def __init__(self) -> None:
         self._global: dict[str, Tensor] | None = None
+        self._awaited: dict[str, Tensor] = {}
+
+    def asks(self, server_round: int, global_state: Mapping[str, Tensor]) -> Asked:
+        """Return what clients are asked for beside training; nothing, unless overridden."""
+        return Asked()
+
+    def stays_local(self, name: str) -> bool:
+        """Tell whether a tensor never travels; none does, unless overridden."""
+        return False
 
     @abstractmethod
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
-        """Return the fold of a round, which starts from the model that was sent out."""
+        """Return the fold of a round, which starts from the model that was sent out.
+
+        ``global_state`` holds those of its tensors that clients send back.
+        """
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         """Return a message to every node: the shared model, and a config of its own."""
         self._global = to_state(arrays)
+        asked = asked_of(self, server_round, self._global)
+        if asked.local:
+            arrays = to_record(shared_state(self, self._global))
+        self._awaited = {n: t for n, t in self._global.items() if n not in asked.withholds}
         messages = []
         for node in grid.get_node_ids():
-            own = ConfigRecord({**config, "server-round": server_round})
+            own = ConfigRecord({**config, **asked.to_config(), "server-round": server_round})
             content = RecordDict({ARRAYS: arrays, CONFIG: own})
             messages.append(Message(content, node, MessageType.TRAIN))
         return messages
@@ -62,8 +82,9 @@ class FoldingStrategy(Strategy):
         Returns
         -------
         tuple[ArrayRecord | None, MetricRecord | None]
-            The merged model, and of the clients' metrics ``train-loss`` (the mean by examples) and
-            ``num-examples`` (the sum); two None where every client failed.
+            The merged model, where what did not come back is as it was, and of the clients'
+            metrics ``train-loss`` (the mean by examples) and ``num-examples`` (the sum); two None
+            where every client failed.
 
         Raises
         ------
@@ -74,7 +95,7 @@ class FoldingStrategy(Strategy):
         """
         if self._global is None:
             raise RuntimeError("aggregate_train was called before configure_train")
-        fold = self.start_fold(server_round, self._global)
+        fold = self.start_fold(server_round, self._awaited)
         clients, total, loss = 0, 0, 0.0
         for reply in replies:
             node = reply.metadata.src_node_id
@@ -82,16 +103,17 @@ class FoldingStrategy(Strategy):
                 log(WARNING, "round %d: node %d failed: %s", server_round, node, reply.error.reason)
                 continue
             try:
-                state, examples, its_loss = _read(reply.content)
-                fold.add(state, examples)
+                state, report = _read(reply.content)
+                fold.add(state, report)
             except ValueError as error:
                 raise ValueError(f"the reply of node {node}: {error}") from error
-            clients, total, loss = clients + 1, total + examples, loss + examples * its_loss
+            clients, total = clients + 1, total + report.examples
+            loss += report.examples * report.loss
             # So that this model's memory is free before the next one comes.
             del reply, state
         if clients == 0:
             return None, None
-        arrays = to_record(fold.result())
+        arrays = to_record({**self._global, **fold.result()})
         mean = loss / total if total else float("nan")
         return arrays, MetricRecord({"num-examples": total, "train-loss": mean})
 
@@ -109,11 +131,30 @@ class FoldingStrategy(Strategy):
         log(INFO, "\t└──> %s", self)
 
 
-def _read(content: RecordDict) -> tuple[dict[str, Tensor], int, float]:
+def shared_state(strategy: Strategy, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return those tensors of a model that a strategy sends to clients."""
+    if not isinstance(strategy, FoldingStrategy):
+        return dict(state)
+    return {name: tensor for name, tensor in state.items() if not strategy.stays_local(name)}
+
+
+def asked_of(strategy: Strategy, server_round: int, state: Mapping[str, Tensor]) -> Asked:
+    """Return what one of our strategies asks of its clients in a round, what stays local included.
+
+    ``state`` is the global model.
+    """
+    if not isinstance(strategy, FoldingStrategy):
+        return Asked()
+    shared = shared_state(strategy, state)
+    local = tuple(name for name in state if name not in shared)
+    return strategy.asks(server_round, shared).model_copy(update={"local": local})
+
+
+def _read(content: RecordDict) -> tuple[dict[str, Tensor], Report]:
     arrays, metrics = arrays_of(content), metrics_of(content)
     examples, loss = metrics.get("num-examples"), metrics.get("train-loss")
     if not isinstance(examples, int):
         raise ValueError(f"its metric num-examples is {examples!r} in place of an int")
     if not isinstance(loss, (int, float)):
         raise ValueError(f"its metric train-loss is {loss!r} in place of a float")
-    return to_state(arrays), examples, loss
+    return to_state(arrays), Report(examples, loss, dict(metrics))

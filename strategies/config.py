@@ -1,20 +1,22 @@
-"""The ``strategy`` section of a config."""
+"""The ``strategy`` section of a config: what all strategies share, and a class of one's own."""
 
-from dataclasses import asdict
-from typing import Any, Literal
+import inspect
 
-from pydantic import ConfigDict, Field, model_validator
+from flwr.serverapp.strategy import Strategy
+from pydantic import ConfigDict
 
+from fedssl.dotted import load_dotted
 from fedssl.fields import Dotted, Fields
-from strategies.rule import (
-    PRESETS,
-    BatchNormBuffers,
-    Granularity,
-    Negative,
-    Rule,
-    Scaling,
-    Weighting,
-)
+from fedssl.state import ModelParts
+
+# Flower's own strategies wait for ever for as many nodes as their minimums say, and would ask
+# clients to evaluate, which ours do not; a cohort may well be one client.
+_FLOWER_DEFAULTS = {
+    "min_train_nodes": 1,
+    "min_available_nodes": 1,
+    "min_evaluate_nodes": 0,
+    "fraction_evaluate": 0.0,
+}
 
 
 class StrategyConfig(Fields):
@@ -23,58 +25,15 @@ class StrategyConfig(Fields):
     name: str
     """How client models become one: a name that `fedssl list` prints, or a dotted path."""
 
+    def build(self, parts: ModelParts) -> Strategy:
+        """Return the strategy, for a model of these parts.
 
-class FedAvgConfig(StrategyConfig):
-    """The mean by examples."""
-
-    name: Literal["fedavg"] = "fedavg"
-    """The strategy."""
-
-
-class LDAWAConfig(StrategyConfig):
-    """The L-DAWA family: a preset, each of whose choices can be replaced."""
-
-    name: Literal[
-        "uniform",
-        "ldawa",
-        "ldawa-released",
-        "ldawa-normalized",
-        "dawa",
-        "const-shrink",
-        "ldawa-renorm",
-    ] = "ldawa"
-    """The preset, which gives the default of each field below but warmup_rounds."""
-    warmup_rounds: int = Field(3, ge=0)
-    """How many first rounds are FedAvg by examples."""
-    granularity: Granularity = "tensor"
-    """Over what a cosine with the global model is taken: each tensor, the model, or none."""
-    weighting: Weighting = "uniform"
-    """Whether clients count the same, or by their examples."""
-    scaling: Scaling = "as-is"
-    """What becomes of the shrinking: as-is, normalized (divided out), constant-shrink (nothing but
-    it is left) or restored-norm (each tensor gets the clients' mean norm)."""
-    bn_buffers: BatchNormBuffers = "mean"
-    """Whether BatchNorm's statistics are averaged by examples, or scaled like any other tensor."""
-    negative: Negative = "clip"
-    """Whether a negative cosine counts as 0, or turns the client's tensor round."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_preset(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("name", "ldawa") in PRESETS:
-            return {**asdict(PRESETS[values.get("name", "ldawa")]), **values}
-        return values
-
-    @property
-    def rule(self) -> Rule:
-        """The choices as the merge takes them."""
-        return Rule(
-            granularity=self.granularity,
-            weighting=self.weighting,
-            scaling=self.scaling,
-            bn_buffers=self.bn_buffers,
-            negative=self.negative,
-        )
+        Raises
+        ------
+        ValueError
+            It cannot be had with these fields, or for this model.
+        """
+        raise NotImplementedError(f"{type(self).__name__} builds nothing")
 
 
 class CustomStrategyConfig(StrategyConfig):
@@ -84,3 +43,35 @@ class CustomStrategyConfig(StrategyConfig):
 
     name: Dotted
     """The dotted path."""
+
+    def build(self, parts: ModelParts) -> Strategy:
+        """Return an instance of the class.
+
+        If it has parameters ``buffers`` or ``norms``, it gets those of ``parts``.
+
+        Raises
+        ------
+        ValueError
+            The path leads to nothing, to no Flower strategy, or the fields are not its parameters.
+        """
+        cls = load_dotted(self.name)
+        if not (isinstance(cls, type) and issubclass(cls, Strategy)):
+            raise ValueError(
+                f"strategy.name = {self.name}: it is no subclass of "
+                "flwr.serverapp.strategy.Strategy"
+            )
+        signature = inspect.signature(cls)
+        offered = {**_FLOWER_DEFAULTS, "buffers": parts.buffers, "norms": parts.norms}
+        arguments = {n: v for n, v in offered.items() if n in signature.parameters}
+        given = self.model_extra or {}
+        if refused := sorted(given.keys() & {"fraction_train", *_FLOWER_DEFAULTS}):
+            raise ValueError(
+                f"strategy.{refused[0]}: who takes part is decided by `participation`; leave it out"
+            )
+        arguments |= given
+        try:
+            signature.bind(**arguments)
+        except TypeError as error:
+            known = ", ".join(signature.parameters) or "nothing"
+            raise ValueError(f"strategy {self.name}: {error}; it takes {known}") from None
+        return cls(**arguments)

@@ -1,12 +1,17 @@
-"""FedAvg: the mean of the client models by their numbers of examples."""
+"""FedAvg: the mean of the client models, by their numbers of examples or of all alike."""
 
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
+from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
+from fedssl.state import ModelParts
 from strategies import fold
 from strategies.base import FoldingStrategy
-from strategies.fold import ExampleMean, Fold
+from strategies.config import StrategyConfig
+from strategies.fold import ExampleMean, Fold, Report, WeightedMean
+from strategies.rule import Weighting
 
 
 def merge(
@@ -34,7 +39,28 @@ def merge(
     McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data",
     AISTATS 2017, algorithm 1.
     """
-    return fold.merge(ExampleMean(), client_states, num_examples)
+    return fold.merge(ExampleMean(), client_states, map(Report, num_examples))
+
+
+class UniformMean:
+    """The fold in which all clients count the same: g' = 1/K · Σ_k w[k].
+
+    Parameters
+    ----------
+    like : Mapping[str, Tensor]
+        A model whose names, shapes and element types each client's must have.
+    """
+
+    def __init__(self, like: Mapping[str, Tensor]):
+        self._mean = WeightedMean(like)
+
+    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+        """Add one client's model; a ValueError says that it has other tensors than it should."""
+        self._mean.add(state, 1)
+
+    def result(self) -> dict[str, Tensor]:
+        """Return the mean; a ValueError says that no model was added."""
+        return self._mean.result()
 
 
 class FedAvg(FoldingStrategy):
@@ -42,11 +68,35 @@ class FedAvg(FoldingStrategy):
 
     The plain baseline. Unlike Flower's own FedAvg it folds replies as they come, on whatever device
     they are, keeps integer counters integer, and takes every node that the Grid lists.
+
+    Parameters
+    ----------
+    weighting : {"examples", "uniform"} (default: "examples")
+        By examples every image counts the same, so that a few large clients may decide; uniform
+        counts every client the same, however few images it has.
     """
 
+    def __init__(self, weighting: Weighting = "examples"):
+        super().__init__()
+        self.weighting = weighting
+
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
-        """Return a mean by examples."""
-        return ExampleMean(like=global_state)
+        """Return a mean."""
+        return (ExampleMean if self.weighting == "examples" else UniformMean)(global_state)
 
     def __repr__(self) -> str:
-        return "FedAvg: the mean by examples"
+        how = "by examples" if self.weighting == "examples" else "over clients"
+        return f"{type(self).__name__}: the mean {how}"
+
+
+class FedAvgConfig(StrategyConfig):
+    """The mean by examples: the baseline that everyone knows."""
+
+    name: Literal["fedavg"] = "fedavg"
+    """The strategy."""
+    weighting: Weighting = "examples"
+    """Whether clients count by their examples, or the same (uniform)."""
+
+    def build(self, parts: ModelParts) -> Strategy:
+        """Return the strategy."""
+        return FedAvg(self.weighting)

@@ -1,6 +1,7 @@
 """How client models become one: folded one by one, so that memory does not grow with the cohort."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -9,11 +10,37 @@ from torch import Tensor
 from fedssl.state import allocate
 
 
+@dataclass(frozen=True)
+class Report:
+    """What a client says of its update, beside the model."""
+
+    examples: int
+    """How many images it trained on."""
+    loss: float = float("nan")
+    """The mean loss over them."""
+    metrics: Mapping[str, object] = field(default_factory=dict)
+    """All the metrics of its reply."""
+
+    def number(self, name: str) -> float:
+        """Return a metric that is a number; a ValueError says that it is not."""
+        value = self.metrics.get(name)
+        if not isinstance(value, (int, float)):
+            raise ValueError(f"its metric {name} is {value!r} in place of a number")
+        return value
+
+    def numbers(self, name: str, count: int) -> list[float]:
+        """Return a metric that is a list of so many numbers; a ValueError says that it is not."""
+        value = self.metrics.get(name)
+        if not isinstance(value, list) or len(value) != count:
+            raise ValueError(f"its metric {name} is no list of {count} numbers")
+        return value
+
+
 class Fold(Protocol):
     """A merge under way."""
 
-    def add(self, state: Mapping[str, Tensor], num_examples: int) -> None:
-        """Take in one client's model, which is only read, and not kept."""
+    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+        """Take in one client's model, which is only read; most folds do not keep it."""
 
     def result(self) -> dict[str, Tensor]:
         """Return the merged model, which shares memory with nothing that was added; call it once.
@@ -23,17 +50,17 @@ class Fold(Protocol):
 
 
 def merge(
-    fold: Fold, client_states: Iterable[Mapping[str, Tensor]], num_examples: Iterable[int]
+    fold: Fold, client_states: Iterable[Mapping[str, Tensor]], reports: Iterable[Report]
 ) -> dict[str, Tensor]:
     """Add every client's model to a fold, in the order given, and return its result.
 
     Raises
     ------
     ValueError
-        There are fewer models than numbers of examples or the reverse, or the fold refuses.
+        There are fewer models than reports or the reverse, or the fold refuses.
     """
-    for state, examples in zip(client_states, num_examples, strict=True):
-        fold.add(state, examples)
+    for state, report in zip(client_states, reports, strict=True):
+        fold.add(state, report)
     return fold.result()
 
 
@@ -54,54 +81,65 @@ def check_alike(reference: Mapping[str, Tensor], state: Mapping[str, Tensor]) ->
             raise ValueError(f"tensor {name} is {tensor.dtype} in place of {expected.dtype}")
 
 
-def zeros(like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return running sums for floating tensors: zeros, in float32 at least."""
+def parameters(state: Mapping[str, Tensor], buffers: frozenset[str]) -> list[str]:
+    """Return the names of the floating tensors that are no BatchNorm statistics, in their order."""
+    return [name for name, t in state.items() if t.is_floating_point() and name not in buffers]
+
+
+def squared_norm(tensor: Tensor) -> float:
+    """Return ‖t‖², summed in float64."""
+    return float(torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64)) ** 2
+
+
+def zeros(like: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, Tensor]:
+    """Return running sums for floating tensors: zeros, in float32 at least, beside them if None."""
     shapes = {
         name: torch.empty_like(t, dtype=torch.promote_types(t.dtype, torch.float32), device="meta")
         for name, t in like.items()
     }
-    sums = allocate(shapes, next((t.device for t in like.values()), torch.device("cpu")))
+    beside = next((t.device for t in like.values()), torch.device("cpu"))
+    sums = allocate(shapes, device or beside)
     for total in sums.values():
         total.zero_()
     return sums
 
 
-class ExampleMean:
-    """FedAvg's fold: floats are averaged by examples, integer counters take the maximum.
+class WeightedMean:
+    """A running mean of models: floats are weighed, integer counters take the maximum.
 
     Parameters
     ----------
     like : Mapping[str, Tensor] | None (default: None)
-        A model whose names, shapes and element types each client's must have; None for those of
-        the first client.
+        A model whose names, shapes and element types each client's must have, and on whose device
+        the mean is; None for those of the first client.
     """
 
     def __init__(self, like: Mapping[str, Tensor] | None = None):
         self._like = like
+        self._device = next((t.device for t in (like or {}).values()), None)
         self._sums: dict[str, Tensor] = {}
         self._counters: dict[str, Tensor] = {}
-        self._examples: int | None = None
+        self.weight: float | None = None
+        """The sum of the weights so far; None where no model was added."""
 
     @torch.no_grad()
-    def add(self, state: Mapping[str, Tensor], num_examples: int) -> None:
+    def add(self, state: Mapping[str, Tensor], weight: float) -> None:
         """Add one client's model.
 
         Raises
         ------
         ValueError
-            ``num_examples`` is negative, or the model has other tensors than it should.
+            The model has other tensors than it should.
         """
-        if num_examples < 0:
-            raise ValueError(f"num_examples = {num_examples}: it must not be negative")
         if self._like is None:
             # On the meta device a tensor is its shape and type alone, and holds no memory.
             self._like = {n: torch.empty_like(t, device="meta") for n, t in state.items()}
         check_alike(self._like, state)
         floats = {n: t for n, t in state.items() if t.is_floating_point()}
         if floats:
-            self._sums = self._sums or zeros(floats)
+            self._sums = self._sums or zeros(floats, self._device)
             own = [t.to(self._sums[name].device) for name, t in floats.items()]
-            torch._foreach_add_([self._sums[name] for name in floats], own, alpha=num_examples)
+            torch._foreach_add_([self._sums[name] for name in floats], own, alpha=weight)
         for name, tensor in state.items():
             if name in floats:
                 continue
@@ -110,7 +148,14 @@ class ExampleMean:
                 self._counters[name] = torch.maximum(known, tensor.detach().to(known.device))
             else:
                 self._counters[name] = tensor.detach().clone()
-        self._examples = (self._examples or 0) + num_examples
+        self.weight = (self.weight or 0) + weight
+
+    @torch.no_grad()
+    def scale(self, factor: float) -> None:
+        """Multiply all weights so far by a factor."""
+        if self._sums:
+            torch._foreach_mul_(list(self._sums.values()), factor)
+        self.weight = None if self.weight is None else self.weight * factor
 
     def result(self) -> dict[str, Tensor]:
         """Return the mean.
@@ -118,15 +163,49 @@ class ExampleMean:
         Raises
         ------
         ValueError
-            No model was added, or none of them has an example.
+            No model was added, or none of them has a weight: no client has an example.
         """
-        if self._like is None or self._examples is None:
+        if self._like is None or self.weight is None:
             raise ValueError("there is no client model to merge")
-        if self._examples == 0 and self._sums:
+        if self.weight == 0 and self._sums:
             raise ValueError("num_examples is 0 for every client: a mean by examples needs some")
         return {
-            name: self._sums[name].div_(self._examples).to(like.dtype)
+            name: self._sums[name].div_(self.weight).to(like.dtype)
             if name in self._sums
             else self._counters[name].clone()
             for name, like in self._like.items()
         }
+
+
+class ExampleMean:
+    """FedAvg's fold: floats are averaged by examples, integer counters take the maximum.
+
+    Parameters
+    ----------
+    like : Mapping[str, Tensor] | None (default: None)
+        See `WeightedMean`.
+    """
+
+    def __init__(self, like: Mapping[str, Tensor] | None = None):
+        self._mean = WeightedMean(like)
+
+    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+        """Add one client's model.
+
+        Raises
+        ------
+        ValueError
+            Its number of examples is negative, or the model has other tensors than it should.
+        """
+        self._mean.add(state, check_examples(report))
+
+    def result(self) -> dict[str, Tensor]:
+        """Return the mean; a ValueError says that there is no model, or none with an example."""
+        return self._mean.result()
+
+
+def check_examples(report: Report) -> int:
+    """Return a report's number of examples; a ValueError says that it is negative."""
+    if report.examples < 0:
+        raise ValueError(f"num_examples = {report.examples}: it must not be negative")
+    return report.examples

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from strategies import fold
 from strategies.base import FoldingStrategy
-from strategies.fold import ExampleMean, Fold, check_alike, zeros
+from strategies.fold import ExampleMean, Fold, Report, check_alike, zeros
 from strategies.rule import PRESETS, Rule, resolve
 
 __all__ = ["LDAWA", "PRESETS", "DivergenceFold", "Rule", "directed", "divergence", "merge"]
@@ -121,17 +121,17 @@ class DivergenceFold:
         self._weight = 0
 
     @torch.no_grad()
-    def add(self, state: Mapping[str, Tensor], num_examples: int) -> None:
+    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
         """Add one client's model.
 
         Raises
         ------
         ValueError
-            ``num_examples`` is negative, or the model has other tensors than the global one.
+            Its number of examples is negative, or the model has other tensors than the global one.
         """
         check_alike(self._global, state)
-        self._rest.add({n: t for n, t in state.items() if n not in self._ruled}, num_examples)
-        weight = num_examples if self._rule.weighting == "examples" else 1
+        self._rest.add({n: t for n, t in state.items() if n not in self._ruled}, report)
+        weight = report.examples if self._rule.weighting == "examples" else 1
         self._weight += weight
         self._sums = self._sums or zeros({name: state[name] for name in self._ruled})
         # Lazily, so that a tensor is still in the cache when it is added.
@@ -234,7 +234,9 @@ def merge(
         There is no client or no such preset, or the models differ in names or shapes.
     """
     return fold.merge(
-        DivergenceFold(global_state, resolve(preset), buffers), client_states, num_examples
+        DivergenceFold(global_state, resolve(preset), buffers),
+        client_states,
+        map(Report, num_examples),
     )
 
 

@@ -26,6 +26,14 @@ METRICS = "metrics"
 DIVERGENCE = "divergence"
 """In a message's config: whether clients report δ of each tensor; in a reply's metrics: these."""
 
+STEPS = "num-steps"
+"""In a reply's metrics: how many local steps the client took."""
+CHANCE_LOSS = "chance-loss"
+"""In a reply's metrics: the loss of an encoder that tells nothing apart, at its batch sizes."""
+
+SENSITIVITY = "sensitivity"
+"""In a reply's metrics, where it is asked for: Ω of each parameter, in the model's order."""
+
 
 class TensorArray(Array):
     """A Flower ``Array`` that holds a tensor by reference and serialises it only when asked.

@@ -70,5 +70,13 @@ class Objective(nn.Module, ABC):
     def start(self) -> None:
         """Set the private state anew: called when a client takes part for the first time."""
 
+    def chance_loss(self, batch: int) -> float:
+        """Return the loss on so many images of an encoder that tells nothing apart.
+
+        Losses of different batch sizes are compared by how far below it they are. 0 where it does
+        not depend on the batch.
+        """
+        return 0.0
+
     def after_step(self, progress: float) -> None:
         """Act after an optimiser step; ``progress`` in [0, 1] is the share of all rounds done."""

@@ -1,5 +1,6 @@
 """SimCLR: tell an image's other view from all other images."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal, cast
 
@@ -63,6 +64,10 @@ class SimCLR(Objective):
         self.encoder = encoder
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
         self.temperature = cast(SimCLR.Config, config).temperature
+
+    def chance_loss(self, batch: int) -> float:
+        """Return log(2B − 1), the loss where all views are equally similar."""
+        return math.log(2 * batch - 1)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""

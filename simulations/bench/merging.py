@@ -9,6 +9,7 @@ from fedssl.seeding import initialising
 from fedssl.state import clone, count_bytes
 from simulations.bench.figure import Figure, Target
 from simulations.bench.timing import compare, cpu_seconds
+from strategies.fold import Report
 from strategies.ldawa import DivergenceFold
 from strategies.rule import resolve
 
@@ -30,7 +31,7 @@ def ldawa(clients: int, times: int) -> list[Figure]:
     def merge() -> None:
         fold = DivergenceFold(first, resolve("ldawa"), frozenset())
         for number in range(clients):
-            fold.add(states[number % len(states)], 1)
+            fold.add(states[number % len(states)], Report(1))
         fold.result()
 
     def copy() -> None:

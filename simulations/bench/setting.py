@@ -14,7 +14,7 @@ from clients import ClientRuntime, make_client_app
 from fedssl.config_file import validate
 from fedssl.data import Dataset, Splits
 from fedssl.evaluation.parallel import one_thread
-from fedssl.local_update import Worker
+from fedssl.local_update import Trained, Worker
 from fedssl.partitions import Partition
 from fedssl.seeding import generator
 from simulations.display import Quiet
@@ -64,8 +64,8 @@ def worker(config: Experiment, side: int = 32, device: str = "cpu") -> Worker:
 class IdleWorker(Worker):
     """Does all that a local update does but the learning."""
 
-    def _train(self, images: Tensor, labels: Tensor, *, client: int, round: int) -> float:
-        return 0.0
+    def _train(self, *given: object, client: int, round: int) -> Trained:
+        return Trained()
 
 
 class IdleRuntime(ClientRuntime):

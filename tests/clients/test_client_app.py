@@ -5,6 +5,7 @@ import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from clients import ClientRuntime, make_client_app
+from fedssl.asked import Asked
 from fedssl.local_update import build_objective
 from fedssl.state import federated_state
 from simulations.engines import flower_private
@@ -48,8 +49,9 @@ def test_the_reply_holds_weights_counts_and_scalars_and_nothing_private(
     assert trained.keys() == arrays.keys()
     assert not any(name.startswith("target.") for name in trained)
     metrics = reply.content.metric_records["metrics"]
-    assert set(metrics) == {"num-examples", "train-loss", "seconds", "divergence"}
-    assert metrics["num-examples"] == 12
+    scalars = {"num-examples", "train-loss", "chance-loss", "num-steps", "seconds"}
+    assert set(metrics) == scalars | {"divergence"}
+    assert (metrics["num-examples"], metrics["num-steps"]) == (12, 2)
     assert metrics["divergence"] == list(divergence(arrays, trained).values())
     assert all(name.startswith("target.") for name in own.state.array_records["private"])
 
@@ -77,9 +79,33 @@ def test_what_came_in_stays_and_what_went_out_is_not_trained_any_further(
     assert not any(torch.equal(trained[n], other[n]) for n in arrays if n.endswith("weight"))
 
 
+def test_what_is_local_or_withheld_is_not_in_the_reply(
+    runtime: ClientRuntime, arrays: dict[str, torch.Tensor]
+) -> None:
+    app, own = make_client_app(lambda _: runtime), context(1)
+    flower_private.become_server()
+    local = [name for name in arrays if name.startswith("predictor.")]
+    asked = Asked(local=tuple(local), withheld=("encoder.layers.0.weight",), sensitivity_decay=0.5)
+    sent = {name: tensor for name, tensor in arrays.items() if name not in local}
+    config = ConfigRecord({"server-round": 1, "divergence": True, **asked.to_config()})
+    content = RecordDict({"arrays": to_record(sent), "config": config})
+    reply = app(Message(content, 1, "train"), own)
+    came = to_state(reply.content.array_records["arrays"])
+    assert sent.keys() - came.keys() == {"encoder.layers.0.weight"}
+    assert came.keys() < sent.keys()
+    metrics = reply.content.metric_records["metrics"]
+    divergences, sensitivities = metrics["divergence"], metrics["sensitivity"]
+    assert isinstance(divergences, list)
+    assert isinstance(sensitivities, list)
+    assert len(divergences) == len(divergence(sent, sent))
+    assert len(sensitivities) == len(list(runtime.worker()._trained_names))
+    kept = own.state.array_records["private"]
+    assert {name for name in kept if name.startswith("own ")} == {f"own {name}" for name in local}
+
+
 def test_what_a_strategy_asks_for_in_vain_is_an_error(
     runtime: ClientRuntime, arrays: dict[str, torch.Tensor]
 ) -> None:
     app = make_client_app(lambda _: runtime)
-    with pytest.raises(ValueError, match="proximal-mu"):
-        app(message(arrays, **{"server-round": 1, "proximal-mu": 1}), context(0))
+    with pytest.raises(ValueError, match="dropout-rate"):
+        app(message(arrays, **{"server-round": 1, "dropout-rate": 1}), context(0))

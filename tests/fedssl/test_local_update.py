@@ -1,3 +1,4 @@
+import math
 import threading
 from collections.abc import Callable, Sequence
 
@@ -5,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from fedssl.asked import Asked
 from fedssl.local_update import LocalUpdate, Stopped, Worker, build_objective
 from fedssl.objectives import Batch, Objective, ObjectiveConfig
 from fedssl.objectives.simclr import nt_xent
@@ -31,10 +33,16 @@ def run(
     private: State | None = None,
     client: int = 0,
     round: int = 1,
+    asked: Asked | None = None,
 ) -> LocalUpdate:
-    labels = torch.full((count,), -1)
     return worker.run(
-        images(count, client), labels, received, private or {}, client=client, round=round
+        images(count, client),
+        torch.full((count,), -1),
+        received,
+        private or {},
+        client=client,
+        round=round,
+        asked=asked or Asked(),
     )
 
 
@@ -127,6 +135,15 @@ def test_steps(small: Small, overrides: tuple[str, ...], count: int, steps: list
     assert steps_of(make(small(*overrides))[0], count) == steps
 
 
+def test_steps_and_the_loss_of_chance_are_told(small: Small) -> None:
+    worker, received = make(small("objective.name=simclr"))
+    trained = run(worker, received, count=12).trained
+    assert trained.steps == 2
+    assert trained.chance_loss == pytest.approx((8 * math.log(15) + 4 * math.log(7)) / 12)
+    worker, received = make(small("objective.name=byol"))
+    assert run(worker, received, count=12).trained.chance_loss == 0
+
+
 def test_an_epoch_sees_every_image_once(small: Small) -> None:
     worker, _ = make(small())
     rows = torch.cat(list(worker._batches(24, client=0, round=1)))
@@ -181,7 +198,7 @@ def test_bf16_takes_nearly_the_same_step_and_leaves_all_tensors_float32(
     short = run(worker, received, count=32)
     again = run(worker, received, count=32)
     assert same(again.state, short.state)
-    assert short.loss == pytest.approx(full.loss, rel=5e-3, abs=5e-3)
+    assert short.trained.loss == pytest.approx(full.trained.loss, rel=5e-3, abs=5e-3)
     for before, after in ((full.state, short.state), (full.private, short.private)):
         assert {n: t.dtype for n, t in before.items()} == {n: t.dtype for n, t in after.items()}
     trained = [n for n, p in worker.objective.named_parameters() if p.requires_grad]
@@ -233,3 +250,93 @@ def test_a_clients_first_round_never_begins_with_anothers_private_state(small: S
     after = run(other, received, client=1)
     assert same(alone.private, after.private)
     assert same(alone.state, after.state)
+
+
+STANDS_STILL = ("client.lr=0", "client.weight_decay=0")
+"""What a client starts from is what it sends back, BatchNorm's statistics apart."""
+
+
+def parameters_of(worker: Worker, state: State) -> State:
+    trained = dict(worker.objective.named_parameters())
+    return {n: t for n, t in state.items() if n in trained}
+
+
+def test_fedema_starts_from_a_mix_of_the_clients_own_and_the_global_model(small: Small) -> None:
+    asked = Asked(fedema_tau=0.25)
+    worker, received = make(small())
+    first = run(worker, received, asked=asked)
+    assert same(first.state, run(worker, received).state)
+    other, _ = make(small(*STANDS_STILL))
+    after = {n: t + 1 if t.is_floating_point() else t for n, t in received.items()}
+    second = run(other, after, private=first.private, round=2, asked=asked)
+    for name, start in parameters_of(worker, second.state).items():
+        expected = 0.25 * first.state[name] + 0.75 * after[name]
+        torch.testing.assert_close(start, expected)
+    absent = run(other, after, private=first.private, round=3, asked=asked)
+    new = run(other, after, round=3, asked=asked)
+    assert same(absent.state, new.state)
+    assert all(torch.equal(absent.private[n], t) for n, t in new.private.items() if "." in n)
+
+
+def test_fedu_keeps_the_predictor_of_a_client_that_moved_far(small: Small) -> None:
+    worker, received = make(small())
+    for threshold, keeps in ((0.0, True), (1e6, False)):
+        asked = Asked(fedu_threshold=threshold)
+        first = run(worker, received, asked=asked)
+        second = run(
+            make(small(*STANDS_STILL))[0], received, private=first.private, round=2, asked=asked
+        )
+        for name, start in parameters_of(worker, second.state).items():
+            own = keeps and name.startswith("predictor.")
+            assert torch.equal(start, first.state[name] if own else received[name])
+
+
+def test_what_is_local_begins_as_the_seed_makes_it_and_is_remembered(small: Small) -> None:
+    worker, received = make(small())
+    local = tuple(n for n in received if n.startswith(("projector.", "predictor.")))
+    sent = {n: t for n, t in received.items() if n not in local}
+    asked = Asked(local=local)
+    # After others, too: a worker must not give a client the heads of another.
+    run(worker, received, client=2)
+    first = run(worker, sent, client=1, asked=asked)
+    assert same(first.state, run(worker, received, client=1).state)
+    still, _ = make(small(*STANDS_STILL))
+    second = run(still, sent, private=first.private, client=1, round=2, asked=asked)
+    heads = parameters_of(worker, {n: first.state[n] for n in local})
+    assert all(torch.equal(second.state[n], t) for n, t in heads.items())
+    with pytest.raises(ValueError, match="the models differ"):
+        run(worker, sent, client=1)
+
+
+def test_fedprox_holds_a_client_near_the_global_model(small: Small) -> None:
+    worker, received = make(small("client.lr=0.01"))
+
+    def distance(mu: float) -> float:
+        state = parameters_of(worker, run(worker, received, asked=Asked(proximal_mu=mu)).state)
+        return sum(float((t - received[n]).square().sum()) for n, t in state.items())
+
+    assert distance(30.0) < 0.5 * distance(0.0)
+
+
+def test_terms_are_not_in_the_loss_that_is_told(small: Small) -> None:
+    worker, received = make(small("client.local_steps=1"))
+    plain = run(worker, received).trained.loss
+    far = Asked(moon_mu=5.0, proximal_mu=1.0)
+    first = run(worker, received, asked=far)
+    assert first.trained.loss == plain
+    again = run(worker, received, private=first.private, asked=far)
+    assert again.trained.loss == pytest.approx(plain, rel=0.05)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_moon_and_sensitivity_in_either_precision(small: Small, precision: str) -> None:
+    worker, received = make(small(f"client.precision={precision}"))
+    asked = Asked(moon_mu=1.0, sensitivity_decay=0.9)
+    first = run(worker, received, asked=asked)
+    second = run(worker, received, private=first.private, round=2, asked=asked)
+    assert {t.dtype for t in second.state.values()} == {torch.float32, torch.int64}
+    assert len(second.trained.sensitivity) == len(parameters_of(worker, received))
+    plain = run(worker, received, private=first.private, round=2)
+    moved = [n for n, t in parameters_of(worker, plain.state).items() if n.startswith("enc")]
+    largest = max((plain.state[n] - second.state[n]).abs().max().item() for n in moved)
+    assert largest > 1e-4

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from fedssl.encoders import build_encoder
 from fedssl.objectives import Objective
@@ -15,6 +16,7 @@ from fedssl.state import (
     floating_buffers,
     is_private,
     load_state,
+    model_parts,
     private_state,
     save_state,
 )
@@ -102,6 +104,15 @@ def test_adopting_another_model_is_refused_and_changes_nothing(objective: Object
     with pytest.raises(ValueError, match="extra"):
         adopt(objective, given | {"extra": torch.ones(1)}, own)
     assert all(torch.equal(t, before[n]) for n, t in federated_state(objective).items())
+
+
+def test_a_models_parts_are_known_by_name() -> None:
+    module = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.BatchNorm1d(2)), nn.LayerNorm(2))
+    parts = model_parts(module)
+    assert parts.names == tuple(module.state_dict())
+    assert parts.buffers == {"1.0.running_mean", "1.0.running_var"}
+    assert parts.norms == parts.buffers | {"1.0.weight", "1.0.bias", "1.0.num_batches_tracked"}
+    assert model_parts(nn.BatchNorm1d(2)).norms == set(nn.BatchNorm1d(2).state_dict())
 
 
 def test_floating_buffers_are_batchnorms_statistics() -> None:

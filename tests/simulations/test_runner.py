@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from flwr.app import ArrayRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -277,6 +278,7 @@ def test_a_round_without_any_success_ends_the_run_with_the_reason(
         ("data.train=gone.npz", r"data\.train.*gone\.npz"),
         ("partition.clients=100", r"partition\.clients = 100"),
         ("partition.minimum=1", None),
+        ("strategy={name: krum}", r"2 of 4 clients .* krum needs at least 5"),
     ],
 )
 def test_what_the_data_rule_out_is_refused_before_anything_is_written(
@@ -314,10 +316,28 @@ def test_what_cannot_be_built_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+class AsksForMore(FedAvg):
+    """Asks for what no client does."""
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        config["dropout-rate"] = 0.5
+        return super().configure_train(server_round, arrays, config, grid)
+
+
 def test_a_strategy_that_asks_its_clients_for_more_is_refused(small: Small, tmp_path: Path) -> None:
-    strategy = "strategy={name: flwr.serverapp.strategy.FedProx, proximal_mu: 1.0}"
-    with pytest.raises(RunError, match=r"proximal-mu"):
-        run(small(strategy), tmp_path / "run")
+    with pytest.raises(RunError, match=r"dropout-rate"):
+        run(small(f"strategy={{name: {__name__}.AsksForMore}}"), tmp_path / "run")
+
+
+def test_flowers_own_fedprox_is_carried_out(small: Small, tmp_path: Path) -> None:
+    theirs = "strategy={name: flwr.serverapp.strategy.FedProx, proximal_mu: 1.0}"
+    run(small(theirs, "rounds=1"), tmp_path / "theirs")
+    run(small("strategy={name: fedprox, mu: 1.0}", "rounds=1"), tmp_path / "ours")
+    one, other = (load_file(tmp_path / n / "model.safetensors") for n in ("theirs", "ours"))
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5)
 
 
 def test_weights_that_explode_end_the_run_with_the_fix(small: Small, tmp_path: Path) -> None:

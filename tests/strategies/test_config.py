@@ -5,18 +5,20 @@ from flwr.serverapp import strategy as flower
 from pydantic import ValidationError
 
 from fedssl.fields import Fields
+from fedssl.state import ModelParts
 from strategies import (
     LDAWA,
     PRESETS,
     STRATEGIES,
     FedAvg,
+    FoldingStrategy,
     Rule,
     StrategyChoice,
     StrategyConfig,
     build,
 )
 
-BUFFERS = frozenset({"bn.running_mean"})
+PARTS = ModelParts(("bn.weight",), frozenset({"bn.running_mean"}), frozenset({"bn.weight"}))
 
 
 class Experiment(Fields):
@@ -37,17 +39,18 @@ NOT_A_STRATEGY = 3
 
 
 def test_every_name_is_built_as_what_it_says() -> None:
-    assert set(STRATEGIES) == {"fedavg", *PRESETS}
-    assert isinstance(build(read(name="fedavg"), BUFFERS), FedAvg)
+    for name in STRATEGIES:
+        assert isinstance(build(read(name=name), PARTS), FoldingStrategy)
+    assert isinstance(build(read(name="fedavg"), PARTS), FedAvg)
     for name, rule in PRESETS.items():
-        strategy = build(read(name=name), BUFFERS)
+        strategy = build(read(name=name), PARTS)
         assert isinstance(strategy, LDAWA)
-        assert (strategy.rule, strategy.warmup_rounds, strategy.buffers) == (rule, 3, BUFFERS)
+        assert (strategy.rule, strategy.warmup_rounds, strategy.buffers) == (rule, 3, PARTS.buffers)
 
 
 def test_choices_replace_the_presets() -> None:
     config = read(name="ldawa-released", weighting="examples", warmup_rounds=0)
-    strategy = build(config, BUFFERS)
+    strategy = build(config, PARTS)
     assert isinstance(strategy, LDAWA)
     assert strategy.rule == Rule("tensor", "examples", "as-is", "scaled", "keep")
     assert strategy.warmup_rounds == 0
@@ -80,17 +83,17 @@ def test_what_does_not_exist_is_refused(section: dict[str, Any]) -> None:
 
 def test_a_dotted_path_gets_its_fields_and_the_buffers() -> None:
     name = f"{__name__}.WithBuffers"
-    strategy = build(read(name=name, beta=0.5), BUFFERS)
+    strategy = build(read(name=name, beta=0.5), PARTS)
     # Imported by its path, the module may be another object than this one.
     assert type(strategy).__name__ == "WithBuffers"
     assert vars(strategy)["beta"] == 0.5
-    assert vars(strategy)["buffers"] == BUFFERS
+    assert vars(strategy)["buffers"] == PARTS.buffers
 
 
 @pytest.mark.parametrize("name", ["FedAvg", "FedAvgM", "FedAdam", "FedProx", "FedMedian"])
 @pytest.mark.filterwarnings("default")
 def test_flowers_own_never_wait_for_a_second_node(name: str) -> None:
-    strategy = build(read(name=f"flwr.serverapp.strategy.{name}"), BUFFERS)
+    strategy = build(read(name=f"flwr.serverapp.strategy.{name}"), PARTS)
     assert isinstance(strategy, flower.FedAvg)
     assert (strategy.min_train_nodes, strategy.min_available_nodes) == (1, 1)
     assert (strategy.min_evaluate_nodes, strategy.fraction_evaluate) == (0, 0.0)
@@ -98,7 +101,7 @@ def test_flowers_own_never_wait_for_a_second_node(name: str) -> None:
 
 def test_fields_given_for_flowers_own_are_kept() -> None:
     section = {"name": "flwr.serverapp.strategy.FedAvgM", "server_momentum": 0.9}
-    strategy = build(read(**section), BUFFERS)
+    strategy = build(read(**section), PARTS)
     assert isinstance(strategy, flower.FedAvgM)
     assert strategy.server_momentum == 0.9
 
@@ -106,7 +109,7 @@ def test_fields_given_for_flowers_own_are_kept() -> None:
 @pytest.mark.parametrize("field", ["fraction_train", "min_train_nodes", "min_available_nodes"])
 def test_who_takes_part_is_not_the_strategys_to_say(field: str) -> None:
     with pytest.raises(ValueError, match=f"strategy.{field}: .*`participation`"):
-        build(read(name="flwr.serverapp.strategy.FedAvg", **{field: 1}), BUFFERS)
+        build(read(name="flwr.serverapp.strategy.FedAvg", **{field: 1}), PARTS)
 
 
 @pytest.mark.parametrize(
@@ -122,4 +125,4 @@ def test_who_takes_part_is_not_the_strategys_to_say(field: str) -> None:
 def test_a_dotted_path_that_leads_nowhere_is_refused(section: dict[str, Any], message: str) -> None:
     config = read(**section)
     with pytest.raises(ValueError, match=message):
-        build(config, BUFFERS)
+        build(config, PARTS)

@@ -198,6 +198,8 @@ def test_what_crosses_is_weights_counts_and_scalars(scene: Callable[..., Scene])
         assert set(message.content["metrics"]) <= {
             "num-examples",
             "train-loss",
+            "chance-loss",
+            "num-steps",
             "seconds",
             "divergence",
         }

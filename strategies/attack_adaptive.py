@@ -1,0 +1,126 @@
+"""Attack-adaptive: clients count by the cosine of their update with a robust centre."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from flwr.serverapp.strategy import Strategy
+from pydantic import Field
+from torch import Tensor
+
+from fedssl.fields import Number
+from fedssl.state import ModelParts
+from strategies.base import FoldingStrategy
+from strategies.collected import Collected, update_columns, weighted
+from strategies.config import StrategyConfig
+from strategies.fold import Fold, parameters
+from strategies.median import median
+
+LOOPS = 5
+"""How often the centre is moved."""
+SMALLEST = 0.01
+"""Weights below this share of an equal one are dropped."""
+
+
+def attention(
+    states: Sequence[Mapping[str, Tensor]],
+    global_state: Mapping[str, Tensor],
+    names: Sequence[str],
+    scale: float,
+) -> Tensor:
+    """Return each client's weight, float64 [K], which sum to 1.
+
+    The centre q is the coordinate-wise median of the updates Δ[k] = w[k] − g at first. Then, five
+    times, a[k] = softmax_k(s·cos(q, Δ[k])), those below a hundredth of 1/K become 0, and
+    q = Σ_k a[k]·Δ[k].
+
+    Parameters
+    ----------
+    states : Sequence[Mapping[str, Tensor]]
+        The models w[k].
+    global_state : Mapping[str, Tensor]
+        The model g that was sent out.
+    names : Sequence[str]
+        The tensors that are compared.
+    scale : float
+        s > 0: the larger, the fewer clients count.
+    """
+    count = len(states)
+    inner = torch.zeros(count, count, dtype=torch.float64)
+    with_centre = torch.zeros(count, dtype=torch.float64)
+    centre_square = torch.zeros((), dtype=torch.float64)
+    for updates in update_columns(states, global_state, names):
+        middle = median(updates)
+        inner += (updates @ updates.T).cpu()
+        with_centre += (updates @ middle).cpu()
+        centre_square += (middle @ middle).cpu()
+    weights = torch.full((count,), 1 / count, dtype=torch.float64)
+    for _ in range(LOOPS):
+        norms = (inner.diagonal() * centre_square).sqrt()
+        # A zero update, or a zero centre, has no direction: its cosine is taken as 0.
+        cosines = torch.where(norms > 0, with_centre / norms, 0.0)
+        weights = torch.softmax(scale * cosines, dim=0)
+        weights = torch.where(weights < SMALLEST / count, 0.0, weights)
+        # The next centre is a sum of updates, so all its products are known.
+        with_centre = inner @ weights
+        centre_square = weights @ with_centre
+    return weights / weights.sum()
+
+
+class _Attention(Collected):
+    def __init__(self, global_state: Mapping[str, Tensor], buffers: frozenset[str], scale: float):
+        super().__init__(global_state)
+        self._names = parameters(global_state, buffers)
+        self._scale = scale
+
+    def merge(self) -> dict[str, Tensor]:
+        weights = attention(self.states, self.global_state, self._names, self._scale)
+        return weighted(self.states, weights.tolist())
+
+
+class AttackAdaptive(FoldingStrategy):
+    """Weigh clients by the softmax of their updates' cosines with a robust centre.
+
+    g' = Σ_k a[k]·w[k], BatchNorm's statistics included, with a as `attention` finds it; counters
+    take the maximum of the clients that count.
+
+    For when attackers push the model in a direction of their own, and it is not known how many they
+    are. Honest clients with rare images look like attackers. It keeps all models of a round in
+    memory, and no client's number of examples counts.
+
+    Parameters
+    ----------
+    scale : float (default: 10)
+        What cosines are multiplied by: the larger, the fewer clients count.
+    buffers : frozenset[str] (default: frozenset())
+        The names of BatchNorm's running statistics, which are not compared.
+
+    Source: Wan and Chen, "Robust Federated Learning with Attack-Adaptive Aggregation", 2021. There
+    the space in which directions are compared is learned from simulated attacks; here it is that
+    of the weights, so nothing needs training.
+    """
+
+    def __init__(self, scale: float = 10.0, buffers: frozenset[str] = frozenset()):
+        super().__init__()
+        self.scale = scale
+        self.buffers = buffers
+
+    def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
+        """Return a fold that keeps all models."""
+        return _Attention(global_state, self.buffers, self.scale)
+
+    def __repr__(self) -> str:
+        return f"AttackAdaptive: scale {self.scale}"
+
+
+class AttackAdaptiveConfig(StrategyConfig):
+    """Clients weigh by their update's cosine with a robust centre: attackers of unknown number."""
+
+    name: Literal["attack-adaptive"] = "attack-adaptive"
+    """The strategy."""
+    scale: Number = Field(10.0, gt=0)
+    """What cosines are multiplied by: the larger, the fewer clients count."""
+
+    def build(self, parts: ModelParts) -> Strategy:
+        """Return the strategy."""
+        return AttackAdaptive(self.scale, parts.buffers)

@@ -1,0 +1,46 @@
+"""Encoder-only federation: the heads stay on the clients."""
+
+from typing import Literal
+
+from flwr.serverapp.strategy import Strategy
+
+from fedssl.state import ModelParts
+from strategies.config import StrategyConfig
+from strategies.fedavg import FedAvg
+
+ENCODER = "encoder."
+"""How the names of an encoder's tensors begin."""
+
+
+class EncoderOnly(FedAvg):
+    """Federate the encoder alone; each client keeps its own projector and predictor.
+
+    The encoder is the mean by examples. Heads never travel: each client's begin as the seed makes
+    them, all alike, and go on from its own last visit.
+
+    For when heads would fit the clients' own images, or are large: less is sent. A client that is
+    seldom drawn has a head that lags behind the encoder. The projector in the run's
+    `model.safetensors` is the untrained one.
+
+    Source: Rehman et al., "Federated Self-supervised Learning for Video Understanding", ECCV 2022,
+    which aggregates the backbone only; Arivazhagan et al., "Federated Learning with Personalization
+    Layers", 2019.
+    """
+
+    def stays_local(self, name: str) -> bool:
+        """Tell whether a tensor is none of the encoder's."""
+        return not name.startswith(ENCODER)
+
+    def __repr__(self) -> str:
+        return "EncoderOnly: the mean by examples, of the encoder"
+
+
+class EncoderOnlyConfig(StrategyConfig):
+    """Projector and predictor stay on the clients: heads that fit their own images; fewer bytes."""
+
+    name: Literal["encoder-only"] = "encoder-only"
+    """The strategy."""
+
+    def build(self, parts: ModelParts) -> Strategy:
+        """Return the strategy."""
+        return EncoderOnly()

@@ -1,0 +1,61 @@
+"""FedEMA: clients start from a mix of the global model and their own."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from flwr.serverapp.strategy import Strategy
+from pydantic import Field
+from torch import Tensor
+
+from fedssl.asked import Asked
+from fedssl.fields import Number
+from fedssl.state import ModelParts
+from strategies.config import StrategyConfig
+from strategies.fedavg import FedAvg
+
+
+class FedEMA(FedAvg):
+    """Let a client start from a mix of the global model and its own, the more its own it moved.
+
+    w = μ·w_own + (1 − μ)·g over all parameters, predictor included, with μ = min(1, λ·d); d is how
+    far the client's last update moved its encoder (see `FedU`), and each client's λ = τ/d is fixed
+    at its first use, so that μ is τ then. BatchNorm's statistics are the global ones. A client that
+    was absent in the last round takes everything global, and its target network starts anew, as on
+    its first visit. The server takes the mean by examples.
+
+    For BYOL and its like on clients that differ and take part in most rounds: it keeps what a
+    client learned about its own images. With few of many clients a round it hardly ever mixes.
+    Each client keeps a model of its own.
+
+    Parameters
+    ----------
+    tau : float (default: 0.7)
+        τ: μ at its first use.
+
+    Source: Zhuang, Wen and Zhang, "Divergence-aware Federated Self-Supervised Learning", ICLR 2022;
+    what absent clients do is its code's way with partial participation.
+    """
+
+    def __init__(self, tau: float = 0.7):
+        super().__init__()
+        self.tau = tau
+
+    def asks(self, server_round: int, global_state: Mapping[str, Tensor]) -> Asked:
+        """Return τ."""
+        return Asked(fedema_tau=self.tau)
+
+    def __repr__(self) -> str:
+        return f"FedEMA: tau {self.tau}"
+
+
+class FedEMAConfig(StrategyConfig):
+    """Clients mix the global model with their own: BYOL, most clients in most rounds."""
+
+    name: Literal["fedema"] = "fedema"
+    """The strategy."""
+    tau: Number = Field(0.7, gt=0)
+    """τ: the share of its own that a client first starts from."""
+
+    def build(self, parts: ModelParts) -> Strategy:
+        """Return the strategy."""
+        return FedEMA(self.tau)

@@ -1,0 +1,110 @@
+"""FedExP: a longer server step where clients' updates disagree."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from flwr.serverapp.strategy import Strategy
+from pydantic import Field
+from torch import Tensor
+
+from fedssl.fields import Number
+from fedssl.state import ModelParts
+from strategies.base import FoldingStrategy
+from strategies.config import StrategyConfig
+from strategies.fold import ExampleMean, Fold, Report, parameters, squared_norm
+
+
+def step_size(mean_square: float, square_of_mean: float, clients: int, epsilon: float) -> float:
+    """Return η = max(1, Σ_k p[k]‖Δ[k]‖² / (2(‖Δ̄‖² + M·ε))).
+
+    Parameters
+    ----------
+    mean_square : float
+        Σ_k p[k]‖Δ[k]‖², with p[k] the share of all examples.
+    square_of_mean : float
+        ‖Δ̄‖² of Δ̄ = Σ_k p[k]·Δ[k].
+    clients : int
+        M.
+    epsilon : float
+        ε ≥ 0.
+    """
+    denominator = 2 * (square_of_mean + clients * epsilon)
+    return max(1.0, mean_square / denominator) if denominator else 1.0
+
+
+class _Extrapolated:
+    """The mean by examples, then a longer step of the parameters."""
+
+    def __init__(self, global_state: Mapping[str, Tensor], buffers: frozenset[str], epsilon: float):
+        self._global = global_state
+        self._names = parameters(global_state, buffers)
+        self._epsilon = epsilon
+        self._mean = ExampleMean(global_state)
+        self._squares = 0.0
+        self._examples = 0
+        self._clients = 0
+
+    @torch.no_grad()
+    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+        self._mean.add(state, report)
+        moved = sum(squared_norm(state[n] - self._global[n].to(state[n])) for n in self._names)
+        self._squares += report.examples * moved
+        self._examples += report.examples
+        self._clients += 1
+
+    @torch.no_grad()
+    def result(self) -> dict[str, Tensor]:
+        merged = self._mean.result()
+        moved = sum(squared_norm(merged[name] - self._global[name]) for name in self._names)
+        eta = step_size(self._squares / self._examples, moved, self._clients, self._epsilon)
+        for name in self._names:
+            torch.lerp(self._global[name], merged[name], eta, out=merged[name])
+        return merged
+
+
+class FedExP(FoldingStrategy):
+    """Take a longer step where clients' updates disagree, with no rate to tune.
+
+    g' = g + η·Δ̄ over the parameters, with Δ̄ the mean of the updates by examples, and η as
+    `step_size` says: 1 where clients agree, more the more their updates cancel out. BatchNorm's
+    statistics are averaged by examples, since a longer step could make a variance negative.
+
+    For when the mean of very different clients moves too little from round to round. The model
+    swings more between rounds: the paper evaluates the mean of the last two.
+
+    Parameters
+    ----------
+    epsilon : float (default: 0.001)
+        ε: the larger, the more cautious.
+    buffers : frozenset[str] (default: frozenset())
+        The names of BatchNorm's running statistics.
+
+    Source: Jhunjhunwala, Wang and Joshi, "FedExP: Speeding Up Federated Averaging via
+    Extrapolation", ICLR 2023; its code puts M beside ε.
+    """
+
+    def __init__(self, epsilon: float = 1e-3, buffers: frozenset[str] = frozenset()):
+        super().__init__()
+        self.epsilon = epsilon
+        self.buffers = buffers
+
+    def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
+        """Return a mean that is extrapolated in the end."""
+        return _Extrapolated(global_state, self.buffers, self.epsilon)
+
+    def __repr__(self) -> str:
+        return f"FedExP: epsilon {self.epsilon}"
+
+
+class FedExPConfig(StrategyConfig):
+    """A longer step where clients disagree, no rate to tune: where FedAvg moves too slowly."""
+
+    name: Literal["fedexp"] = "fedexp"
+    """The strategy."""
+    epsilon: Number = Field(1e-3, ge=0)
+    """ε: the larger, the more cautious."""
+
+    def build(self, parts: ModelParts) -> Strategy:
+        """Return the strategy."""
+        return FedExP(self.epsilon, parts.buffers)

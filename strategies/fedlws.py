@@ -1,0 +1,136 @@
+"""FedLWS: the merged layers shrink, the more so the more clients disagree."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal, Self
+
+import torch
+from flwr.serverapp.strategy import Strategy
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from fedssl.fields import Number
+from fedssl.state import ModelParts
+from strategies.base import FoldingStrategy
+from strategies.collected import Collected, columns, weighted
+from strategies.config import StrategyConfig
+from strategies.fold import Fold, check_examples, parameters, squared_norm
+
+
+def shrinking(
+    before: Tensor, mean: Tensor, spread: float, beta: float, least: float, most: float
+) -> float:
+    """Return γ = ‖g‖ / (‖g‖ + τ·‖ḡ − g‖) with τ = β·spread, kept within [least, most].
+
+    Parameters
+    ----------
+    before : Tensor
+        The global tensor g that was sent out.
+    mean : Tensor
+        The clients' mean ḡ.
+    spread : float
+        mean_k ‖Δ[k] − Δ̄‖: how far the clients' updates lie from their plain mean.
+    beta, least, most : float
+        β ≥ 0, and the bounds of τ.
+
+    Returns
+    -------
+    float
+        In (0, 1]; 1 where g is zero, such as a new bias, which could never grow otherwise.
+    """
+    norm = math.sqrt(squared_norm(before))
+    moved = math.sqrt(squared_norm(mean - before))
+    return norm / (norm + min(max(beta * spread, least), most) * moved) if norm else 1.0
+
+
+class _Shrunk(Collected):
+    def __init__(
+        self,
+        global_state: Mapping[str, Tensor],
+        buffers: frozenset[str],
+        bounds: tuple[float, float, float],
+    ):
+        super().__init__(global_state)
+        self._names = parameters(global_state, buffers)
+        self._bounds = bounds
+
+    def merge(self) -> dict[str, Tensor]:
+        merged = weighted(self.states, [check_examples(report) for report in self.reports])
+        for name in self._names:
+            gamma = shrinking(
+                self.global_state[name], merged[name], self._spread(name), *self._bounds
+            )
+            merged[name].mul_(gamma)
+        return merged
+
+    def _spread(self, name: str) -> float:
+        squares = torch.zeros(len(self.states), dtype=torch.float64)
+        for values in columns(self.states, name):
+            squares += (values - values.mean(dim=0)).double().square().sum(dim=1).cpu()
+        return float(squares.sqrt().mean())
+
+
+class FedLWS(FoldingStrategy):
+    """Shrink each merged layer, the more so the more clients disagree on it.
+
+    g'[l] = γ[l]·ḡ[l] with ḡ the mean by examples and γ as `shrinking` says, for every parameter
+    tensor l; BatchNorm's statistics are averaged by examples and not shrunk.
+
+    For when the global model's weights grow too large, as if weight decay were missing, on
+    clients that differ. On weights before a BatchNorm shrinking does not change what is computed,
+    but raises the effective learning rate: compare with ``const-shrink``. It keeps all models of
+    a round in memory.
+
+    Parameters
+    ----------
+    beta : float (default: 0.03)
+        β: how much clients' disagreement counts.
+    least, most : float (defaults: 0.01, 0.2)
+        The bounds of τ = β·mean_k‖Δ[k] − Δ̄‖.
+    buffers : frozenset[str] (default: frozenset())
+        The names of BatchNorm's running statistics.
+
+    Source: Shi et al., "FedLWS: Federated Learning with Adaptive Layer-wise Weight Shrinking",
+    ICLR 2025. There a layer is a weight with its bias; here it is each tensor.
+    """
+
+    def __init__(
+        self,
+        beta: float = 0.03,
+        least: float = 0.01,
+        most: float = 0.2,
+        buffers: frozenset[str] = frozenset(),
+    ):
+        super().__init__()
+        self.beta, self.least, self.most = beta, least, most
+        self.buffers = buffers
+
+    def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
+        """Return a fold that keeps all models."""
+        return _Shrunk(global_state, self.buffers, (self.beta, self.least, self.most))
+
+    def __repr__(self) -> str:
+        return f"FedLWS: beta {self.beta}, tau in [{self.least}, {self.most}]"
+
+
+class FedLWSConfig(StrategyConfig):
+    """Layers shrink where clients disagree: a server's weight decay that sets itself."""
+
+    name: Literal["fedlws"] = "fedlws"
+    """The strategy."""
+    beta: Number = Field(0.03, ge=0)
+    """β: how much clients' disagreement counts."""
+    least: Number = Field(0.01, ge=0)
+    """The least τ, the strength of the shrinking."""
+    most: Number = Field(0.2, ge=0)
+    """The largest τ."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.least > self.most:
+            raise ValueError(f"least = {self.least}: must not be above most = {self.most}")
+        return self
+
+    def build(self, parts: ModelParts) -> Strategy:
+        """Return the strategy."""
+        return FedLWS(self.beta, self.least, self.most, parts.buffers)

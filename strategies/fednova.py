@@ -1,0 +1,90 @@
+"""FedNova: clients' updates are divided by their numbers of local steps."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from flwr.serverapp.strategy import Strategy
+from torch import Tensor
+
+from fedssl.state import ModelParts
+from strategies.base import FoldingStrategy
+from strategies.config import StrategyConfig
+from strategies.fold import ExampleMean, Fold, Report, WeightedMean, parameters
+from strategies.messages import STEPS
+
+
+class _Normalised:
+    """A mean weighed by p[k]/τ[k], from which g is left by as much as by the mean by examples."""
+
+    def __init__(self, global_state: Mapping[str, Tensor], buffers: frozenset[str]):
+        self._global = global_state
+        self._names = dict.fromkeys(parameters(global_state, buffers))
+        rest = {name: t for name, t in global_state.items() if name not in self._names}
+        self._mean = WeightedMean({name: global_state[name] for name in self._names})
+        self._rest = ExampleMean(rest)
+        self._examples = 0
+        self._steps = 0.0
+
+    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+        steps = report.number(STEPS)
+        if not steps > 0:
+            raise ValueError(f"its metric {STEPS} is {steps}: it must be positive")
+        self._rest.add({n: t for n, t in state.items() if n not in self._names}, report)
+        own = {n: state[n] for n in self._names}
+        self._mean.add(own, report.examples / steps)
+        self._examples += report.examples
+        self._steps += report.examples * steps
+
+    @torch.no_grad()
+    def result(self) -> dict[str, Tensor]:
+        merged = self._mean.result() | self._rest.result()
+        weight = self._mean.weight or 0.0
+        # τ_eff·Σ p[k]/τ[k], by which the weighted mean's step is longer than it would be by itself.
+        scale = (self._steps / self._examples) * (weight / self._examples)
+        for name in self._names:
+            torch.lerp(self._global[name], merged[name], scale, out=merged[name])
+        return {name: merged[name] for name in self._global}
+
+
+class FedNova(FoldingStrategy):
+    """Average clients' updates per local step, so that those who take more do not pull harder.
+
+    g' = g + τ_eff·Σ_k p[k]·(w[k] − g)/τ[k] over the parameters, with p the shares of examples,
+    τ[k] client k's local steps, and τ_eff = Σ_k p[k]·τ[k]. BatchNorm's statistics are averaged by
+    examples. Where all take equally many steps it is FedAvg.
+
+    For clients of very different size that each train for whole epochs: by examples alone a large
+    client counts twice, by its weight and by its many steps. With client.momentum a step counts
+    more the later it comes; that is left out of account here.
+
+    Parameters
+    ----------
+    buffers : frozenset[str] (default: frozenset())
+        The names of BatchNorm's running statistics.
+
+    Source: Wang et al., "Tackling the Objective Inconsistency Problem in Heterogeneous Federated
+    Optimization", NeurIPS 2020, with ‖a‖₁ = τ (plain SGD).
+    """
+
+    def __init__(self, buffers: frozenset[str] = frozenset()):
+        super().__init__()
+        self.buffers = buffers
+
+    def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
+        """Return a mean per step."""
+        return _Normalised(global_state, self.buffers)
+
+    def __repr__(self) -> str:
+        return "FedNova: the mean by examples, per local step"
+
+
+class FedNovaConfig(StrategyConfig):
+    """Updates count per local step: clients of very different size that train for epochs."""
+
+    name: Literal["fednova"] = "fednova"
+    """The strategy."""
+
+    def build(self, parts: ModelParts) -> Strategy:
+        """Return the strategy."""
+        return FedNova(parts.buffers)

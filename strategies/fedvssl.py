@@ -1,0 +1,81 @@
+"""FedVSSL: a mix of loss-weighted and by examples, averaged with the last global encoder."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from flwr.serverapp.strategy import Strategy
+from pydantic import Field
+from torch import Tensor
+
+from fedssl.fields import Number
+from fedssl.state import ModelParts
+from strategies.config import StrategyConfig
+from strategies.encoder_only import EncoderOnly
+from strategies.fold import ExampleMean, Fold, Report
+from strategies.loss_weighted import SoftmaxMean
+
+
+class _Mixed:
+    def __init__(self, global_state: Mapping[str, Tensor], alpha: float):
+        self._global = global_state
+        self._alpha = alpha
+        self._by_loss = SoftmaxMean(global_state)
+        self._by_examples = ExampleMean(global_state)
+
+    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+        self._by_loss.add(state, report)
+        self._by_examples.add(state, report)
+
+    @torch.no_grad()
+    def result(self) -> dict[str, Tensor]:
+        merged, by_loss = self._by_examples.result(), self._by_loss.result()
+        for name, tensor in merged.items():
+            if tensor.is_floating_point():
+                tensor.lerp_(by_loss[name], self._alpha).lerp_(self._global[name], 0.5)
+        return merged
+
+
+class FedVSSL(EncoderOnly):
+    """Mix two means of the clients' encoders, and average with the last global one.
+
+    g' = ½·(α·Σ_k a[k]·w[k] + (1 − α)·Σ_k p[k]·w[k]) + ½·g over the encoder, BatchNorm's statistics
+    included, with a the weights of `LossWeighted` and p the shares of examples; counters take the
+    maximum. Heads stay on the clients, as in `EncoderOnly`.
+
+    For when rounds are few and noisy: half of each step is taken, so that the encoder moves evenly,
+    and slowly. It holds two running means.
+
+    Parameters
+    ----------
+    alpha : float (default: 0.9)
+        α in [0, 1]: how much of the loss-weighted mean is in it.
+
+    Source: Rehman et al., "Federated Self-supervised Learning for Video Understanding", ECCV 2022,
+    equation 3, with stochastic weight averaging on the server; the weights by loss are its idea,
+    their softmax is not.
+    """
+
+    def __init__(self, alpha: float = 0.9):
+        super().__init__()
+        self.alpha = alpha
+
+    def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
+        """Return the two means."""
+        return _Mixed(global_state, self.alpha)
+
+    def __repr__(self) -> str:
+        return f"FedVSSL: alpha {self.alpha}"
+
+
+class FedVSSLConfig(StrategyConfig):
+    """Encoders by loss and examples, averaged with the last one; heads stay: noisy rounds."""
+
+    name: Literal["fedvssl"] = "fedvssl"
+    """The strategy."""
+    alpha: Number = Field(0.9, ge=0, le=1)
+    """α: how much of the loss-weighted mean is in it; the rest is the mean by examples."""
+
+    def build(self, parts: ModelParts) -> Strategy:
+        """Return the strategy."""
+        return FedVSSL(self.alpha)

@@ -1,0 +1,86 @@
+"""Loss-weighted: the lower a client's loss, the more it counts."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from flwr.serverapp.strategy import Strategy
+from torch import Tensor
+
+from fedssl.state import ModelParts
+from strategies.base import FoldingStrategy
+from strategies.config import StrategyConfig
+from strategies.fold import Fold, Report, WeightedMean
+from strategies.messages import CHANCE_LOSS
+
+
+class SoftmaxMean:
+    """The fold that weighs client k by softmax_k(chance loss − loss).
+
+    The weights are known only once all have answered, so each is taken relative to the largest so
+    far, as in an online softmax, and the sums are scaled where a larger one comes.
+
+    Parameters
+    ----------
+    like : Mapping[str, Tensor]
+        A model whose names, shapes and element types each client's must have.
+    """
+
+    def __init__(self, like: Mapping[str, Tensor]):
+        self._mean = WeightedMean(like)
+        self._largest = -math.inf
+
+    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+        """Add one client's model.
+
+        Raises
+        ------
+        ValueError
+            Its loss or chance loss is missing or not finite, or the model has other tensors.
+        """
+        score = report.number(CHANCE_LOSS) - report.loss
+        if not math.isfinite(score):
+            raise ValueError(f"its loss above chance is {-score}: it must be finite")
+        if score > self._largest:
+            self._mean.scale(math.exp(self._largest - score))
+            self._largest = score
+        self._mean.add(state, math.exp(score - self._largest))
+
+    def result(self) -> dict[str, Tensor]:
+        """Return the mean; a ValueError says that no model was added."""
+        return self._mean.result()
+
+
+class LossWeighted(FoldingStrategy):
+    """Weigh clients by how far their loss lies below chance.
+
+    g' = Σ_k a[k]·w[k] with a = softmax_k(−(loss[k] − chance[k])), BatchNorm's statistics included;
+    integer counters take the maximum. chance[k] is the loss of an encoder that tells nothing apart,
+    at the client's own batch sizes: NT-Xent's is log(2B − 1), so without it small clients would
+    always seem to do better.
+
+    For when some clients learn well and others hardly at all, such as those with few or poor
+    images. It trusts what clients say of themselves, and an easy client (one class, little
+    variety) may have a low loss without a good encoder.
+
+    Source: the loss-based weights of Rehman et al., "Federated Self-supervised Learning for Video
+    Understanding", ECCV 2022, as a softmax, and measured from chance.
+    """
+
+    def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
+        """Return a mean weighed by the softmax."""
+        return SoftmaxMean(global_state)
+
+    def __repr__(self) -> str:
+        return "LossWeighted: the mean by softmax(chance loss - loss)"
+
+
+class LossWeightedConfig(StrategyConfig):
+    """Clients weigh by how far their loss is below chance: where some learn hardly anything."""
+
+    name: Literal["loss-weighted"] = "loss-weighted"
+    """The strategy."""
+
+    def build(self, parts: ModelParts) -> Strategy:
+        """Return the strategy."""
+        return LossWeighted()

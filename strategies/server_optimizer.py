@@ -1,0 +1,114 @@
+"""Server optimisers: the clients' mean update is a gradient, by which the server steps."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from strategies.base import FoldingStrategy
+from strategies.fold import ExampleMean, Fold, Report, parameters
+
+
+class ServerOptimizer(FoldingStrategy):
+    """A strategy whose server steps from the global model along the mean update.
+
+    Only parameters are stepped: g'[l] = g[l] + `step`(Δ̄[l]), with Δ̄ the mean by examples of the
+    clients' updates w[k] − g. BatchNorm's statistics are averaged by examples, since a step beyond
+    the clients could make a variance negative; counters take the maximum. What the server keeps,
+    such as momentum, is part of a checkpoint.
+
+    Parameters
+    ----------
+    buffers : frozenset[str]
+        The names of BatchNorm's running statistics.
+    """
+
+    def __init__(self, buffers: frozenset[str]):
+        super().__init__()
+        self.buffers = buffers
+        self._kept: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def step(self, name: str, update: Tensor) -> Tensor:
+        """Return what is added to a parameter, given the clients' mean update of it."""
+
+    def kept(self, what: str, name: str, update: Tensor, initial: float = 0.0) -> Tensor:
+        """Return what was kept by this name for a parameter; at first, ``initial`` everywhere."""
+        known = self._kept.get(f"{what} {name}")
+        return torch.full_like(update, initial) if known is None else known.to(update.device)
+
+    def keep(self, what: str, name: str, value: Tensor) -> Tensor:
+        """Keep a tensor for the next round, and return it."""
+        self._kept[f"{what} {name}"] = value
+        return value
+
+    def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
+        """Return a mean by examples, from which the server steps in the end."""
+        return _Stepped(self, global_state)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what is kept, by what it is and its parameter's name."""
+        return dict(self._kept)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what ``state_dict`` returned."""
+        self._kept = dict(state)
+
+
+class _Stepped:
+    def __init__(self, optimizer: ServerOptimizer, global_state: Mapping[str, Tensor]):
+        self._optimizer = optimizer
+        self._global = global_state
+        self._mean = ExampleMean(global_state)
+
+    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+        self._mean.add(state, report)
+
+    @torch.no_grad()
+    def result(self) -> dict[str, Tensor]:
+        merged = self._mean.result()
+        for name in parameters(merged, self._optimizer.buffers):
+            before = self._global[name]
+            torch.add(before, self._optimizer.step(name, merged[name] - before), out=merged[name])
+        return merged
+
+
+class AdaptiveOptimizer(ServerOptimizer):
+    """A server optimiser with a step size for each coordinate.
+
+    m ← β₁·m + (1 − β₁)·Δ̄;  v ← `variance`(v, Δ̄²);  g' = g + η·m / (√v + τ), where m begins at 0
+    and v at τ². As published, and unlike Adam for single machines, there is no bias correction.
+
+    Parameters
+    ----------
+    lr : float
+        η: about how far a coordinate moves in a round.
+    beta_1 : float
+        β₁ in [0, 1): how long updates are remembered.
+    tau : float
+        τ > 0: the smaller, the more even the steps of different coordinates.
+    buffers : frozenset[str]
+        The names of BatchNorm's running statistics.
+
+    Source: Reddi et al., "Adaptive Federated Optimization", ICLR 2021, algorithm 2.
+    """
+
+    def __init__(self, lr: float, beta_1: float, tau: float, buffers: frozenset[str]):
+        super().__init__(buffers)
+        self.lr, self.beta_1, self.tau = lr, beta_1, tau
+
+    @abstractmethod
+    def variance(self, before: Tensor, square: Tensor) -> Tensor:
+        """Return the next v, given the last and Δ̄²; neither is ever negative."""
+
+    def step(self, name: str, update: Tensor) -> Tensor:
+        """Return η·m / (√v + τ)."""
+        momentum = self.kept("momentum", name, update)
+        momentum = self.keep("momentum", name, torch.lerp(update, momentum, self.beta_1))
+        variance = self.kept("variance", name, update, initial=self.tau**2)
+        variance = self.keep("variance", name, self.variance(variance, update.square()))
+        return self.lr * momentum / (variance.sqrt() + self.tau)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}: lr {self.lr}, tau {self.tau}"

@@ -1,0 +1,104 @@
+"""A round of any strategy, on random models in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp.strategy import Strategy
+from hypothesis import strategies as st
+
+from fedssl.asked import Asked
+from fedssl.fields import Fields
+from fedssl.state import ModelParts
+from strategies import StrategyChoice, StrategyConfig, build
+from strategies.messages import arrays_of, config_of, to_record, to_state
+from tests.strategies import models
+from tests.strategies.fake_grid import FakeGrid
+from tests.strategies.models import State
+
+NAMES = {
+    "conv.weight": "encoder.conv.weight",
+    "bn.weight": "encoder.bn.weight",
+    "bn.bias": "encoder.bn.bias",
+    "bn.running_mean": "encoder.bn.running_mean",
+    "bn.running_var": "encoder.bn.running_var",
+    "bn.num_batches_tracked": "encoder.bn.num_batches_tracked",
+    "head.weight": "projector.weight",
+    "temperature": "predictor.temperature",
+}
+PARTS = ModelParts(
+    names=tuple(NAMES.values()),
+    buffers=frozenset(NAMES[name] for name in models.BUFFERS),
+    norms=frozenset(new for new in NAMES.values() if ".bn." in new),
+)
+PARAMETERS = [n for n in NAMES.values() if "running" not in n and "tracked" not in n]
+
+
+def model(seed: int) -> State:
+    return {NAMES[name]: tensor for name, tensor in models.model(seed).items()}
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client's answer."""
+
+    state: State
+    examples: int = 10
+    loss: float = 1.0
+    chance: float = 0.0
+    steps: int = 1
+    sensitivity: list[float] = field(default_factory=lambda: [1.0] * len(PARAMETERS))
+
+
+clients = st.builds(
+    Client,
+    state=st.integers(0, 10_000).map(model),
+    examples=st.integers(1, 9_000),
+    loss=st.floats(-3, 9),
+    chance=st.floats(0, 6),
+    steps=st.integers(1, 50),
+    sensitivity=st.lists(st.floats(0, 5), min_size=len(PARAMETERS), max_size=len(PARAMETERS)),
+)
+cohorts = st.lists(clients, min_size=1, max_size=5)
+
+
+class _Section(Fields):
+    strategy: Annotated[StrategyConfig, StrategyChoice]
+
+
+def read(**section: object) -> StrategyConfig:
+    return _Section.model_validate({"strategy": section}).strategy
+
+
+def make(name: str, **fields: object) -> Strategy:
+    return build(read(name=name, **fields), PARTS)
+
+
+def play(strategy: Strategy, g: State, answers: Sequence[Client], server_round: int = 1) -> State:
+    """Let a strategy send g, and merge the answers to it."""
+    nodes = list(range(1, len(answers) + 1))
+    grid = FakeGrid(nodes, lambda node, state: state)
+    messages = strategy.configure_train(server_round, to_record(g), ConfigRecord(), grid)
+    replies = [_reply(m, a) for m, a in zip(messages, answers, strict=True)]
+    merged, _ = strategy.aggregate_train(server_round, iter(replies))
+    assert merged is not None
+    return to_state(merged)
+
+
+def _reply(message: Message, client: Client) -> Message:
+    metrics = MetricRecord(
+        {
+            "num-examples": client.examples,
+            "train-loss": client.loss,
+            "chance-loss": client.chance,
+            "num-steps": client.steps,
+            "sensitivity": client.sensitivity,
+        }
+    )
+    config = config_of(message.content)
+    asked = Asked.from_config({k: v for k, v in config.items() if k != "server-round"})
+    received = arrays_of(message.content)
+    sent = {name: client.state[name] for name in received if name not in asked.withheld}
+    content = RecordDict({"arrays": to_record(sent), "metrics": metrics})
+    return Message(content, reply_to=message)

@@ -1,0 +1,213 @@
+"""What strategies ask of their clients, and what they do with what they are told."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from flwr.app import ConfigRecord
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedssl.asked import Asked
+from fedssl.state import ModelParts
+from strategies import FedLAMA, FoldingStrategy, Stateful, build
+from strategies.base import asked_of, shared_state
+from strategies.fedlama import slow_layers
+from strategies.fold import Report
+from strategies.messages import arrays_of, config_of, to_record
+from tests.strategies.fake_grid import FakeGrid
+from tests.strategies.models import State
+from tests.strategies.naive import mean
+from tests.strategies.rounds import NAMES, PARTS, Client, cohorts, make, model, play, read
+from tests.strategies.test_fedavg import assert_close
+
+quick = settings(deadline=None, max_examples=12)
+CONV, HEAD = "encoder.conv.weight", "projector.weight"
+HEADS = ("projector.weight", "predictor.temperature")
+NORMS = tuple(name for name in NAMES.values() if name in PARTS.norms)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "asked"),
+    [
+        ("fedavg", {}, Asked()),
+        ("fedprox", {"mu": 0.25}, Asked(proximal_mu=0.25)),
+        ("moon", {"mu": 2.0}, Asked(moon_mu=2.0, moon_temperature=0.5)),
+        ("fedu", {}, Asked(fedu_threshold=0.4)),
+        ("fedema", {}, Asked(fedema_tau=0.7)),
+        ("fedbn", {}, Asked(local=NORMS)),
+        ("encoder-only", {}, Asked(local=HEADS)),
+        ("fedvssl", {}, Asked(local=HEADS)),
+        ("elastic", {}, Asked(sensitivity_decay=0.95)),
+    ],
+)
+def test_a_message_names_what_is_asked_with_its_numbers_and_lacks_what_is_local(
+    name: str, fields: dict[str, object], asked: Asked
+) -> None:
+    g = model(77)
+    strategy = make(name, **fields)
+    messages = strategy.configure_train(3, to_record(g), ConfigRecord(), FakeGrid([4, 9], pass_on))
+    for message in messages:
+        config = dict(config_of(message.content))
+        assert config.pop("server-round") == 3
+        assert Asked.from_config(config) == asked
+        assert list(arrays_of(message.content)) == [n for n in g if n not in asked.local]
+    assert asked_of(strategy, 3, g) == asked
+
+
+def pass_on(node: int, state: State) -> State:
+    return state
+
+
+def test_without_batchnorm_there_is_nothing_for_fedbn() -> None:
+    with pytest.raises(ValueError, match="no BatchNorm"):
+        build(read(name="fedbn"), ModelParts())
+
+
+# Schedules
+
+
+def scheduled(name: str, **fields: object) -> Callable[[int], tuple[tuple[str, ...], Asked]]:
+    """From a round to the tensors that come back, and what is asked."""
+    strategy = make(name, **fields)
+
+    def at(server_round: int) -> tuple[tuple[str, ...], Asked]:
+        asked = asked_of(strategy, server_round, model(77))
+        return tuple(n for n in NAMES.values() if n not in asked.withholds), asked
+
+    return at
+
+
+def test_a_table_says_in_which_rounds_a_layer_comes_back() -> None:
+    every = {"encoder": 2, "encoder.conv": 3, "projector": 0}
+    at = scheduled("layer-schedule", every=every)
+    for server_round in range(1, 14):
+        back, asked = at(server_round)
+        merged = dict(zip(asked.scheduled, asked.merged, strict=True))
+        for name in NAMES.values():
+            conv, encoder = name.startswith("encoder.conv."), name.startswith("encoder.")
+            n = 3 if conv else 2 if encoder else 0 if name == HEAD else 1
+            assert (name in back) == (n > 0 and server_round % n == 0)
+            assert (name in asked.local) == (n == 0)
+            earlier = [r for r in range(1, server_round) if n and r % n == 0]
+            assert merged.get(name) == (None if n < 2 else max(earlier, default=0))
+
+
+def test_entries_of_a_table_end_at_dots() -> None:
+    with pytest.raises(ValueError, match=r"every\.encoder\.con: the model has no such layer"):
+        make("layer-schedule", every={"encoder.con": 2})
+
+
+def naive_slow(discrepancies: Sequence[float], sizes: Sequence[int]) -> list[int]:
+    """Algorithm 2, line by line."""
+    layers = sorted(range(len(sizes)), key=lambda i: discrepancies[i] / sizes[i])
+    slow: list[int] = []
+    for end in range(1, len(layers) + 1):
+        first = layers[:end]
+        delta = sum(discrepancies[i] for i in first) / sum(discrepancies)
+        left = 1 - sum(sizes[i] for i in first) / sum(sizes)
+        slow.append(layers[end - 1])
+        if left < delta:
+            return slow
+    return slow
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 100), st.integers(1, 10_000)), min_size=1, max_size=8))
+def test_slow_layers_by_the_published_algorithm(layers: list[tuple[float, int]]) -> None:
+    discrepancies, sizes = zip(*layers, strict=True)
+    assert slow_layers(discrepancies, sizes) == naive_slow(discrepancies, sizes)
+
+
+def test_where_clients_agree_on_everything_nothing_is_slow() -> None:
+    assert slow_layers([0.0, 0.0], [3, 5]) == []
+
+
+def test_fedlama_slows_the_layer_on_which_clients_agree_and_looks_again() -> None:
+    strategy, g = make("fedlama", factor=2), model(77)
+    assert isinstance(strategy, FedLAMA)
+
+    def answers(spread: float) -> list[Client]:
+        clients = [Client(dict(g)) for _ in range(3)]
+        for place, client in enumerate(clients):
+            client.state[CONV] = g[CONV] + spread * place
+            client.state[HEAD] = g[HEAD] + place
+        return clients
+
+    def after(server_round: int, spread: float) -> set[str]:
+        play(strategy, g, answers(spread), server_round)
+        return set(strategy.slow)
+
+    assert after(1, 0.9) == set()
+    # With the convolution, on which clients agree more, 93 % of the weights are slow.
+    assert after(2, 0.9) == {CONV}
+    asked = strategy.asks(3, g)
+    assert (asked.scheduled, asked.merged, asked.withheld) == ((CONV,), (2,), (CONV,))
+    assert after(3, 2.0) == {CONV}
+    assert strategy.asks(4, g).withheld == ()
+    # Over two rounds, so half of 4 a round; the head alone is few weights, so both are slow.
+    assert after(4, 2.0) == {CONV, HEAD}
+    assert isinstance(strategy, Stateful)
+    restored = make("fedlama", factor=2)
+    assert isinstance(restored, FedLAMA)
+    restored.load_state_dict(strategy.state_dict())
+    assert restored.asks(5, g) == strategy.asks(5, g)
+
+
+@quick
+@given(answers=cohorts)
+def test_fedlama_measures_the_clients_distance_from_their_mean(answers: list[Client]) -> None:
+    strategy, g = make("fedlama", factor=1), model(77)
+    told: dict[str, float] = {}
+    assert isinstance(strategy, FedLAMA)
+    strategy.adapt = lambda spread, sizes: told.update(spread)  # type: ignore[method-assign]
+    merged = play(strategy, g, answers)
+    assert_close(merged, mean(answers))
+    total = sum(a.examples for a in answers)
+    assert told.keys() == {CONV, HEAD}
+    for name, spread in told.items():
+        squares = [
+            a.examples / total * float((a.state[name] - merged[name]).double().square().sum())
+            for a in answers
+        ]
+        assert spread == pytest.approx(sum(squares), rel=1e-3, abs=1e-3)
+
+
+# What clients tell
+
+
+@quick
+@given(answers=cohorts, steps=st.integers(1, 50))
+def test_with_equal_steps_fednova_is_fedavg(answers: list[Client], steps: int) -> None:
+    equal = [replace(a, steps=steps) for a in answers]
+    assert_close(play(make("fednova"), model(77), equal), mean(equal))
+
+
+@quick
+@given(answers=cohorts)
+def test_where_no_embedding_depends_on_it_a_layer_takes_the_mean(answers: list[Client]) -> None:
+    blind = [replace(a, sensitivity=[0.0] * len(a.sensitivity)) for a in answers]
+    assert_close(play(make("elastic"), model(77), blind), mean(blind))
+
+
+@pytest.mark.parametrize(
+    ("name", "client", "message"),
+    [
+        ("fednova", Client(model(1), steps=0), "num-steps is 0"),
+        ("elastic", Client(model(1), sensitivity=[1.0]), "no list of 5 numbers"),
+        ("elastic", Client(model(1), sensitivity=[-1.0] * 5), "negative"),
+        ("elastic", Client(model(1), sensitivity=[float("nan")] * 5), "NaN"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(name: str, client: Client, message: str) -> None:
+    with pytest.raises(ValueError, match=f"the reply of node 1: .*{message}"):
+        play(make(name), model(77), [client])
+
+
+def test_a_tensor_that_was_withheld_but_came_is_refused() -> None:
+    strategy, g = make("layer-schedule", every={"projector": 2}), model(77)
+    assert isinstance(strategy, FoldingStrategy)
+    assert HEAD in shared_state(strategy, g)
+    strategy.configure_train(1, to_record(g), ConfigRecord(), FakeGrid([1], pass_on))
+    fold = strategy.start_fold(1, strategy._awaited)
+    with pytest.raises(ValueError, match=f"unexpected tensor {HEAD}"):
+        fold.add(g, Report(1))
