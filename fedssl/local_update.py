@@ -23,6 +23,9 @@ from fedssl.views import Views
 _OPTIMIZER = "optimizer "
 """Prefix of the optimiser's tensors in the private state: no tensor of a model has a space."""
 
+_LAST_ROUND = "last round"
+"""Name of the round that a private state is from, kept where `Objective.on_return` asks for it."""
+
 
 def build_objective(config: LearningConfig, image_size: int) -> Objective:
     """Build the objective with its encoder and heads; its weights derive from the seed alone."""
@@ -128,24 +131,36 @@ class Worker:
                 f"needs at least {self.objective.minimum_batch}: raise partition.minimum"
             )
         torch.set_num_threads(self.config.client.threads)
-        self._restore(received, private, round)
+        self._restore(received, private, len(images), client=client, round=round)
         loss = self._train(images, labels, client=client, round=round)
         state, kept = split_state(self.objective)
         return LocalUpdate(
             state=state,
-            private=kept | self._optimizer_to_keep(),
+            private=kept | self._optimizer_to_keep() | self._round_to_keep(round),
             examples=len(images),
             loss=loss,
             seconds=time.perf_counter() - begin,
         )
 
     def _restore(
-        self, received: Mapping[str, Tensor], private: Mapping[str, Tensor], round: int
+        self,
+        received: Mapping[str, Tensor],
+        private: Mapping[str, Tensor],
+        images: int,
+        *,
+        client: int,
+        round: int,
     ) -> None:
-        own = {n: t for n, t in private.items() if not n.startswith(_OPTIMIZER)}
-        adopt(self.objective, clone(received), clone(own if private else self._new_private))
-        if not private:
-            self.objective.start()
+        objective = self.objective
+        objective.resize(images)
+        own = {n: t for n, t in private.items() if " " not in n}
+        last = private.get(_LAST_ROUND)
+        resync = last is not None and objective.on_return == "resync" and round > int(last) + 1
+        if own and not resync:
+            adopt(objective, clone(received), clone(own))
+        else:
+            adopt(objective, clone(received), clone(self._unstarted()))
+            objective.start(generator(self.config.seed, "private state", round, client))
         kept = {
             n.removeprefix(_OPTIMIZER): t for n, t in private.items() if n.startswith(_OPTIMIZER)
         }
@@ -153,19 +168,30 @@ class Worker:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config.client, round, self.config.rounds)
 
+    def _unstarted(self) -> State:
+        """Return the private state of a new model; what has another shape now is set by `start`."""
+        return {
+            name: new if (new := self._new_private[name]).shape == now.shape else now
+            for name, now in private_state(self.objective).items()
+        }
+
     def _optimizer_to_keep(self) -> State:
         if self.config.client.optimizer_state == "fresh":
             return {}
         state = optimizer_state(self.optimizer)
         return {_OPTIMIZER + name: value.clone() for name, value in state.items()}
 
+    def _round_to_keep(self, round: int) -> State:
+        return {_LAST_ROUND: torch.tensor(round)} if self.objective.on_return == "resync" else {}
+
     def _train(self, images: Tensor, labels: Tensor, *, client: int, round: int) -> float:
         config = self.config.client
         draws = generator(self.config.seed, "views", round, client)
+        own_draws = generator(self.config.seed, "objective", round, client)
         batches = list(self._batches(len(images), client=client, round=round))
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         self.objective.train()
-        for step, rows in enumerate(batches, start=1):
+        for step, rows in enumerate(batches):
             if self.stop.is_set():
                 raise Stopped(f"client {client} was stopped in round {round}")
             rows = rows.to(self.device)
@@ -177,13 +203,14 @@ class Worker:
                 with torch.autocast(
                     self.device.type, torch.bfloat16, enabled=self.precision == "bf16"
                 ):
-                    loss = self.objective(Batch(views, rows, labels[rows]))
+                    progress = (round - 1 + step / len(batches)) / self.config.rounds
+                    loss = self.objective(Batch(views, rows, labels[rows], own_draws, progress))
                 self.optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 if config.clip_norm is not None:
                     clip_grad_norm_(self.objective.parameters(), config.clip_norm)
                 self.optimizer.step()
-                share = step / len(batches)
+                share = (step + 1) / len(batches)
                 self.objective.after_step((round - 1 + share) / self.config.rounds)
             total += loss.detach() * len(rows)
         mean = total.item() / sum(map(len, batches))

@@ -1,14 +1,15 @@
 """Barlow Twins: make the features of two views agree, and each tell something of its own."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, cast
+from typing import Literal, cast
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from fedssl.fields import Number
 from fedssl.heads import mlp
-from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
+from fedssl.objectives.base import Objective, ObjectiveConfig
+from fedssl.objectives.batch import Batch
 from fedssl.precision import in_float32
 
 EPSILON = 1e-5
@@ -59,7 +60,7 @@ class BarlowTwins(Objective):
         """λ: the weight of the entries off the diagonal."""
 
     # With two images every correlation is ±1 whatever the weights, so nothing is learned.
-    minimum_batch: ClassVar[int] = 3
+    minimum_batch = 3
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)

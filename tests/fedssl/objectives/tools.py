@@ -1,10 +1,14 @@
 """What the objectives' tests share."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
 from fedssl.objectives import Batch, Objective
 from fedssl.seeding import initialising
+
+Kind = TypeVar("Kind", bound=Objective)
 
 
 class TinyEncoder(nn.Module):
@@ -26,13 +30,18 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Te
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def a_batch(count: int = 16, seed: int = 0) -> Batch:
+def a_batch(count: int = 16, seed: int = 0, views: int = 2) -> Batch:
     images = normal(count, 3, 8, 8, seed=seed)
-    views = [images + 0.1 * normal(count, 3, 8, 8, seed=seed + n) for n in (1, 2)]
-    return Batch(views, torch.arange(count))
+    shown = [images + 0.1 * normal(count, 3, 8, 8, seed=seed + n) for n in range(1, views + 1)]
+    draws = torch.Generator().manual_seed(seed)
+    return Batch(shown, torch.arange(count), torch.arange(count) % 3, draws)
 
 
-def make(kind: type[Objective], projector: tuple[int, ...] = (16, 8), **fields: float) -> Objective:
+def batch_of(objective: Objective, count: int = 32, seed: int = 0) -> Batch:
+    return a_batch(count, seed, objective.number_of_views)
+
+
+def make(kind: type[Kind], projector: tuple[int, ...] = (16, 8), **fields: object) -> Kind:
     with initialising(0):
         return kind(TinyEncoder(), projector, kind.Config.model_validate(fields))
 
