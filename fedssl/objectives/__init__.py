@@ -8,10 +8,16 @@ from torch import nn
 from fedssl.dotted import load_dotted
 from fedssl.fields import Choice, Dotted, nearest
 from fedssl.objectives.barlow import BarlowTwins
-from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
+from fedssl.objectives.base import Objective, ObjectiveConfig
+from fedssl.objectives.batch import Batch
 from fedssl.objectives.byol import BYOL
+from fedssl.objectives.dcl import DCL
+from fedssl.objectives.dclw import DCLW
+from fedssl.objectives.moco import MoCo
+from fedssl.objectives.nnclr import NNCLR
 from fedssl.objectives.simclr import SimCLR
 from fedssl.objectives.simsiam import SimSiam
+from fedssl.objectives.vicreg import VICReg
 
 __all__ = [
     "OBJECTIVES",
@@ -25,9 +31,14 @@ __all__ = [
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "simclr": SimCLR,
+    "dcl": DCL,
+    "dclw": DCLW,
+    "moco": MoCo,
+    "nnclr": NNCLR,
     "byol": BYOL,
     "simsiam": SimSiam,
     "barlow": BarlowTwins,
+    "vicreg": VICReg,
 }
 
 
