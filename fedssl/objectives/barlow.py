@@ -22,6 +22,14 @@ def standardise(features: Tensor) -> Tensor:
     return (features - mean) * (variance + EPSILON).rsqrt()
 
 
+def from_identity(correlation: Tensor, off_diagonal: float) -> Tensor:
+    """Return Σ_i (1 − c_ii)² + λ·Σ_{i≠j} c_ij² of a matrix c [D, D]; ``off_diagonal`` is λ."""
+    diagonal = correlation.diagonal()
+    # Both sums run over D or D² entries: subtracting the diagonal's share saves a copy of c.
+    others = correlation.square().sum() - diagonal.square().sum()
+    return (1 - diagonal).square().sum() + off_diagonal * others
+
+
 @in_float32
 def barlow_twins(first: Tensor, second: Tensor, off_diagonal: float) -> Tensor:
     """Return Σ_i (1 − c_ii)² + λ·Σ_{i≠j} c_ij² of the cross-correlation c of two views.
@@ -38,17 +46,14 @@ def barlow_twins(first: Tensor, second: Tensor, off_diagonal: float) -> Tensor:
     ICML 2021, equations 1 and 2.
     """
     correlation = standardise(first).T @ standardise(second) / len(first)
-    diagonal = correlation.diagonal()
-    # Both sums run over D or D² entries: subtracting the diagonal's share saves a copy of c.
-    others = correlation.square().sum() - diagonal.square().sum()
-    return (1 - diagonal).square().sum() + off_diagonal * others
+    return from_identity(correlation, off_diagonal)
 
 
 class BarlowTwins(Objective):
     """Decorrelates features, without negatives or copy: wants a wide projector.
 
     The cross-correlation of the two views' projections is made the identity. Each view is a batch
-    of its own for BatchNorm. Works best with a wide projector.
+    of its own for BatchNorm. Works best with a wide projector. Everything is federated.
     """
 
     class Config(ObjectiveConfig):

@@ -33,7 +33,7 @@ class SimSiam(Objective):
 
     Each view predicts the other's projection: ½(−cos(p₁, sg z₂)) + ½(−cos(p₂, sg z₁)). Each view is
     a batch of its own for BatchNorm. The projector ends in a BatchNorm without scale and shift, as
-    published.
+    published. Everything is federated.
     """
 
     class Config(ObjectiveConfig):
