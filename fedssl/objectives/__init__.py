@@ -13,11 +13,15 @@ from fedssl.objectives.batch import Batch
 from fedssl.objectives.byol import BYOL
 from fedssl.objectives.dcl import DCL
 from fedssl.objectives.dclw import DCLW
+from fedssl.objectives.dino import DINO
+from fedssl.objectives.directpred import DirectPred
+from fedssl.objectives.mixed_barlow import MixedBarlowTwins
 from fedssl.objectives.moco import MoCo
 from fedssl.objectives.nnclr import NNCLR
 from fedssl.objectives.simclr import SimCLR
 from fedssl.objectives.simsiam import SimSiam
 from fedssl.objectives.vicreg import VICReg
+from fedssl.objectives.w_mse import WMSE
 
 __all__ = [
     "OBJECTIVES",
@@ -36,9 +40,13 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "moco": MoCo,
     "nnclr": NNCLR,
     "byol": BYOL,
+    "directpred": DirectPred,
     "simsiam": SimSiam,
+    "dino": DINO,
     "barlow": BarlowTwins,
+    "mixed-barlow": MixedBarlowTwins,
     "vicreg": VICReg,
+    "w-mse": WMSE,
 }
 
 

@@ -34,7 +34,7 @@ def decoupled(
         None for w_i = 1 (DCL); else w_i = 2 − B·softmax_i(s_ij/σ) over the batch's B pairs
         (DCLW), through which no gradient flows: pairs that lie far apart count more.
 
-    Source: Yeh et al., "Decoupled Contrastive Learning", ECCV 2022, equations 5 and 6.
+    Source: Yeh et al., "Decoupled Contrastive Learning", ECCV 2022, equation 6.
     """
     count = len(first)
     z = F.normalize(torch.cat([first, second]), dim=1)
