@@ -1,13 +1,12 @@
 """What is done before the first round: the images are loaded and shared out, and all is checked."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from fedssl.config_file import ConfigError
-from fedssl.data import Splits, load
+from fedssl.data import Dataset, Splits, load
 from fedssl.local_update import build_objective
 from fedssl.objectives import Objective
 from fedssl.optimizers import build_optimizer
@@ -53,7 +52,7 @@ def prepare(experiment: Experiment) -> Prepared:
         parts = partition(experiment.partition, splits.train, experiment.seed)
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
-    objective = _try_to_build(experiment, splits.train.images.shape[-2:])
+    objective = _try_to_build(experiment, splits.train)
     smallest = int(parts.sizes().min())
     if smallest < objective.minimum_batch:
         raise ConfigError(
@@ -64,11 +63,12 @@ def prepare(experiment: Experiment) -> Prepared:
     return Prepared(experiment, splits, parts)
 
 
-def _try_to_build(experiment: Experiment, size: Sequence[int]) -> Objective:
+def _try_to_build(experiment: Experiment, train: Dataset) -> Objective:
     """Build everything that the config names once, so that mistakes show before any work.
 
     Classes of a person's own are among it, so whatever they raise is a problem of the config.
     """
+    size = train.images.shape[-2:]
     try:
         build_strategy(experiment.strategy, frozenset())
         objective = build_objective(experiment, size[-1])
@@ -81,6 +81,7 @@ def _try_to_build(experiment: Experiment, size: Sequence[int]) -> Objective:
                 f"two images, not [2, {objective.encoder.features}]"
             )
         experiment.check_batch(objective.minimum_batch)
+        objective.check(train.labels)
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ConfigError(f"the experiment cannot be built: {kind}{error}") from error

@@ -11,15 +11,20 @@ from fedssl.objectives.barlow import BarlowTwins
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch
 from fedssl.objectives.byol import BYOL
+from fedssl.objectives.cacr import CACR
 from fedssl.objectives.dcl import DCL
 from fedssl.objectives.dclw import DCLW
+from fedssl.objectives.diet import DIET
 from fedssl.objectives.dino import DINO
 from fedssl.objectives.directpred import DirectPred
 from fedssl.objectives.mixed_barlow import MixedBarlowTwins
 from fedssl.objectives.moco import MoCo
+from fedssl.objectives.mv_dhel import MVDHEL
+from fedssl.objectives.mv_infonce import MVInfoNCE
 from fedssl.objectives.nnclr import NNCLR
 from fedssl.objectives.simclr import SimCLR
 from fedssl.objectives.simsiam import SimSiam
+from fedssl.objectives.supervised import Supervised
 from fedssl.objectives.vicreg import VICReg
 from fedssl.objectives.w_mse import WMSE
 
@@ -39,6 +44,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "dclw": DCLW,
     "moco": MoCo,
     "nnclr": NNCLR,
+    "cacr": CACR,
+    "mv-infonce": MVInfoNCE,
+    "mv-dhel": MVDHEL,
     "byol": BYOL,
     "directpred": DirectPred,
     "simsiam": SimSiam,
@@ -47,6 +55,8 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "mixed-barlow": MixedBarlowTwins,
     "vicreg": VICReg,
     "w-mse": WMSE,
+    "diet": DIET,
+    "supervised": Supervised,
 }
 
 

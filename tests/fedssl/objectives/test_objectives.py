@@ -123,6 +123,11 @@ def test_all_state_is_federated_or_private(name: str) -> None:
         {"name": "w-mse", "views": 1},
         {"name": "dino", "teacher_warmup": 1.5},
         {"name": "directpred", "correlation_momentum": 1.0},
+        {"name": "mv-infonce", "views": 1},
+        {"name": "mv-dhel", "temperature": 0.0},
+        {"name": "cacr", "positive": -1.0},
+        {"name": "supervised", "classes": 0},
+        {"name": "diet", "label_smoothing": 1.0},
         {"name": "unknown"},
     ],
 )

@@ -42,8 +42,12 @@ def batch_of(objective: Objective, count: int = 32, seed: int = 0) -> Batch:
 
 
 def make(kind: type[Kind], projector: tuple[int, ...] = (16, 8), **fields: object) -> Kind:
+    """Make an objective, as a client of 32 images starts with it."""
     with initialising(0):
-        return kind(TinyEncoder(), projector, kind.Config.model_validate(fields))
+        objective = kind(TinyEncoder(), projector, kind.Config.model_validate(fields))
+    objective.resize(32)
+    objective.start(torch.Generator())
+    return objective
 
 
 EXTREME = {
@@ -54,6 +58,12 @@ EXTREME = {
     "zeros": (torch.zeros(6, 5), torch.zeros(6, 5)),
 }
 """Pairs of projections [6, 5] on which a careless loss gives NaN."""
+
+
+def three_views(name: str) -> Tensor:
+    """Return an `EXTREME` pair and the mean of both, [3, 6, 5]."""
+    first, second = EXTREME[name]
+    return torch.stack([first, second, (first + second) / 2])
 
 
 def gradients_are_finite(loss: Tensor, inputs: list[Tensor]) -> bool:
