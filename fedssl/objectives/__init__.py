@@ -7,6 +7,7 @@ from torch import nn
 
 from fedssl.dotted import load_dotted
 from fedssl.fields import Choice, Dotted, nearest
+from fedssl.objectives.all4one import All4One
 from fedssl.objectives.barlow import BarlowTwins
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch
@@ -44,6 +45,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "dclw": DCLW,
     "moco": MoCo,
     "nnclr": NNCLR,
+    "all4one": All4One,
     "cacr": CACR,
     "mv-infonce": MVInfoNCE,
     "mv-dhel": MVDHEL,

@@ -128,6 +128,7 @@ def test_all_state_is_federated_or_private(name: str) -> None:
         {"name": "cacr", "positive": -1.0},
         {"name": "supervised", "classes": 0},
         {"name": "diet", "label_smoothing": 1.0},
+        {"name": "all4one", "centroid_temperature": 0.0},
         {"name": "unknown"},
     ],
 )
