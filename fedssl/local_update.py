@@ -197,16 +197,17 @@ class Worker:
             rows = rows.to(self.device)
             with span("views"):
                 chosen = images[rows]
-                views = [self.views(chosen, draws) for _ in range(self.objective.number_of_views)]
+                views = [self.views(chosen, draws) for _ in range(self.objective.views_in_all)]
             with span("step"):
                 # Weights, and so all that a client sends, stay float32: Flower has no bfloat16.
                 with torch.autocast(
                     self.device.type, torch.bfloat16, enabled=self.precision == "bf16"
                 ):
                     progress = (round - 1 + step / len(batches)) / self.config.rounds
-                    loss = self.objective(Batch(views, rows, labels[rows], own_draws, progress))
+                    batch = Batch(views, rows, labels[rows], own_draws, progress)
+                    loss = self.objective.loss(batch)
                 self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 if config.clip_norm is not None:
                     clip_grad_norm_(self.objective.parameters(), config.clip_norm)
                 self.optimizer.step()

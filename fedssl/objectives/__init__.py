@@ -1,6 +1,7 @@
 """The objectives: what a client minimises. One file each, found by name in `OBJECTIVES`."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from pydantic import ConfigDict, ValidationError
 from torch import nn
@@ -26,11 +27,13 @@ from fedssl.objectives.nnclr import NNCLR
 from fedssl.objectives.simclr import SimCLR
 from fedssl.objectives.simsiam import SimSiam
 from fedssl.objectives.supervised import Supervised
+from fedssl.objectives.terms import TERMS
 from fedssl.objectives.vicreg import VICReg
 from fedssl.objectives.w_mse import WMSE
 
 __all__ = [
     "OBJECTIVES",
+    "TERMS",
     "Batch",
     "CustomObjectiveConfig",
     "Objective",
@@ -92,6 +95,15 @@ def build(config: ObjectiveConfig, encoder: nn.Module, projector: Sequence[int])
     ValueError
         There is no such objective, the dotted path names no `Objective`, or a field is wrong.
     """
+    objective = _build(config, encoder, projector)
+    # Last, so that the objective's own initial weights are the same with and without them.
+    for term in config.terms:
+        features = cast(int, objective.encoder.features)
+        objective.terms.append(TERMS[term.name](term, config.name, features))
+    return objective
+
+
+def _build(config: ObjectiveConfig, encoder: nn.Module, projector: Sequence[int]) -> Objective:
     if "." not in config.name:
         if config.name not in OBJECTIVES:
             hint = nearest(config.name, list(OBJECTIVES))

@@ -1,14 +1,18 @@
 """What every objective is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from fedssl.fields import Fields
+from fedssl.fields import Fields, Listed
 from fedssl.objectives.batch import Batch
+from fedssl.objectives.term import Term, TermConfig
+from fedssl.objectives.terms import TermChoice
 
 
 class ObjectiveConfig(Fields):
@@ -16,6 +20,8 @@ class ObjectiveConfig(Fields):
 
     name: str
     """Which objective: a name that `fedssl list` prints, or a dotted path."""
+    terms: Annotated[tuple[Annotated[TermConfig, TermChoice], ...], Listed] = ()
+    """What is added to its loss, such as [{name: e-ssl}]."""
 
 
 class KeepingConfig(ObjectiveConfig):
@@ -54,9 +60,12 @@ class Objective(nn.Module, ABC):
 
     encoder: nn.Module
     projector: nn.Module
+    terms: nn.ModuleList
+    """What `loss` adds to the objective's own."""
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__()
+        self.terms = nn.ModuleList()
         if isinstance(config, KeepingConfig):
             self.on_return = config.on_return
 
@@ -67,6 +76,35 @@ class Objective(nn.Module, ABC):
         Under ``client.precision: bf16`` it is called within `torch.autocast`: `in_float32` keeps a
         loss that wants more digits out of it.
         """
+
+    @property
+    def views_in_all(self) -> int:
+        """How many views of each image `loss` takes."""
+        return self.number_of_views + sum(term.extra_views for term in self._terms())
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch with all terms, a scalar: what a client minimises.
+
+        The first views are the objective's own, the others those that its terms ask for.
+        """
+        if not self.terms:
+            return cast(Tensor, self(batch))
+        first = self.number_of_views
+        with outputs_of(self.projector) as projected:
+            total: Tensor = self(replace(batch, views=batch.views[:first]))
+        # Some objectives project all views at once, some one after the other.
+        views = [part for each in projected for part in torch.split(each, len(batch.index))]
+        projections = torch.stack(views) if views else batch.views[0].new_empty(0)
+        for term in self._terms():
+            last = first + term.extra_views
+            if batch.progress >= term.begin:
+                part = replace(batch, views=batch.views[first:last])
+                total = total + term(self.encoder, projections, part)
+            first = last
+        return total
+
+    def _terms(self) -> list[Term]:
+        return cast(list[Term], list(self.terms))
 
     def check(self, labels: Tensor) -> None:
         """Raise a ValueError where images with these labels, int64 [N], cannot be trained on."""
@@ -87,3 +125,18 @@ class Objective(nn.Module, ABC):
 
     def after_step(self, progress: float) -> None:
         """Act after an optimiser step; ``progress`` in [0, 1] is the share of all rounds done."""
+
+
+@contextmanager
+def outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect what a module returns meanwhile."""
+    outputs: list[Tensor] = []
+
+    def collect(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        outputs.append(output)
+
+    handle = module.register_forward_hook(collect)
+    try:
+        yield outputs
+    finally:
+        handle.remove()

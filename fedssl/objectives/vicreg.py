@@ -11,19 +11,11 @@ from fedssl.fields import Number
 from fedssl.heads import mlp
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch
+from fedssl.objectives.covariance import off_diagonal_covariance
 from fedssl.precision import in_float32
 
 EPSILON = 1e-4
 """Added to a variance before its root, whose slope at zero would be infinite."""
-
-
-def off_diagonal_covariance(features: Tensor) -> Tensor:
-    """Return Σ_{i≠j} cov_ij² / D of features [B, D]; the covariance divides by B − 1."""
-    count, width = features.shape
-    centred = features - features.mean(0)
-    covariance = centred.T @ centred / (count - 1)
-    # The sums run over D² and D entries: subtracting the diagonal's share saves a copy.
-    return (covariance.square().sum() - covariance.diagonal().square().sum()) / width
 
 
 def variance_hinge(features: Tensor) -> Tensor:

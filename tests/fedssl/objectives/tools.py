@@ -41,10 +41,15 @@ def batch_of(objective: Objective, count: int = 32, seed: int = 0) -> Batch:
     return a_batch(count, seed, objective.number_of_views)
 
 
+def encoder_for(kind: type[Objective]) -> nn.Module:
+    """Return a tiny encoder that an objective can train."""
+    return TinyEncoder()
+
+
 def make(kind: type[Kind], projector: tuple[int, ...] = (16, 8), **fields: object) -> Kind:
     """Make an objective, as a client of 32 images starts with it."""
     with initialising(0):
-        objective = kind(TinyEncoder(), projector, kind.Config.model_validate(fields))
+        objective = kind(encoder_for(kind), projector, kind.Config.model_validate(fields))
     objective.resize(32)
     objective.start(torch.Generator())
     return objective
