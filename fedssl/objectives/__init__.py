@@ -19,6 +19,7 @@ from fedssl.objectives.dclw import DCLW
 from fedssl.objectives.diet import DIET
 from fedssl.objectives.dino import DINO
 from fedssl.objectives.directpred import DirectPred
+from fedssl.objectives.mae import MAE
 from fedssl.objectives.mixed_barlow import MixedBarlowTwins
 from fedssl.objectives.moco import MoCo
 from fedssl.objectives.mv_dhel import MVDHEL
@@ -61,6 +62,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "vicreg": VICReg,
     "w-mse": WMSE,
     "diet": DIET,
+    "mae": MAE,
     "supervised": Supervised,
 }
 

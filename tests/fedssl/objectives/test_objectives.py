@@ -18,7 +18,7 @@ from fedssl.objectives import (
     build,
 )
 from fedssl.state import clone, copy_into, federated_state, private_state
-from tests.fedssl.objectives.tools import TinyEncoder, a_batch, batch_of, make
+from tests.fedssl.objectives.tools import TinyEncoder, a_batch, batch_of, encoder_for, make
 
 
 class Constant(Objective):
@@ -56,7 +56,7 @@ def validated(**section: object) -> ObjectiveConfig:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_name_builds_its_objective_with_its_defaults(name: str) -> None:
     config = validated(name=name)
-    objective = build(config, TinyEncoder(), (16, 8))
+    objective = build(config, encoder_for(OBJECTIVES[name]), (16, 8))
     assert type(objective) is OBJECTIVES[name]
     assert config.name == name
     assert all(field.description for field in type(config).model_fields.values())
@@ -129,6 +129,8 @@ def test_all_state_is_federated_or_private(name: str) -> None:
         {"name": "supervised", "classes": 0},
         {"name": "diet", "label_smoothing": 1.0},
         {"name": "all4one", "centroid_temperature": 0.0},
+        {"name": "mae", "masked": 1.0},
+        {"name": "mae", "decoder_width": 10},
         {"name": "unknown"},
     ],
 )

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from fedssl.objectives import Batch, Objective
+from fedssl.objectives.mae import MAE
 from fedssl.seeding import initialising
+from fedssl.vit import VisionTransformer
 
 Kind = TypeVar("Kind", bound=Objective)
 
@@ -42,8 +44,8 @@ def batch_of(objective: Objective, count: int = 32, seed: int = 0) -> Batch:
 
 
 def encoder_for(kind: type[Objective]) -> nn.Module:
-    """Return a tiny encoder that an objective can train."""
-    return TinyEncoder()
+    """Return a tiny encoder that an objective can train, of images of 8×8 pixels or more."""
+    return VisionTransformer(patch=2, width=12, depth=1, heads=3) if kind is MAE else TinyEncoder()
 
 
 def make(kind: type[Kind], projector: tuple[int, ...] = (16, 8), **fields: object) -> Kind:
