@@ -25,6 +25,7 @@ from fedssl.objectives.moco import MoCo
 from fedssl.objectives.mv_dhel import MVDHEL
 from fedssl.objectives.mv_infonce import MVInfoNCE
 from fedssl.objectives.nnclr import NNCLR
+from fedssl.objectives.pal import PAL
 from fedssl.objectives.simclr import SimCLR
 from fedssl.objectives.simsiam import SimSiam
 from fedssl.objectives.supervised import Supervised
@@ -63,6 +64,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "w-mse": WMSE,
     "diet": DIET,
     "mae": MAE,
+    "pal": PAL,
     "supervised": Supervised,
 }
 

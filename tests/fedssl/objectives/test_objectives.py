@@ -131,6 +131,8 @@ def test_all_state_is_federated_or_private(name: str) -> None:
         {"name": "all4one", "centroid_temperature": 0.0},
         {"name": "mae", "masked": 1.0},
         {"name": "mae", "decoder_width": 10},
+        {"name": "pal", "query": "clever"},
+        {"name": "pal", "budget": -1},
         {"name": "unknown"},
     ],
 )
