@@ -95,6 +95,23 @@ def test_the_smallest_batch_trains_everything(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
+def test_bf16_changes_the_loss_by_rounding_and_no_tensors_type(name: str) -> None:
+    objective, again = make(OBJECTIVES[name]), make(OBJECTIVES[name])
+    types = {n: t.dtype for n, t in objective.state_dict().items()}
+    for step in range(2):
+        full = again(batch_of(again))
+        with torch.autocast("cpu", torch.bfloat16):
+            short = objective(batch_of(objective))
+        short.backward()
+        for each in (objective, again):
+            each.after_step(step / 2)
+        assert short.dtype == torch.float32
+        assert short.item() == pytest.approx(full.item(), rel=0.05, abs=0.02)
+    assert all(p.grad is None or p.grad.isfinite().all() for p in objective.parameters())
+    assert {n: t.dtype for n, t in objective.state_dict().items()} == types
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
 def test_all_state_is_federated_or_private(name: str) -> None:
     objective = make(OBJECTIVES[name])
     federated, private = federated_state(objective), private_state(objective)
