@@ -18,6 +18,8 @@ from strategies.messages import (
     to_state,
 )
 
+PARTITION = "partition-id"
+"""In the node's config, and in its answer to a query: which client it is."""
 PRIVATE = "private"
 """Key of the private client state in the Context, which Flower keeps on the client."""
 
@@ -36,7 +38,8 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
     ClientApp
         Its train function answers with the trained model and the metrics ``num-examples``,
         ``train-loss``, ``seconds``, and, where the message's config asks by ``divergence``, that
-        too: δ of each floating tensor, in their order.
+        too: δ of each floating tensor, in their order. Its query function tells ``partition-id``
+        and ``num-examples``.
     """
     app = ClientApp()
 
@@ -48,7 +51,7 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
                 f"the strategy asks its clients for {', '.join(unknown)}, which they do not do: "
                 "choose a strategy that merges only"
             )
-        client = int(context.node_config["partition-id"])
+        client = number_of(context)
         server_round = round_of(config)
         with span("client", client=client, round=server_round):
             runtime = runtime_of(context)
@@ -74,7 +77,19 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
             content = RecordDict({ARRAYS: to_record(update.state), METRICS: metrics})
             return Message(content, reply_to=message)
 
+    @app.query()
+    def query(message: Message, context: Context) -> Message:
+        client = number_of(context)
+        count = len(runtime_of(context).partition.indices(client))
+        about = MetricRecord({PARTITION: client, "num-examples": count})
+        return Message(RecordDict({METRICS: about}), reply_to=message)
+
     return app
+
+
+def number_of(context: Context) -> int:
+    """Return which client the context is of."""
+    return int(context.node_config[PARTITION])
 
 
 def round_of(config: ConfigRecord) -> int:

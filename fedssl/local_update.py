@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from fedssl import memory
 from fedssl.config import LearningConfig
 from fedssl.encoders import build_encoder
 from fedssl.objectives import Batch, Objective, build
@@ -35,6 +36,8 @@ def build_objective(config: LearningConfig, image_size: int) -> Objective:
         objective = build(config.objective, encoder, model.projector)
     # Into one block of memory, as all models are, which is used again once this one is let go.
     adopt(objective, *map(clone, split_state(objective)))
+    # What the parts were built in lies free between what stays, and no block fits into it.
+    memory.give_back()
     return objective
 
 

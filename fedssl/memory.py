@@ -9,6 +9,7 @@ import ctypes
 import sys
 import weakref
 from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -26,16 +27,24 @@ def keep_freed_memory() -> None:
 
     It does nothing where the C library is not glibc.
     """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    # musl has no mallopt.
+    mallopt = _glibc("mallopt")
     if mallopt is None:
         return
     mallopt(_MMAP_MAX, 0)
     mallopt(_TRIM_THRESHOLD, 2**31 - 1)
     # The arenas of other threads than the main one cannot hold blocks of 64 MB.
     mallopt(_ARENA_MAX, 1)
+
+
+def give_back() -> None:
+    """Give the system the memory that is free now: after what is done once and needs much."""
+    if trim := _glibc("malloc_trim"):
+        trim(0)
+
+
+def _glibc(name: str) -> Callable[..., int] | None:
+    # musl has neither mallopt nor malloc_trim.
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 class _Lease(np.ndarray):

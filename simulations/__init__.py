@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fedssl.config_file import ConfigError
+    from simulations.errors import RunError
     from simulations.experiment import Experiment, load_experiment
     from simulations.reporting import report
     from simulations.runner import Run, run
-    from simulations.server import RunError
 
 __all__ = ["ConfigError", "Experiment", "Run", "RunError", "load_experiment", "report", "run"]
 
@@ -21,7 +21,7 @@ _HOMES = {
     "ConfigError": "fedssl.config_file",
     "Experiment": "simulations.experiment",
     "Run": "simulations.runner",
-    "RunError": "simulations.server",
+    "RunError": "simulations.errors",
     "load_experiment": "simulations.experiment",
     "report": "simulations.reporting",
     "run": "simulations.runner",

@@ -38,6 +38,9 @@ class Display(Protocol):
     def profiled(self, rows: Rows) -> None:
         """Show where the time of the rounds went, once they have ended."""
 
+    def said(self, text: str) -> None:
+        """Show what the engine has to say."""
+
 
 class Quiet:
     """Shows nothing."""
@@ -57,6 +60,9 @@ class Quiet:
         """Do nothing."""
 
     def profiled(self, rows: Rows) -> None:
+        """Do nothing."""
+
+    def said(self, text: str) -> None:
         """Do nothing."""
 
 
@@ -95,6 +101,10 @@ class Lines:
     def profiled(self, rows: Rows) -> None:
         """Print a table of the rounds and the shares of the parts."""
         self._console.print(table(rows))
+
+    def said(self, text: str) -> None:
+        """Print it."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class Live(Lines):

@@ -1,12 +1,13 @@
 """What is done before the first round: the images are loaded and shared out, and all is checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from fedssl.config_file import ConfigError
-from fedssl.data import Dataset, Splits, load
+from fedssl.data import Splits, load
 from fedssl.local_update import build_objective
 from fedssl.objectives import Objective
 from fedssl.optimizers import build_optimizer
@@ -22,16 +23,22 @@ class Prepared:
     experiment: Experiment
     splits: Splits
     partition: Partition
+    on_devices: bool = False
+    """Whether the clients' images are elsewhere, so that no more than their number is known."""
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the columns of `counts`; ``unlabelled`` comes last where it is needed."""
+        if self.on_devices:
+            return ("unlabelled",)
         names = self.splits.train.class_names
         return (*names, "unlabelled") if bool((self.splits.train.labels < 0).any()) else names
 
     @property
     def counts(self) -> Counts:
         """The images of each client and class."""
+        if self.on_devices:
+            return self.partition.counts(np.zeros_like(self.partition.order), 1)
         labels, classes = self.splits.train.labels.numpy(), self.classes
         if len(classes) > len(self.splits.train.class_names):
             labels = np.where(labels < 0, len(classes) - 1, labels)
@@ -47,12 +54,16 @@ def prepare(experiment: Experiment) -> Prepared:
         The data cannot be read, or cannot be shared out as the config wants it.
     """
     experiment = resolve(experiment)
+    splits = _load(experiment)
     try:
-        splits = load(experiment.data)
         parts = partition(experiment.partition, splits.train, experiment.seed)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise ConfigError(str(error)) from error
-    objective = _try_to_build(experiment, splits.train)
+    objective = _try_to_build(experiment, splits.train.images.shape[-2:])
+    try:
+        objective.check(splits.train.labels)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     smallest = int(parts.sizes().min())
     if smallest < objective.minimum_batch:
         raise ConfigError(
@@ -63,12 +74,35 @@ def prepare(experiment: Experiment) -> Prepared:
     return Prepared(experiment, splits, parts)
 
 
-def _try_to_build(experiment: Experiment, train: Dataset) -> Objective:
+def prepare_server(experiment: Experiment, clients: int) -> Prepared:
+    """Do the same for a server whose ``clients`` have images of their own, none yet known.
+
+    The config's images are those of the central evaluation.
+
+    Raises
+    ------
+    ConfigError
+        The data cannot be read, or nothing be built as the config wants it.
+    """
+    experiment = resolve(experiment)
+    splits = _load(experiment)
+    _try_to_build(experiment, splits.train.images.shape[-2:])
+    nobody = Partition.of(np.empty(0, np.int64), clients)
+    return Prepared(experiment, splits, nobody, on_devices=True)
+
+
+def _load(experiment: Experiment) -> Splits:
+    try:
+        return load(experiment.data)
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
+
+
+def _try_to_build(experiment: Experiment, size: Sequence[int]) -> Objective:
     """Build everything that the config names once, so that mistakes show before any work.
 
     Classes of a person's own are among it, so whatever they raise is a problem of the config.
     """
-    size = train.images.shape[-2:]
     try:
         build_strategy(experiment.strategy, frozenset())
         objective = build_objective(experiment, size[-1])
@@ -81,7 +115,6 @@ def _try_to_build(experiment: Experiment, train: Dataset) -> Objective:
                 f"two images, not [2, {objective.encoder.features}]"
             )
         experiment.check_batch(objective.minimum_batch)
-        objective.check(train.labels)
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ConfigError(f"the experiment cannot be built: {kind}{error}") from error

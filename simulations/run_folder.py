@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ class RunFolder:
     ``config.yaml`` (resolved), ``metrics.jsonl`` (a row a round), ``divergence.csv`` (δ of every
     round, client and tensor), ``partition.csv`` (images of each client and class),
     ``model.safetensors``, ``summary.json``, ``checkpoint/``, ``plots/``, ``report.html``; of
-    a profiled run also ``profile/``.
+    a profiled run also ``profile/``, and of one on devices ``federation/``: its logs and name.
     """
 
     def __init__(self, path: Path):
@@ -33,6 +34,20 @@ class RunFolder:
         self.model = path / "model.safetensors"
         self.summary = path / "summary.json"
         self.checkpoint = CheckpointFolder(path / "checkpoint")
+        self.federation = path / "federation"
+
+    def is_empty(self) -> bool:
+        """Say whether no run was begun here; one that found no clients left only its logs."""
+        there = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
+        return there <= {self.federation.name}
+
+    def run_name(self) -> str:
+        """Return the name of the run that devices keep their state by, the same after a stop."""
+        file = self.federation / "run"
+        if not file.exists() or self.is_empty():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            replace_text(file, secrets.token_hex(16) + "\n")
+        return file.read_text(encoding="ascii").strip()
 
     def read_config(self) -> Experiment:
         """Return the experiment of this run."""
@@ -141,6 +156,11 @@ def check_same(before: Experiment, now: Experiment, path: Path) -> None:
     ConfigError
         Names the fields that differ.
     """
+    if (before.engine.name == "flower") != (now.engine.name == "flower"):
+        raise ConfigError(
+            f"{path}: cannot resume, engine.name was {before.engine.name}, is now "
+            f"{now.engine.name}: on devices each client keeps its own state; give the same engine"
+        )
     old, new = (_flat(e.model_dump(mode="json", exclude={"engine"})) for e in (before, now))
     changed = [
         f"  {key} was {old.get(key, 'not there')}, is now {new.get(key, 'not there')}"

@@ -6,8 +6,7 @@
 >>> finished.metrics[-1]["linear_accuracy"]
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,14 @@ import torch
 from flwr.app import RecordDict
 from torch import nn
 
-from clients import ClientRuntime, make_client_app
 from clients.client_app import PRIVATE
-from fedssl import memory
 from fedssl.config_file import ConfigError
 from fedssl.evaluation.parallel import one_thread
 from fedssl.model_file import load_encoder, save_model
 from fedssl.timeline import span
 from simulations.checkpoint import Checkpoint
 from simulations.display import Display, Quiet
-from simulations.engines import LocalConfig
-from simulations.engines.local import LocalGrid
+from simulations.engines.opening import Engine, opened
 from simulations.experiment import Experiment
 from simulations.prepare import Prepared, prepare
 from simulations.profiling import profiled
@@ -100,11 +96,25 @@ def run(
     display = display or Quiet()
     folder = RunFolder(Path(out))
     prepared = prepare(experiment)
-    found = _find(folder, prepared.experiment, resume)
+    found = find(folder, prepared.experiment, resume)
+    with opened(prepared, folder, display) as grid:
+        return carry_out(prepared, grid, folder, found, profile=profile, display=display)
+
+
+def carry_out(
+    prepared: Prepared,
+    grid: Engine,
+    folder: RunFolder,
+    found: Checkpoint | None,
+    *,
+    profile: bool = False,
+    display: Display,
+) -> Run:
+    """Run the rounds that are left, and write the rest of the run's folder; see `run`."""
     device = torch.device(prepared.experiment.engine.device)
     recorded = profiled(folder.path, device, display.profiled) if profile else nullcontext()
     # Merging, too, uses a single thread: its sums must not depend on the machine.
-    with recorded, one_thread(), _local(prepared) as grid:
+    with recorded, one_thread():
         server = Server(prepared.experiment, prepared.splits, prepared.partition, grid, display)
         with display.running(prepared.experiment, found.round + 1 if found else 0):
             _rounds(server, grid, folder, prepared, found, display)
@@ -116,7 +126,7 @@ def run(
 
 def _rounds(
     server: Server,
-    grid: LocalGrid,
+    grid: Engine,
     folder: RunFolder,
     prepared: Prepared,
     found: Checkpoint | None,
@@ -153,9 +163,15 @@ def _rounds(
             display.ended(row)
 
 
-def _find(folder: RunFolder, experiment: Experiment, resume: bool) -> Checkpoint | None:
-    """Look at what is in the folder: refuse to overwrite it, or find where to go on."""
-    if not folder.path.exists() or not any(folder.path.iterdir()):
+def find(folder: RunFolder, experiment: Experiment, resume: bool) -> Checkpoint | None:
+    """Look at what is in the folder: refuse to overwrite it, or find where to go on.
+
+    Raises
+    ------
+    ConfigError
+        It holds something else, or a run that cannot be gone on with.
+    """
+    if folder.is_empty():
         return None
     if not resume:
         raise ConfigError(
@@ -169,23 +185,3 @@ def _find(folder: RunFolder, experiment: Experiment, resume: bool) -> Checkpoint
         return folder.checkpoint.load()
     except ValueError as error:
         raise ConfigError(f"{error}; start a new run with another --out") from error
-
-
-@contextmanager
-def _local(prepared: Prepared) -> Iterator[LocalGrid]:
-    engine = prepared.experiment.engine
-    assert isinstance(engine, LocalConfig)
-    runtime = ClientRuntime(
-        prepared.experiment,
-        prepared.splits.train,
-        prepared.partition,
-        torch.device(engine.device),
-    )
-    app = make_client_app(lambda _: runtime)
-    grid = LocalGrid(app, prepared.partition.clients, engine.workers or 1)
-    try:
-        yield grid
-    finally:
-        runtime.stop.set()
-        grid.close()
-        memory.release()

@@ -18,14 +18,11 @@ from fedssl.state import State, adopt, federated_state, floating_buffers
 from fedssl.timeline import span
 from simulations.cohort import Answer, CohortGrid, draw_cohort
 from simulations.display import Display
+from simulations.errors import RunError, TooFewAnswersError
 from simulations.experiment import Experiment
 from strategies import Stateful
 from strategies import build as build_strategy
 from strategies.messages import DIVERGENCE, to_record, to_state
-
-
-class RunError(RuntimeError):
-    """A run cannot go on; what it finished is on disk."""
 
 
 class Server:
@@ -94,6 +91,13 @@ class Server:
         RunError
             No client succeeded, or the strategy gave no model or another one's.
         """
+        while True:
+            try:
+                return self._train_once(server_round, cohort)
+            except TooFewAnswersError:
+                continue
+
+    def _train_once(self, server_round: int, cohort: list[int]) -> list[Answer]:
         self._grid.begin_round(cohort)
         arrays = to_record(self.state())
         config = ConfigRecord({DIVERGENCE: self._is_measured(server_round)})

@@ -26,13 +26,17 @@ of 1 - δ. In chunks of this size, added in double precision, it is off by less 
 
 def _products(w: Tensor, g: Tensor) -> tuple[float, float]:
     """Return <w, g> and <w, w> of two tensors of one shape."""
-    dtype = torch.promote_types(w.dtype, torch.float32)
-    own = w.detach().to(dtype).reshape(-1)
-    other = g.detach().to(w.device, dtype).reshape(-1)
+    own, other = w.detach().reshape(-1), g.detach().reshape(-1)
+    if w.dtype != torch.float32:
+        own = own.to(torch.promote_types(w.dtype, torch.float32))
+    if g.dtype != own.dtype or g.device != w.device:
+        other = other.to(own)
     # On a GPU dot is precise enough, and each chunk would be a wait.
-    size = _CHUNK if w.device.type == "cpu" else max(1, len(own))
+    if len(own) <= _CHUNK or w.device.type != "cpu":
+        return torch.dot(own, other).item(), torch.dot(own, own).item()
     with_other = with_itself = 0.0
-    for row, beside in zip(torch.split(own, size), torch.split(other, size), strict=True):
+    for start in range(0, len(own), _CHUNK):
+        row, beside = own[start : start + _CHUNK], other[start : start + _CHUNK]
         with_other += torch.dot(row, beside).item()
         with_itself += torch.dot(row, row).item()
     return with_other, with_itself

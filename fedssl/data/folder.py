@@ -46,14 +46,14 @@ class Folder(DataConfig):
 
     def read(self) -> Splits:
         """Find the files; those that ``limit`` keeps are decoded now, or else on demand."""
-        listing = list_files(self.train, "train")
+        listing = list_files(self.train, "data.train")
         if self.test is None:
             kept, held = hold_out(listing.labels)
             if not len(kept) or not len(held):
                 raise ValueError(f"data.train = {self.train}: too few images to hold out a fifth")
             train, test = listing.take(kept), listing.take(held)
         else:
-            train, test = listing, list_files(self.test, "test")
+            train, test = listing, list_files(self.test, "data.test")
         if self.in_memory:
             return read_files(train, test, self.limit, self.size)
         assert self.size is not None
@@ -91,8 +91,10 @@ def read_files(train: Listing, test: Listing, limit: Limit, size: int | None) ->
     return Splits(*(x.dataset(part) for x, part in zip((train, test), parts, strict=True)))
 
 
-def list_files(root: Path, field: str) -> Listing:
+def list_files(root: Path, what: str) -> Listing:
     """List the image files under ``root``, sorted by path, and tell its layout.
+
+    ``what`` is what errors call the folder.
 
     Raises
     ------
@@ -100,8 +102,8 @@ def list_files(root: Path, field: str) -> Listing:
         There is no such folder, no image in it, or images at different depths.
     """
 
-    def wrong(what: str) -> ValueError:
-        return ValueError(f"data.{field} = {root}: {what}")
+    def wrong(problem: str) -> ValueError:
+        return ValueError(f"{what} = {root}: {problem}")
 
     if not root.is_dir():
         raise wrong("there is no such folder; correct the path")

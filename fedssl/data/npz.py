@@ -29,23 +29,34 @@ class Npz(DataConfig):
 
     def read(self) -> Splits:
         """Read both files."""
-        for field, path in (("train", self.train), ("test", self.test)):
-            if not path.is_file():
-                raise ValueError(
-                    f"data.{field} = {path}: there is no such file; write one with "
-                    "numpy.savez(path, images=..., labels=...), or correct the path"
-                )
-        train, test = _arrays("train", self.train), _arrays("test", self.test)
+        train, test = _arrays("data.train", self.train), _arrays("data.test", self.test)
         names = _class_names(train, test)
         return Splits(_dataset(train, names), _dataset(test, names))
 
 
-def _arrays(field: str, path: Path) -> dict[str, np.ndarray]:
+def read_npz(what: str, path: Path) -> Dataset:
+    """Read one file; ``what`` is what errors call it.
+
+    Raises
+    ------
+    ValueError
+        It is missing, or not what `Npz` says.
+    """
+    arrays = _arrays(what, path)
+    return _dataset(arrays, _class_names(arrays))
+
+
+def _arrays(what: str, path: Path) -> dict[str, np.ndarray]:
     """Read and check one file."""
 
-    def wrong(what: str) -> ValueError:
-        return ValueError(f"data.{field} = {path}: {what}")
+    def wrong(problem: str) -> ValueError:
+        return ValueError(f"{what} = {path}: {problem}")
 
+    if not path.is_file():
+        raise wrong(
+            "there is no such file; write one with numpy.savez(path, images=..., labels=...), "
+            "or correct the path"
+        )
     try:
         # Never pickles: an array of Python objects could run anyone's code.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:

@@ -21,7 +21,7 @@ def extract(
     images: Tensor,
     mean: Sequence[float],
     std: Sequence[float],
-    batch_size: int = 256,
+    batch_size: int = 128,
 ) -> Tensor:
     """Return the features of images that are not augmented.
 

@@ -12,13 +12,14 @@ import os
 
 import typer
 
-from simulations.cli import benching, looking, running
+from simulations.cli import benching, deploying, looking, running
 
 # Flower reports its use over the network unless told not to, before it is imported.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 # What Flower's own strategies log would break into the display, which tells the same.
-logging.getLogger("flwr").setLevel(logging.ERROR)
+# A filter, since Flower sets its logger's level anew when it is imported.
+logging.getLogger("flwr").addFilter(lambda record: record.levelno >= logging.ERROR)
 
 app = typer.Typer(
     name="fedssl",
@@ -35,4 +36,7 @@ app.command()(looking.report)
 app.command()(looking.init)
 app.command("list")(looking.list_parts)
 app.command()(looking.schema)
+app.command()(deploying.certs)
+app.command()(deploying.serve)
+app.command()(deploying.join)
 app.command()(benching.bench)

@@ -1,8 +1,10 @@
 """``fedssl run``."""
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +19,9 @@ from simulations.cli.shared import (
     load,
     out,
 )
+
+if TYPE_CHECKING:
+    from simulations.display import Display
 
 
 def run(
@@ -69,23 +74,35 @@ def run(
     """
     with clear_errors():
         from simulations import runner
-        from simulations.display import Lines, Live, Quiet
-        from simulations.run_folder import new_folder, newest_folder
 
         experiment = load(config, overrides, engine, device)
-        newest = newest_folder(config.stem) if resume else None
-        made = None if out_folder or newest else new_folder(config.stem)
-        folder = out_folder or newest or made
-        assert folder is not None
-        display = Quiet() if quiet else (Live if out.is_terminal else Lines)(out)
-        try:
+        again = ["fedssl", "run", str(config), *all_overrides(overrides, engine, device)]
+        with run_into(config, out_folder, resume, again, quiet=quiet) as (folder, display):
             runner.run(experiment, folder, resume=resume, profile=profile, display=display)
-        except KeyboardInterrupt:
-            words = ["fedssl", "run", str(config), *all_overrides(overrides, engine, device)]
-            again = shlex.join([*words, "--resume", "--out", str(folder)])
-            err.print(f"\nstopped; go on with: {again}", markup=False, soft_wrap=True)
-            raise typer.Exit(130) from None
-        finally:
-            if made and not any(made.iterdir()):
-                made.rmdir()
-        out.print(f"report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def run_into(
+    config: Path, out_folder: Path | None, resume: bool, command: list[str], *, quiet: bool = False
+) -> Iterator[tuple[Path, "Display"]]:
+    """Choose the run's folder and display, and say at the end where the report lies.
+
+    ``command`` is what was typed, without the folder: after Ctrl-C it is shown how to go on.
+    """
+    from simulations.display import Lines, Live, Quiet
+    from simulations.run_folder import new_folder, newest_folder
+
+    newest = newest_folder(config.stem) if resume else None
+    made = None if out_folder or newest else new_folder(config.stem)
+    folder = out_folder or newest or made
+    assert folder is not None
+    try:
+        yield folder, Quiet() if quiet else (Live if out.is_terminal else Lines)(out)
+    except KeyboardInterrupt:
+        again = shlex.join([*command, "--resume", "--out", str(folder)])
+        err.print(f"\nstopped; go on with: {again}", markup=False, soft_wrap=True)
+        raise typer.Exit(130) from None
+    finally:
+        if made and not any(made.iterdir()):
+            made.rmdir()
+    out.print(f"report: {folder / 'report.html'}", markup=False, soft_wrap=True)

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
-from fedssl.fields import Choice, Fields
+from fedssl.fields import Choice, Fields, Number
 
 
 class EngineConfig(Fields):
@@ -24,5 +24,18 @@ class LocalConfig(EngineConfig):
     """Clients that run at once; null is one on a GPU and one a core on a CPU."""
 
 
-ENGINES: dict[str, type[EngineConfig]] = {"local": LocalConfig}
+class FlowerConfig(EngineConfig):
+    """On devices, over gRPC; `fedssl run` rehearses it here with a SuperNode for each client."""
+
+    name: Literal["flower"] = "flower"
+    """Devices behind Flower's SuperLink."""
+    min_clients: PositiveInt = 1
+    """A round counts once so many of its clients have answered."""
+    round_timeout: Number = Field(600.0, gt=0)
+    """Seconds that clients have to answer in a round; who is later counts as failed."""
+    give_up_after: Number = Field(3600.0, gt=0)
+    """Seconds with fewer than min_clients after which the run stops; it can be resumed."""
+
+
+ENGINES: dict[str, type[EngineConfig]] = {"local": LocalConfig, "flower": FlowerConfig}
 EngineChoice = Choice(ENGINES)

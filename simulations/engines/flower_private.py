@@ -33,7 +33,9 @@ def number(message: Message, message_id: str) -> None:
     message.metadata.__dict__["_message_id"] = message_id
 
 
-def error_reply(message: Message, error: Exception) -> Message:
-    """Return the reply that Flower sends when a ClientApp raises."""
+def error_reply(
+    message: Message, error: Exception, code: int = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+) -> Message:
+    """Return the reply that Flower sends when a ClientApp raises, or for another reason."""
     reason = f"{type(error).__name__}: {error}"
-    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+    return Message(Error(code, reason), reply_to=message)

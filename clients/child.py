@@ -1,0 +1,117 @@
+"""Start and watch long-running processes, which end with the process that started them.
+
+``python -m clients.child PARENT MODULE:FUNCTION ARGUMENTS…`` is one of them.
+"""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+LAST_LINES = 30
+GRACE = 5.0
+"""Seconds that a process has to end before it is killed."""
+
+
+class Child:
+    """A command in a process of its own: a context in which it runs.
+
+    However this process ends, the other does within a second.
+
+    Parameters
+    ----------
+    command : str
+        ``MODULE:FUNCTION`` of the command, which reads its arguments from ``sys.argv``.
+    arguments : Sequence[str]
+        These.
+    log : Path
+        Where its output goes.
+    heard : Callable[[str], None] | None
+        Told of each line of it.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        arguments: Sequence[str],
+        log: Path,
+        heard: Callable[[str], None] | None = None,
+    ):
+        self.log = log
+        self._heard = heard or (lambda line: None)
+        self._command = [sys.executable, "-m", __name__, str(os.getpid()), command, *arguments]
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
+
+    def __enter__(self) -> Self:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {
+            **os.environ,
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        # A session of its own: Ctrl-C reaches us alone, and we end it in order.
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+            text=True,
+            errors="replace",
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+        self._reader.join(GRACE)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it runs no longer."""
+        return self._process.poll() is not None
+
+    @property
+    def last_lines(self) -> list[str]:
+        """What it printed last."""
+        return list(self._last)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self.log.open("w", encoding="utf-8") as file:
+            for line in self._process.stdout:
+                text = line.rstrip()
+                file.write(text + "\n")
+                file.flush()
+                self._last.append(text)
+                self._heard(text)
+
+
+def _main(parent: int, command: str, arguments: list[str]) -> None:
+    from flwr.supercore.app_utils import start_parent_process_monitor
+
+    start_parent_process_monitor(parent)
+    module, _, function = command.partition(":")
+    sys.argv = [function, *arguments]
+    getattr(importlib.import_module(module), function)()
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])

@@ -1,0 +1,77 @@
+"""What a device keeps from round to round: on its own disk, two generations of each run."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from fedssl.state import State, count_bytes, load_state, save_state
+
+_GENERATION = re.compile(r"round-(\d+)\.safetensors")
+
+
+class PrivateStates:
+    """A client's private state after the last two rounds that it took part in.
+
+    A server that was interrupted runs its last round again. The client may have finished it, so
+    what it kept from the round before is needed, too.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they lie: a folder for each run, a file for each round.
+    limit : int | None
+        The most bytes that a run may take here; None for no limit.
+    """
+
+    def __init__(self, folder: Path, limit: int | None = None):
+        self.folder = folder
+        self.limit = limit
+
+    def before(self, run: str, server_round: int) -> State:
+        """Return the state from before a round, empty where the client was in none before.
+
+        Parameters
+        ----------
+        run : str
+            The run's name, of letters and digits: it comes from the server.
+        server_round : int
+            From 1.
+        """
+        earlier = [number for number in self._rounds(run) if number < server_round]
+        return load_state(self._file(run, max(earlier)))[0] if earlier else {}
+
+    def keep(self, run: str, server_round: int, state: Mapping[str, Tensor]) -> None:
+        """Keep the state after a round, and of the rounds before it the last one.
+
+        Raises
+        ------
+        ValueError
+            It would take more than the limit; nothing was written.
+        """
+        if self.limit is not None and 2 * count_bytes(state) > self.limit:
+            raise ValueError(
+                f"the private state needs twice {count_bytes(state) / 1e6:.1f} MB on disk, more "
+                f"than the limit of {self.limit / 1e6:.1f} MB: raise --disk"
+            )
+        file = self._file(run, server_round)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rounds = self._rounds(run)
+        # Those of later rounds are from before the server was interrupted.
+        stays = max((number for number in rounds if number < server_round), default=None)
+        stamp = {"run": run, "round": str(server_round)}
+        save_state(file, state, stamp)
+        for number in rounds:
+            if number not in (stays, server_round):
+                self._file(run, number).unlink()
+
+    def _rounds(self, run: str) -> list[int]:
+        folder = self._file(run, 0).parent
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        return [int(found[1]) for name in names if (found := _GENERATION.fullmatch(name))]
+
+    def _file(self, run: str, server_round: int) -> Path:
+        if not re.fullmatch(r"[0-9a-zA-Z]{1,64}", run):
+            raise ValueError(f"the server gave its run a name that is no name: {run!r}")
+        return self.folder / run / f"round-{server_round}.safetensors"

@@ -1,0 +1,64 @@
+"""See whether the server can be reached, before anything is started."""
+
+import socket
+import ssl
+from pathlib import Path
+
+SECONDS = 10.0
+
+
+class Unreachable(OSError):
+    """Nobody answers there, for now."""
+
+
+def parse(server: str) -> tuple[str, int]:
+    """Split ``HOST:PORT``.
+
+    Raises
+    ------
+    ValueError
+        It is something else.
+    """
+    host, _, port = server.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"--server = {server}: give HOST:PORT, such as server.example.org:9092")
+    return host.strip("[]"), int(port)
+
+
+def reach(server: str, root_certificate: Path) -> None:
+    """Shake hands with the server, and check its certificate.
+
+    Parameters
+    ----------
+    server : str
+        ``HOST:PORT``.
+    root_certificate : Path
+        The authority that must have signed it.
+
+    Raises
+    ------
+    Unreachable
+        Nobody answers.
+    ValueError
+        Somebody does whose certificate is not good, or the certificate file is none.
+    """
+    host, port = parse(server)
+    try:
+        context = ssl.create_default_context(cafile=root_certificate)
+    except ssl.SSLError as error:
+        raise ValueError(f"{root_certificate}: is no certificate ({error.reason})") from error
+    # Without it a gRPC server ends the handshake.
+    context.set_alpn_protocols(["h2"])
+    try:
+        with socket.create_connection((host, port), SECONDS) as plain:
+            context.wrap_socket(plain, server_hostname=host).close()
+    except ssl.SSLCertVerificationError as error:
+        raise ValueError(
+            f"{server}: its certificate is refused: {error.verify_message}; reach it by a name "
+            f"that fedssl certs --host was given, with the {root_certificate.name} that was made "
+            "with it"
+        ) from error
+    except ssl.SSLError as error:
+        raise ValueError(f"{server}: does not speak TLS ({error.reason})") from error
+    except OSError as error:
+        raise Unreachable(f"{server}: cannot be reached: {error.strerror or error}") from error

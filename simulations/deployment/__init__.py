@@ -1,0 +1,1 @@
+"""Real clients: keys, the SuperLink, and the server that runs an experiment on devices."""

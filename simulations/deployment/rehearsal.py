@@ -1,0 +1,68 @@
+"""All of a federation on one machine: the engine `flower` of `fedssl run`."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clients.child import Child
+from simulations.deployment.pki import ServerKeys, make_pki
+from simulations.deployment.served import served
+from simulations.deployment.superlink import Ports, free_port
+from simulations.engines import FlowerConfig
+from simulations.engines.flower import DeviceGrid
+from simulations.prepare import Prepared
+from simulations.run_folder import RunFolder
+
+JOIN = "simulations.cli:app"
+
+
+@contextmanager
+def rehearsal(
+    prepared: Prepared, engine: FlowerConfig, folder: RunFolder, said: Callable[[str], None]
+) -> Iterator[DeviceGrid]:
+    """Run server and clients, with keys of their own that end with the run.
+
+    Each client is what `fedssl join` is on a device, with the images that the partition gives it.
+    The SuperLink and the clients' logs, and what clients keep, lie in the run's ``federation/``.
+
+    Raises
+    ------
+    RunError
+        The SuperLink did not start, or the clients did not.
+    """
+    count = prepared.partition.clients
+    with ExitStack() as stack:
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fedssl-")))
+        keys = ServerKeys(temporary / "pki")
+        make_pki(keys.folder, count, [])
+        ports = Ports(free_port())
+        grid = stack.enter_context(served(prepared, keys, ports, folder, said))
+        for client in range(count):
+            images = temporary / f"images-{client}.npz"
+            _write(prepared, client, images)
+            arguments = [
+                *("join", "--server", f"localhost:{ports.fleet}"),
+                *("--pki", str(keys.client(client).folder), "--images", str(images)),
+                *("--state", str(folder.federation / f"client-{client}")),
+                *("--device", engine.device),
+            ]
+            log = folder.federation / f"client-{client}.log"
+            stack.enter_context(Child(JOIN, arguments, log))
+        grid.wait_for_clients()
+        yield grid
+
+
+def _write(prepared: Prepared, client: int, path: Path) -> None:
+    train = prepared.splits.train
+    rows = torch.from_numpy(prepared.partition.indices(client))
+    images, labels = train.images[rows], train.labels[rows]
+    np.savez(
+        path,
+        images=images.permute(0, 2, 3, 1).numpy(),
+        labels=labels.numpy(),
+        class_names=np.array(train.class_names, dtype=str),
+    )

@@ -1,0 +1,33 @@
+"""The engine `flower` over a SuperLink of its own."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+from clients.device import as_text
+from clients.join import LEARNING, RUN
+from simulations.deployment.pki import ServerKeys
+from simulations.deployment.superlink import Ports, superlink
+from simulations.engines import FlowerConfig
+from simulations.engines.flower import DeviceGrid
+from simulations.prepare import Prepared
+from simulations.run_folder import RunFolder
+
+
+@contextmanager
+def served(
+    prepared: Prepared,
+    keys: ServerKeys,
+    ports: Ports,
+    folder: RunFolder,
+    said: Callable[[str], None],
+) -> Iterator[DeviceGrid]:
+    """Run the SuperLink, and yield the engine that reaches its clients."""
+    experiment = prepared.experiment
+    assert isinstance(experiment.engine, FlowerConfig)
+    size = prepared.splits.train.images.shape[-1]
+    config = {LEARNING: as_text(experiment, size), RUN: folder.run_name()}
+    log = folder.federation / "superlink.log"
+    with superlink(keys, ports, version("fedssl"), config, log) as (flower, nodes):
+        said(f"listening on port {ports.fleet}; the log is {log}")
+        yield DeviceGrid(flower, experiment.engine, prepared.partition.clients, said, nodes)

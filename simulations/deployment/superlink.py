@@ -1,0 +1,230 @@
+"""The SuperLink of a federation: Flower's server process, and the one run that it has.
+
+Clients reach its Fleet API (gRPC, TLS, a registered key each). Its other APIs listen on the
+loopback device only, and a secret that this process alone knows guards the run's task, so that the
+rounds run here and nobody else takes their place.
+
+Touches what Flower keeps private. Written for Flower 1.39.
+"""
+
+import hashlib
+import secrets
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from flwr.cli.build import build_fab_from_files
+from flwr.common.constant import SubStatus
+from flwr.common.serde import fab_to_proto, run_from_proto, user_config_to_proto
+from flwr.proto.control_pb2 import RegisterNodeRequest, StartRunRequest
+from flwr.proto.runtime_pb2 import PullTaskInputRequest, PushTaskOutputRequest
+from flwr.serverapp import Grid
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.fab import Fab
+from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.grid import HttpGrid
+
+from clients.child import Child
+from clients.flower_runtime import SERVER_TASK, Runtime
+from fedssl.config_file import ConfigError
+from simulations.deployment.pki import ServerKeys
+from simulations.errors import RunError
+
+SUPERLINK = "flwr.superlink.cli:flower_superlink"
+START_SECONDS = 60.0
+"""How long the SuperLink has to answer."""
+
+APP = """
+[project]
+name = "fedssl"
+version = "{version}"
+description = "Names the app that is installed on server and clients."
+
+[tool.flwr.app]
+publisher = "fedssl"
+
+[tool.flwr.app.components]
+serverapp = "simulations.server_app:app"
+clientapp = "clients.client_app:app"
+
+[tool.flwr.app.config]
+{config}
+"""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the server listens."""
+
+    fleet: int
+    """For clients, on all addresses."""
+    health: int | None = None
+    """For a gRPC health check on all addresses; None for none."""
+
+    def check(self) -> None:
+        """See that they are free.
+
+        Raises
+        ------
+        ConfigError
+            Names the option and the port.
+        """
+        for option, port in (("--port", self.fleet), ("--health", self.health)):
+            if port is not None and not _is_free(port):
+                raise ConfigError(
+                    f"{option} = {port}: another program listens there; stop it, or give another "
+                    "port"
+                )
+
+
+@contextmanager
+def superlink(
+    keys: ServerKeys,
+    ports: Ports,
+    version: str,
+    config: Mapping[str, str],
+    log: Path,
+) -> Iterator[tuple[Grid, dict[int, int]]]:
+    """Run a SuperLink, register the clients, and begin a run whose rounds are run here.
+
+    Parameters
+    ----------
+    keys : ServerKeys
+        The server's certificate and the clients' public keys.
+    ports : Ports
+        Free ones.
+    version : str
+        fedssl's, which clients compare with theirs.
+    config : Mapping[str, str]
+        The run's, which every client sees.
+    log : Path
+        Where the SuperLink's output goes.
+
+    Yields
+    ------
+    tuple[Grid, dict[int, int]]
+        Flower's Grid, and which client each registered node is.
+
+    Raises
+    ------
+    RunError
+        The SuperLink did not start, or refused the run.
+    """
+    with ExitStack() as stack:
+        secret = secrets.token_bytes(32)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fedssl-")))
+        secret_file = folder / "secret"
+        secret_file.touch(0o600)
+        secret_file.write_bytes(secret)
+        port = free_port()
+        arguments = [
+            *("--ssl-ca-certfile", str(keys.authority)),
+            *("--ssl-certfile", str(keys.certificate), "--ssl-keyfile", str(keys.key)),
+            *("--host", "127.0.0.1", "--port", str(port)),
+            *("--fleet-api-type", "grpc-rere", "--fleet-api-address", f"0.0.0.0:{ports.fleet}"),
+            *("--isolation", "process", "--superexec-auth-secret-file", str(secret_file)),
+            "--enable-supernode-auth",
+            "--disable-runtime-dependency-installation",
+        ]
+        if ports.health is not None:
+            arguments += ["--health-server-address", f"0.0.0.0:{ports.health}"]
+        process = stack.enter_context(Child(SUPERLINK, arguments, log))
+        _wait_until_it_listens(process, (port, ports.fleet))
+        address, root = f"127.0.0.1:{port}", keys.authority.read_bytes()
+        control = ControlHttpClient.from_server_address(
+            server_address=address,
+            insecure=False,
+            root_certificates=root,
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="fedssl")],
+        )
+        stack.callback(control.close)
+        nodes = {
+            control.RegisterNode(RegisterNodeRequest(public_key=key)).node_id: client
+            for client, key in keys.public_keys().items()
+        }
+        started = control.StartRun(
+            StartRunRequest(
+                fab=fab_to_proto(app_bundle(version, config)),
+                override_config=user_config_to_proto(dict(config)),
+            )
+        )
+        if not started.HasField("run_id"):
+            raise RunError(f"the SuperLink refused the run; see {log}")
+        runtime = Runtime(address, secret, root)
+        stack.callback(runtime.close)
+        yield stack.enter_context(_grid(runtime)), nodes
+
+
+@contextmanager
+def _grid(runtime: Runtime) -> Iterator[Grid]:
+    """Take up the run's task, and report how it ended."""
+    token = None
+    while token is None:
+        token = runtime.claim(SERVER_TASK)
+    grid = HttpGrid(runtime.address, False, runtime.root_certificates, token=token)
+    client = grid._runtime_client
+    heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
+    heartbeat.start()
+    status, details = SubStatus.FAILED, "the rounds ended by an error"
+    try:
+        taken = client.PullTaskInput(PullTaskInputRequest())
+        TaskIdentity.task_id = taken.task_id
+        TaskIdentity.run_id = taken.run.run_id
+        TaskIdentity.node_id = taken.context.node_id
+        grid.set_run(run_from_proto(taken.run))
+        yield grid
+        status, details = SubStatus.COMPLETED, ""
+    finally:
+        heartbeat.stop()
+        client.PushTaskOutput(PushTaskOutputRequest(sub_status=status, details=details))
+        grid.close()
+
+
+def app_bundle(version: str, config: Mapping[str, str]) -> Fab:
+    """Return the app that is sent to clients: it holds no code, only the names of what is there."""
+    lines = "\n".join(f'{key} = ""' for key in config)
+    project = APP.format(version=version, config=lines).encode()
+    content, _ = build_fab_from_files({"pyproject.toml": project})
+    return Fab(hashlib.sha256(content).hexdigest(), content, {})
+
+
+def free_port() -> int:
+    """Return a port of the loopback device that nothing listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As servers do, else a port counts as taken for a minute after its last connection.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+        return True
+
+
+def _wait_until_it_listens(process: Child, ports: tuple[int, ...]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not all(map(_listens, ports)):
+        if process.ended or time.monotonic() > deadline:
+            how = "ended" if process.ended else f"did not listen within {START_SECONDS:.0f} s"
+            last = "\n  ".join(process.last_lines[-8:])
+            raise RunError(f"the SuperLink {how}; its log {process.log} ends with\n  {last}")
+        time.sleep(0.1)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,257 @@
+"""The engine `flower`: a Flower Grid whose clients are devices behind a SuperLink."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from flwr.app import Message, MessageType, RecordDict
+from flwr.common.constant import ErrorCode
+from flwr.serverapp import Grid
+
+from clients.client_app import PARTITION
+from fedssl.timeline import span
+from simulations.engines import FlowerConfig, flower_private
+from simulations.engines.flower_private import Run
+from simulations.errors import RunError, TooFewAnswersError
+from strategies.messages import metrics_of
+
+GREETING_SECONDS = 10.0
+"""How long a device has to say who it is before it is asked again."""
+POLL_SECONDS = 0.2
+REPEAT_SECONDS = 3.0
+NOT_HERE = ErrorCode.NODE_UNAVAILABLE
+CLIENT_FAILED = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+
+
+class DeviceGrid(Grid):
+    """Send each message to the device that is the client, and yield the replies in their order.
+
+    Node n is client n - 1; which of the SuperLink's nodes that is, each says when it comes. A
+    client that is not there, or does not answer in time, counts as failed in that round, and takes
+    part again once it is back.
+
+    Parameters
+    ----------
+    grid : Grid
+        Flower's own.
+    engine : FlowerConfig
+        How long to wait, and for how many.
+    clients : int
+        How many there are.
+    told : Callable[[str], None]
+        Told who comes, and what is waited for.
+    keys : Mapping[int, int] | None
+        Which client each node is by its key; None where keys are not asked for.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        engine: FlowerConfig,
+        clients: int,
+        told: Callable[[str], None],
+        keys: Mapping[int, int] | None = None,
+    ):
+        self._grid = grid
+        self._engine = engine
+        self._clients = clients
+        self._told = told
+        self._keys = keys
+        self._nodes: dict[int, int] = {}
+        self._questions: dict[str, int] = {}
+        self._asked: dict[int, float] = {}
+        self._said: dict[int, str] = {}
+        self._last_round = time.monotonic()
+        self.sizes: dict[int, int] = {}
+        """How many images each client has that was here."""
+        self.states: dict[int, RecordDict] = {}
+        """Always empty: what clients keep, they keep themselves."""
+
+    def set_run(self, run: Run) -> None:
+        """Pass on to Flower."""
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        """The run's description."""
+        return self._grid.run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Create a message to a node."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the node of every client, whether it is here or not."""
+        return range(1, self._clients + 1)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Pass on to Flower."""
+        return self._grid.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Pass on to Flower."""
+        return self._grid.pull_messages(message_ids)
+
+    def wait_for_clients(self) -> None:
+        """Wait until all clients are here, or enough of them for long enough.
+
+        That is ``round_timeout`` for `min_clients`, and ``give_up_after`` for fewer.
+
+        Raises
+        ------
+        RunError
+            Too few came.
+        """
+        begin = time.monotonic()
+        self._told(f"waiting for {self._clients} clients")
+        while (here := len(self._here())) < self._clients:
+            waited = time.monotonic() - begin
+            if here >= self._engine.min_clients and waited > self._engine.round_timeout:
+                self._told(f"beginning with {here} of {self._clients} clients")
+                return
+            self._give_up_after(waited, here)
+            time.sleep(POLL_SECONDS)
+        self._last_round = time.monotonic()
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterator[Message]:
+        """Yield the reply to each message, in the messages' order; an error where none came.
+
+        Raises
+        ------
+        TooFewAnswersError
+            Fewer than `min_clients` answered within ``round_timeout``.
+        RunError
+            And that for ``give_up_after`` seconds.
+        """
+        asked = list(messages)
+        needed = min(self._engine.min_clients, len(asked))
+        self._wait_for_some(needed, [_client(message) for message in asked])
+        deadline = time.monotonic() + self._engine.round_timeout
+        good, own_fault = 0, False
+        for message, message_id in zip(asked, self._send(asked), strict=True):
+            with span("wait"):
+                reply = self._reply(message, message_id, deadline)
+            good += not reply.has_error()
+            own_fault |= reply.has_error() and reply.error.code == CLIENT_FAILED
+            yield reply
+            # So that no model is held here while the next one is waited for.
+            del reply
+        # Where all that answered failed by themselves, to ask again would not help.
+        if good < needed and (good or not own_fault):
+            self._told(
+                f"{good} of {len(asked)} clients answered, but engine.min_clients = {needed}"
+            )
+            self._give_up_after(time.monotonic() - self._last_round, good)
+            time.sleep(REPEAT_SECONDS)
+            raise TooFewAnswersError(f"{good} clients answered")
+        self._last_round = time.monotonic()
+
+    def _send(self, messages: Iterable[Message]) -> list[str | None]:
+        """Push what can be pushed, and return the id of each message; None where nobody is."""
+        here = self._here()
+        outgoing = {
+            _client(message): Message(
+                message.content,
+                here[_client(message)],
+                message.metadata.message_type,
+                # Longer, so that a late answer is no error on the client's side.
+                ttl=2 * self._engine.round_timeout,
+                group_id=message.metadata.group_id,
+            )
+            for message in messages
+            if _client(message) in here
+        }
+        pushed = self._grid.push_messages(list(outgoing.values())) if outgoing else []
+        ids = dict(zip(outgoing, pushed, strict=True))
+        return [ids.get(_client(message)) for message in messages]
+
+    def _reply(self, message: Message, message_id: str | None, deadline: float) -> Message:
+        if message_id is None:
+            return flower_private.error_reply(
+                message, ConnectionError("is not connected"), NOT_HERE
+            )
+        while True:
+            for reply in self._grid.pull_messages([message_id]):
+                return reply
+            if time.monotonic() > deadline:
+                late = TimeoutError(
+                    f"no answer within engine.round_timeout = {self._engine.round_timeout:g} s"
+                )
+                return flower_private.error_reply(message, late, NOT_HERE)
+            time.sleep(POLL_SECONDS)
+
+    def _wait_for_some(self, needed: int, cohort: list[int]) -> None:
+        told = False
+        while (here := len(self._here().keys() & set(cohort))) < needed:
+            if not told:
+                told = True
+                self._told(f"waiting for clients: {here} of the cohort's {len(cohort)} are here")
+            self._give_up_after(time.monotonic() - self._last_round, here)
+            time.sleep(POLL_SECONDS)
+
+    def _give_up_after(self, seconds: float, here: int) -> None:
+        if seconds > self._engine.give_up_after:
+            raise RunError(
+                f"only {here} client(s) for engine.give_up_after = {self._engine.give_up_after:g} "
+                f"s, but engine.min_clients = {self._engine.min_clients}; see to the clients, then "
+                "go on with --resume"
+            )
+
+    def _here(self) -> dict[int, int]:
+        """Return the node of each client that is connected; ask new ones who they are."""
+        connected = set(self._grid.get_node_ids())
+        self._greet(connected - set(self._nodes.values()))
+        return {client: node for client, node in self._nodes.items() if node in connected}
+
+    def _greet(self, strangers: set[int]) -> None:
+        """Take what strangers answered, and ask those who were not asked of late."""
+        if self._questions:
+            for reply in self._grid.pull_messages(list(self._questions)):
+                self._welcome(self._questions.pop(reply.metadata.reply_to_message_id), reply)
+        now = time.monotonic()
+        for node in sorted(strangers - set(self._nodes.values())):
+            if now < self._asked.get(node, -math.inf) + GREETING_SECONDS:
+                continue
+            self._asked[node] = now
+            question = Message(RecordDict(), node, MessageType.QUERY, ttl=GREETING_SECONDS)
+            others = {i: who for i, who in self._questions.items() if who != node}
+            self._questions = others | dict.fromkeys(self._grid.push_messages([question]), node)
+
+    def _welcome(self, node: int, reply: Message) -> None:
+        if reply.has_error() and reply.error.code != CLIENT_FAILED:
+            # It went before it could answer.
+            self._asked.pop(node, None)
+            return
+        if reply.has_error():
+            self._refuse(node, reply.error.reason or "no reason given")
+            return
+        metrics = metrics_of(reply.content)
+        client, size = int(str(metrics[PARTITION])), int(str(metrics["num-examples"]))
+        if self._keys is not None and self._keys.get(node) != client:
+            self._refuse(node, f"it says that it is client {client}")
+        elif not 0 <= client < self._clients:
+            self._refuse(node, f"client {client}: there are clients 0 to {self._clients - 1}")
+        else:
+            self._nodes[client], self.sizes[client] = node, size
+            self._told(f"client {client} is here, with {size} images")
+
+    def _refuse(self, node: int, reason: str) -> None:
+        """Say why a node takes no part, once; it is asked again later, for it may be mended."""
+        if self._said.get(node) != reason:
+            self._said[node] = reason
+            client = (self._keys or {}).get(node)
+            who = f"node {node}" if client is None else f"client {client}"
+            self._told(f"{who} takes no part: {reason}")
+
+
+def _client(message: Message) -> int:
+    return message.metadata.dst_node_id - 1

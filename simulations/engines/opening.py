@@ -1,0 +1,48 @@
+"""Open the engine that a config names."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+
+from clients import ClientRuntime, make_client_app
+from fedssl import memory
+from simulations.deployment.rehearsal import rehearsal
+from simulations.display import Display
+from simulations.engines import FlowerConfig, LocalConfig
+from simulations.engines.flower import DeviceGrid
+from simulations.engines.local import LocalGrid
+from simulations.prepare import Prepared
+from simulations.run_folder import RunFolder
+
+Engine = LocalGrid | DeviceGrid
+"""A Flower Grid whose node n is client n - 1, and that yields replies in cohort order."""
+
+
+def opened(
+    prepared: Prepared, folder: RunFolder, display: Display
+) -> AbstractContextManager[Engine]:
+    """Return the context in which the config's engine runs."""
+    engine = prepared.experiment.engine
+    if isinstance(engine, FlowerConfig):
+        return rehearsal(prepared, engine, folder, display.said)
+    assert isinstance(engine, LocalConfig)
+    return _local(prepared, engine)
+
+
+@contextmanager
+def _local(prepared: Prepared, engine: LocalConfig) -> Iterator[Engine]:
+    runtime = ClientRuntime(
+        prepared.experiment,
+        prepared.splits.train,
+        prepared.partition,
+        torch.device(engine.device),
+    )
+    app = make_client_app(lambda _: runtime)
+    grid = LocalGrid(app, prepared.partition.clients, engine.workers or 1)
+    try:
+        yield grid
+    finally:
+        runtime.stop.set()
+        grid.close()
+        memory.release()

@@ -1,0 +1,9 @@
+"""What can go wrong in a run that began."""
+
+
+class RunError(RuntimeError):
+    """A run cannot go on; what it finished is on disk."""
+
+
+class TooFewAnswersError(RuntimeError):
+    """Of a round's clients fewer answered than it needs; nothing of it counts, so run it again."""

@@ -1,0 +1,76 @@
+"""Three devices against a server: TLS, keys, processes that are killed, and equal bits."""
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fedssl.config_file import parse_yaml
+from simulations.experiment import Experiment
+from simulations.prepare import prepare
+from simulations.runner import run
+from tests.simulations.deployment.federation import Federation, federation, gone
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc"),
+]
+Small = Callable[..., Experiment]
+THREE = ("partition.clients=3", "participation=1.0", "data.size=16")
+SLOW = ("rounds=3", "client.local_epochs=null", "client.local_steps=60")
+
+
+@pytest.fixture
+def devices(tmp_path: Path) -> Iterator[Federation]:
+    with federation(tmp_path) as made:
+        assert made.run("certs", "--clients", "3", "--out", "pki").wait() == 0
+        yield made
+
+
+def sha256(run_folder: Path) -> str:
+    return hashlib.sha256((run_folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_killed_clients_and_servers_change_no_bit(
+    small: Small, devices: Federation, tmp_path: Path
+) -> None:
+    config, asked = tmp_path / "small.yaml", (*THREE, *SLOW)
+    devices.write_images(prepare(small(*asked)))
+    serving = (*asked, "engine.name=flower", "engine.min_clients=3", "engine.round_timeout=30")
+    server = devices.serve(config, *serving)
+    server.wait_for("listening on port")
+    check = devices.join(0, "--check")
+    assert check.wait() == 0, check.text
+    for line in ("ok  images: 16 in images-0", "ok  server: ", "ok  key: ", "ok  version: "):
+        assert line in check.text
+    clients = [devices.join(client) for client in range(3)]
+
+    server.wait_for("round 1/3")
+    time.sleep(1.0)
+    below = clients[1].children()
+    clients[1].kill()
+    assert gone(below), "the SuperNode outlived fedssl join"
+    clients[1] = devices.join(1)
+    server.wait_for("engine.min_clients = 3")
+    server.wait_for("round 2/3")
+    time.sleep(1.0)
+    below = server.children()
+    server.kill()
+    assert gone(below), "the SuperLink outlived fedssl serve"
+    server = devices.serve(config, *serving, "--resume")
+    assert server.wait() == 0, server.text
+    assert "going on with round 3 of 3" in server.text
+
+    run(small(*asked), tmp_path / "local")
+    assert sha256(tmp_path / "run") == sha256(tmp_path / "local")
+    for client in clients:
+        below = client.children()
+        assert client.interrupt() == 130
+        assert gone(below)
+    generations = sorted(path.name for path in (tmp_path / "state-0").glob("*/*.safetensors"))
+    assert generations == ["round-2.safetensors", "round-3.safetensors"]
+    resolved = parse_yaml((tmp_path / "run" / "config.yaml").read_text(), "config.yaml")
+    assert resolved["engine"]["name"] == "flower"
