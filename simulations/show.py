@@ -33,6 +33,7 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
     train, test = prepared.splits.train, prepared.splits.test
     _, channels, height, width = train.images.shape
     objective = build_objective(experiment, width)
+    objective.resize(int(np.median(prepared.partition.sizes())))
     cohort = draw_cohort(experiment.seed, 1, prepared.partition.sizes(), experiment.participation)
     sent = count_bytes(federated_state(objective)) / 1e6
     kept = count_bytes(private_state(objective)) / 1e6

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedssl.config_file import validate
+from fedssl.config_file import ConfigError, validate
 from fedssl.objectives import OBJECTIVES
 from fedssl.vit import VisionTransformer
 from simulations import Experiment, run, runner
@@ -69,6 +69,14 @@ def test_three_rounds(name: str, tmp_path: Path) -> None:
     assert not {n.split(".")[0] for n in checkpoint.model} & set(private)
 
 
+def test_labels_that_cannot_be_learned_from_are_refused_before_any_work(tmp_path: Path) -> None:
+    values = experiment("supervised")
+    objective = values.objective.model_copy(update={"classes": 7})
+    with pytest.raises(ConfigError, match=r"objective\.classes = 7: .* up to 9; set it to 10"):
+        run(values.model_copy(update={"objective": objective}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 # Targets, queues, centres, and states that are as large as the client.
 @pytest.mark.parametrize("name", ["all4one", "dino", "diet", "pal"])
 def test_a_run_that_was_stopped_ends_with_the_same_bits(name: str, tmp_path: Path) -> None:
@@ -82,3 +90,14 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(name: str, tmp_path: Pat
     assert whole.keys() == stopped.keys()
     for client, state in whole.items():
         assert all(torch.equal(state[n], stopped[client][n]) for n in state)
+
+
+def test_the_documentation_lists_every_objective_and_what_stays_on_the_client() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "objectives.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| `")]
+    for row, (name, made) in zip(rows, OBJECTIVES.items(), strict=True):
+        assert row[0].strip() == f"`{name}`"
+        assert [part.strip(" `") for part in row[3].split(",")] == list(made.private or [""])
+        assert str(made.number_of_views) in row[2] or "any" in row[2]
+        assert row[4].strip() == (str(made.minimum_batch) if name != "w-mse" else "`sub_batch`")
