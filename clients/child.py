@@ -5,6 +5,7 @@
 
 import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 LAST_LINES = 30
+_ERROR = re.compile(r"(?:\x1b\[\d+m)*ERROR *(?:\x1b\[\d+m)*: *(.+)")
 GRACE = 5.0
 """Seconds that a process has to end before it is killed."""
 
@@ -32,8 +34,8 @@ class Child:
         These.
     log : Path
         Where its output goes.
-    heard : Callable[[str], None] | None
-        Told of each line of it.
+    trouble : Callable[[str], None] | None
+        Told of each line of it that Flower marks as an error.
     """
 
     def __init__(
@@ -41,10 +43,10 @@ class Child:
         command: str,
         arguments: Sequence[str],
         log: Path,
-        heard: Callable[[str], None] | None = None,
+        trouble: Callable[[str], None] | None = None,
     ):
         self.log = log
-        self._heard = heard or (lambda line: None)
+        self._trouble = trouble
         self._command = [sys.executable, "-m", __name__, str(os.getpid()), command, *arguments]
         self._last: deque[str] = deque(maxlen=LAST_LINES)
 
@@ -55,6 +57,8 @@ class Child:
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
             "PYTHONUNBUFFERED": "1",
+            # Flower starts its other commands by name.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }
         # A session of its own: Ctrl-C reaches us alone, and we end it in order.
         self._process = subprocess.Popen(
@@ -101,12 +105,15 @@ class Child:
                 file.write(text + "\n")
                 file.flush()
                 self._last.append(text)
-                self._heard(text)
+                if self._trouble and (found := _ERROR.match(text)):
+                    self._trouble(found[1])
 
 
 def _main(parent: int, command: str, arguments: list[str]) -> None:
     from flwr.supercore.app_utils import start_parent_process_monitor
 
+    # That of a shell's background job is ignored, and by it the monitor ends this process.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     start_parent_process_monitor(parent)
     module, _, function = command.partition(":")
     sys.argv = [function, *arguments]

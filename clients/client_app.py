@@ -5,6 +5,7 @@ from collections.abc import Callable
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from clients.finding import runtime_of
 from clients.runtime import ClientRuntime
 from fedssl.timeline import span
 from strategies.ldawa import divergence
@@ -24,12 +25,12 @@ PRIVATE = "private"
 """Key of the private client state in the Context, which Flower keeps on the client."""
 
 
-def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp:
+def make_client_app(find: Callable[[Context], ClientRuntime]) -> ClientApp:
     """Make the ClientApp.
 
     Parameters
     ----------
-    runtime_of : Callable[[Context], ClientRuntime]
+    find : Callable[[Context], ClientRuntime]
         Finds what the process holds for the context's run. The context's ``node_config`` names
         the client by Flower's usual ``partition-id``.
 
@@ -54,7 +55,7 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
         client = number_of(context)
         server_round = round_of(config)
         with span("client", client=client, round=server_round):
-            runtime = runtime_of(context)
+            runtime = find(context)
             received = to_state(arrays_of(message.content))
             update = runtime.worker().run(
                 *runtime.images_of(client),
@@ -80,7 +81,7 @@ def make_client_app(runtime_of: Callable[[Context], ClientRuntime]) -> ClientApp
     @app.query()
     def query(message: Message, context: Context) -> Message:
         client = number_of(context)
-        count = len(runtime_of(context).partition.indices(client))
+        count = len(find(context).partition.indices(client))
         about = MetricRecord({PARTITION: client, "num-examples": count})
         return Message(RecordDict({METRICS: about}), reply_to=message)
 
@@ -97,3 +98,7 @@ def round_of(config: ConfigRecord) -> int:
     server_round = config["server-round"]
     assert isinstance(server_round, int)
     return server_round
+
+
+app = make_client_app(runtime_of)
+"""What Flower runs where it does not find `fedssl join` in its place."""

@@ -178,7 +178,7 @@ class Joining:
                 arguments += ["--trusted-entities", str(self.trusted)]
             if self.health is not None:
                 arguments += ["--health-server-address", f"127.0.0.1:{self.health}"]
-            node = stack.enter_context(Child(SUPERNODE, arguments, self.log))
+            node = stack.enter_context(Child(SUPERNODE, arguments, self.log, self.told))
             runtime = Runtime(f"127.0.0.1:{port}", secret)
             stack.callback(runtime.close)
             yield node, runtime

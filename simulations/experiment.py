@@ -1,6 +1,5 @@
 """The whole config of an experiment: one YAML file."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,7 @@ import torch
 from pydantic import Field
 
 from fedssl.config import LearningConfig
-from fedssl.config_file import ConfigError, read
+from fedssl.config_file import read
 from fedssl.fields import Number
 from fedssl.precision import choose_precision
 from simulations.engines import EngineChoice, EngineConfig, LocalConfig
@@ -51,24 +50,14 @@ def resolve(experiment: Experiment) -> Experiment:
     Raises
     ------
     ConfigError
-        A GPU is asked for and there is none.
+        The machine lacks what the engine is asked to use, such as a GPU.
     """
-    engine = experiment.engine
-    device = engine.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    elif device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "engine.device = cuda: PyTorch sees no GPU here; use cpu, or install a CUDA build"
-        )
-    changes: dict[str, object] = {"device": device}
-    if isinstance(engine, LocalConfig) and engine.workers is None:
-        changes["workers"] = 1 if device == "cuda" else os.cpu_count() or 1
     client = experiment.client
-    precision = choose_precision(client.precision, torch.device(device))
+    engine = experiment.engine.resolve(client.threads)
+    precision = choose_precision(client.precision, torch.device(engine.device))
     return experiment.model_copy(
         update={
-            "engine": engine.model_copy(update=changes),
+            "engine": engine,
             "client": client.model_copy(update={"precision": precision}),
         }
     )

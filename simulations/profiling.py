@@ -10,7 +10,8 @@ probe     server: the central evaluation
 save      server: metrics, divergence and checkpoint are written
 engine    all else: a client takes up the model, copies it, computes δ and answers; the server
           draws the cohort, makes messages and keeps the display
-wait      server: no reply is ready, and nothing else to do
+wait      server: no reply is ready, and nothing else to do; under the engine `ray` also: a thread
+          has its client run in another process, where what it does is not recorded
 ========  =====================================================================================
 
 In a row of ``profile.csv`` their sum is ``seconds`` (the wall time of the round, which is the

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from fedssl.config_file import ConfigError
 from fedssl.partitions import Counts
 from simulations import plots
 from simulations.files import replace_text
+from simulations.report_page import PAGE
 
 _TITLES = {
     "progress": "Progress",
@@ -73,9 +74,9 @@ def report(folder: Path) -> Path:
         plots.save(figure, image)
         pictures[_TITLES[name]] = base64.b64encode(image.read_bytes()).decode()
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
-    page = environment.get_template("report.html.j2").render(
+    page = environment.from_string(PAGE).render(
         title=folder.resolve().name,
         subtitle=_subtitle(records.config),
         unfinished=_unfinished(records),

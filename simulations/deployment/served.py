@@ -28,6 +28,6 @@ def served(
     size = prepared.splits.train.images.shape[-1]
     config = {LEARNING: as_text(experiment, size), RUN: folder.run_name()}
     log = folder.federation / "superlink.log"
-    with superlink(keys, ports, version("fedssl"), config, log) as (flower, nodes):
+    with superlink(keys, ports, version("fedssl"), config, log, said) as (flower, nodes):
         said(f"listening on port {ports.fleet}; the log is {log}")
         yield DeviceGrid(flower, experiment.engine, prepared.partition.clients, said, nodes)

@@ -12,7 +12,7 @@ import secrets
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +90,7 @@ def superlink(
     version: str,
     config: Mapping[str, str],
     log: Path,
+    said: Callable[[str], None],
 ) -> Iterator[tuple[Grid, dict[int, int]]]:
     """Run a SuperLink, register the clients, and begin a run whose rounds are run here.
 
@@ -105,6 +106,8 @@ def superlink(
         The run's, which every client sees.
     log : Path
         Where the SuperLink's output goes.
+    said : Callable[[str], None]
+        Told of each line of it that Flower marks as an error.
 
     Yields
     ------
@@ -134,7 +137,7 @@ def superlink(
         ]
         if ports.health is not None:
             arguments += ["--health-server-address", f"0.0.0.0:{ports.health}"]
-        process = stack.enter_context(Child(SUPERLINK, arguments, log))
+        process = stack.enter_context(Child(SUPERLINK, arguments, log, said))
         _wait_until_it_listens(process, (port, ports.fleet))
         address, root = f"127.0.0.1:{port}", keys.authority.read_bytes()
         control = ControlHttpClient.from_server_address(

@@ -15,12 +15,13 @@ from simulations.engines.flower_private import Run
 from simulations.errors import RunError, TooFewAnswersError
 from strategies.messages import metrics_of
 
-GREETING_SECONDS = 10.0
-"""How long a device has to say who it is before it is asked again."""
+ANSWER_SECONDS, REFUSED_SECONDS = 120.0, 10.0
+"""How long a device has to say who it is, and stays refused, before it is asked again."""
 POLL_SECONDS = 0.2
 REPEAT_SECONDS = 3.0
 NOT_HERE = ErrorCode.NODE_UNAVAILABLE
-CLIENT_FAILED = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+LOST = {ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, NOT_HERE}
+"""Errors of a client that went away; the others are a client's own."""
 
 
 class DeviceGrid(Grid):
@@ -59,7 +60,7 @@ class DeviceGrid(Grid):
         self._keys = keys
         self._nodes: dict[int, int] = {}
         self._questions: dict[str, int] = {}
-        self._asked: dict[int, float] = {}
+        self._not_before: dict[int, float] = {}
         self._said: dict[int, str] = {}
         self._last_round = time.monotonic()
         self.sizes: dict[int, int] = {}
@@ -141,7 +142,7 @@ class DeviceGrid(Grid):
             with span("wait"):
                 reply = self._reply(message, message_id, deadline)
             good += not reply.has_error()
-            own_fault |= reply.has_error() and reply.error.code == CLIENT_FAILED
+            own_fault |= reply.has_error() and reply.error.code not in LOST
             yield reply
             # So that no model is held here while the next one is waited for.
             del reply
@@ -219,17 +220,17 @@ class DeviceGrid(Grid):
                 self._welcome(self._questions.pop(reply.metadata.reply_to_message_id), reply)
         now = time.monotonic()
         for node in sorted(strangers - set(self._nodes.values())):
-            if now < self._asked.get(node, -math.inf) + GREETING_SECONDS:
+            if now < self._not_before.get(node, -math.inf):
                 continue
-            self._asked[node] = now
-            question = Message(RecordDict(), node, MessageType.QUERY, ttl=GREETING_SECONDS)
+            self._not_before[node] = now + ANSWER_SECONDS
+            question = Message(RecordDict(), node, MessageType.QUERY, ttl=ANSWER_SECONDS)
             others = {i: who for i, who in self._questions.items() if who != node}
             self._questions = others | dict.fromkeys(self._grid.push_messages([question]), node)
 
     def _welcome(self, node: int, reply: Message) -> None:
-        if reply.has_error() and reply.error.code != CLIENT_FAILED:
+        if reply.has_error() and reply.error.code in LOST:
             # It went before it could answer.
-            self._asked.pop(node, None)
+            self._not_before.pop(node, None)
             return
         if reply.has_error():
             self._refuse(node, reply.error.reason or "no reason given")
@@ -246,6 +247,7 @@ class DeviceGrid(Grid):
 
     def _refuse(self, node: int, reason: str) -> None:
         """Say why a node takes no part, once; it is asked again later, for it may be mended."""
+        self._not_before[node] = time.monotonic() + REFUSED_SECONDS
         if self._said.get(node) != reason:
             self._said[node] = reason
             client = (self._keys or {}).get(node)

@@ -10,7 +10,7 @@ from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-__all__ = ["Run", "become_server", "empty_run", "error_reply", "number"]
+__all__ = ["Run", "become_server", "empty_run", "error_reply", "number", "reason"]
 
 RUN_ID = 1
 """The number of the only run in this process."""
@@ -33,9 +33,26 @@ def number(message: Message, message_id: str) -> None:
     message.metadata.__dict__["_message_id"] = message_id
 
 
+def reason(error: Exception) -> str:
+    """Return what an error reply says of what a ClientApp raised."""
+    return f"{type(error).__name__}: {error}"
+
+
 def error_reply(
-    message: Message, error: Exception, code: int = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+    message: Message,
+    error: Exception | str,
+    code: int = ErrorCode.CLIENT_APP_RAISED_EXCEPTION,
 ) -> Message:
-    """Return the reply that Flower sends when a ClientApp raises, or for another reason."""
-    reason = f"{type(error).__name__}: {error}"
-    return Message(Error(code, reason), reply_to=message)
+    """Return the reply that Flower sends when a ClientApp raises, or for another reason.
+
+    Parameters
+    ----------
+    message : Message
+        What is replied to.
+    error : Exception | str
+        What was raised, or what `reason` says of it.
+    code : int
+        One of Flower's ``ErrorCode``.
+    """
+    text = error if isinstance(error, str) else reason(error)
+    return Message(Error(code, text), reply_to=message)

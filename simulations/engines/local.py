@@ -2,11 +2,10 @@
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from flwr.app import Context, Message, RecordDict
-from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from fedssl.timeline import span
@@ -17,20 +16,22 @@ from simulations.engines.flower_private import Run
 class LocalGrid(Grid):
     """Run each message's client in one of a few threads and yield the replies in their order.
 
+    The engine `ray` uses it, too: each thread then has its client run in another process.
+
     Node n is client n - 1. At most twice as many clients as threads are ahead of the reply that
     the strategy takes next, so that finished models do not pile up.
 
     Parameters
     ----------
-    app : ClientApp
-        What every client runs.
+    app : Callable[[Message, Context], Message]
+        What every client runs: a ClientApp, or what has one run elsewhere.
     clients : int
         How many there are.
     workers : int
         How many run at once. It never changes the result.
     """
 
-    def __init__(self, app: ClientApp, clients: int, workers: int):
+    def __init__(self, app: Callable[[Message, Context], Message], clients: int, workers: int):
         flower_private.become_server()
         self._app = app
         self._clients = clients

@@ -9,7 +9,7 @@ from clients import ClientRuntime, make_client_app
 from fedssl import memory
 from simulations.deployment.rehearsal import rehearsal
 from simulations.display import Display
-from simulations.engines import FlowerConfig, LocalConfig
+from simulations.engines import FlowerConfig, LocalConfig, RayConfig
 from simulations.engines.flower import DeviceGrid
 from simulations.engines.local import LocalGrid
 from simulations.prepare import Prepared
@@ -22,12 +22,22 @@ Engine = LocalGrid | DeviceGrid
 def opened(
     prepared: Prepared, folder: RunFolder, display: Display
 ) -> AbstractContextManager[Engine]:
-    """Return the context in which the config's engine runs."""
+    """Return the context in which the config's engine runs.
+
+    Entering it raises a ConfigError where the engine lacks something here, before anything is run.
+    """
     engine = prepared.experiment.engine
-    if isinstance(engine, FlowerConfig):
-        return rehearsal(prepared, engine, folder, display.said)
-    assert isinstance(engine, LocalConfig)
-    return _local(prepared, engine)
+    match engine:
+        case LocalConfig():
+            return _local(prepared, engine)
+        case RayConfig():
+            # Only here, since it takes a while to import.
+            from simulations.engines.ray import ray_grid
+
+            return ray_grid(prepared)
+        case FlowerConfig():
+            return rehearsal(prepared, engine, folder, display.said)
+    raise AssertionError(engine)
 
 
 @contextmanager

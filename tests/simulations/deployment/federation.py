@@ -41,9 +41,8 @@ class Command:
         deadline = time.monotonic() + seconds
         while not done():
             ended = self.process.poll() is not None
-            assert time.monotonic() < deadline and (not ended or done()), (
-                f"{otherwise}; exit code {self.process.poll()}:\n{self.text}"
-            )
+            if time.monotonic() > deadline or (ended and not done()):
+                raise AssertionError(f"{otherwise}; exit code {self.process.poll()}:\n{self.text}")
             time.sleep(0.05)
 
     def kill(self) -> None:

@@ -6,9 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from PIL import Image
 
+from clients.child import Child
 from fedssl.config_file import parse_yaml
+from simulations.deployment.superlink import free_port
 from simulations.experiment import Experiment
 from simulations.prepare import prepare
 from simulations.runner import run
@@ -21,6 +27,9 @@ pytestmark = [
 Small = Callable[..., Experiment]
 THREE = ("partition.clients=3", "participation=1.0", "data.size=16")
 SLOW = ("rounds=3", "client.local_epochs=null", "client.local_steps=60")
+
+
+SUPERNODE = "flwr.supernode.cli:flower_supernode"
 
 
 @pytest.fixture
@@ -74,3 +83,42 @@ def test_killed_clients_and_servers_change_no_bit(
     assert generations == ["round-2.safetensors", "round-3.safetensors"]
     resolved = parse_yaml((tmp_path / "run" / "config.yaml").read_text(), "config.yaml")
     assert resolved["engine"]["name"] == "flower"
+
+
+def test_who_has_no_good_key_is_refused(small: Small, devices: Federation, tmp_path: Path) -> None:
+    small()
+    (tmp_path / "images-0").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "images-0" / "0.png")
+    health = str(free_port())
+    server = devices.serve(tmp_path / "small.yaml", *THREE, "--health", health)
+    assert devices.run("certs", "--clients", "1", "--out", "others").wait() == 0
+    server.wait_for("waiting for 3 clients")
+    with grpc.insecure_channel(f"localhost:{health}") as channel:
+        status = HealthStub(channel).Check(HealthCheckRequest()).status
+    assert status == HealthCheckResponse.SERVING
+
+    stranger = devices.join(0, pki="others")
+    assert stranger.wait() == 2
+    assert "its certificate is refused" in stranger.text
+    root = tmp_path / "pki" / "ca.crt"
+    (tmp_path / "others" / "client-0" / "ca.crt").write_bytes(root.read_bytes())
+    stranger = devices.join(0, pki="others")
+    assert stranger.wait() == 2
+    assert "refuses client 0" in stranger.text
+    assert "code 2004" in stranger.text
+    arguments = ["--superlink", f"localhost:{devices.port}", "--root-certificates", str(root)]
+    with Child(SUPERNODE, [*arguments, "--port", str(free_port())], tmp_path / "log") as keyless:
+        deadline = time.monotonic() + 60
+        while not keyless.ended:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert "[code: 2001]" in (tmp_path / "log").read_text()
+
+    known = devices.join(1, "--check", "--images", "images-0")
+    assert known.wait() == 0, known.text
+    assert server.interrupt() == 130
+    logs = [*tmp_path.glob("*.log"), *tmp_path.glob("*/*.log"), *tmp_path.glob("run/*/*.log")]
+    told = "".join(path.read_text() for path in logs)
+    secrets = [path.read_text().splitlines()[1] for path in tmp_path.glob("**/*.key")]
+    assert len(secrets) == 2 + 3 + 2 + 1
+    assert not any(secret in told for secret in secrets)

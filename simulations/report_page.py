@@ -1,3 +1,10 @@
+"""The page of a run's report, a Jinja template.
+
+In a module, since a Flower app's bundle takes no other files than code and configs.
+"""
+# ruff: noqa: E501
+
+PAGE = """\
 <!DOCTYPE html>
 <html lang="en">
 <head>
@@ -71,3 +78,4 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: .5r
 {% endif %}
 </body>
 </html>
+"""

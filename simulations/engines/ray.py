@@ -1,0 +1,233 @@
+"""The engine `ray`: clients run in worker processes that Ray keeps, on one machine or many.
+
+What runs where: this process draws cohorts, merges and measures, and holds the private state of
+every client; each worker holds one resident model. The images lie once on every machine, in memory
+that its workers share; a round's model is sent to each worker once.
+"""
+
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any
+
+import ray
+import torch
+from flwr.app import ArrayRecord, Context, Message
+from flwr.clientapp import ClientApp
+from ray import ObjectRef, cloudpickle
+from ray.exceptions import RayError
+from torch import Tensor
+
+from clients.client_app import round_of
+from fedssl import memory
+from fedssl.config_file import ConfigError
+from fedssl.local_update import build_objective
+from fedssl.state import count_bytes
+from fedssl.timeline import span
+from simulations.engines import RayConfig, flower_private
+from simulations.engines.local import LocalGrid
+from simulations.engines.ray_session import Place, session
+from simulations.engines.ray_worker import (
+    Arrays,
+    MakeClientApp,
+    Packed,
+    RayWorker,
+    pack,
+    pack_arrays,
+    unpack,
+)
+from simulations.prepare import Prepared
+from strategies.messages import config_of
+
+ATTEMPTS = 3
+"""How many workers may die under a client before it counts as failed."""
+START_SECONDS = 300.0
+"""How long a worker may take to start: it imports PyTorch, maybe over a network's file system."""
+
+
+class RayClients:
+    """Has each client run in one of a few worker processes: to `LocalGrid` what a ClientApp is.
+
+    A worker that dies is replaced, and its client runs again from the same message and the state
+    that it had before, so with the same bits.
+
+    Parameters
+    ----------
+    places : Sequence[Place]
+        One for each worker; `LocalGrid` has as many threads.
+    make_app : Callable[[], ClientApp]
+        Called in every worker; arrays in it are put into shared memory once.
+    device : str
+        Where clients train, and where the tensors of their replies go.
+
+    Raises
+    ------
+    ConfigError
+        A worker cannot start.
+    """
+
+    # Not by Ray's own restarts: bounded, they would lose a worker for good in a long run;
+    # unbounded, one that dies whenever it starts would be waited for without end.
+
+    def __init__(self, places: Sequence[Place], make_app: Callable[[], ClientApp], device: str):
+        self._places = places
+        self._device = torch.device(device)
+        self._worker_class: Any = ray.remote(RayWorker)
+        self._workers: list[Any] = [None] * len(places)
+        self._changing = threading.Lock()
+        self._closed = False
+        self._sending = threading.Lock()
+        self._sent: tuple[weakref.ref[ArrayRecord], ObjectRef[Arrays]] | None = None
+        self._free: SimpleQueue[int] = SimpleQueue()
+        for number in range(len(places)):
+            self._free.put(number)
+        self._make_app = ray.put(make_app)
+        try:
+            started = [self._start(number) for number in range(len(places))]
+            ray.get(started, timeout=START_SECONDS)
+        except RayError as error:
+            raise ConfigError(
+                f"engine.name = ray: a worker cannot start: {_last_line(error)}"
+            ) from error
+
+    def close(self) -> None:
+        """End the workers; clients under way fail."""
+        with self._changing:
+            self._closed = True
+            for worker in self._workers:
+                if worker is not None:
+                    ray.kill(worker)
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """Have a client run; return its reply, and leave its new state in the context.
+
+        Called from as many threads at once as there are workers.
+        """
+        client = int(context.node_config["partition-id"])
+        with span("client", client=client, round=round_of(config_of(message.content))):
+            content: Packed = {
+                key: self._send(record) if isinstance(record, ArrayRecord) else record
+                for key, record in message.content.items()
+            }
+            about = {
+                "run_id": context.run_id,
+                "node_id": context.node_id,
+                "node_config": context.node_config,
+                "run_config": context.run_config,
+            }
+            number = self._free.get()
+            try:
+                answer = self._ask(
+                    number, content, pack(context.state), about, message.metadata.message_type
+                )
+            finally:
+                self._free.put(number)
+            if isinstance(answer, str):
+                return flower_private.error_reply(message, answer)
+            # Only what is merged here need be on a GPU.
+            context.state = unpack(answer.state, torch.device("cpu"))
+            return Message(unpack(answer.content, self._device), reply_to=message)
+
+    def _ask(self, number: int, *task: Any) -> Any:
+        """Return a client's answer, or why there is none."""
+        for _ in range(ATTEMPTS):
+            try:
+                with span("wait"):
+                    if self._workers[number] is None:
+                        ray.get(self._start(number), timeout=START_SECONDS)
+                    return ray.get(self._workers[number].answer.remote(*task))
+            except RayError as error:
+                reason = _last_line(error)
+                self._dismiss(number)
+        return f"its worker process was lost {ATTEMPTS} times; {reason}"
+
+    def _start(self, number: int) -> ObjectRef[None]:
+        """Start a worker, and return what is there once it is ready."""
+        with self._changing:
+            if self._closed:
+                raise RuntimeError("the engine is closed")
+            worker = self._worker_class.options(**self._places[number]).remote(
+                [os.path.abspath(folder) for folder in sys.path],
+                [self._make_app],
+                str(self._device),
+            )
+            self._workers[number] = worker
+        ready: ObjectRef[None] = worker.ready.remote()
+        return ready
+
+    def _dismiss(self, number: int) -> None:
+        with self._changing:
+            if not self._closed:
+                # It may only be out of reach.
+                ray.kill(self._workers[number])
+                self._workers[number] = None
+
+    def _send(self, record: ArrayRecord) -> ObjectRef[Arrays]:
+        """Put a model into shared memory: once for all messages of a round, which hold the same."""
+        with self._sending:
+            if self._sent is None or self._sent[0]() is not record:
+                self._sent = weakref.ref(record), ray.put(pack_arrays(record))
+            return self._sent[1]
+
+
+@contextmanager
+def ray_grid(prepared: Prepared) -> Iterator[LocalGrid]:
+    """Set up Ray, its workers and the Grid of an experiment, and end them.
+
+    Raises
+    ------
+    ConfigError
+        See `session` and `RayClients`; or the images cannot be sent to another process.
+    """
+    memory.keep_freed_memory()
+    experiment, train = prepared.experiment, prepared.splits.train
+    engine = experiment.engine
+    assert isinstance(engine, RayConfig)
+    images = train.images.numpy() if isinstance(train.images, Tensor) else train.images
+    make_app = MakeClientApp(
+        experiment, images, train.labels.numpy(), prepared.partition, engine.device
+    )
+    store = _store_bytes(prepared, engine.workers or 1)
+    with session(engine, experiment.client.threads, store) as places:
+        clients = RayClients(places, make_app, engine.device)
+        grid = LocalGrid(clients, prepared.partition.clients, len(places))
+        try:
+            yield grid
+        finally:
+            clients.close()
+            grid.close()
+            memory.release()
+
+
+def _store_bytes(prepared: Prepared, workers: int) -> int:
+    """Return how much shared memory the images and the models on their way take at most."""
+    experiment, train = prepared.experiment, prepared.splits.train
+    if isinstance(train.images, Tensor):
+        images = train.images.nbytes
+    else:
+        try:
+            images = len(cloudpickle.dumps(train.images))  # type: ignore[no-untyped-call]
+        except Exception as error:
+            raise ConfigError(
+                f"data.name = {experiment.data.name}: its images cannot be sent to another "
+                f"process: {flower_private.reason(error)}; let what fetches them open its files "
+                "when it is first asked, or use engine.name = local"
+            ) from error
+    parts = prepared.partition
+    data = images + train.labels.nbytes + parts.order.nbytes + parts.offsets.nbytes
+    model = count_bytes(build_objective(experiment, train.images.shape[-1]).state_dict())
+    if experiment.client.optimizer_state == "kept":
+        # Adam keeps two numbers for each weight.
+        model *= 3
+    # Two rounds' models, and of each worker's client the state sent and the answer; twice that,
+    # for memory in pieces.
+    return data + 2 * model * (2 + 2 * workers)
+
+
+def _last_line(error: Exception) -> str:
+    """Return what a traceback from a worker, or Ray's account of its death, says in the end."""
+    return str(error).strip().rpartition("\n")[2]

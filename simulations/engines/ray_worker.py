@@ -1,0 +1,190 @@
+"""A worker process of the engine `ray`, and the form in which records cross to it and back."""
+
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from ray import ObjectRef
+
+from clients import ClientRuntime, make_client_app
+from fedssl.config import LearningConfig
+from fedssl.data import Dataset, Images
+from fedssl.partitions import Partition
+from fedssl.state import allocate
+from simulations.engines import flower_private
+from strategies.messages import to_record, to_state
+
+Arrays = dict[str, np.ndarray]
+"""A model as Ray takes it: the numbers lie in memory that all processes of a machine share."""
+Packed = dict[str, Arrays | ObjectRef[Arrays] | ConfigRecord | MetricRecord]
+"""A RecordDict, each ArrayRecord as its arrays, or as a reference to what was sent before."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client gives."""
+
+    content: Packed
+    """Of its reply."""
+    state: Packed
+    """What its context keeps."""
+
+
+def pack_arrays(record: ArrayRecord) -> Arrays:
+    """Return a record's arrays, sharing memory with it where that is on the CPU."""
+    return {name: tensor.cpu().numpy() for name, tensor in to_state(record).items()}
+
+
+def unpack_arrays(arrays: Arrays, device: torch.device) -> ArrayRecord:
+    """Copy arrays to memory of one's own, aligned as any model's is: Ray's can be used again."""
+    if not arrays:
+        return ArrayRecord()
+    like = {
+        name: torch.empty(a.shape, dtype=_dtype(a), device="meta") for name, a in arrays.items()
+    }
+    own = allocate(like, torch.device("cpu"))
+    for name, tensor in own.items():
+        np.copyto(tensor.numpy(), arrays[name])
+    return to_record({name: tensor.to(device) for name, tensor in own.items()})
+
+
+def pack(records: RecordDict) -> Packed:
+    """Return the form in which records cross between processes."""
+    return {
+        key: pack_arrays(record) if isinstance(record, ArrayRecord) else record
+        for key, record in records.items()
+    }
+
+
+def unpack(
+    packed: Packed,
+    device: torch.device,
+    received: Callable[[ObjectRef[Arrays]], ArrayRecord] | None = None,
+) -> RecordDict:
+    """Return what `pack` was given.
+
+    Parameters
+    ----------
+    packed : Packed
+        In Ray's memory; nothing of the result lies there.
+    device : torch.device
+        Where tensors go.
+    received : Callable[[ObjectRef], ArrayRecord] | None (default: None)
+        Gives what a reference refers to; None where there is none in ``packed``.
+    """
+    records = RecordDict()
+    for key, value in packed.items():
+        if isinstance(value, (ConfigRecord, MetricRecord)):
+            records[key] = value
+        elif isinstance(value, ObjectRef):
+            assert received is not None
+            records[key] = received(value)
+        else:
+            records[key] = unpack_arrays(value, device)
+    return records
+
+
+def _dtype(array: np.ndarray) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, array.dtype)).dtype
+
+
+class RayWorker:
+    """Runs clients one after another; Ray keeps it in a process of its own.
+
+    Parameters
+    ----------
+    path : list[str]
+        The driver's ``sys.path``: what a dotted path names there is found here, too.
+    make_app : list[ObjectRef]
+        One reference to what makes the ClientApp; in a list, so that Ray does not fetch it before
+        the path is set.
+    device : str
+        Where clients train.
+    """
+
+    def __init__(
+        self, path: list[str], make_app: list[ObjectRef[Callable[[], ClientApp]]], device: str
+    ):
+        sys.path.extend(folder for folder in path if folder not in sys.path)
+        # Arrays in shared memory are read-only, which nobody minds who only reads.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        # As in the driver: the number of threads of a local update is set by the worker.
+        torch.set_num_threads(1)
+        flower_private.become_server()
+        self._device = torch.device(device)
+        self._app = ray.get(make_app[0])()
+        self._received: tuple[str, ArrayRecord] | None = None
+
+    def ready(self) -> None:
+        """Answer once the app is made."""
+
+    def answer(
+        self, content: Packed, state: Packed, context: dict[str, Any], kind: str
+    ) -> Answer | str:
+        """Run one client.
+
+        Parameters
+        ----------
+        content : Packed
+            Of the message.
+        state : Packed
+            What the client keeps since its last round.
+        context : dict[str, Any]
+            All else that the client's context holds.
+        kind : str
+            The message's type.
+
+        Returns
+        -------
+        Answer | str
+            Why the client failed, where it did.
+        """
+        own = Context(state=unpack(state, self._device), **context)
+        message = Message(unpack(content, self._device, self._model), own.node_id, kind)
+        flower_private.number(message, "1")
+        try:
+            reply = self._app(message, own)
+        except Exception as error:
+            return flower_private.reason(error)
+        if reply.has_error():
+            return reply.error.reason or "no reason given"
+        return Answer(pack(reply.content), pack(own.state))
+
+    def _model(self, reference: ObjectRef[Arrays]) -> ArrayRecord:
+        """Return a round's model, which is fetched once for all clients of this worker."""
+        name = reference.hex()
+        if self._received is None or self._received[0] != name:
+            # So that the last round's memory can be used again.
+            self._received = None
+            self._received = name, unpack_arrays(ray.get(reference), self._device)
+        return self._received[1]
+
+
+@dataclass(frozen=True)
+class MakeClientApp:
+    """Makes the ClientApp of an experiment from what all workers of a machine share."""
+
+    config: LearningConfig
+    images: np.ndarray | Images
+    """uint8 [N, C, H, W], or what fetches rows of it."""
+    labels: np.ndarray
+    """int64 [N]."""
+    partition: Partition
+    device: str
+
+    def __call__(self) -> ClientApp:
+        """Make it, and the resident model."""
+        images = self.images
+        if isinstance(images, np.ndarray):
+            images = torch.from_numpy(images)
+        train = Dataset(images, torch.from_numpy(self.labels), ())
+        runtime = ClientRuntime(self.config, train, self.partition, torch.device(self.device))
+        runtime.worker()
+        return make_client_app(lambda _: runtime)

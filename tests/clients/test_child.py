@@ -1,0 +1,95 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from clients.child import Child
+
+HERE = "tests.clients.test_child"
+
+
+def say() -> None:
+    print("listening", *sys.argv[1:], flush=True)
+    time.sleep(60)
+
+
+def fail() -> None:
+    print("\x1b[92mINFO\x1b[0m: well")
+    print("\x1b[91mERROR \x1b[0m:     no port", flush=True)
+    sys.exit("cannot listen")
+
+
+def stay() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("staying", flush=True)
+    time.sleep(60)
+
+
+def start() -> None:
+    """Start a child, say which, and stay."""
+    with Child(f"{HERE}:say", [], Path(sys.argv[1])) as child:
+        print(child._process.pid, flush=True)
+        time.sleep(60)
+
+
+def wait_for(child: Child, text: str) -> None:
+    deadline = time.monotonic() + 30
+    while not any(text in line for line in child.last_lines):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_it_runs_while_it_is_wanted_and_its_output_is_kept(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "say.log"
+    with Child(f"{HERE}:say", ["here"], log) as child:
+        wait_for(child, "listening here")
+        ended_early = child.ended
+    assert child.ended
+    assert not ended_early
+    assert log.read_text().startswith("listening here\n")
+
+
+def test_its_own_end_is_seen_and_its_last_words(tmp_path: Path) -> None:
+    trouble: list[str] = []
+    with Child(f"{HERE}:fail", [], tmp_path / "log", trouble.append) as child:
+        wait_for(child, "cannot listen")
+        deadline = time.monotonic() + 30
+        while not child.ended:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert trouble == ["no port"]
+
+
+def test_one_that_does_not_listen_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clients.child.GRACE", 0.2)
+    with Child(f"{HERE}:stay", [], tmp_path / "log") as child:
+        wait_for(child, "staying")
+    assert child.ended
+
+
+def test_it_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    code = f"import sys; from {HERE} import start; start()"
+    command = [sys.executable, "-c", code, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    deadline = time.monotonic() + 30
+    while runs(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

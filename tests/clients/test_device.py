@@ -1,0 +1,102 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clients.device import Device, as_text, from_text
+from fedssl.config import LearningConfig
+from fedssl.config_file import ConfigError
+from simulations.experiment import Experiment
+
+Small = Callable[..., Experiment]
+
+
+def device(images: Path) -> Device:
+    return Device(images, 2, torch.device("cpu"))
+
+
+def write(folder: Path, *sizes: tuple[int, int]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number, (width, height) in enumerate(sizes):
+        Image.new("RGB", (width, height), (10 * number, 0, 0)).save(folder / f"{number}.png")
+    return folder
+
+
+def test_unlabelled_images_of_any_size_are_resized_once(tmp_path: Path, small: Small) -> None:
+    own = device(write(tmp_path / "own", (16, 16), (40, 20), (7, 300)))
+    assert own.count() == 3
+    runtime = own.runtime(as_text(small(), 16))
+    images, labels = runtime.images_of(2)
+    assert images.shape == (3, 3, 16, 16)
+    assert labels.tolist() == [-1, -1, -1]
+    assert images[:, 0, 8, 8].tolist() == [0, 10, 20]
+    assert own.runtime(as_text(small(), 16)) is runtime
+    assert own.runtime(as_text(small(), 8)).images.shape[-1] == 8
+
+
+def test_an_npz_file_keeps_its_labels(tmp_path: Path, small: Small) -> None:
+    images = np.arange(2 * 16 * 16, dtype=np.uint8).reshape(2, 16, 16)
+    np.savez(tmp_path / "own.npz", images=images, labels=[1, 0])
+    own = device(tmp_path / "own.npz")
+    assert own.count() == 2
+    shown, labels = own.runtime(as_text(small(), 16)).images_of(2)
+    assert shown.shape == (2, 3, 16, 16)
+    assert torch.equal(shown[1, 0], torch.from_numpy(images[1]))
+    assert labels.tolist() == [1, 0]
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path, small: Small) -> None:
+    (tmp_path / "empty").mkdir()
+    for path in ("empty", "gone", "gone.npz"):
+        with pytest.raises(ValueError, match=f"--images = .*{path}: "):
+            device(tmp_path / path).count()
+    folder = write(tmp_path / "own", (16, 16))
+    (folder / "bad.jpg").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"bad\.jpg cannot be read"):
+        device(folder).runtime(as_text(small(), 16))
+
+
+def test_a_device_learns_what_the_server_learns_and_not_where_its_files_are(
+    small: Small, tmp_path: Path
+) -> None:
+    experiment = small("client.lr=0.125")
+    text = as_text(experiment, 16)
+    for secret in (str(tmp_path), "npz", "ldawa", "participation"):
+        assert secret not in text
+    read = from_text(text)
+    same = set(LearningConfig.model_fields) - {"data", "partition"}
+    for name in same:
+        assert getattr(read, name) == getattr(experiment, name)
+    assert (read.data.size, read.data.mean, read.data.std) == (
+        16,
+        experiment.data.mean,
+        experiment.data.std,
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "field"), [("objective", "name"), ("model", "encoder"), ("data", "name")]
+)
+def test_the_server_cannot_name_a_class_that_was_not_allowed(
+    small: Small, section: str, field: str
+) -> None:
+    values = json.loads(as_text(small(), 16))
+    values[section][field] = "subprocess.Popen"
+    with pytest.raises(ConfigError, match=r"allow it by --allow subprocess$"):
+        from_text(json.dumps(values), ["other"])
+
+
+def test_a_class_of_the_devices_owner_can_be_allowed(small: Small) -> None:
+    values = json.loads(as_text(small(), 16))
+    values["model"]["encoder"] = "torchvision.models.resnet18"
+    assert from_text(json.dumps(values), ["torchvision.models"]).model.encoder.endswith("resnet18")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"seed": 1}', '"a.b"'])
+def test_what_is_no_config_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        from_text(text)

@@ -1,0 +1,296 @@
+"""The engine `flower` over a SuperLink that is played in this process."""
+
+import itertools
+import pickle
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import cast
+
+import pytest
+import torch
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
+from clients.device import Device, as_text
+from clients.flower_runtime import ClientTask
+from clients.join import Answering
+from clients.private_states import PrivateStates
+from fedssl.data import Dataset
+from fedssl.state import State
+from simulations import RunError
+from simulations.display import Quiet
+from simulations.engines import FlowerConfig, flower_private
+from simulations.engines.flower import DeviceGrid
+from simulations.experiment import Experiment
+from simulations.prepare import Prepared, prepare
+from simulations.run_folder import RunFolder
+from simulations.runner import carry_out, run
+
+Small = Callable[..., Experiment]
+
+
+class Task:
+    """What a SuperNode hands to the client: a message that crossed as bytes."""
+
+    def __init__(self, message: Message, learning: str, version: str):
+        self.message = message
+        config = {"learning": learning, "run": "a1"}
+        self.context = Context(1, 1, {}, RecordDict(), dict(config))
+        self.run = Run.create_empty(1)
+        self.run.fab_id, self.run.fab_version = "fedssl/fedssl", version
+        self.answer: Message | None = None
+
+    def reply(self, reply: Message) -> None:
+        content = pickle.loads(pickle.dumps(reply.content))
+        self.answer = Message(content, reply_to=self.message)
+
+    def refuse(self, reason: str) -> None:
+        error = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason)
+        self.answer = Message(error, reply_to=self.message)
+
+
+class Played(Grid):
+    """Flower's Grid, with a device at each node."""
+
+    def __init__(self, prepared: Prepared, folder: Path, version: str):
+        flower_private.become_server()
+        self.version = version
+        self.learning = as_text(prepared.experiment, 16)
+        self.devices: dict[int, Answering] = {}
+        self.answers: dict[str, Message] = {}
+        self.crossed: list[Message] = []
+        self.absent: set[int] = set()
+        """Clients that are not connected."""
+        self.silent: set[tuple[int, int]] = set()
+        """Clients, and the rounds in which they hear but do not answer at first."""
+        self._numbers = itertools.count(1)
+        self._run = flower_private.empty_run()
+        for client in range(prepared.partition.clients):
+            device = Device(folder / "nowhere", client, torch.device("cpu"))
+            device.read = self._images(prepared, client)  # type: ignore[method-assign,assignment]
+            states = PrivateStates(folder / f"state-{client}")
+            self.devices[self.node(client)] = Answering(device, states, lambda text: None)
+
+    @staticmethod
+    def node(client: int) -> int:
+        return 1000 - client
+
+    @staticmethod
+    def _images(prepared: Prepared, client: int) -> Callable[[int], Dataset]:
+        rows = torch.from_numpy(prepared.partition.indices(client))
+        return lambda size: prepared.splits.train.take(rows.numpy())
+
+    def set_run(self, run: Run) -> None:
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        return self._run
+
+    def create_message(self, *_: object, **__: object) -> Message:
+        raise NotImplementedError
+
+    def send_and_receive(self, messages: object, *, timeout: float | None = None) -> list[Message]:
+        raise NotImplementedError
+
+    def get_node_ids(self) -> list[int]:
+        return [node for node in self.devices if 1000 - node not in self.absent]
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        ids = []
+        for message in messages:
+            ids.append(str(next(self._numbers)))
+            flower_private.number(message, ids[-1])
+            node = message.metadata.dst_node_id
+            crossed = Message(
+                pickle.loads(pickle.dumps(message.content)), node, message.metadata.message_type
+            )
+            flower_private.number(crossed, ids[-1])
+            task = Task(crossed, self.learning, self.version)
+            self.devices[node].answer(cast(ClientTask, task))
+            assert task.answer is not None
+            train = message.metadata.message_type == "train"
+            heard = (
+                1000 - node,
+                int(str(message.content["config"]["server-round"])) if train else 0,
+            )
+            if heard in self.silent:
+                self.silent.remove(heard)
+            else:
+                self.answers[ids[-1]] = task.answer
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        ready = [self.answers.pop(i) for i in message_ids if i in self.answers]
+        self.crossed += ready
+        return ready
+
+
+class Scene:
+    """An experiment on played devices."""
+
+    def __init__(self, prepared: Prepared, folder: Path, version: str | None = None):
+        self.prepared = prepared
+        self.played = Played(prepared, folder, version or version_of("fedssl"))
+        self.said: list[str] = []
+        self.folder = RunFolder(folder / "run")
+        engine = prepared.experiment.engine
+        assert isinstance(engine, FlowerConfig)
+        keys = {self.played.node(client): client for client in range(prepared.partition.clients)}
+        count = prepared.partition.clients
+        self.grid = DeviceGrid(self.played, engine, count, self.said.append, keys)
+
+    def run(self) -> State:
+        self.grid.wait_for_clients()
+        carry_out(self.prepared, self.grid, self.folder, None, display=Quiet())
+        checkpoint = self.folder.checkpoint.load()
+        assert checkpoint is not None
+        return checkpoint.model
+
+
+@pytest.fixture
+def scene(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scene]:
+    for name in ("POLL_SECONDS", "REPEAT_SECONDS"):
+        monkeypatch.setattr(f"simulations.engines.flower.{name}", 0.001)
+
+    def make(*overrides: str, version: str | None = None) -> Scene:
+        return Scene(prepare(small("engine.name=flower", *overrides)), tmp_path, version)
+
+    return make
+
+
+@pytest.fixture
+def expected(small: Small, tmp_path: Path) -> State:
+    run(small("participation=0.75"), tmp_path / "local")
+    checkpoint = RunFolder(tmp_path / "local").checkpoint.load()
+    assert checkpoint is not None
+    return checkpoint.model
+
+
+def same(one: State, other: State) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+def test_it_gives_the_bits_of_local(scene: Callable[..., Scene], expected: State) -> None:
+    devices = scene("participation=0.75")
+    assert same(devices.run(), expected)
+    assert sorted(devices.said)[:4] == [f"client {n} is here, with 12 images" for n in range(4)]
+    assert devices.folder.partition.read_text().splitlines()[1:3] != []
+
+
+def test_what_crosses_is_weights_counts_and_scalars(scene: Callable[..., Scene]) -> None:
+    devices = scene("participation=0.75")
+    model = devices.run()
+    crossed = devices.played.crossed
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.items()}
+    kinds = {message.metadata.message_type for message in crossed}
+    assert kinds == {"query", "train"}
+    for message in crossed:
+        assert set(message.content) <= {"arrays", "metrics"}
+        if message.metadata.message_type == "query":
+            assert set(message.content["metrics"]) == {"partition-id", "num-examples"}
+            continue
+        arrays = message.content.array_records["arrays"]
+        assert {name: tuple(array.shape) for name, array in arrays.items()} == shapes
+        assert set(message.content["metrics"]) <= {
+            "num-examples",
+            "train-loss",
+            "seconds",
+            "divergence",
+        }
+
+
+def test_a_round_with_too_few_answers_is_run_again_from_the_state_before(
+    scene: Callable[..., Scene], expected: State
+) -> None:
+    devices = scene("participation=0.75", "engine.min_clients=3", "engine.round_timeout=0.05")
+    # They train, so what they keep is of that round already when it comes again.
+    devices.played.silent = {(client, 2) for client in range(4)}
+    assert same(devices.run(), expected)
+    assert "0 of 3 clients answered, but engine.min_clients = 3" in devices.said
+
+
+def test_a_round_goes_on_without_the_late_and_the_lost(scene: Callable[..., Scene]) -> None:
+    devices = scene(
+        "participation=1.0", "engine.min_clients=2", "engine.round_timeout=0.05", "rounds=2"
+    )
+    devices.played.silent = {(1, 1)}
+    devices.grid.wait_for_clients()
+    devices.played.absent = {0}
+    devices.run()
+    rows = devices.folder.read_metrics()
+    assert [row["failed"] for row in rows[1:]] == [[0, 1], [0]]
+
+
+def test_a_client_that_comes_back_takes_part_again(scene: Callable[..., Scene]) -> None:
+    devices = scene("participation=1.0", "engine.round_timeout=0.05", "rounds=3")
+    devices.grid.wait_for_clients()
+    devices.played.absent = {0}
+    train = devices.grid.send_and_receive
+
+    def back_in_round_two(messages: Iterable[Message], **_: object) -> Iterable[Message]:
+        yield from train(messages)
+        devices.played.absent = set()
+
+    devices.grid.send_and_receive = back_in_round_two  # type: ignore[assignment]
+    devices.run()
+    rows = devices.folder.read_metrics()
+    assert [row["failed"] for row in rows[1:]] == [[0], [], []]
+
+
+def test_too_few_for_too_long_is_an_error_and_can_be_resumed(scene: Callable[..., Scene]) -> None:
+    devices = scene("engine.min_clients=2", "engine.round_timeout=0.01", "engine.give_up_after=0.1")
+    devices.played.silent = {(client, 2) for client in range(4)}
+    answer = devices.played.push_messages
+
+    def never(messages: Sequence[Message]) -> list[str]:
+        devices.played.silent |= {(client, 2) for client in range(4)}
+        return answer(messages)
+
+    devices.played.push_messages = never  # type: ignore[method-assign,assignment]
+    with pytest.raises(RunError, match=r"engine\.give_up_after = 0\.1 s.*--resume"):
+        devices.run()
+    checkpoint = devices.folder.checkpoint.load()
+    assert checkpoint is not None
+    assert checkpoint.round == 1
+
+
+def test_nobody_comes(scene: Callable[..., Scene]) -> None:
+    devices = scene("engine.give_up_after=0.05")
+    devices.played.absent = {0, 1, 2, 3}
+    with pytest.raises(RunError, match=r"only 0 client\(s\)"):
+        devices.run()
+    assert devices.folder.is_empty()
+
+
+def test_another_version_takes_no_part(scene: Callable[..., Scene]) -> None:
+    devices = scene("engine.give_up_after=0.05", version="0.0.1")
+    with pytest.raises(RunError):
+        devices.run()
+    assert any("client 0 takes no part: JoinError: the server runs" in s for s in devices.said)
+
+
+def test_a_device_cannot_be_another_client(scene: Callable[..., Scene]) -> None:
+    devices = scene("engine.give_up_after=0.05")
+    nodes = devices.played.devices
+    nodes[1000], nodes[999] = nodes[999], nodes[1000]
+    with pytest.raises(RunError):
+        devices.run()
+    assert "client 0 takes no part: it says that it is client 1" in devices.said
+
+
+def test_where_every_client_fails_by_itself_the_run_ends_at_once(
+    scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = scene()
+    devices.grid.wait_for_clients()
+
+    def broken(*_: object, **__: object) -> None:
+        raise MemoryError("too small")
+
+    monkeypatch.setattr("fedssl.local_update.Worker.run", broken)
+    with pytest.raises(RunError, match=r"every client failed; client .: MemoryError: too small"):
+        devices.run()
