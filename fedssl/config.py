@@ -23,11 +23,11 @@ class ModelConfig(Fields):
     """The ``model`` section."""
 
     encoder: Annotated[str, AfterValidator(_encoder)] = "convnet"
-    """The network to train: convnet, resnet18, resnet34, resnet50, or a dotted path."""
+    """The network to train: a name that `fedssl list` prints, or a dotted path."""
     projector: Annotated[tuple[PositiveInt, ...], Listed] = (256, 128)
     """The widths of the projector's layers; [] for none."""
     stem: Literal["auto", "cifar", "imagenet"] = "auto"
-    """A ResNet's first layers: cifar keeps the resolution; auto takes it up to 64 pixels."""
+    """First layers: cifar keeps the resolution (patches of 4); auto takes it up to 64 pixels."""
     channels_last: bool = True
     """Images in the layout channels last, usually faster; an encoder of your own sees to itself."""
 

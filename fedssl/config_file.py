@@ -6,7 +6,7 @@ Relative paths in a file are relative to that file; those in an override to the 
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -151,16 +151,27 @@ def _choice(field: FieldInfo | None) -> Choice | None:
     return next((m for m in field.metadata if isinstance(m, Choice)), None) if field else None
 
 
+def _choice_of_items(field: FieldInfo | None) -> Choice | None:
+    """Return the choice that each item of a list makes: ``tuple[Annotated[X, choice], ...]``."""
+    item = next(iter(get_args(field.annotation)), None) if field else None
+    return next((m for m in getattr(item, "__metadata__", ()) if isinstance(m, Choice)), None)
+
+
 def _models_along(model: type[BaseModel], values: Any, place: tuple[Any, ...]) -> Any:
-    """Follow an error's place: yield its parts without pydantic's union tags, and each's model."""
+    """Follow an error's place: yield its parts without pydantic's union tags.
+
+    With each come the model that it is a field of, the values around it, and its choice.
+    """
     current: type[BaseModel] | None = model
+    items: Choice | None = None
     parts = list(place)
     while parts:
         part = parts.pop(0)
-        yield part, current, values
         field = current.model_fields.get(part) if current and isinstance(part, str) else None
+        choice = _choice(field) or items
+        yield part, current, values, choice
+        items = _choice_of_items(field)
         values = _get(values, part)
-        choice = _choice(field)
         if choice is not None:
             current = choice.pick(_get(values, "name"))
             if parts:
@@ -181,8 +192,8 @@ def _get(values: Any, part: Any) -> Any:
 
 def _explain(model: type[BaseModel], values: Any, problem: Mapping[str, Any]) -> str:
     steps = list(_models_along(model, values, tuple(problem["loc"])))
-    field = ".".join(str(part) for part, _, _ in steps)
-    last, owner, around = steps[-1] if steps else (None, model, values)
+    field = ".".join(str(part) for part, *_ in steps)
+    last, owner, around, choice = steps[-1] if steps else (None, model, values, None)
     value = _get(around, last) if steps else values
     context = problem.get("ctx", {})
     match problem["type"]:
@@ -192,7 +203,6 @@ def _explain(model: type[BaseModel], values: Any, problem: Mapping[str, Any]) ->
         case "missing":
             return f"{field}: is missing"
         case "union_tag_invalid" | "union_tag_not_found":
-            choice = _choice(owner.model_fields.get(str(last))) if owner else None
             names = choice.names if choice else []
             given = _get(value, "name")
             if given is None:

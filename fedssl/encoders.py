@@ -10,6 +10,7 @@ import torchvision
 from torch import Tensor, nn
 
 from fedssl.dotted import load_dotted
+from fedssl.vit import VisionTransformer
 
 Stem = Literal["cifar", "imagenet"]
 
@@ -94,6 +95,10 @@ ENCODERS: dict[str, tuple[str, Callable[[Stem, bool], nn.Module]]] = {
     "resnet18": ("11 M parameters: the usual choice on a GPU.", partial(ResNet, 18)),
     "resnet34": ("21 M parameters: as in the L-DAWA paper.", partial(ResNet, 34)),
     "resnet50": ("24 M parameters, 2,048 features.", partial(ResNet, 50)),
+    "vit-tiny": (
+        "5.4 M parameters, a transformer without BatchNorm: for mae and dino, and many images.",
+        lambda stem, _: VisionTransformer(4 if stem == "cifar" else 16),
+    ),
 }
 """By name: when to use it, and how to build it for a stem and ``channels_last``."""
 
@@ -114,7 +119,7 @@ def build_encoder(
     image_size : int
         The images' side in pixels, which decides the stem `auto`.
     stem : {"auto", "cifar", "imagenet"}
-        See `ResNet`.
+        See `ResNet`; a transformer's patches are 4 pixels wide with "cifar", else 16.
     channels_last : bool
         Also see there; an encoder of one's own decides itself.
 

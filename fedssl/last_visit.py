@@ -55,11 +55,6 @@ class LastVisit:
         )
 
 
-def is_remembered(name: str) -> bool:
-    """Tell whether a tensor of the private state belongs to the last visit."""
-    return name.startswith((_OWN, _FACT))
-
-
 def to_remember(asked: Asked, state: Mapping[str, Tensor], parameters: Iterable[str]) -> State:
     """Choose what a client must remember of its model, to do what it is asked for next time.
 

@@ -15,7 +15,7 @@ from fedssl import memory
 from fedssl.asked import Asked
 from fedssl.config import LearningConfig
 from fedssl.encoders import build_encoder
-from fedssl.last_visit import LastVisit, is_remembered, to_remember
+from fedssl.last_visit import LastVisit, to_remember
 from fedssl.local_terms import LocalTerms
 from fedssl.objectives import Batch, Objective, build
 from fedssl.optimizers import build_optimizer, learning_rate, optimizer_state, restore_optimizer
@@ -29,6 +29,9 @@ from fedssl.views import Views
 _NOTHING = Asked()
 _OPTIMIZER = "optimizer "
 """Prefix of the optimiser's tensors in the private state: no tensor of a model has a space."""
+
+_LAST_ROUND = "objective round"
+"""Name of the round that a private state is from, kept where `Objective.on_return` asks for it."""
 
 
 def build_objective(config: LearningConfig, image_size: int) -> Objective:
@@ -160,12 +163,14 @@ class Worker:
         start = receive(
             asked, received, last, initial=lambda: self._initial, parameters=names, round=round
         )
-        self._restore(start.state, {} if start.anew else private, round)
+        self._restore(
+            start.state, {} if start.anew else private, len(images), client=client, round=round
+        )
         own = last.own if last else {}
         with LocalTerms(self.objective, asked, start.state, own) as terms:
             trained = self._train(images, labels, terms, client=client, round=round)
         state, kept = split_state(self.objective)
-        kept |= self._optimizer_to_keep()
+        kept |= self._optimizer_to_keep() | self._round_to_keep(round)
         if remembered := to_remember(asked, state, names):
             moved = movement(start.state, state, names)
             kept |= LastVisit(round, moved, start.scale, remembered).to_private()
@@ -189,16 +194,24 @@ class Worker:
         return federated_state(build_objective(self.config, self._image_size).to(self.device))
 
     def _restore(
-        self, received: Mapping[str, Tensor], private: Mapping[str, Tensor], round: int
+        self,
+        received: Mapping[str, Tensor],
+        private: Mapping[str, Tensor],
+        images: int,
+        *,
+        client: int,
+        round: int,
     ) -> None:
-        own = {
-            n: t
-            for n, t in private.items()
-            if not n.startswith(_OPTIMIZER) and not is_remembered(n)
-        }
-        adopt(self.objective, clone(received), clone(own if private else self._new_private))
-        if not private:
-            self.objective.start()
+        objective = self.objective
+        objective.resize(images)
+        own = {n: t for n, t in private.items() if " " not in n}
+        last = private.get(_LAST_ROUND)
+        resync = last is not None and objective.on_return == "resync" and round > int(last) + 1
+        if own and not resync:
+            adopt(objective, clone(received), clone(own))
+        else:
+            adopt(objective, clone(received), clone(self._unstarted()))
+            objective.start(generator(self.config.seed, "private state", round, client))
         kept = {
             n.removeprefix(_OPTIMIZER): t for n, t in private.items() if n.startswith(_OPTIMIZER)
         }
@@ -206,40 +219,53 @@ class Worker:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config.client, round, self.config.rounds)
 
+    def _unstarted(self) -> State:
+        """Return the private state of a new model; what has another shape now is set by `start`."""
+        return {
+            name: new if (new := self._new_private[name]).shape == now.shape else now
+            for name, now in private_state(self.objective).items()
+        }
+
     def _optimizer_to_keep(self) -> State:
         if self.config.client.optimizer_state == "fresh":
             return {}
         state = optimizer_state(self.optimizer)
         return {_OPTIMIZER + name: value.clone() for name, value in state.items()}
 
+    def _round_to_keep(self, round: int) -> State:
+        return {_LAST_ROUND: torch.tensor(round)} if self.objective.on_return == "resync" else {}
+
     def _train(
         self, images: Tensor, labels: Tensor, terms: LocalTerms, *, client: int, round: int
     ) -> Trained:
         config = self.config.client
         draws = generator(self.config.seed, "views", round, client)
+        own_draws = generator(self.config.seed, "objective", round, client)
         batches = list(self._batches(len(images), client=client, round=round))
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         self.objective.train()
-        for step, rows in enumerate(batches, start=1):
+        for step, rows in enumerate(batches):
             if self.stop.is_set():
                 raise Stopped(f"client {client} was stopped in round {round}")
             rows = rows.to(self.device)
             with span("views"):
                 chosen = images[rows]
-                views = [self.views(chosen, draws) for _ in range(self.objective.number_of_views)]
+                views = [self.views(chosen, draws) for _ in range(self.objective.views_in_all)]
             with span("step"):
                 # Weights, and so all that a client sends, stay float32: Flower has no bfloat16.
                 with torch.autocast(
                     self.device.type, torch.bfloat16, enabled=self.precision == "bf16"
                 ):
-                    loss = self.objective(Batch(views, rows, labels[rows]))
+                    progress = (round - 1 + step / len(batches)) / self.config.rounds
+                    batch = Batch(views, rows, labels[rows], own_draws, progress)
+                    loss = self.objective.loss(batch)
                     whole = terms.added_to(loss)
                 self.optimizer.zero_grad(set_to_none=True)
                 torch.autograd.backward(whole)
                 if config.clip_norm is not None:
                     clip_grad_norm_(self.objective.parameters(), config.clip_norm)
                 self.optimizer.step()
-                share = step / len(batches)
+                share = (step + 1) / len(batches)
                 self.objective.after_step((round - 1 + share) / self.config.rounds)
             total += loss.detach() * len(rows)
         seen = sum(map(len, batches))

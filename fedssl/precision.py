@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, Literal, ParamSpec
+from typing import Literal, ParamSpec
 
 import torch
 from torch import Tensor
@@ -10,7 +10,6 @@ from torch import Tensor
 Precision = Literal["fp32", "bf16"]
 
 P = ParamSpec("P")
-Loss = Callable[Concatenate[Tensor, Tensor, P], Tensor]
 
 
 def bf16_is_native(device: torch.device) -> bool:
@@ -29,22 +28,28 @@ def choose_precision(asked: Literal["fp32", "bf16", "auto"], device: torch.devic
     return asked
 
 
-def in_float32(loss: Loss[P]) -> Loss[P]:
-    """Decorate a loss of two views, so that it is computed in float32 also where autocast is on.
+def in_float32(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Decorate a loss, so that it is computed in float32 also where autocast is on.
 
     Similarities and correlations in bfloat16 have two to three digits: too few for a softmax, or
     for the sum of many squares. A wider type, float64, is left as it is.
 
     Parameters
     ----------
-    loss : Callable[Concatenate[Tensor, Tensor, P], Tensor]
-        Takes the two views' projections, [B, D] each, and whatever else; returns a scalar.
+    loss : Callable[P, Tensor]
+        Takes tensors, the first of them on the device of all, and whatever else; returns a scalar.
     """
 
     @wraps(loss)
-    def wide(first: Tensor, second: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> Tensor:
-        dtype = torch.promote_types(first.dtype, torch.float32)
-        with torch.autocast(first.device.type, enabled=False):
-            return loss(first.to(dtype), second.to(dtype), *args, **kwargs)
+    def wide(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        device = next(a.device for a in args if isinstance(a, Tensor))
+        with torch.autocast(device.type, enabled=False):
+            return loss(*map(_wide, args), **{n: _wide(a) for n, a in kwargs.items()})  # type: ignore[arg-type]
 
     return wide
+
+
+def _wide(argument: object) -> object:
+    if isinstance(argument, Tensor) and argument.is_floating_point():
+        return argument.to(torch.promote_types(argument.dtype, torch.float32))
+    return argument

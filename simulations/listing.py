@@ -4,7 +4,7 @@ from rich.table import Table
 
 from fedssl.data import DATASETS
 from fedssl.encoders import ENCODERS
-from fedssl.objectives import OBJECTIVES
+from fedssl.objectives import OBJECTIVES, TERMS
 from fedssl.partitions import PARTITIONS
 from simulations.engines import ENGINES
 from strategies import WHEN_TO_USE
@@ -17,6 +17,7 @@ def listing() -> Table:
         "partition.name": {name: _first_line(config) for name, config in PARTITIONS.items()},
         "model.encoder": {name: when for name, (when, _) in ENCODERS.items()},
         "objective.name": {name: _first_line(made) for name, made in OBJECTIVES.items()},
+        "objective.terms": {name: _first_line(made) for name, made in TERMS.items()},
         "strategy.name": dict(WHEN_TO_USE),
         "engine.name": {name: _first_line(config) for name, config in ENGINES.items()},
     }

@@ -64,6 +64,10 @@ def prepare(experiment: Experiment) -> Prepared:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     objective, strategy = _try_to_build(experiment, splits.train.images.shape[-2:])
+    try:
+        objective.check(splits.train.labels)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     smallest = int(parts.sizes().min())
     if smallest < objective.minimum_batch:
         raise ConfigError(

@@ -56,7 +56,6 @@ class Server:
         self.image_size = splits.train.images.shape[-1]
         device = torch.device(experiment.engine.device)
         self.objective = build_objective(experiment, self.image_size).to(device)
-        self.objective.start()
         self._strategy = build_strategy(experiment.strategy, model_parts(self.objective))
         self._splits = splits
         self._sizes = partition.sizes()

@@ -36,6 +36,7 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
     train, test = prepared.splits.train, prepared.splits.test
     _, channels, height, width = train.images.shape
     objective = build_objective(experiment, width)
+    objective.resize(int(np.median(prepared.partition.sizes())))
     cohort = draw_cohort(experiment.seed, 1, prepared.partition.sizes(), experiment.participation)
     strategy = build_strategy(experiment.strategy, model_parts(objective))
     state, trained = federated_state(objective), dict(objective.named_parameters())

@@ -1,20 +1,41 @@
 """The objectives: what a client minimises. One file each, found by name in `OBJECTIVES`."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from pydantic import ConfigDict, ValidationError
 from torch import nn
 
 from fedssl.dotted import load_dotted
 from fedssl.fields import Choice, Dotted, nearest
+from fedssl.objectives.all4one import All4One
 from fedssl.objectives.barlow import BarlowTwins
-from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
+from fedssl.objectives.base import Objective, ObjectiveConfig
+from fedssl.objectives.batch import Batch
 from fedssl.objectives.byol import BYOL
+from fedssl.objectives.cacr import CACR
+from fedssl.objectives.dcl import DCL
+from fedssl.objectives.dclw import DCLW
+from fedssl.objectives.diet import DIET
+from fedssl.objectives.dino import DINO
+from fedssl.objectives.directpred import DirectPred
+from fedssl.objectives.mae import MAE
+from fedssl.objectives.mixed_barlow import MixedBarlowTwins
+from fedssl.objectives.moco import MoCo
+from fedssl.objectives.mv_dhel import MVDHEL
+from fedssl.objectives.mv_infonce import MVInfoNCE
+from fedssl.objectives.nnclr import NNCLR
+from fedssl.objectives.pal import PAL
 from fedssl.objectives.simclr import SimCLR
 from fedssl.objectives.simsiam import SimSiam
+from fedssl.objectives.supervised import Supervised
+from fedssl.objectives.terms import TERMS
+from fedssl.objectives.vicreg import VICReg
+from fedssl.objectives.w_mse import WMSE
 
 __all__ = [
     "OBJECTIVES",
+    "TERMS",
     "Batch",
     "CustomObjectiveConfig",
     "Objective",
@@ -25,9 +46,26 @@ __all__ = [
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "simclr": SimCLR,
+    "dcl": DCL,
+    "dclw": DCLW,
+    "moco": MoCo,
+    "nnclr": NNCLR,
+    "all4one": All4One,
+    "cacr": CACR,
+    "mv-infonce": MVInfoNCE,
+    "mv-dhel": MVDHEL,
     "byol": BYOL,
+    "directpred": DirectPred,
     "simsiam": SimSiam,
+    "dino": DINO,
     "barlow": BarlowTwins,
+    "mixed-barlow": MixedBarlowTwins,
+    "vicreg": VICReg,
+    "w-mse": WMSE,
+    "diet": DIET,
+    "mae": MAE,
+    "pal": PAL,
+    "supervised": Supervised,
 }
 
 
@@ -61,6 +99,15 @@ def build(config: ObjectiveConfig, encoder: nn.Module, projector: Sequence[int])
     ValueError
         There is no such objective, the dotted path names no `Objective`, or a field is wrong.
     """
+    objective = _build(config, encoder, projector)
+    # Last, so that the objective's own initial weights are the same with and without them.
+    for term in config.terms:
+        features = cast(int, objective.encoder.features)
+        objective.terms.append(TERMS[term.name](term, config.name, features))
+    return objective
+
+
+def _build(config: ObjectiveConfig, encoder: nn.Module, projector: Sequence[int]) -> Objective:
     if "." not in config.name:
         if config.name not in OBJECTIVES:
             hint = nearest(config.name, list(OBJECTIVES))

@@ -1,14 +1,15 @@
 """Barlow Twins: make the features of two views agree, and each tell something of its own."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, cast
+from typing import Literal, cast
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from fedssl.fields import Number
 from fedssl.heads import mlp
-from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
+from fedssl.objectives.base import Objective, ObjectiveConfig
+from fedssl.objectives.batch import Batch
 from fedssl.precision import in_float32
 
 EPSILON = 1e-5
@@ -19,6 +20,14 @@ def standardise(features: Tensor) -> Tensor:
     """Give each feature of a batch [B, D] mean 0 and (biased) variance 1."""
     variance, mean = features.var(0, correction=0), features.mean(0)
     return (features - mean) * (variance + EPSILON).rsqrt()
+
+
+def from_identity(correlation: Tensor, off_diagonal: float) -> Tensor:
+    """Return Σ_i (1 − c_ii)² + λ·Σ_{i≠j} c_ij² of a matrix c [D, D]; ``off_diagonal`` is λ."""
+    diagonal = correlation.diagonal()
+    # Both sums run over D or D² entries: subtracting the diagonal's share saves a copy of c.
+    others = correlation.square().sum() - diagonal.square().sum()
+    return (1 - diagonal).square().sum() + off_diagonal * others
 
 
 @in_float32
@@ -37,17 +46,14 @@ def barlow_twins(first: Tensor, second: Tensor, off_diagonal: float) -> Tensor:
     ICML 2021, equations 1 and 2.
     """
     correlation = standardise(first).T @ standardise(second) / len(first)
-    diagonal = correlation.diagonal()
-    # Both sums run over D or D² entries: subtracting the diagonal's share saves a copy of c.
-    others = correlation.square().sum() - diagonal.square().sum()
-    return (1 - diagonal).square().sum() + off_diagonal * others
+    return from_identity(correlation, off_diagonal)
 
 
 class BarlowTwins(Objective):
     """Decorrelates features, without negatives or copy: wants a wide projector.
 
     The cross-correlation of the two views' projections is made the identity. Each view is a batch
-    of its own for BatchNorm. Works best with a wide projector.
+    of its own for BatchNorm. Works best with a wide projector. Everything is federated.
     """
 
     class Config(ObjectiveConfig):
@@ -59,7 +65,7 @@ class BarlowTwins(Objective):
         """λ: the weight of the entries off the diagonal."""
 
     # With two images every correlation is ±1 whatever the weights, so nothing is learned.
-    minimum_batch: ClassVar[int] = 3
+    minimum_batch = 3
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)

@@ -1,25 +1,18 @@
 """What every objective is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal, cast
 
+import torch
 from torch import Tensor, nn
 
-from fedssl.fields import Fields
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one local step sees."""
-
-    views: list[Tensor]
-    """float32 [B, C, H, W] each, normalised: the views of the same B images."""
-    index: Tensor
-    """int64 [B]: the images' places among the client's own."""
-    labels: Tensor | None = None
-    """int64 [B], -1 where unlabelled; None where the client has none."""
+from fedssl.fields import Fields, Listed
+from fedssl.objectives.batch import Batch
+from fedssl.objectives.term import Term, TermConfig
+from fedssl.objectives.terms import TermChoice
 
 
 class ObjectiveConfig(Fields):
@@ -27,6 +20,15 @@ class ObjectiveConfig(Fields):
 
     name: str
     """Which objective: a name that `fedssl list` prints, or a dotted path."""
+    terms: Annotated[tuple[Annotated[TermConfig, TermChoice], ...], Listed] = ()
+    """What is added to its loss, such as [{name: e-ssl}]."""
+
+
+class KeepingConfig(ObjectiveConfig):
+    """The section of an objective whose private state grows stale while its client is away."""
+
+    on_return: Literal["keep", "resync"] = "keep"
+    """A client that missed a round or more goes on with what it kept, or starts it anew."""
 
 
 class Objective(nn.Module, ABC):
@@ -34,7 +36,7 @@ class Objective(nn.Module, ABC):
 
     Its modules ``encoder`` and ``projector``, and all else that is not named in ``private``, are
     federated: they come from the server and go back to it. What ``private`` names stays on the
-    client, which keeps it from one of its rounds to the next.
+    client, which keeps it from one of its rounds to the next, however many it misses in between.
 
     Parameters
     ----------
@@ -47,17 +49,25 @@ class Objective(nn.Module, ABC):
     """
 
     Config: ClassVar[type[ObjectiveConfig]]
-    number_of_views: ClassVar[int] = 2
-    minimum_batch: ClassVar[int] = 2
+    number_of_views: int = 2
+    """How many views of each image a batch has."""
+    minimum_batch: int = 2
     """The fewest images a step makes sense with; smaller last batches are dropped."""
     private: ClassVar[tuple[str, ...]] = ()
     """The names of the submodules or tensors that never leave the client."""
+    on_return: Literal["keep", "resync"] = "keep"
+    """What a client does with its private state after rounds that it missed; by `KeepingConfig`."""
 
     encoder: nn.Module
     projector: nn.Module
+    terms: nn.ModuleList
+    """What `loss` adds to the objective's own."""
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__()
+        self.terms = nn.ModuleList()
+        if isinstance(config, KeepingConfig):
+            self.on_return = config.on_return
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
@@ -67,8 +77,51 @@ class Objective(nn.Module, ABC):
         loss that wants more digits out of it.
         """
 
-    def start(self) -> None:
-        """Set the private state anew: called when a client takes part for the first time."""
+    @property
+    def views_in_all(self) -> int:
+        """How many views of each image `loss` takes."""
+        return self.number_of_views + sum(term.extra_views for term in self._terms())
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch with all terms, a scalar: what a client minimises.
+
+        The first views are the objective's own, the others those that its terms ask for.
+        """
+        if not self.terms:
+            return cast(Tensor, self(batch))
+        first = self.number_of_views
+        with outputs_of(self.projector) as projected:
+            total: Tensor = self(replace(batch, views=batch.views[:first]))
+        # Some objectives project all views at once, some one after the other.
+        views = [part for each in projected for part in torch.split(each, len(batch.index))]
+        projections = torch.stack(views) if views else batch.views[0].new_empty(0)
+        for term in self._terms():
+            last = first + term.extra_views
+            if batch.progress >= term.begin:
+                part = replace(batch, views=batch.views[first:last])
+                total = total + term(self.encoder, projections, part)
+            first = last
+        return total
+
+    def _terms(self) -> list[Term]:
+        return cast(list[Term], list(self.terms))
+
+    def check(self, labels: Tensor) -> None:
+        """Raise a ValueError where images with these labels, int64 [N], cannot be trained on."""
+
+    def resize(self, images: int) -> None:
+        """Give private tensors the shape that a client with so many images needs.
+
+        Called before a client's private state is taken up; a kept state of another shape is then
+        refused.
+        """
+
+    def start(self, draws: torch.Generator) -> None:
+        """Set the private state anew, drawing from ``draws``, on the CPU.
+
+        Called when a client takes part for the first time, or again where ``on_return`` is
+        "resync"; the federated tensors are those of the global model by then.
+        """
 
     def chance_loss(self, batch: int) -> float:
         """Return the loss on so many images of an encoder that tells nothing apart.
@@ -80,3 +133,18 @@ class Objective(nn.Module, ABC):
 
     def after_step(self, progress: float) -> None:
         """Act after an optimiser step; ``progress`` in [0, 1] is the share of all rounds done."""
+
+
+@contextmanager
+def outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect what a module returns meanwhile."""
+    outputs: list[Tensor] = []
+
+    def collect(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        outputs.append(output)
+
+    handle = module.register_forward_hook(collect)
+    try:
+        yield outputs
+    finally:
+        handle.remove()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal, cast
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
@@ -11,17 +11,18 @@ from torch.nn import functional as F
 
 from fedssl.fields import Number
 from fedssl.heads import mlp
-from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
+from fedssl.objectives.base import Objective, ObjectiveConfig
+from fedssl.objectives.batch import Batch
 from fedssl.precision import in_float32
 
 
 @in_float32
-def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+def nt_xent(first: Tensor, second: Tensor, temperature: float, margin: float = 0.0) -> Tensor:
     """Return the normalised temperature-scaled cross-entropy, the mean over all 2B views.
 
     For view i with the other view j of its image, and the cosine similarity s,
-    −log( e^{s_ij/τ} / Σ_{k≠i} e^{s_ik/τ} ). At chance it is about log(2B − 1), so losses of
-    different batch sizes cannot be compared.
+    −log( e^{s_ij/τ} / Σ_{k≠i} e^{s_ik/τ} ), where s_ij stands for s_ij − m in both places. At
+    chance it is about log(2B − 1), so losses of different batch sizes cannot be compared.
 
     Parameters
     ----------
@@ -29,15 +30,21 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
         [B, D] each: the projections of the two views, of any norm.
     temperature : float
         τ > 0.
+    margin : float
+        m ≥ 0: by how much an image's other view must be closer than all others.
 
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
-    ICML 2020, equation 1.
+    ICML 2020, equation 1; the margin: Lepage and Dehak, "Additive Margin in Contrastive
+    Self-Supervised Frameworks to Learn Discriminative Speaker Representations", Odyssey 2024.
     """
     count = len(first)
     z = F.normalize(torch.cat([first, second]), dim=1)
     logits = (z @ z.T) / temperature
     logits.fill_diagonal_(-torch.inf)
-    other_view = torch.arange(2 * count, device=z.device).roll(count)
+    places = torch.arange(2 * count, device=z.device)
+    other_view = places.roll(count)
+    if margin > 0:
+        logits[places, other_view] -= margin / temperature
     return F.cross_entropy(logits, other_view)
 
 
@@ -45,7 +52,7 @@ class SimCLR(Objective):
     """Contrastive, the usual start: learns from the batch's other images, so wants large batches.
 
     The two views of an image attract each other, all others repel. Both views go through the
-    network as one batch, so BatchNorm sees 2B images.
+    network as one batch, so BatchNorm sees 2B images. Everything is federated.
     """
 
     class Config(ObjectiveConfig):
@@ -55,15 +62,18 @@ class SimCLR(Objective):
         """Contrast the two views of an image with all other images of the batch."""
         temperature: Number = Field(0.5, gt=0)
         """τ: the lower, the more the nearest negatives count."""
+        margin: Number = Field(0.0, ge=0, lt=2)
+        """m: an image's views must be closer than all others by it; 0.1 is a usual choice."""
 
     # With one image there is no negative.
-    minimum_batch: ClassVar[int] = 2
+    minimum_batch = 2
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
         self.encoder = encoder
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
-        self.temperature = cast(SimCLR.Config, config).temperature
+        own = cast(SimCLR.Config, config)
+        self.temperature, self.margin = own.temperature, own.margin
 
     def chance_loss(self, batch: int) -> float:
         """Return log(2B − 1), the loss where all views are equally similar."""
@@ -72,4 +82,4 @@ class SimCLR(Objective):
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""
         first, second = self.projector(self.encoder(torch.cat(batch.views))).chunk(2)
-        return nt_xent(first, second, self.temperature)
+        return nt_xent(first, second, self.temperature, self.margin)

@@ -1,14 +1,15 @@
 """SimSiam: predict one view's projection from the other's, with nothing but a stop-gradient."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, cast
+from typing import Literal, cast
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedssl.heads import mlp
-from fedssl.objectives.base import Batch, Objective, ObjectiveConfig
+from fedssl.objectives.base import Objective, ObjectiveConfig
+from fedssl.objectives.batch import Batch
 from fedssl.precision import in_float32
 
 
@@ -32,7 +33,7 @@ class SimSiam(Objective):
 
     Each view predicts the other's projection: ½(−cos(p₁, sg z₂)) + ½(−cos(p₂, sg z₁)). Each view is
     a batch of its own for BatchNorm. The projector ends in a BatchNorm without scale and shift, as
-    published.
+    published. Everything is federated.
     """
 
     class Config(ObjectiveConfig):
@@ -44,7 +45,7 @@ class SimSiam(Objective):
         """Width of the predictor's hidden layer; in the paper a quarter of the projector's."""
 
     # With two images the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
-    minimum_batch: ClassVar[int] = 3
+    minimum_batch = 3
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fedssl.config_file import ConfigError
+from fedssl.config_file import ConfigError, dump
 from simulations.experiment import Experiment, load_experiment
 
 GOOD = """
@@ -47,6 +47,14 @@ def test_overrides_reach_nested_and_new_fields(tmp_path: Path) -> None:
     assert experiment.model.projector == (8, 4)
 
 
+def test_terms_are_a_list_that_is_read_as_it_is_written(tmp_path: Path) -> None:
+    terms = "objective.terms=[{name: e2mc, begin: 0.9, entropy: 2.0}, {name: e-ssl}]"
+    experiment = load_experiment(write(tmp_path, GOOD), [terms])
+    assert [term.name for term in experiment.objective.terms] == ["e2mc", "e-ssl"]
+    again = load_experiment(write(tmp_path, dump(experiment)))
+    assert again.objective == experiment.objective
+
+
 def test_another_choice_keeps_only_the_fields_that_it_has_too(tmp_path: Path) -> None:
     experiment = load_experiment(write(tmp_path, GOOD), ["partition.name=iid"])
     dumped = experiment.partition.model_dump()
@@ -88,6 +96,15 @@ def test_a_dump_reads_back_the_same(tmp_path: Path) -> None:
         ("strategy.name=ldwa", ["strategy.name = ldwa", "did you mean ldawa?"]),
         ("objective.temprature=1", ["objective.temprature", "did you mean temperature?"]),
         ("objective.temperature=0", ["objective.temperature = 0", "greater than 0"]),
+        ("objective.terms=[{name: e2mb}]", ["objective.terms.0.name = e2mb", "mean e2mc?"]),
+        ("objective.terms=[{}]", ["objective.terms.0: needs a `name`", "e-ssl, e2mc"]),
+        (
+            "objective.terms=[{name: e-ssl}, {name: e2mc, entropi: 1}]",
+            ["objective.terms.1.entropi: unknown field", "mean entropy?"],
+        ),
+        ("objective.terms=[{name: e2mc, begin: 2}]", ["objective.terms.0.begin = 2", "less than"]),
+        ("objective.terms=[5]", ["objective.terms.0"]),
+        ("objective.terms=e2mc", ["objective.terms = e2mc"]),
         ("model.encoder=resnet19", ["model.encoder = resnet19", "did you mean resnet1"]),
         ("model.projector=[0]", ["model.projector.0 = 0", "greater than 0"]),
         ("engine.name=remote", ["engine.name = remote", "choose one of local"]),

@@ -100,6 +100,27 @@ def test_byols_target_goes_on_from_the_clients_own_last_round(small: Small) -> N
     assert not same(second.state, from_nothing.state)
 
 
+@pytest.mark.parametrize("round", [2, 12])
+@pytest.mark.parametrize("on_return", ["keep", "resync"])
+def test_after_an_absence_the_private_state_is_kept_or_started_anew(
+    small: Small, on_return: str, round: int
+) -> None:
+    experiment = small(
+        f"objective.on_return={on_return}", "rounds=20", "client.optimizer_state=kept"
+    )
+    worker, received = make(experiment)
+    first = run(worker, received)
+    later = {n: t * 1.1 if t.is_floating_point() else t for n, t in first.state.items()}
+    came_back = run(worker, later, private=first.private, round=round)
+    optimizer = {n: t for n, t in first.private.items() if n.startswith("optimizer ")}
+    as_if_new = run(worker, later, private=optimizer, round=round)
+    resynced = on_return == "resync" and round == 12
+    assert same(came_back.state, as_if_new.state) is resynced
+    assert same(came_back.private, as_if_new.private) is resynced
+    again = run(worker, later, private=came_back.private, round=round + 1)
+    assert not same(again.private, came_back.private)
+
+
 def test_the_optimizer_is_kept_on_request(small: Small) -> None:
     worker, received = make(small("client.optimizer_state=kept", "objective.name=simclr"))
     first = run(worker, received)

@@ -14,7 +14,7 @@ from fedssl.objectives.simclr import SimCLR, nt_xent
 from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
 
 
-def by_the_formula(first: Tensor, second: Tensor, temperature: float) -> float:
+def by_the_formula(first: Tensor, second: Tensor, temperature: float, margin: float = 0.0) -> float:
     views = [*first.tolist(), *second.tolist()]
     count = len(first)
 
@@ -24,21 +24,31 @@ def by_the_formula(first: Tensor, second: Tensor, temperature: float) -> float:
 
     total = 0.0
     for i, view in enumerate(views):
-        others = [
-            math.exp(cosine(view, other) / temperature) for k, other in enumerate(views) if k != i
-        ]
-        positive = math.exp(cosine(view, views[(i + count) % (2 * count)]) / temperature)
-        total -= math.log(positive / sum(others))
+        j = (i + count) % (2 * count)
+        others = {
+            k: math.exp((cosine(view, other) - (margin if k == j else 0)) / temperature)
+            for k, other in enumerate(views)
+            if k != i
+        }
+        total -= math.log(others[j] / sum(others.values()))
     return total / (2 * count)
 
 
-@given(st.integers(1, 6), st.integers(1, 5), st.sampled_from([0.07, 0.5, 2.0]), st.integers(0, 99))
-@settings(deadline=None, max_examples=30)
-def test_it_is_the_formula(count: int, width: int, temperature: float, seed: int) -> None:
+@given(
+    st.integers(1, 6),
+    st.integers(1, 5),
+    st.sampled_from([0.07, 0.5, 2.0]),
+    st.sampled_from([0.0, 0.1, 1.0]),
+    st.integers(0, 99),
+)
+@settings(deadline=None, max_examples=40)
+def test_it_is_the_formula(
+    count: int, width: int, temperature: float, margin: float, seed: int
+) -> None:
     first = normal(count, width, seed=seed, dtype=torch.float64)
     second = normal(count, width, seed=seed + 100, dtype=torch.float64)
-    expected = by_the_formula(first, second, temperature)
-    assert nt_xent(first, second, temperature).item() == pytest.approx(expected, abs=1e-9)
+    expected = by_the_formula(first, second, temperature, margin)
+    assert nt_xent(first, second, temperature, margin).item() == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
@@ -66,7 +76,7 @@ def test_norms_do_not_matter() -> None:
 
 def test_gradients() -> None:
     inputs = [normal(4, 3, seed=s, dtype=torch.float64).requires_grad_() for s in (0, 1)]
-    assert torch.autograd.gradcheck(lambda a, b: nt_xent(a, b, 0.3), inputs)
+    assert torch.autograd.gradcheck(lambda a, b: nt_xent(a, b, 0.3, 0.1), inputs)
 
 
 @pytest.mark.parametrize("name", EXTREME)
@@ -77,7 +87,15 @@ def test_extreme_projections_stay_finite(name: str) -> None:
 
 def test_the_objective_contrasts_the_projections_of_the_joint_batch() -> None:
     objective, batch = make(SimCLR, temperature=0.2), a_batch()
-    assert isinstance(objective, SimCLR)
     z = objective.projector(objective.encoder(torch.cat(batch.views)))
     expected = NTXentLoss(temperature=0.2)(F.normalize(z[:16]), F.normalize(z[16:]))
     torch.testing.assert_close(objective(batch), expected)
+
+
+def test_the_objective_asks_for_its_margin() -> None:
+    batch = a_batch()
+    plain, with_margin = (make(SimCLR, margin=m) for m in (0.0, 0.3))
+    first, second = plain.projector(plain.encoder(torch.cat(batch.views))).chunk(2)
+    expected = by_the_formula(first, second, 0.5, 0.3)
+    assert with_margin(batch).item() == pytest.approx(expected, rel=1e-5)
+    assert plain(batch) < with_margin(batch)

@@ -1,10 +1,16 @@
 """What the objectives' tests share."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
 from fedssl.objectives import Batch, Objective
+from fedssl.objectives.mae import MAE
 from fedssl.seeding import initialising
+from fedssl.vit import VisionTransformer
+
+Kind = TypeVar("Kind", bound=Objective)
 
 
 class TinyEncoder(nn.Module):
@@ -26,15 +32,29 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Te
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def a_batch(count: int = 16, seed: int = 0) -> Batch:
+def a_batch(count: int = 16, seed: int = 0, views: int = 2) -> Batch:
     images = normal(count, 3, 8, 8, seed=seed)
-    views = [images + 0.1 * normal(count, 3, 8, 8, seed=seed + n) for n in (1, 2)]
-    return Batch(views, torch.arange(count))
+    shown = [images + 0.1 * normal(count, 3, 8, 8, seed=seed + n) for n in range(1, views + 1)]
+    draws = torch.Generator().manual_seed(seed)
+    return Batch(shown, torch.arange(count), torch.arange(count) % 3, draws)
 
 
-def make(kind: type[Objective], projector: tuple[int, ...] = (16, 8), **fields: float) -> Objective:
+def batch_of(objective: Objective, count: int = 32, seed: int = 0) -> Batch:
+    return a_batch(count, seed, objective.number_of_views)
+
+
+def encoder_for(kind: type[Objective]) -> nn.Module:
+    """Return a tiny encoder that an objective can train, of images of 8×8 pixels or more."""
+    return VisionTransformer(patch=2, width=12, depth=1, heads=3) if kind is MAE else TinyEncoder()
+
+
+def make(kind: type[Kind], projector: tuple[int, ...] = (16, 8), **fields: object) -> Kind:
+    """Make an objective, as a client of 32 images starts with it."""
     with initialising(0):
-        return kind(TinyEncoder(), projector, kind.Config.model_validate(fields))
+        objective = kind(encoder_for(kind), projector, kind.Config.model_validate(fields))
+    objective.resize(32)
+    objective.start(torch.Generator())
+    return objective
 
 
 EXTREME = {
@@ -45,6 +65,12 @@ EXTREME = {
     "zeros": (torch.zeros(6, 5), torch.zeros(6, 5)),
 }
 """Pairs of projections [6, 5] on which a careless loss gives NaN."""
+
+
+def three_views(name: str) -> Tensor:
+    """Return an `EXTREME` pair and the mean of both, [3, 6, 5]."""
+    first, second = EXTREME[name]
+    return torch.stack([first, second, (first + second) / 2])
 
 
 def gradients_are_finite(loss: Tensor, inputs: list[Tensor]) -> bool:

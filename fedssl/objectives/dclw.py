@@ -1,0 +1,48 @@
+"""DCLW: DCL in which the pairs that lie far apart count more."""
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from fedssl.fields import Number
+from fedssl.heads import mlp
+from fedssl.objectives.base import Objective, ObjectiveConfig
+from fedssl.objectives.batch import Batch
+from fedssl.objectives.dcl import decoupled
+
+
+class DCLW(Objective):
+    """DCL that attends to hard pairs: the less alike two views are, the more they attract.
+
+    Both views go through the network as one batch, so BatchNorm sees 2B images. The weights are
+    relative to the client's own batch. Everything is federated. See `decoupled` for the formula
+    and its source.
+    """
+
+    class Config(ObjectiveConfig):
+        """The ``objective`` section of DCLW."""
+
+        name: Literal["dclw"] = "dclw"
+        """Contrast as DCL does, with more weight on the pairs that lie far apart."""
+        temperature: Number = Field(0.1, gt=0)
+        """τ: the lower, the more the nearest negatives count."""
+        sigma: Number = Field(0.5, gt=0)
+        """σ: the lower, the more the pairs' weights differ."""
+
+    # With one image there is no negative.
+    minimum_batch = 2
+
+    def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
+        super().__init__(encoder, projector, config)
+        own = cast(DCLW.Config, config)
+        self.encoder = encoder
+        self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
+        self.temperature, self.sigma = own.temperature, own.sigma
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch of two views, a scalar."""
+        first, second = self.projector(self.encoder(torch.cat(batch.views))).chunk(2)
+        return decoupled(first, second, self.temperature, self.sigma)

@@ -1,0 +1,104 @@
+"""MoCo: tell an image's other view from the keys of a queue, made by a slow copy of the network."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, cast
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fedssl.fields import Number
+from fedssl.heads import mlp
+from fedssl.objectives.base import ObjectiveConfig
+from fedssl.objectives.batch import Batch
+from fedssl.objectives.momentum import MomentumObjective
+from fedssl.objectives.queue import Queue
+from fedssl.precision import in_float32
+
+
+@in_float32
+def moco(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """Return −log( e^{q·k⁺/τ} / (e^{q·k⁺/τ} + Σ_queue e^{q·k/τ}) ), the mean over the batch.
+
+    All vectors are normalised here. Where the queue is empty the keys of the batch's other images
+    stand in for it, or a client's first step would have nothing to learn from.
+
+    Parameters
+    ----------
+    query, key : Tensor
+        [B, D] each: the one view's projections, and the target's projections of the other view,
+        into which no gradient flows.
+    queue : Tensor
+        [n, D], n ≥ 0: earlier keys.
+    temperature : float
+        τ > 0.
+
+    Source: He et al., "Momentum Contrast for Unsupervised Visual Representation Learning", CVPR
+    2020, equation 1; head, temperature and views: Chen et al., "Improved Baselines with Momentum
+    Contrastive Learning", 2020.
+    """
+    query, key = F.normalize(query, dim=1), F.normalize(key.detach(), dim=1)
+    if len(queue) == 0:
+        return F.cross_entropy(query @ key.T / temperature, torch.arange(len(key)).to(key.device))
+    positive = (query * key).sum(1, keepdim=True)
+    logits = torch.cat([positive, query @ F.normalize(queue, dim=1).T], dim=1) / temperature
+    return F.cross_entropy(logits, torch.zeros(len(query), dtype=torch.int64, device=query.device))
+
+
+class MoCo(MomentumObjective):
+    """Contrastive with small batches: negatives come from a queue that each client keeps.
+
+    The first view is the query; the second goes through the target, which makes its key. Each view
+    is a batch of its own for BatchNorm.
+
+    Encoder and projector are federated. Target and queue are private: the keys are those of the
+    client's own images, made by its own target. The queue starts empty. A queue of many more
+    vectors than the client has images holds several keys of each image, also of the query's.
+    """
+
+    class Config(MomentumObjective.Config):
+        """The ``objective`` section of MoCo v2."""
+
+        name: Literal["moco"] = "moco"
+        """Contrast the two views of an image with a queue of the client's earlier keys."""
+        temperature: Number = Field(0.2, gt=0)
+        """τ: the lower, the more the nearest negatives count."""
+        queue: PositiveInt = 4096
+        """The most keys that a client keeps (65,536 in the paper, for all of ImageNet)."""
+        momentum_schedule: Literal["cosine", "constant"] = "constant"
+        """cosine: the momentum rises to 1 over all rounds; constant: it stays."""
+
+    # With two images the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
+    minimum_batch = 3
+    private: ClassVar[tuple[str, ...]] = ("target", "queue")
+
+    def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
+        super().__init__(encoder, projector, config)
+        own = cast(MoCo.Config, config)
+        widths = [cast(int, encoder.features), *projector]
+        self.temperature = own.temperature
+        self.projector = mlp(widths, last_norm="none")
+        self.make_target()
+        self.queue = Queue(own.queue, widths[-1])
+        self._keys: Tensor | None = None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch of two views, a scalar."""
+        first, second = batch.views
+        query = self.projector(self.encoder(first))
+        with torch.no_grad():
+            self._keys = F.normalize(self.target(second).float(), dim=1)
+        return moco(query, self._keys, self.queue.filled(), self.temperature)
+
+    def start(self, draws: torch.Generator) -> None:
+        """Set the target to the online network, and empty the queue."""
+        super().start(draws)
+        self.queue.clear()
+
+    def after_step(self, progress: float) -> None:
+        """Move the target, and put the batch's keys into the queue."""
+        super().after_step(progress)
+        if self._keys is not None:
+            self.queue.push(self._keys)
+            self._keys = None

@@ -1,0 +1,70 @@
+"""MV-DHEL: any number of views attract each other; each repels other images' views of its kind."""
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fedssl.fields import Number
+from fedssl.heads import mlp
+from fedssl.objectives.base import Objective, ObjectiveConfig
+from fedssl.objectives.batch import Batch
+from fedssl.objectives.mv_infonce import alignment
+from fedssl.precision import in_float32
+
+
+@in_float32
+def mv_dhel(views: Tensor, temperature: float) -> Tensor:
+    """Return −log Σ_{l<l'} e^{u_il·u_il'/τ} + Σ_l log Σ_{j≠i} e^{u_il·u_jl/τ}, the mean over i.
+
+    Parameters
+    ----------
+    views : Tensor
+        [V, B, D]: the projections of V ≥ 2 views of B ≥ 2 images, of any norm.
+    temperature : float
+        τ > 0.
+
+    Source: Koromilas et al., "A Principled Framework for Multi-View Contrastive Learning", 2025,
+    section IV.
+    """
+    unit = F.normalize(views, dim=2)
+    within = unit @ unit.transpose(1, 2) / temperature
+    self_pair = torch.eye(unit.shape[1], dtype=torch.bool, device=unit.device)
+    uniformity = within.masked_fill(self_pair, -torch.inf).logsumexp(2).sum(0)
+    return (uniformity - alignment(unit, temperature)).mean()
+
+
+class MVDHEL(Objective):
+    """Like MV-InfoNCE with attraction and repulsion apart: the better the more views there are.
+
+    All views go through the network as one batch, so BatchNorm sees V·B images, and a step costs
+    V/2 times one of SimCLR. Everything is federated.
+    """
+
+    class Config(ObjectiveConfig):
+        """The ``objective`` section of MV-DHEL."""
+
+        name: Literal["mv-dhel"] = "mv-dhel"
+        """Attract all views of an image at once, repel other images view by view."""
+        temperature: Number = Field(0.5, gt=0)
+        """τ: the lower, the more the nearest negatives count."""
+        views: int = Field(4, ge=2)
+        """V: how many views of each image are compared."""
+
+    # With one image there is no negative.
+    minimum_batch = 2
+
+    def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
+        super().__init__(encoder, projector, config)
+        own = cast(MVDHEL.Config, config)
+        self.encoder = encoder
+        self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
+        self.number_of_views, self.temperature = own.views, own.temperature
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch of views, a scalar."""
+        z = self.projector(self.encoder(torch.cat(batch.views)))
+        return mv_dhel(z.view(len(batch.views), -1, z.shape[1]), self.temperature)

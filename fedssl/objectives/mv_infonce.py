@@ -1,0 +1,96 @@
+"""MV-InfoNCE: SimCLR for any number of views, with one term for each image."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fedssl.fields import Number
+from fedssl.heads import mlp
+from fedssl.objectives.base import Objective, ObjectiveConfig
+from fedssl.objectives.batch import Batch
+from fedssl.precision import in_float32
+
+
+def alignment(unit: Tensor, temperature: float) -> Tensor:
+    """Return log Σ_{l<l'} e^{u_l·u_l'/τ} over the pairs of views of each image.
+
+    Parameters
+    ----------
+    unit : Tensor
+        [V, B, D], normalised: V views of B images.
+    temperature : float
+        τ > 0.
+
+    Returns
+    -------
+    Tensor
+        [B].
+    """
+    between = torch.einsum("lbd,mbd->lmb", unit, unit) / temperature
+    same_view = torch.eye(len(unit), dtype=torch.bool, device=unit.device).unsqueeze(2)
+    # Each pair is there twice.
+    return between.masked_fill(same_view, -torch.inf).logsumexp((0, 1)) - math.log(2)
+
+
+@in_float32
+def mv_infonce(views: Tensor, temperature: float) -> Tensor:
+    """Return −log( Σ_{l≠l'} e^{u_il·u_il'/τ} / Σ e^{u_il·u_jl'/τ} ), the mean over images i.
+
+    The lower sum runs over all pairs of a view of image i and another view in the batch, of any
+    image j; both count a pair in both orders.
+
+    Parameters
+    ----------
+    views : Tensor
+        [V, B, D]: the projections of V ≥ 2 views, of any norm.
+    temperature : float
+        τ > 0.
+
+    Source: Koromilas et al., "A Principled Framework for Multi-View Contrastive Learning", 2025,
+    section IV.
+    """
+    unit = F.normalize(views, dim=2)
+    count, images, width = unit.shape
+    flat = unit.reshape(-1, width)
+    all_pairs = flat @ flat.T / temperature
+    all_pairs.fill_diagonal_(-torch.inf)
+    energy = all_pairs.view(count, images, -1).logsumexp((0, 2))
+    return (energy - alignment(unit, temperature) - math.log(2)).mean()
+
+
+class MVInfoNCE(Objective):
+    """Contrastive with many views: all views of an image attract each other in one term.
+
+    All views go through the network as one batch, so BatchNorm sees V·B images, and a step costs
+    V/2 times one of SimCLR. Everything is federated.
+    """
+
+    class Config(ObjectiveConfig):
+        """The ``objective`` section of MV-InfoNCE."""
+
+        name: Literal["mv-infonce"] = "mv-infonce"
+        """Contrast all views of an image at once with all other images of the batch."""
+        temperature: Number = Field(0.5, gt=0)
+        """τ: the lower, the more the nearest negatives count."""
+        views: int = Field(4, ge=2)
+        """V: how many views of each image are compared."""
+
+    # With one image there is no negative.
+    minimum_batch = 2
+
+    def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
+        super().__init__(encoder, projector, config)
+        own = cast(MVInfoNCE.Config, config)
+        self.encoder = encoder
+        self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
+        self.number_of_views, self.temperature = own.views, own.temperature
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch of views, a scalar."""
+        z = self.projector(self.encoder(torch.cat(batch.views)))
+        return mv_infonce(z.view(len(batch.views), -1, z.shape[1]), self.temperature)

@@ -1,0 +1,82 @@
+"""DIET: its loss, and the head that is the client's own and as large as the client."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from fedssl.objectives.diet import DIET, diet
+from fedssl.state import federated_state, private_state
+from simulations.experiment import Experiment
+from tests.fedssl.objectives.tools import a_batch, gradients_are_finite, make, normal
+from tests.fedssl.test_local_update import make as make_worker
+from tests.fedssl.test_local_update import run, same
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.8])
+def test_it_is_the_formula(smoothing: float) -> None:
+    features, head, index = normal(4, 3), normal(6, 3, seed=1), torch.tensor([5, 0, 3, 3])
+    total = 0.0
+    for f, i in zip(features, index.tolist(), strict=True):
+        logits = [(f @ row).item() for row in head]
+        norm = math.log(sum(math.exp(x) for x in logits))
+        for k, x in enumerate(logits):
+            target = smoothing / 6 + (1 - smoothing if k == i else 0)
+            total -= target * (x - norm)
+    assert diet(features, head, index, smoothing).item() == pytest.approx(total / 4, rel=1e-5)
+
+
+def test_gradients() -> None:
+    inputs = [normal(n, 3, seed=n, dtype=torch.float64).requires_grad_() for n in (4, 6)]
+    index = torch.tensor([5, 0, 3, 3])
+    assert torch.autograd.gradcheck(lambda f, w: diet(f, w, index, 0.8), inputs)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e12, 1e-15])
+def test_extreme_features_stay_finite(scale: float) -> None:
+    features, head = (scale * normal(6, 5)).requires_grad_(), normal(6, 5, seed=1).requires_grad_()
+    loss = diet(features, head, torch.arange(6), 0.8)
+    assert gradients_are_finite(loss, [features, head])
+
+
+def test_the_head_has_a_row_for_each_image_and_is_private() -> None:
+    objective, batch = make(DIET, label_smoothing=0.5), a_batch(16, views=1)
+    objective.resize(20)
+    objective.start(torch.Generator())
+    head = objective.head
+    assert head.shape == (20, 12)
+    assert head.abs().max() <= 12**-0.5
+    assert head.std().item() == pytest.approx((12 * 3) ** -0.5, rel=0.2)
+    expected = diet(objective.encoder(batch.views[0]), head, batch.index, 0.5)
+    torch.testing.assert_close(objective(batch), expected)
+    assert private_state(objective).keys() == {"head"}
+    assert {n.split(".")[0] for n in federated_state(objective)} == {"encoder"}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("state", ["fresh", "kept"])
+def test_clients_of_different_sizes_take_turns_on_one_worker(
+    small: Callable[..., Experiment], optimizer: str, state: str
+) -> None:
+    experiment = small(
+        "objective={name: diet}",
+        "client.lr=0.001",
+        f"client.optimizer={optimizer}",
+        f"client.optimizer_state={state}",
+    )
+    worker, received = make_worker(experiment)
+    alone = run(worker, received, count=20, client=1)
+    other = run(worker, received, count=9, client=2)
+    assert alone.private["head"].shape == (20, 128)
+    assert other.private["head"].shape == (9, 128)
+    again = run(worker, received, count=20, client=1)
+    assert same(alone.state, again.state)
+    assert same(alone.private, again.private)
+    # The head goes on from where it was, and it is never another client's.
+    later = run(worker, received, count=20, client=1, private=alone.private, round=2)
+    new = run(worker, received, count=20, client=1, round=2)
+    assert not torch.equal(later.private["head"], new.private["head"])
+    assert (later.private["head"] - alone.private["head"]).abs().max() < 0.05
+    with pytest.raises(ValueError, match=r"head is \(20, 128\) in one and \(19, 128\)"):
+        run(worker, received, count=19, client=1, private=alone.private, round=3)
