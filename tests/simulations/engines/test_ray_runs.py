@@ -156,7 +156,8 @@ class Dies(BYOL):
 
 def test_a_worker_that_is_killed_in_mid_round_changes_no_bit(tmp_path: Path, mark: str) -> None:
     (tmp_path / "mine.py").write_text(DIES)
-    arguments = (str(SMOKE), "rounds=4", "objective.name=mine.Dies")
+    kept = ("client.optimizer=adam", "client.optimizer_state=kept")
+    arguments = (str(SMOKE), "rounds=4", "objective.name=mine.Dies", *kept)
     process = start(tmp_path / "ray", *arguments, *RAY, cwd=tmp_path)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
