@@ -32,6 +32,7 @@ from simulations.engines import RayConfig, flower_private
 from simulations.engines.local import LocalGrid
 from simulations.engines.ray_session import Place, session
 from simulations.engines.ray_worker import (
+    Answer,
     Arrays,
     MakeClientApp,
     Packed,
@@ -132,14 +133,15 @@ class RayClients:
             context.state = unpack(answer.state, torch.device("cpu"))
             return Message(unpack(answer.content, self._device), reply_to=message)
 
-    def _ask(self, number: int, *task: Any) -> Any:
+    def _ask(self, number: int, *task: Any) -> Answer | str:
         """Return a client's answer, or why there is none."""
         for _ in range(ATTEMPTS):
             try:
                 with span("wait"):
                     if self._workers[number] is None:
                         ray.get(self._start(number), timeout=START_SECONDS)
-                    return ray.get(self._workers[number].answer.remote(*task))
+                    answer: Answer | str = ray.get(self._workers[number].answer.remote(*task))
+                    return answer
             except RayError as error:
                 reason = _last_line(error)
                 self._dismiss(number)
@@ -161,10 +163,10 @@ class RayClients:
 
     def _dismiss(self, number: int) -> None:
         with self._changing:
-            if not self._closed:
+            worker, self._workers[number] = self._workers[number], None
+            if worker is not None:
                 # It may only be out of reach.
-                ray.kill(self._workers[number])
-                self._workers[number] = None
+                ray.kill(worker)
 
     def _send(self, record: ArrayRecord) -> ObjectRef[Arrays]:
         """Put a model into shared memory: once for all messages of a round, which hold the same."""

@@ -146,16 +146,16 @@ class RayWorker:
         Answer | str
             Why the client failed, where it did.
         """
-        own = Context(state=unpack(state, self._device), **context)
-        message = Message(unpack(content, self._device, self._model), own.node_id, kind)
-        flower_private.number(message, "1")
         try:
+            own = Context(state=unpack(state, self._device), **context)
+            message = Message(unpack(content, self._device, self._model), own.node_id, kind)
+            flower_private.number(message, "1")
             reply = self._app(message, own)
+            if reply.has_error():
+                return reply.error.reason or "no reason given"
+            return Answer(pack(reply.content), pack(own.state))
         except Exception as error:
             return flower_private.reason(error)
-        if reply.has_error():
-            return reply.error.reason or "no reason given"
-        return Answer(pack(reply.content), pack(own.state))
 
     def _model(self, reference: ObjectRef[Arrays]) -> ArrayRecord:
         """Return a round's model, which is fetched once for all clients of this worker."""

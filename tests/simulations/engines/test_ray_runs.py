@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,8 +129,13 @@ def test_a_stopped_run_leaves_no_process_and_goes_on_under_another_engine(
         assert process.returncode == 130, errors
         assert "--resume" in errors
         assert "Traceback" not in errors
-    # Killed without any chance to end them, two idle processes of Ray's look after it for a minute.
+    # Killed without a chance to tidy up, it leaves a folder, and for a minute two idle processes of
+    # Ray's.
     wait_until_nothing_is_left(mark, but="Agent" if stop is signal.SIGKILL else "nothing else")
+    folders = list(Path("/tmp").glob(f"fedssl-ray-*/ray/session_*_{process.pid}"))
+    assert bool(folders) == (stop is signal.SIGKILL)
+    for folder in folders:
+        shutil.rmtree(folder.parents[1], ignore_errors=True)
     run(load_experiment(SMOKE), tmp_path / "run", resume=True)
     assert same_result(local, tmp_path / "run")
 
