@@ -33,12 +33,12 @@ from simulations.engines.local import LocalGrid
 from simulations.engines.ray_session import Place, session
 from simulations.engines.ray_worker import (
     Answer,
-    Arrays,
     MakeClientApp,
+    Model,
     Packed,
     RayWorker,
     pack,
-    pack_arrays,
+    pack_model,
     unpack,
 )
 from simulations.prepare import Prepared
@@ -82,7 +82,7 @@ class RayClients:
         self._changing = threading.Lock()
         self._closed = False
         self._sending = threading.Lock()
-        self._sent: tuple[weakref.ref[ArrayRecord], ObjectRef[Arrays]] | None = None
+        self._sent: tuple[weakref.ref[ArrayRecord], ObjectRef[Model]] | None = None
         self._free: SimpleQueue[int] = SimpleQueue()
         for number in range(len(places)):
             self._free.put(number)
@@ -168,11 +168,11 @@ class RayClients:
                 # It may only be out of reach.
                 ray.kill(worker)
 
-    def _send(self, record: ArrayRecord) -> ObjectRef[Arrays]:
+    def _send(self, record: ArrayRecord) -> ObjectRef[Model]:
         """Put a model into shared memory: once for all messages of a round, which hold the same."""
         with self._sending:
             if self._sent is None or self._sent[0]() is not record:
-                self._sent = weakref.ref(record), ray.put(pack_arrays(record))
+                self._sent = weakref.ref(record), ray.put(pack_model(record))
             return self._sent[1]
 
 

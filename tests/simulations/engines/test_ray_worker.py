@@ -17,10 +17,11 @@ from simulations import Experiment
 from simulations.engines import flower_private
 from simulations.engines.ray_worker import (
     MakeClientApp,
+    Model,
     pack,
-    pack_arrays,
+    pack_model,
     unpack,
-    unpack_arrays,
+    unpack_model,
 )
 from simulations.prepare import prepare
 from strategies.messages import arrays_of, to_record, to_state
@@ -50,20 +51,20 @@ def test_records_cross_with_the_same_bits_in_memory_of_their_own() -> None:
     assert got["own"] == sent["own"]
     assert got["metrics"] == sent["metrics"]
     assert got["nothing"] == ArrayRecord()
-    arrays = packed["arrays"]
-    assert isinstance(arrays, dict)
+    crossed = packed["arrays"]
+    assert isinstance(crossed, Model)
     for name, tensor in to_state(arrays_of(got)).items():
         assert torch.equal(tensor, state[name])
         assert tensor.dtype == state[name].dtype
         if tensor.numel():
             assert tensor.data_ptr() % ALIGNMENT == 0
-            assert not np.shares_memory(tensor.numpy(), arrays[name])
+            assert not np.shares_memory(tensor.numpy(), crossed.memory)
 
 
-def test_read_only_arrays_are_taken_without_a_warning() -> None:
-    arrays = pack_arrays(to_record({"a": torch.ones(3)}))
-    arrays["a"].flags.writeable = False
-    taken = to_state(unpack_arrays(arrays, CPU))["a"]
+def test_read_only_memory_is_taken_without_a_warning() -> None:
+    model = pack_model(to_record({"a": torch.ones(3)}))
+    model.memory.flags.writeable = False
+    taken = to_state(unpack_model(model, CPU))["a"]
     taken += 1
     assert taken.tolist() == [2, 2, 2]
 
