@@ -7,6 +7,7 @@ import torch
 
 from clients import ClientRuntime, make_client_app
 from fedssl import memory
+from fedssl.config_file import ConfigError
 from simulations.engines import LocalConfig
 from simulations.engines.local import LocalGrid
 from simulations.prepare import Prepared
@@ -44,9 +45,15 @@ def _local(prepared: Prepared) -> Iterator[LocalGrid]:
 
 
 def _ray(prepared: Prepared) -> AbstractContextManager[LocalGrid]:
-    # Only here, since it takes a while to import.
-    from simulations.engines.ray import ray_grid
-
+    # Only here, since it takes a while to import, and is not there for every system.
+    try:
+        from simulations.engines.ray import ray_grid
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise ConfigError(
+            "engine.name = ray: Ray is not installed; pip install 'flwr[simulation]>=1.39,<1.40'"
+        ) from error
     return ray_grid(prepared)
 
 
