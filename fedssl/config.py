@@ -10,7 +10,7 @@ from fedssl.evaluation import EvaluationConfig
 from fedssl.fields import Fields, Listed, Number, nearest
 from fedssl.objectives import OBJECTIVES, ObjectiveChoice, ObjectiveConfig
 from fedssl.partitions import PartitionChoice, PartitionConfig
-from fedssl.views import ViewsConfig
+from fedssl.views import POLICIES, Policy
 
 
 def _encoder(name: str) -> str:
@@ -93,8 +93,8 @@ class LearningConfig(Fields):
     """The encoder and its projector."""
     objective: Annotated[ObjectiveConfig, ObjectiveChoice]
     """What the clients minimise."""
-    views: ViewsConfig = ViewsConfig()
-    """The random augmentations."""
+    views: Policy = POLICIES["simclr"][1]
+    """The random augmentations: steps, or the name of a policy that `fedssl list` prints."""
     client: ClientConfig = ClientConfig()
     """The local update."""
     evaluation: EvaluationConfig = EvaluationConfig()

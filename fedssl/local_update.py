@@ -250,7 +250,8 @@ class Worker:
             rows = rows.to(self.device)
             with span("views"):
                 chosen = images[rows]
-                views = [self.views(chosen, draws) for _ in range(self.objective.views_in_all)]
+                count = self.objective.views_in_all
+                views = [self.views(chosen, draws, view) for view in range(1, count + 1)]
             with span("step"):
                 # Weights, and so all that a client sends, stay float32: Flower has no bfloat16.
                 with torch.autocast(

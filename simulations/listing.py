@@ -6,6 +6,7 @@ from fedssl.data import DATASETS
 from fedssl.encoders import ENCODERS
 from fedssl.objectives import OBJECTIVES, TERMS
 from fedssl.partitions import PARTITIONS
+from fedssl.views import POLICIES, STEPS
 from simulations.engines import ENGINES
 from strategies import WHEN_TO_USE
 
@@ -18,6 +19,8 @@ def listing() -> Table:
         "model.encoder": {name: when for name, (when, _) in ENCODERS.items()},
         "objective.name": {name: _first_line(made) for name, made in OBJECTIVES.items()},
         "objective.terms": {name: _first_line(made) for name, made in TERMS.items()},
+        "views": {name: when for name, (when, _) in POLICIES.items()},
+        "views, a step's name": {name: _first_line(step) for name, step in STEPS.items()},
         "strategy.name": dict(WHEN_TO_USE),
         "engine.name": {name: _first_line(config) for name, config in ENGINES.items()},
     }
