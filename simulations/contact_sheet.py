@@ -16,6 +16,8 @@ from simulations.prepare import Prepared
 
 ROWS = 12
 """The images that are shown."""
+GAP = 2
+"""The pixels between them."""
 
 
 def draw(prepared: Prepared, path: Path) -> None:
@@ -33,7 +35,7 @@ def draw(prepared: Prepared, path: Path) -> None:
     count = build_objective(experiment, images.shape[-1]).views_in_all
     draws = generator(experiment.seed, "contact sheet")
     # A batch as large as a client's, since some steps depend on it.
-    rows = torch.randperm(len(images), generator=draws)[: experiment.client.batch_size]
+    rows = torch.randperm(images.shape[0], generator=draws)[: experiment.client.batch_size]
     chosen = images[rows]
     mean, std = (
         torch.tensor(c)[:, None, None] for c in (experiment.data.mean, experiment.data.std)
@@ -52,26 +54,27 @@ def sheet(columns: Sequence[Tensor]) -> Figure:
         float32 [B, 3, H, W] each, in [0, 1]; views may be smaller than images.
     """
     count, _, height, width = columns[0].shape
-    figure = Figure(figsize=(1.1 * len(columns), 1.1 * count * height / width + 0.4))
-    axes = figure.subplots(1, len(columns), squeeze=False)[0]
-    for place, (part, images) in enumerate(zip(axes, columns, strict=True)):
-        part.imshow(_column(images, height, width), interpolation="nearest")
-        part.set_axis_off()
-        part.set_title("image" if place == 0 else f"view {place}", fontsize=9)
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.3 / figure.get_figheight())
+    pixels = np.concatenate([_column(images, height, width) for images in columns], axis=1)
+    figure = Figure(
+        figsize=(len(columns), count * height / width + 0.3), layout="constrained", dpi=150
+    )
+    axes = figure.subplots()
+    axes.imshow(pixels, interpolation="nearest")
+    axes.xaxis.tick_top()
+    names = ["image", *(f"view {view}" for view in range(1, len(columns)))]
+    axes.set_xticks((np.arange(len(columns)) + 0.5) * (width + GAP) - 0.5, names, fontsize=8)
+    axes.set_yticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
     return figure
 
 
 def _column(images: Tensor, height: int, width: int) -> np.ndarray:
     """Return images one below another, each in the middle of a white tile with a border."""
-    tiles = torch.ones(len(images), height + 2, width + 2, 3)
-    down, across = (
-        (n + 2 - m) // 2 for n, m in zip((height, width), images.shape[2:], strict=True)
-    )
-    place = (
-        slice(None),
-        slice(down, down + images.shape[2]),
-        slice(across, across + images.shape[3]),
-    )
-    tiles[place] = images.clamp(0, 1).permute(0, 2, 3, 1)
-    return tiles.flatten(0, 1).numpy()
+    tall, wide = images.shape[2:]
+    top, left = (height + GAP - tall) // 2, (width + GAP - wide) // 2
+    tiles = torch.ones(len(images), height + GAP, width + GAP, 3)
+    shown = images.clamp(0, 1).permute(0, 2, 3, 1)
+    tiles[:, top : top + tall, left : left + wide] = shown
+    column: np.ndarray = tiles.flatten(0, 1).numpy()
+    return column

@@ -14,6 +14,7 @@ from fedssl.objectives import Objective
 from fedssl.optimizers import build_optimizer
 from fedssl.partitions import Counts, Partition, partition
 from fedssl.state import model_parts
+from fedssl.views import Views
 from simulations.cohort import cohort_size
 from simulations.experiment import Experiment, resolve
 from strategies import FoldingStrategy
@@ -124,8 +125,13 @@ def _try_to_build(experiment: Experiment, size: Sequence[int]) -> tuple[Objectiv
         objective = build_objective(experiment, size[-1])
         strategy = build_strategy(experiment.strategy, model_parts(objective))
         build_optimizer(objective.parameters(), experiment.client)
+        recipe = Views(experiment.views, experiment.data.mean, experiment.data.std)
+        height, width = size
         with torch.no_grad():
-            features = objective.encoder.eval()(torch.zeros(2, 3, *size))
+            features = objective.encoder.eval()(torch.zeros(2, 3, height, width))
+            # Views may be smaller, too small for the encoder even.
+            for view in range(1, objective.views_in_all + 1):
+                objective.encoder(torch.zeros(2, 3, *recipe.size_of((height, width), view)))
         if features.shape != (2, objective.encoder.features):
             raise ValueError(
                 f"model.encoder = {experiment.model.encoder}: gives {list(features.shape)} for "

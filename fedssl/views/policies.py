@@ -1,6 +1,7 @@
 """View policies: lists of steps, some of them known by name."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
@@ -83,7 +84,7 @@ def _steps(value: Any) -> Any:
 
 
 def _in_order(steps: Steps) -> Steps:
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         if before.rank > after.rank:
             raise ValueError(
                 f"{after.name} comes after {before.name}: put batch-styles first, then crops, then "

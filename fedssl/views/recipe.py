@@ -99,7 +99,7 @@ class Views:
         steps = [step for step in self.policy if step.is_for(view)]
         needed = [step.draws for step in steps]
         uniform = torch.rand(count, -(-sum(needed) // DRAWS) * DRAWS, generator=generator)
-        parts = uniform[:, : sum(needed)].split(needed, 1)
+        parts = torch.split(uniform[:, : sum(needed)], needed, 1)
         return [(step, step.draw(part, size)) for step, part in zip(steps, parts, strict=True)]
 
 

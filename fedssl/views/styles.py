@@ -47,7 +47,7 @@ class BatchStyles(Step):
 
     def apply(self, images: Tensor, style: tuple[Tensor, float]) -> Tensor:
         """Return images, float32 in [0, 1], that have the style; what is beyond is clamped."""
-        return restyled(*map(_unit, (images, style[0])), style[1]).clamp_(0, 1)
+        return restyled(_unit(images), _unit(style[0]), style[1]).clamp_(0, 1)
 
 
 def restyled(images: Tensor, style: Tensor, share: float) -> Tensor:
@@ -76,7 +76,8 @@ def restyled(images: Tensor, style: Tensor, share: float) -> Tensor:
     # Where there is nothing, as in a black image, any phase is its own: 0.
     phase = torch.where(spectrum == 0, 1, torch.sgn(spectrum))
     swapped = torch.where(low, phase * torch.fft.rfft2(style).abs(), spectrum)
-    return torch.fft.irfft2(swapped, s=(height, width))
+    made: Tensor = torch.fft.irfft2(swapped, s=(height, width))
+    return made
 
 
 def _unit(images: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from fedssl.views.crops import BoundedCrop, Crop, CropStep, SaliencyCrop
 from fedssl.views.saliency import saliency
 from tests.fedssl.views.tools import bytes_, floats, rng, uniform
 
-KINDS = [Crop, BoundedCrop, SaliencyCrop]
+KINDS: list[type[CropStep]] = [Crop, BoundedCrop, SaliencyCrop]
 
 
 def boxes_of(step: CropStep, images: Tensor, seed: int = 0) -> Tensor:
@@ -64,7 +64,7 @@ def test_a_crop_that_never_fits_is_the_largest_central_one() -> None:
 def test_crops_are_whole_pixels_inside_the_image(
     kind: type[CropStep], size: tuple[int, int], least: float, seed: int
 ) -> None:
-    found = boxes_of(kind(scale=(least, 1.0)), bytes_(20, *size), seed)
+    found = boxes_of(kind.model_validate({"scale": (least, 1.0)}), bytes_(20, *size), seed)
     assert torch.equal(found, found.round())
     corner, extent = found[:, :2], found[:, 2:]
     assert (corner >= 0).all()
@@ -93,7 +93,7 @@ def test_a_bounded_crop_takes_all_places_within_its_offset_alike() -> None:
     step = BoundedCrop(offset=0.125, scale=(0.25, 0.25), ratio=(1.0, 1.0))
     tops = step.draw(uniform(9000, step.draws), (32, 32))[:, 0]
     # The middle is at 8, and an eighth of 32 pixels is 4.
-    places, counts = tops.unique(return_counts=True)
+    places, counts = torch.unique(tops, return_counts=True)
     assert places.tolist() == list(range(4, 13))
     assert (counts - 1000).abs().max() < 150
 

@@ -29,7 +29,7 @@ def drawn_of(steps: Sequence[Step], count: int, size: tuple[int, int], seed: int
     """Return the parameters of each step, from the numbers that the recipe draws."""
     needed = [step.draws for step in steps]
     numbers = torch.rand(count, -(-sum(needed) // DRAWS) * DRAWS, generator=rng(seed))
-    parts = numbers[:, : sum(needed)].split(needed, 1)
+    parts = torch.split(numbers[:, : sum(needed)], needed, 1)
     return [step.draw(part, size) for step, part in zip(steps, parts, strict=True)]
 
 
