@@ -7,6 +7,8 @@ from torch import nn
 
 from fedssl.config import LearningConfig
 from fedssl.encoders import ENCODERS, build_encoder
+from fedssl.libraries import is_of_library
+from fedssl.norms import use_group_norm
 from fedssl.objectives import Objective
 from fedssl.state import copy_into, federated_state, load_state, save_state
 
@@ -33,6 +35,7 @@ def save_model(path: Path, objective: Objective, config: LearningConfig, image_s
     about = {
         "encoder": config.model.encoder,
         "stem": config.model.stem,
+        "norm": config.model.norm,
         "projector": config.model.projector,
         "objective": config.objective.name,
         "image_size": image_size,
@@ -50,8 +53,8 @@ def load_encoder(path: str | Path, encoder: nn.Module | None = None) -> nn.Modul
     path : str | Path
         A run folder, or its ``model.safetensors``.
     encoder : nn.Module | None
-        The network to fill, needed only where it is not one of fedssl's own: a file never
-        decides which code is run.
+        The network to fill, with its GroupNorms where ``model.norm`` was group; needed only where
+        it is neither fedssl's nor torchvision's or timm's: a file never decides which code is run.
 
     Returns
     -------
@@ -72,15 +75,17 @@ def load_encoder(path: str | Path, encoder: nn.Module | None = None) -> nn.Modul
         state, metadata = load_state(file)
         about = json.loads(metadata["fedssl"])
         name, stem, image_size = str(about["encoder"]), about["stem"], int(about["image_size"])
+        norm = about.get("norm", "batch")
     except Exception as error:
         raise ValueError(f"{file}: is not a model that fedssl wrote: {error}") from error
     if encoder is None:
-        if name not in ENCODERS:
+        if name not in ENCODERS and not is_of_library(name):
             raise ValueError(
                 f"{file}: holds a {name}, which is not fedssl's: make one and pass it "
                 "as load_encoder(path, encoder=...)"
             )
         encoder = build_encoder(name, image_size, stem)
+        encoder = use_group_norm(encoder) if norm == "group" else encoder
     weights = {n.removeprefix("encoder."): t for n, t in state.items() if n.startswith("encoder.")}
     copy_into(encoder.state_dict(), weights)
     return encoder.eval()

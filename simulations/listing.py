@@ -16,7 +16,11 @@ def listing() -> Table:
     sections: dict[str, dict[str, str]] = {
         "data.name": {name: _first_line(config) for name, config in DATASETS.items()},
         "partition.name": {name: _first_line(config) for name, config in PARTITIONS.items()},
-        "model.encoder": {name: when for name, (when, _) in ENCODERS.items()},
+        "model.encoder": {
+            **{name: when for name, (when, _) in ENCODERS.items()},
+            "torchvision/NAME": "One of torchvision's classifiers, such as torchvision/regnet_y_400mf.",
+            "timm/NAME": "A model of timm's, which must be installed: pip install 'timm>=1,<2'.",
+        },
         "objective.name": {name: _first_line(made) for name, made in OBJECTIVES.items()},
         "objective.terms": {name: _first_line(made) for name, made in TERMS.items()},
         "views": {name: when for name, (when, _) in POLICIES.items()},

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Literal, cast
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 

@@ -87,6 +87,14 @@ def test_show_describes_without_training(config: Path) -> None:
     assert (config.parent / "runs" / "small-partition.png").read_bytes()[1:4] == b"PNG"
 
 
+def test_show_draws_images_and_their_views(config: Path) -> None:
+    result = fedssl("show", config, "views=byol", "--views")
+    assert result.exit_code == 0, result.output
+    assert "name: solarize" in result.output
+    assert result.output.splitlines()[-1] == "picture: runs/small-views.png"
+    assert (config.parent / "runs" / "small-views.png").read_bytes()[1:4] == b"PNG"
+
+
 def test_init_writes_a_config_that_loads_and_never_overwrites(tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
     assert fedssl("init", path).exit_code == 0
