@@ -104,6 +104,13 @@ ENCODERS: dict[str, tuple[str, Callable[[Stem, bool], nn.Module]]] = {
 """By name: when to use it, and how to build it for a stem and ``channels_last``."""
 
 
+def stem_for(stem: Literal["auto", "cifar", "imagenet"], image_size: int) -> Stem:
+    """Return what `auto` means for images of this side, in pixels."""
+    if stem == "auto":
+        return "cifar" if image_size <= SMALL_IMAGE else "imagenet"
+    return stem
+
+
 def build_encoder(
     name: str,
     image_size: int,
@@ -132,9 +139,7 @@ def build_encoder(
         module without ``features``.
     """
     if name in ENCODERS:
-        if stem == "auto":
-            stem = "cifar" if image_size <= SMALL_IMAGE else "imagenet"
-        return ENCODERS[name][1](stem, channels_last)
+        return ENCODERS[name][1](stem_for(stem, image_size), channels_last)
     if is_of_library(name):
         return build_of_library(name, image_size, channels_last)
     made = cast(Callable[[], object], load_dotted(name))()

@@ -18,7 +18,7 @@ def listing() -> Table:
         "partition.name": {name: _first_line(config) for name, config in PARTITIONS.items()},
         "model.encoder": {
             **{name: when for name, (when, _) in ENCODERS.items()},
-            "torchvision/NAME": "One of torchvision's classifiers, such as torchvision/regnet_y_400mf.",
+            "torchvision/NAME": "A classifier of torchvision's, such as torchvision/resnet101.",
             "timm/NAME": "A model of timm's, which must be installed: pip install 'timm>=1,<2'.",
         },
         "objective.name": {name: _first_line(made) for name, made in OBJECTIVES.items()},

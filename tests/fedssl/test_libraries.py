@@ -1,7 +1,6 @@
 """Encoders of torchvision, and of timm, which a fake stands for."""
 
 import sys
-from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -103,8 +102,7 @@ def timm(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
         return Made(7)
 
     fake = ModuleType("timm")
-    fake.create_model: Callable[..., nn.Module] = create_model  # type: ignore[misc]
-    fake.list_models: Callable[[], list[str]] = lambda: ["vit", "cnn"]  # type: ignore[misc]
+    fake.__dict__.update(create_model=create_model, list_models=lambda: ["vit", "cnn"])
     monkeypatch.setitem(sys.modules, "timm", fake)
     return calls
 
