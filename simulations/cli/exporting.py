@@ -49,5 +49,7 @@ def export(
             fail(str(error))
         out.print(f"encoder: {file}\nload it with:\n", markup=False, soft_wrap=True)
         out.print(
-            "\n".join(f"    {line}" for line in lines.splitlines()), markup=False, soft_wrap=True
+            "\n".join(f"    {line}".rstrip() for line in lines.splitlines()),
+            markup=False,
+            soft_wrap=True,
         )

@@ -197,3 +197,12 @@ def test_a_step_is_for_the_views_that_it_says() -> None:
 def test_other_images_are_refused(images: Tensor) -> None:
     with pytest.raises(ValueError, match="uint8 images with 3"):
         make(*SIMCLR)(images, rng())
+
+
+@pytest.mark.parametrize("name", list(POLICIES))
+@pytest.mark.parametrize("side", [32, 40])
+def test_all_work_is_done_where_the_images_are(name: str, side: int) -> None:
+    """By a device that computes nothing, but refuses tensors of another device."""
+    views, images = make(*POLICIES[name][1]), bytes_(6, side, side).to("meta")
+    for view in (1, 2, 3):
+        assert views(images, rng(), view).device.type == "meta"
