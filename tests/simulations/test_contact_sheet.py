@@ -6,7 +6,6 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from fedssl.config_file import ConfigError
 from simulations import contact_sheet
 from simulations.contact_sheet import GAP, ROWS, draw, sheet
 from simulations.experiment import Experiment
@@ -55,8 +54,3 @@ def test_the_sheet_shows_the_views_that_the_objective_asks_for(
     assert all((train == image).all((1, 2, 3)).any() for image in seen[0])
     # Not normalised any more.
     assert all(-1e-4 < column.min() < column.max() < 1.0001 for column in seen)
-
-
-def test_views_too_small_for_the_encoder_are_refused_before_any_work(small: Small) -> None:
-    with pytest.raises(ConfigError, match="the experiment cannot be built"):
-        prepare(small("views=[{name: crop, side: 0.25}]"))
