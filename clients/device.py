@@ -127,7 +127,8 @@ def from_text(learning: str, allowed: Sequence[str] = ()) -> LearningConfig:
     except ValueError as error:
         raise ConfigError(f"the server's config is no JSON: {error}") from error
     for field_name, value in _fields(values):
-        module = str(value).rpartition(".")[0]
+        # `timm/NAME` may have a dot, and is looked up in that library's own list.
+        module = "" if "/" in str(value) else str(value).rpartition(".")[0]
         if field_name.rpartition(".")[2] in NAMES_CLASSES and module and module not in allowed:
             raise ConfigError(
                 f"{field_name} = {value}: the server asks for a class that is not part of "

@@ -8,13 +8,16 @@ from fedssl.data import DataChoice, DataConfig
 from fedssl.encoders import ENCODERS
 from fedssl.evaluation import EvaluationConfig
 from fedssl.fields import Fields, Listed, Number, nearest
+from fedssl.libraries import check_name, is_of_library
 from fedssl.objectives import OBJECTIVES, ObjectiveChoice, ObjectiveConfig
 from fedssl.partitions import PartitionChoice, PartitionConfig
-from fedssl.views import ViewsConfig
+from fedssl.views import POLICIES, Policy
 
 
 def _encoder(name: str) -> str:
-    if name not in ENCODERS and "." not in name:
+    if is_of_library(name):
+        check_name(name)
+    elif name not in ENCODERS and "." not in name:
         raise ValueError(f"there is no such encoder; {nearest(name, list(ENCODERS))}")
     return name
 
@@ -23,11 +26,14 @@ class ModelConfig(Fields):
     """The ``model`` section."""
 
     encoder: Annotated[str, AfterValidator(_encoder)] = "convnet"
-    """The network to train: a name that `fedssl list` prints, or a dotted path."""
+    """The network to train: a name that `fedssl list` prints, torchvision/NAME (one of its
+    classifiers), timm/NAME (where timm is installed), or a dotted path."""
     projector: Annotated[tuple[PositiveInt, ...], Listed] = (256, 128)
     """The widths of the projector's layers; [] for none."""
     stem: Literal["auto", "cifar", "imagenet"] = "auto"
     """First layers: cifar keeps the resolution (patches of 4); auto takes it up to 64 pixels."""
+    norm: Literal["batch", "group"] = "batch"
+    """group: GroupNorm in place of every BatchNorm, so nothing depends on a client's batch."""
     channels_last: bool = True
     """Images in the layout channels last, usually faster; an encoder of your own sees to itself."""
 
@@ -93,8 +99,8 @@ class LearningConfig(Fields):
     """The encoder and its projector."""
     objective: Annotated[ObjectiveConfig, ObjectiveChoice]
     """What the clients minimise."""
-    views: ViewsConfig = ViewsConfig()
-    """The random augmentations."""
+    views: Policy = POLICIES["simclr"][1]
+    """The random augmentations: steps, or the name of a policy that `fedssl list` prints."""
     client: ClientConfig = ClientConfig()
     """The local update."""
     evaluation: EvaluationConfig = EvaluationConfig()

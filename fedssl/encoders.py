@@ -10,6 +10,7 @@ import torchvision
 from torch import Tensor, nn
 
 from fedssl.dotted import load_dotted
+from fedssl.libraries import build_of_library, is_of_library
 from fedssl.vit import VisionTransformer
 
 Stem = Literal["cifar", "imagenet"]
@@ -103,6 +104,13 @@ ENCODERS: dict[str, tuple[str, Callable[[Stem, bool], nn.Module]]] = {
 """By name: when to use it, and how to build it for a stem and ``channels_last``."""
 
 
+def stem_for(stem: Literal["auto", "cifar", "imagenet"], image_size: int) -> Stem:
+    """Return what `auto` means for images of this side, in pixels."""
+    if stem == "auto":
+        return "cifar" if image_size <= SMALL_IMAGE else "imagenet"
+    return stem
+
+
 def build_encoder(
     name: str,
     image_size: int,
@@ -114,24 +122,26 @@ def build_encoder(
     Parameters
     ----------
     name : str
-        A name of `ENCODERS`, or the dotted path of a callable without arguments that returns a
-        module with an attribute ``features``.
+        A name of `ENCODERS`; ``torchvision/NAME`` or ``timm/NAME``; or the dotted path of a
+        callable without arguments that returns a module with an attribute ``features``.
     image_size : int
         The images' side in pixels, which decides the stem `auto`.
     stem : {"auto", "cifar", "imagenet"}
-        See `ResNet`; a transformer's patches are 4 pixels wide with "cifar", else 16.
+        See `ResNet`; a transformer's patches are 4 pixels wide with "cifar", else 16. Another
+        library's encoder is as it is there.
     channels_last : bool
         Also see there; an encoder of one's own decides itself.
 
     Raises
     ------
     ValueError
-        The dotted path leads nowhere, or to a module without ``features``.
+        A library has no such model or is not installed; or the dotted path leads nowhere, or to a
+        module without ``features``.
     """
     if name in ENCODERS:
-        if stem == "auto":
-            stem = "cifar" if image_size <= SMALL_IMAGE else "imagenet"
-        return ENCODERS[name][1](stem, channels_last)
+        return ENCODERS[name][1](stem_for(stem, image_size), channels_last)
+    if is_of_library(name):
+        return build_of_library(name, image_size, channels_last)
     made = cast(Callable[[], object], load_dotted(name))()
     if not isinstance(made, nn.Module) or not isinstance(getattr(made, "features", None), int):
         raise ValueError(

@@ -17,6 +17,7 @@ from fedssl.config import LearningConfig
 from fedssl.encoders import build_encoder
 from fedssl.last_visit import LastVisit, to_remember
 from fedssl.local_terms import LocalTerms
+from fedssl.norms import use_group_norm
 from fedssl.objectives import Batch, Objective, build
 from fedssl.optimizers import build_optimizer, learning_rate, optimizer_state, restore_optimizer
 from fedssl.precision import choose_precision
@@ -40,6 +41,8 @@ def build_objective(config: LearningConfig, image_size: int) -> Objective:
         model = config.model
         encoder = build_encoder(model.encoder, image_size, model.stem, model.channels_last)
         objective = build(config.objective, encoder, model.projector)
+    if model.norm == "group":
+        use_group_norm(objective)
     # Into one block of memory, as all models are, which is used again once this one is let go.
     adopt(objective, *map(clone, split_state(objective)))
     # What the parts were built in lies free between what stays, and no block fits into it.
@@ -250,7 +253,8 @@ class Worker:
             rows = rows.to(self.device)
             with span("views"):
                 chosen = images[rows]
-                views = [self.views(chosen, draws) for _ in range(self.objective.views_in_all)]
+                count = self.objective.views_in_all
+                views = [self.views(chosen, draws, view) for view in range(1, count + 1)]
             with span("step"):
                 # Weights, and so all that a client sends, stay float32: Flower has no bfloat16.
                 with torch.autocast(

@@ -1,14 +1,41 @@
 """The file of a trained model, ``model.safetensors``, which says how to rebuild the encoder."""
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
+from pydantic import TypeAdapter
 from torch import nn
 
 from fedssl.config import LearningConfig
 from fedssl.encoders import ENCODERS, build_encoder
+from fedssl.libraries import is_of_library
+from fedssl.norms import use_group_norm
 from fedssl.objectives import Objective
-from fedssl.state import copy_into, federated_state, load_state, save_state
+from fedssl.state import State, copy_into, federated_state, load_state, save_state
+
+
+@dataclass(frozen=True)
+class About:
+    """What is needed to use a model file."""
+
+    encoder: str
+    """Its name, as in ``model.encoder``."""
+    stem: Literal["auto", "cifar", "imagenet"]
+    norm: Literal["batch", "group"]
+    projector: tuple[int, ...]
+    objective: str
+    """As in the config."""
+    image_size: int
+    """The side, in pixels, of the images that it was trained on."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    """Each channel's constants, by which images were normalised."""
+
+    def to_json(self) -> str:
+        """Return it as a file's metadata holds it, under ``fedssl``."""
+        return json.dumps(asdict(self))
 
 
 def save_model(path: Path, objective: Objective, config: LearningConfig, image_size: int) -> None:
@@ -30,16 +57,49 @@ def save_model(path: Path, objective: Objective, config: LearningConfig, image_s
         for name, tensor in federated_state(objective).items()
         if name.startswith(("encoder.", "projector."))
     }
-    about = {
-        "encoder": config.model.encoder,
-        "stem": config.model.stem,
-        "projector": config.model.projector,
-        "objective": config.objective.name,
-        "image_size": image_size,
-        "mean": config.data.mean,
-        "std": config.data.std,
-    }
-    save_state(path, state, {"fedssl": json.dumps(about)})
+    model = config.model
+    about = About(
+        encoder=model.encoder,
+        stem=model.stem,
+        norm=model.norm,
+        projector=model.projector,
+        objective=config.objective.name,
+        image_size=image_size,
+        mean=config.data.mean,
+        std=config.data.std,
+    )
+    save_state(path, state, {"fedssl": about.to_json()})
+
+
+def read_model(path: str | Path) -> tuple[State, About]:
+    """Read a run's model: its tensors, named as in the objective, and what they are.
+
+    Parameters
+    ----------
+    path : str | Path
+        A run folder, or its ``model.safetensors``.
+
+    Raises
+    ------
+    ValueError
+        The file is no model of fedssl.
+    """
+    file = _file(path)
+    if not file.exists():
+        raise ValueError(f"{file}: there is no such file; a run writes it when it is finished")
+    try:
+        state, metadata = load_state(file)
+        about = TypeAdapter(About).validate_python(
+            {"norm": "batch", **json.loads(metadata["fedssl"])}
+        )
+    except Exception as error:
+        raise ValueError(f"{file}: is not a model that fedssl wrote: {error}") from error
+    return state, about
+
+
+def _file(path: str | Path) -> Path:
+    file = Path(path)
+    return file / "model.safetensors" if file.is_dir() else file
 
 
 def load_encoder(path: str | Path, encoder: nn.Module | None = None) -> nn.Module:
@@ -50,8 +110,8 @@ def load_encoder(path: str | Path, encoder: nn.Module | None = None) -> nn.Modul
     path : str | Path
         A run folder, or its ``model.safetensors``.
     encoder : nn.Module | None
-        The network to fill, needed only where it is not one of fedssl's own: a file never
-        decides which code is run.
+        The network to fill, with its GroupNorms where ``model.norm`` was group; needed only where
+        it is neither fedssl's nor torchvision's or timm's: a file never decides which code is run.
 
     Returns
     -------
@@ -64,23 +124,16 @@ def load_encoder(path: str | Path, encoder: nn.Module | None = None) -> nn.Modul
     ValueError
         The file is no model of fedssl, or another network's.
     """
-    file = Path(path)
-    file = file / "model.safetensors" if file.is_dir() else file
-    if not file.exists():
-        raise ValueError(f"{file}: there is no such file; a run writes it when it is finished")
-    try:
-        state, metadata = load_state(file)
-        about = json.loads(metadata["fedssl"])
-        name, stem, image_size = str(about["encoder"]), about["stem"], int(about["image_size"])
-    except Exception as error:
-        raise ValueError(f"{file}: is not a model that fedssl wrote: {error}") from error
+    state, about = read_model(path)
+    name = about.encoder
     if encoder is None:
-        if name not in ENCODERS:
+        if name not in ENCODERS and not is_of_library(name):
             raise ValueError(
-                f"{file}: holds a {name}, which is not fedssl's: make one and pass it "
+                f"{_file(path)}: holds a {name}, which is not fedssl's: make one and pass it "
                 "as load_encoder(path, encoder=...)"
             )
-        encoder = build_encoder(name, image_size, stem)
+        encoder = build_encoder(name, about.image_size, about.stem)
+        encoder = use_group_norm(encoder) if about.norm == "group" else encoder
     weights = {n.removeprefix("encoder."): t for n, t in state.items() if n.startswith("encoder.")}
     copy_into(encoder.state_dict(), weights)
     return encoder.eval()

@@ -6,6 +6,7 @@ from fedssl.data import DATASETS
 from fedssl.encoders import ENCODERS
 from fedssl.objectives import OBJECTIVES, TERMS
 from fedssl.partitions import PARTITIONS
+from fedssl.views import POLICIES, STEPS
 from simulations.engines import ENGINES
 from strategies import WHEN_TO_USE
 
@@ -15,9 +16,15 @@ def listing() -> Table:
     sections: dict[str, dict[str, str]] = {
         "data.name": {name: _first_line(config) for name, config in DATASETS.items()},
         "partition.name": {name: _first_line(config) for name, config in PARTITIONS.items()},
-        "model.encoder": {name: when for name, (when, _) in ENCODERS.items()},
+        "model.encoder": {
+            **{name: when for name, (when, _) in ENCODERS.items()},
+            "torchvision/NAME": "A classifier of torchvision's, such as torchvision/resnet101.",
+            "timm/NAME": "A model of timm's, which must be installed: pip install 'timm>=1,<2'.",
+        },
         "objective.name": {name: _first_line(made) for name, made in OBJECTIVES.items()},
         "objective.terms": {name: _first_line(made) for name, made in TERMS.items()},
+        "views": {name: when for name, (when, _) in POLICIES.items()},
+        "views, a step's name": {name: _first_line(step) for name, step in STEPS.items()},
         "strategy.name": dict(WHEN_TO_USE),
         "engine.name": {name: _first_line(config) for name, config in ENGINES.items()},
     }

@@ -14,6 +14,7 @@ from fedssl.objectives import Objective
 from fedssl.optimizers import build_optimizer
 from fedssl.partitions import Counts, Partition, partition
 from fedssl.state import model_parts
+from fedssl.views import Views
 from simulations.cohort import cohort_size
 from simulations.experiment import Experiment, resolve
 from strategies import FoldingStrategy
@@ -131,8 +132,30 @@ def _try_to_build(experiment: Experiment, size: Sequence[int]) -> tuple[Objectiv
                 f"model.encoder = {experiment.model.encoder}: gives {list(features.shape)} for "
                 f"two images, not [2, {objective.encoder.features}]"
             )
+        _try_views(experiment, objective, (size[0], size[1]))
         experiment.check_batch(objective.minimum_batch)
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ConfigError(f"the experiment cannot be built: {kind}{error}") from error
     return objective, strategy
+
+
+@torch.no_grad()
+def _try_views(experiment: Experiment, objective: Objective, size: tuple[int, int]) -> None:
+    """Show the encoder a view of each size that is smaller than the images.
+
+    Raises
+    ------
+    ValueError
+        It does not take one.
+    """
+    recipe = Views(experiment.views, experiment.data.mean, experiment.data.std)
+    sizes = {recipe.size_of(size, view): view for view in range(1, objective.views_in_all + 1)}
+    for (height, width), view in sizes.items():
+        try:
+            objective.encoder(torch.zeros(2, 3, height, width))
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise ValueError(
+                f"views: view {view} has {height}×{width} pixels, which {experiment.model.encoder} "
+                f"does not take; raise its crop's side: {error}"
+            ) from error

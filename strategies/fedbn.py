@@ -31,7 +31,10 @@ class FedBN(FedAvg):
     def __init__(self, norms: frozenset[str] = frozenset()):
         super().__init__()
         if not norms:
-            raise ValueError("fedbn: the model has no BatchNorm that could stay local; take fedavg")
+            raise ValueError(
+                "fedbn: the model has no BatchNorm that could stay local (model.norm: group leaves "
+                "none); take fedavg"
+            )
         self.norms = norms
 
     def stays_local(self, name: str) -> bool:

@@ -1,9 +1,11 @@
 """What an objective sees of a client's images in one local step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -11,7 +13,7 @@ class Batch:
     """What one local step sees."""
 
     views: list[Tensor]
-    """float32 [B, C, H, W] each, normalised: the views of the same B images."""
+    """float32 [B, C, H, W] each, normalised: the views of the same B images, H and W their own."""
     index: Tensor
     """int64 [B]: the images' places among the client's own."""
     labels: Tensor | None = None
@@ -20,3 +22,21 @@ class Batch:
     """On the CPU, whatever the device: all that an objective draws at random comes from it."""
     progress: float = 0.0
     """The share of all rounds done before this step, in [0, 1): what schedules go by."""
+
+
+def encode_views(encoder: nn.Module, views: Sequence[Tensor]) -> Tensor:
+    """Return the features of all views, [V·B, D], view by view.
+
+    Views go through the encoder as one batch, but of different sizes one batch for each run of
+    views of one size, so that BatchNorm normalises each size by itself: as in SwAV (Caron et al.,
+    "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", NeurIPS 2020).
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        Maps images of any size to features [B, D].
+    views : Sequence[Tensor]
+        V of [B, C, H, W], H and W each their own.
+    """
+    runs = [torch.cat(list(run)) for _, run in groupby(views, key=lambda view: view.shape)]
+    return torch.cat([encoder(run) for run in runs]) if len(runs) > 1 else encoder(runs[0])

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from fedssl.fields import Number
 from fedssl.heads import mlp
 from fedssl.objectives.base import Objective, ObjectiveConfig
-from fedssl.objectives.batch import Batch
+from fedssl.objectives.batch import Batch, encode_views
 from fedssl.precision import in_float32
 
 
@@ -72,5 +72,5 @@ class DCL(Objective):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""
-        first, second = self.projector(self.encoder(torch.cat(batch.views))).chunk(2)
+        first, second = self.projector(encode_views(self.encoder, batch.views)).chunk(2)
         return decoupled(first, second, self.temperature)

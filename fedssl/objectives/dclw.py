@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Literal, cast
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from fedssl.fields import Number
 from fedssl.heads import mlp
 from fedssl.objectives.base import Objective, ObjectiveConfig
-from fedssl.objectives.batch import Batch
+from fedssl.objectives.batch import Batch, encode_views
 from fedssl.objectives.dcl import decoupled
 
 
@@ -44,5 +43,5 @@ class DCLW(Objective):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""
-        first, second = self.projector(self.encoder(torch.cat(batch.views))).chunk(2)
+        first, second = self.projector(encode_views(self.encoder, batch.views)).chunk(2)
         return decoupled(first, second, self.temperature, self.sigma)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from fedssl.fields import Number
 from fedssl.heads import mlp
 from fedssl.objectives.base import Objective, ObjectiveConfig
-from fedssl.objectives.batch import Batch
+from fedssl.objectives.batch import Batch, encode_views
 from fedssl.objectives.mv_infonce import alignment
 from fedssl.precision import in_float32
 
@@ -66,5 +66,5 @@ class MVDHEL(Objective):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of views, a scalar."""
-        z = self.projector(self.encoder(torch.cat(batch.views)))
+        z = self.projector(encode_views(self.encoder, batch.views))
         return mv_dhel(z.view(len(batch.views), -1, z.shape[1]), self.temperature)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from fedssl.fields import Number
 from fedssl.heads import mlp
 from fedssl.objectives.base import Objective, ObjectiveConfig
-from fedssl.objectives.batch import Batch
+from fedssl.objectives.batch import Batch, encode_views
 from fedssl.precision import in_float32
 
 
@@ -92,5 +92,5 @@ class MVInfoNCE(Objective):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of views, a scalar."""
-        z = self.projector(self.encoder(torch.cat(batch.views)))
+        z = self.projector(encode_views(self.encoder, batch.views))
         return mv_infonce(z.view(len(batch.views), -1, z.shape[1]), self.temperature)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from fedssl.heads import mlp
 from fedssl.objectives.base import Objective, ObjectiveConfig
-from fedssl.objectives.batch import Batch
+from fedssl.objectives.batch import Batch, encode_views
 from fedssl.precision import in_float32
 
 SHRINKAGE = 1e-5
@@ -94,6 +94,6 @@ class WMSE(Objective):
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of views, a scalar in [0, 4]."""
         order = torch.randperm(len(batch.views[0]), generator=batch.draws)
-        z = self.projector(self.encoder(torch.cat(batch.views)))
+        z = self.projector(encode_views(self.encoder, batch.views))
         stacked = z.view(len(batch.views), -1, z.shape[1])
         return w_mse(stacked, order.to(z.device), self.minimum_batch)

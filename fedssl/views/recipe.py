@@ -1,21 +1,28 @@
-"""The recipe: from uint8 images to normalised views."""
+"""From uint8 images to normalised views, by a policy's steps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from fedssl.views.color import brightness_, contrast_, gray, hue_, saturation_, solarize_
-from fedssl.views.config import ViewsConfig
-from fedssl.views.draw import Parameters, draw
-from fedssl.views.resample import blur_kernel_size, blur_weights, crop, crop_places, resample
+from fedssl.views.changes import Change, Flip
+from fedssl.views.crops import CropStep
+from fedssl.views.resample import crop, crop_places, shrink
+from fedssl.views.step import Step
+from fedssl.views.styles import BatchStyles
 
 CHUNK = 3 * 32 * 32 * 128
 """Values that a CPU works on at a time, so that all passes over them stay in its cache."""
+DRAWS = 32
+"""Each image takes a multiple of so many random numbers: so a policy whose last step is left out
+gives the others the same parameters, as a rule."""
+
+Work = Sequence[tuple[Step, Tensor]]
+"""Steps, and the parameters [B, …] of each."""
 
 
 class Views:
-    """One random view of each image: crop, flip, jitter, grey, blur, solarise, normalise.
+    """One random view of each image: a policy's steps, then normalised.
 
     The definitions are torchvision's, with two differences: all images of a batch go through at
     once, each with parameters of its own, and the jitter has one order (brightness, contrast,
@@ -23,20 +30,25 @@ class Views:
 
     Parameters
     ----------
-    config : ViewsConfig
+    policy : Sequence[Step]
         The ``views`` section.
     mean, std : Sequence[float]
         Constants for images in [0, 1], one for each channel or one for all: a view is
         (image − mean) / std.
     """
 
-    def __init__(self, config: ViewsConfig, mean: Sequence[float], std: Sequence[float]):
-        self.config = config
+    def __init__(self, policy: Sequence[Step], mean: Sequence[float], std: Sequence[float]):
+        self.policy = tuple(policy)
         self.scale = 1 / torch.tensor(std)[:, None, None]
         self.bias = -torch.tensor(mean)[:, None, None] * self.scale
 
+    def size_of(self, size: tuple[int, int], view: int) -> tuple[int, int]:
+        """Return height and width of an image's view of this number, of those of the image."""
+        crops = (step for step in self.policy if isinstance(step, CropStep) and step.is_for(view))
+        return next((step.size_of(size) for step in crops), size)
+
     @torch.no_grad()
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor, generator: torch.Generator, view: int = 1) -> Tensor:
         """Return one view of each image.
 
         Parameters
@@ -45,12 +57,15 @@ class Views:
             uint8 [B, 3, H, W].
         generator : torch.Generator
             On the CPU, whatever the images' device: so every device sees the same parameters.
-            Two batches drawn after one another get the parameters of the one batch they make.
+            Two batches drawn after one another get the parameters of the one batch they make, but
+            for the style of `BatchStyles`.
+        view : int (default: 1)
+            Which of the images' views, from 1: some steps are for some of them only.
 
         Returns
         -------
         Tensor
-            float32 [B, 3, H, W] on the images' device.
+            float32 [B, 3, H', W'] on the images' device, of the size that `size_of` says.
 
         Raises
         ------
@@ -63,53 +78,57 @@ class Views:
                 "uint8 images with 3"
             )
         count, _, height, width = images.shape
-        parameters = draw(self.config, count, (height, width), generator)
+        size = (height, width)
+        work = self._draw(count, size, generator, view)
+        style = None
+        if work and isinstance(styles := work[0][0], BatchStyles):
+            style = styles.style(images, work[0][1])
         scale, bias = self.scale.to(images.device), self.bias.to(images.device)
-        views = torch.empty(images.shape, device=images.device)
+        views = torch.empty((count, 3, *self.size_of(size, view)), device=images.device)
         chunk = max(1, CHUNK // images[0].numel()) if images.device.type == "cpu" else count
         for start in range(0, count, chunk):
             stop = min(start + chunk, count)
-            view = self._augment(images[start:stop], parameters.take(start, stop))
-            torch.mul(view, scale, out=views[start:stop]).add_(bias)
+            part = [(step, drawn[start:stop]) for step, drawn in work]
+            made = _make(images[start:stop], part, style)
+            torch.mul(made, scale, out=views[start:stop]).add_(bias)
         return views
 
-    def _augment(self, images: Tensor, drawn: Parameters) -> Tensor:
-        """Return views in [0, 1] of uint8 images."""
-        device = images.device
-        _, _, height, width = images.shape
-        rows = crop_places(drawn.top.to(device), drawn.height.to(device), height)
-        left, length = drawn.left.to(device), drawn.width.to(device)
-        columns = crop_places(left, length, width, mirror=drawn.flip.to(device))
-        views = crop(images, rows, columns)
-        self._change(views, drawn.jitter, lambda chosen, at: self._jitter(chosen, drawn, at))
-        self._change(views, drawn.grayscale, lambda chosen, _: gray(chosen).expand_as(chosen))
-        self._change(views, drawn.blur, lambda chosen, at: self._blur(chosen, drawn.sigma[at]))
-        self._change(views, drawn.solarize, lambda chosen, _: solarize_(chosen))
-        return views
+    def _draw(
+        self, count: int, size: tuple[int, int], generator: torch.Generator, view: int
+    ) -> Work:
+        steps = [step for step in self.policy if step.is_for(view)]
+        needed = [step.draws for step in steps]
+        uniform = torch.rand(count, -(-sum(needed) // DRAWS) * DRAWS, generator=generator)
+        parts = torch.split(uniform[:, : sum(needed)], needed, 1)
+        return [(step, step.draw(part, size)) for step, part in zip(steps, parts, strict=True)]
 
-    @staticmethod
-    def _change(images: Tensor, mask: Tensor, how: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Put ``how(chosen images, their rows)`` in the place of the images that are chosen."""
-        rows = mask.nonzero().squeeze(1)
-        if len(rows) > 0:
-            at = rows.to(images.device)
-            images.index_copy_(0, at, how(images.index_select(0, at), rows))
 
-    def _jitter(self, images: Tensor, drawn: Parameters, rows: Tensor) -> Tensor:
-        device = images.device
-        if self.config.brightness > 0:
-            brightness_(images, drawn.brightness[rows].to(device))
-        if self.config.contrast > 0:
-            contrast_(images, drawn.contrast[rows].to(device))
-        if self.config.saturation > 0:
-            saturation_(images, drawn.saturation[rows].to(device))
-        if self.config.hue > 0:
-            hue_(images, drawn.hue[rows].to(device))
-        return images
+def _make(images: Tensor, work: Work, style: tuple[Tensor, float] | None) -> Tensor:
+    """Return views in [0, 1] of uint8 images."""
+    left = list(work)
+    if style is not None and isinstance(styles := left[0][0], BatchStyles):
+        images = styles.apply(images, style)
+        left = left[1:]
+    if left and isinstance(cropping := left[0][0], CropStep):
+        mirror = None
+        boxes = cropping.boxes(images, left[0][1])
+        left = left[1:]
+        # A flip next to a crop costs nothing: it looks at the same places in another order.
+        if left and isinstance(left[0][0], Flip):
+            mirror = left[0][1][:, 0].to(images.device, torch.bool)
+            left = left[1:]
+        images = _crop(images, boxes, cropping.size_of((images.shape[2], images.shape[3])), mirror)
+    elif images.dtype == torch.uint8:
+        images = images.mul(1 / 255)
+    for step, drawn in left:
+        if isinstance(step, Change):
+            step.apply(images, drawn)
+    return images
 
-    @staticmethod
-    def _blur(images: Tensor, sigma: Tensor) -> Tensor:
-        size = (images.shape[2], images.shape[3])
-        kernel_size = blur_kernel_size(size)
-        rows, columns = (blur_weights(sigma.to(images.device), kernel_size, n) for n in size)
-        return resample(images, rows, columns)
+
+def _crop(images: Tensor, boxes: Tensor, size: tuple[int, int], mirror: Tensor | None) -> Tensor:
+    top, left, height, width = boxes.unbind(1)
+    if size != tuple(images.shape[2:]):
+        return shrink(images, boxes, size, mirror)
+    rows, columns = crop_places(top, height, size[0]), crop_places(left, width, size[1], mirror)
+    return crop(images, rows, columns)

@@ -18,7 +18,7 @@ def crop(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     Parameters
     ----------
     images : Tensor
-        uint8 [B, C, H, W].
+        uint8, or float32 in [0, 1], [B, C, H, W].
     rows : Tensor
         float32 [B, H']: places on the vertical axis, in pixels, in [0, H - 1].
     columns : Tensor
@@ -38,7 +38,7 @@ def crop_by_products(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Do the work of `crop` with matrices."""
     height, width = images.shape[2:]
     # The change from 0–255 to 0–1 goes into the weights: a pass less over the images.
-    across = bilinear_weights(columns, width).mul_(1 / 255)
+    across = bilinear_weights(columns, width).mul_(_unit(images))
     return resample(images.float(), bilinear_weights(rows, height), across)
 
 
@@ -51,8 +51,44 @@ def crop_by_neighbours(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     shape = (len(images), rows.shape[1], columns.shape[1])
     places = torch.stack([across[:, None, :].expand(shape), down[:, :, None].expand(shape)], dim=-1)
     return torch.nn.functional.grid_sample(
-        images.mul(1 / 255), places, padding_mode="border", align_corners=False
+        images.mul(_unit(images)), places, padding_mode="border", align_corners=False
     )
+
+
+def shrink(images: Tensor, boxes: Tensor, size: tuple[int, int], mirror: Tensor | None) -> Tensor:
+    """Return what boxes show, bilinearly, where views are smaller than images.
+
+    A box larger than the view is shrunk without aliases: each pixel is the mean of those around
+    it, weighted by a triangle as wide as it must be.
+
+    Parameters
+    ----------
+    images : Tensor
+        uint8, or float32 in [0, 1], [B, C, H, W].
+    boxes : Tensor
+        float32 [B, 4]: tops, lefts, heights, widths, in whole pixels.
+    size : tuple[int, int]
+        The views' height H' and width W'.
+    mirror : Tensor | None
+        bool [B]: which of them are flipped.
+
+    Returns
+    -------
+    Tensor
+        float32 [B, C, H', W'] in [0, 1].
+    """
+    height, width = images.shape[2:]
+    top, left, high, wide = boxes.unbind(1)
+    rows = triangle_weights(top, high, height, size[0])
+    columns = triangle_weights(left, wide, width, size[1]).mul_(_unit(images))
+    if mirror is not None:
+        columns = torch.where(mirror[:, None, None], columns.flip(1), columns)
+    return resample(images.float(), rows, columns)
+
+
+def _unit(images: Tensor) -> float:
+    """Return what takes an image's values to [0, 1]."""
+    return 1.0 if images.is_floating_point() else 1 / 255
 
 
 def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -106,6 +142,28 @@ def bilinear_weights(places: Tensor, size: int) -> Tensor:
     pixels = torch.arange(size, device=places.device, dtype=places.dtype)
     distances = (places[:, :, None] - pixels).abs_()
     return distances.neg_().add_(1).clamp_(min=0)
+
+
+def triangle_weights(start: Tensor, length: Tensor, size: int, places: int) -> Tensor:
+    """Return the weight [B, places, size] of each pixel of an axis at each place of a crop of it.
+
+    As in ``interpolate(..., antialias=True)`` of the cropped image.
+
+    Parameters
+    ----------
+    start, length : Tensor
+        float32 [B]: the crop, in pixels.
+    size, places : int
+        How many pixels the axis has in the image, and in the view.
+    """
+    start, length = start[:, None, None], length[:, None, None]
+    pixels = torch.arange(size, device=start.device, dtype=start.dtype)
+    steps = torch.arange(places, device=start.device, dtype=start.dtype)[:, None]
+    stretch = length / places
+    distances = (start + (steps + 0.5) * stretch - 0.5 - pixels).abs_()
+    weights = distances.div_(stretch.clamp(min=1)).neg_().add_(1).clamp_(min=0)
+    weights *= (pixels >= start) & (pixels < start + length)
+    return weights.div_(weights.sum(2, keepdim=True))
 
 
 def blur_weights(sigma: Tensor, kernel_size: int, size: int) -> Tensor:

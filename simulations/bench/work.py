@@ -13,7 +13,7 @@ from fedssl.objectives import Batch
 from fedssl.optimizers import build_optimizer
 from fedssl.seeding import generator
 from fedssl.state import clone, federated_state
-from fedssl.views import Views, ViewsConfig
+from fedssl.views import POLICIES, Views
 from simulations.bench.figure import Figure, Target
 from simulations.bench.setting import experiment, images, worker
 from simulations.bench.timing import compare, cpu_seconds
@@ -66,7 +66,7 @@ def views_per_cpu_second(count: int) -> float:
 def _batches_of_views(count: int) -> Callable[[], None]:
     """Return what makes two views of each of so many images, 256 at a time."""
     shown = images(count)
-    recipe = Views(ViewsConfig(), [0.5] * 3, [0.25] * 3)
+    recipe = Views(POLICIES["simclr"][1], [0.5] * 3, [0.25] * 3)
     draws = generator(0, "bench views")
 
     def work() -> None:

@@ -13,10 +13,15 @@ from simulations.cli.shared import ConfigPath, Overrides, clear_errors, fail, lo
 def show(
     config: ConfigPath,
     overrides: Overrides = None,
+    views: Annotated[
+        bool,
+        typer.Option("--views", help="Draw images and their views, in place of the partition."),
+    ] = False,
     picture: Annotated[
         Path | None,
         typer.Option(
-            help="Where to write the picture of the partition. Default: `runs/NAME-partition.png`.",
+            help="Where to write the picture. Default: `runs/NAME-partition.png`, or "
+            "`runs/NAME-views.png`.",
             show_default=False,
         ),
     ] = None,
@@ -24,15 +29,20 @@ def show(
     """Show what a config means, without training.
 
     Prints the resolved config, the model's size and the partition, and draws a picture of which
-    client has how many images of which class.
+    client has how many images of which class, or of what the clients train on.
+
+    For example:
+
+        fedssl show configs/quickstart.yaml
+        fedssl show configs/quickstart.yaml views=byol --views --picture byol.png
     """
     with clear_errors():
-        from simulations.show import describe, draw
+        from simulations import contact_sheet, show
 
         experiment = load(config, overrides)
-        prepared = describe(experiment, out)
-        target = picture or Path("runs") / f"{config.stem}-partition.png"
-        draw(prepared, target)
+        prepared = show.describe(experiment, out)
+        target = picture or Path("runs") / f"{config.stem}-{'views' if views else 'partition'}.png"
+        (contact_sheet if views else show).draw(prepared, target)
         out.print(f"picture: {target}", markup=False, soft_wrap=True)
 
 

@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from fedssl.config_file import ConfigError, dump
+from fedssl.views import POLICIES
+from fedssl.views.crops import Crop
 from simulations.experiment import Experiment, load_experiment
 
 GOOD = """
@@ -53,6 +55,14 @@ def test_terms_are_a_list_that_is_read_as_it_is_written(tmp_path: Path) -> None:
     assert [term.name for term in experiment.objective.terms] == ["e2mc", "e-ssl"]
     again = load_experiment(write(tmp_path, dump(experiment)))
     assert again.objective == experiment.objective
+
+
+def test_views_are_steps_or_the_name_of_some(tmp_path: Path) -> None:
+    named = load_experiment(write(tmp_path, GOOD), ["views=byol"])
+    assert named.views == POLICIES["byol"][1]
+    assert load_experiment(write(tmp_path, dump(named))) == named
+    own = load_experiment(write(tmp_path, GOOD), ["views=[{name: crop, scale: [0.1, 1.0]}]"])
+    assert own.views == (Crop(scale=(0.1, 1.0)),)
 
 
 def test_another_choice_keeps_only_the_fields_that_it_has_too(tmp_path: Path) -> None:
@@ -106,10 +116,19 @@ def test_a_dump_reads_back_the_same(tmp_path: Path) -> None:
         ("objective.terms=[5]", ["objective.terms.0"]),
         ("objective.terms=e2mc", ["objective.terms = e2mc"]),
         ("model.encoder=resnet19", ["model.encoder = resnet19", "did you mean resnet1"]),
+        ("model.encoder=torchvision/resnet1", ["resnet1:", "no such classifier", "did you mean"]),
+        ("model.encoder=torchvision/googlenet", ["auxiliary classifiers; choose another"]),
+        ("model.norm=layer", ["model.norm = layer", "batch", "group"]),
         ("model.projector=[0]", ["model.projector.0 = 0", "greater than 0"]),
         ("engine.name=remote", ["engine.name = remote", "choose one of local"]),
         ("data.std=[0.5, 0, 0.5]", ["data.std", "0"]),
-        ("views.crop_scale=[0.5, 2]", ["views.crop_scale"]),
+        ("views=byl", ["views = byl: there is no such policy", "did you mean byol?"]),
+        ("views=[{name: corp}]", ["views.0.name = corp", "did you mean crop?"]),
+        ("views=[{scale: [0.5, 2]}]", ["views.0: needs a `name`", "crop, bounded-crop"]),
+        ("views=[{name: crop, scale: [0.5, 2]}]", ["views.0.scale = [0.5, 2.0]", "at most 1"]),
+        ("views=[{name: flip, probability: 2}]", ["views.0.probability = 2", "less than"]),
+        ("views=[{name: flip}, {name: crop}]", ["views: crop comes after flip", "then crops"]),
+        ("views={crop_scale: [0.5, 1]}", ["views", "tuple"]),
         ("data.name=cifar11", ["data.name = cifar11", "did you mean cifar10"]),
     ],
 )

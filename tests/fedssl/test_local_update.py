@@ -89,6 +89,20 @@ def test_every_client_and_round_draws_its_own_numbers(small: Small) -> None:
     assert not same(results[0], results[2])
 
 
+def test_every_view_is_made_by_its_own_steps(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, received = make(small("objective={name: mv-infonce, views: 4}", "views=multi-crop"))
+    seen: list[list[int]] = []
+    loss = worker.objective.loss
+
+    def note(batch: Batch) -> torch.Tensor:
+        seen.append([view.shape[-1] for view in batch.views])
+        return loss(batch)
+
+    monkeypatch.setattr(worker.objective, "loss", note)
+    run(worker, received, count=8)
+    assert seen == [[16, 16, 8, 8]]
+
+
 def test_byols_target_goes_on_from_the_clients_own_last_round(small: Small) -> None:
     worker, received = make(small())
     first = run(worker, received)

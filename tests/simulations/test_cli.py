@@ -87,6 +87,28 @@ def test_show_describes_without_training(config: Path) -> None:
     assert (config.parent / "runs" / "small-partition.png").read_bytes()[1:4] == b"PNG"
 
 
+def test_show_draws_images_and_their_views(config: Path) -> None:
+    result = fedssl("show", config, "views=byol", "--views")
+    assert result.exit_code == 0, result.output
+    assert "name: solarize" in result.output
+    assert result.output.splitlines()[-1] == "picture: runs/small-views.png"
+    assert (config.parent / "runs" / "small-views.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_export_writes_the_encoder_and_says_how_to_load_it(config: Path) -> None:
+    run = config.parent / "runs" / "small"
+    assert fedssl("run", config, "rounds=1", "--quiet").exit_code == 0
+    result = fedssl("export", run, "--format", "safetensors")
+    assert result.exit_code == 0, result.output
+    file = run / "encoder-safetensors.safetensors"
+    assert file.exists()
+    assert result.stdout.splitlines()[0] == f"encoder: {file}"
+    assert f"    state = load_file('{file}')" in result.stdout.splitlines()
+    result = fedssl("export", run, "--format", "torchvision")
+    assert result.exit_code == 2
+    assert "the encoder is convnet, which torchvision does not have" in result.stderr
+
+
 def test_init_writes_a_config_that_loads_and_never_overwrites(tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
     assert fedssl("init", path).exit_code == 0
@@ -108,7 +130,7 @@ def test_schema_is_valid_json_schema() -> None:
     assert schema["additionalProperties"] is False
 
 
-@pytest.mark.parametrize("command", ["run", "show", "init", "list", "schema", "report"])
+@pytest.mark.parametrize("command", ["run", "show", "init", "list", "schema", "report", "export"])
 def test_help_teaches(command: str) -> None:
     result = fedssl(command, "--help")
     assert result.exit_code == 0

@@ -50,6 +50,24 @@ def test_it_runs_for_two_rounds(small: Small, tmp_path: Path, name: str) -> None
     assert [row["failed"] for row in metrics] == [[], [], []]
 
 
+@pytest.mark.parametrize("name", ["fedavg", "ldawa", "fedadam", "krum", "fedlama"])
+def test_it_runs_without_batchnorm(small: Small, tmp_path: Path, name: str) -> None:
+    finished = run(small(chosen(name), *QUICK, "rounds=1", "model.norm=group"), tmp_path / "run")
+    assert np.isfinite(finished.metrics[1]["train_loss"])
+    images = torch.rand(3, 3, 16, 16)
+    encoder = finished.encoder()
+    assert not list(encoder.buffers())
+    # No image depends on another, also in training.
+    torch.testing.assert_close(encoder.train()(images)[:1], encoder(images[:1]))
+
+
+def test_without_batchnorm_fedbn_says_that_nothing_could_stay_local(
+    small: Small, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"no BatchNorm .* \(model\.norm: group"):
+        run(small(chosen("fedbn"), "model.norm=group"), tmp_path / "run")
+
+
 @pytest.mark.parametrize("name", STATEFUL)
 def test_a_resumed_run_equals_an_uninterrupted_one(small: Small, tmp_path: Path, name: str) -> None:
     experiment = small(chosen(name), *QUICK)

@@ -7,7 +7,9 @@ clients run on every core already, and starting a worker takes longer than a sma
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from torchvision import transforms
 from fedssl.local_update import build_objective
 from fedssl.objectives import Batch
 from fedssl.optimizers import build_optimizer, learning_rate
+from fedssl.views.step import Step
 from simulations.experiment import Experiment
 from simulations.prepare import Prepared
 
@@ -34,7 +37,7 @@ def check(prepared: Prepared) -> None:
         Names the field, its value, and a fix.
     """
     experiment = prepared.experiment
-    client, views = experiment.client, experiment.views
+    client = experiment.client
     for field, value, wanted in (
         ("objective.name", experiment.objective.name, "simclr"),
         ("strategy.name", experiment.strategy.name, "fedavg"),
@@ -42,14 +45,17 @@ def check(prepared: Prepared) -> None:
         ("client.local_steps", client.local_steps, None),
         ("client.optimizer_state", client.optimizer_state, "fresh"),
         ("client.clip_norm", client.clip_norm, None),
-        ("views.blur", views.blur, 0),
-        ("views.solarize", views.solarize, 0),
     ):
         if value != wanted:
             raise ValueError(
                 f"{field} = {value}: the experiment that is compared with Flower needs "
                 f"{'null' if wanted is None else wanted}"
             )
+    if unknown := [step.name for step in experiment.views if not _is_known(step)]:
+        raise ValueError(
+            f"views: the experiment that is compared with Flower needs {', '.join(_TRANSFORMS)} "
+            f"alone, of the image's side and the same for both views; {unknown[0]} is another"
+        )
     sizes = prepared.partition.sizes()
     if experiment.participation < 1 and sizes.min() < sizes.max():
         raise ValueError(
@@ -138,19 +144,33 @@ def fit(
     return model.state_dict(), total / seen
 
 
+def _crop(step: Any, side: int) -> object:
+    return transforms.RandomResizedCrop(side, scale=step.scale, ratio=step.ratio)
+
+
+def _jitter(step: Any, side: int) -> object:
+    jitter = transforms.ColorJitter(step.brightness, step.contrast, step.saturation, step.hue)
+    return transforms.RandomApply([jitter], step.probability)
+
+
+_TRANSFORMS: dict[str, Callable[[Any, int], object]] = {
+    "crop": _crop,
+    "flip": lambda step, _: transforms.RandomHorizontalFlip(step.probability),
+    "jitter": _jitter,
+    "grayscale": lambda step, _: transforms.RandomGrayscale(step.probability),
+}
+"""What makes torchvision's transform of a step of ``views``, and of the images' side."""
+
+
+def _is_known(step: Step) -> bool:
+    same = step.is_for(1) and step.is_for(2) and getattr(step, "side", 1) == 1
+    return step.name in _TRANSFORMS and same
+
+
 def _augmentation(experiment: Experiment, side: int) -> transforms.Compose:
-    views, data = experiment.views, experiment.data
-    jitter = transforms.ColorJitter(views.brightness, views.contrast, views.saturation, views.hue)
-    return transforms.Compose(
-        [
-            transforms.RandomResizedCrop(side, scale=views.crop_scale, ratio=views.crop_ratio),
-            transforms.RandomHorizontalFlip(views.flip),
-            transforms.RandomApply([jitter], views.jitter),
-            transforms.RandomGrayscale(views.grayscale),
-            transforms.ToTensor(),
-            transforms.Normalize(data.mean, data.std),
-        ]
-    )
+    steps = [_TRANSFORMS[step.name](step, side) for step in experiment.views]
+    normalise = transforms.Normalize(experiment.data.mean, experiment.data.std)
+    return transforms.Compose([*steps, transforms.ToTensor(), normalise])
 
 
 class _TwoViews(Dataset[tuple[Tensor, Tensor]]):

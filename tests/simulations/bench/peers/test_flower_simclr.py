@@ -25,8 +25,9 @@ SIMCLR = ("objective.name=simclr", "strategy.name=fedavg")
         ("client.local_steps=3", "client.local_steps = 3"),
         ("client.optimizer_state=kept", "client.optimizer_state = kept"),
         ("client.clip_norm=1", "client.clip_norm = 1"),
-        ("views.blur=0.5", "views.blur = 0.5"),
-        ("views.solarize=0.5", "views.solarize = 0.5"),
+        ("views=[{name: crop}, {name: blur}]", "crop, flip, jitter, grayscale alone.*blur is"),
+        ("views=[{name: crop, side: 0.5}]", "of the image's side.*crop is another"),
+        ("views=[{name: flip, last_view: 1}]", "the same for both views.*flip is another"),
         ("data.limit.train=46", "participation = 0.5"),
     ],
 )

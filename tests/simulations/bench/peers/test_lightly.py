@@ -3,7 +3,8 @@ import math
 import pytest
 from torchvision import transforms
 
-from fedssl.views import ViewsConfig
+from fedssl.views.changes import Flip, Grayscale, Jitter
+from fedssl.views.crops import Crop
 from simulations.bench.peers import lightly
 
 needs_lightly = pytest.mark.skipif(
@@ -27,10 +28,10 @@ def test_views_are_counted_by_cpu_time() -> None:
 
 @needs_lightly
 def test_lightly_gets_the_strengths_of_our_recipe() -> None:
-    ours = ViewsConfig()
+    ours = Jitter()
     text = repr(lightly.transform().transforms[0].transform)
     jitter = transforms.ColorJitter(ours.brightness, ours.contrast, ours.saturation, ours.hue)
     assert repr(jitter) in text
-    assert f"scale={ours.crop_scale}" in text
-    assert f"RandomGrayscale(p={ours.grayscale})" in text
-    assert f"RandomHorizontalFlip(p={ours.flip})" in text
+    assert f"scale={Crop().scale}" in text
+    assert f"RandomGrayscale(p={Grayscale().probability})" in text
+    assert f"RandomHorizontalFlip(p={Flip().probability})" in text

@@ -1,0 +1,55 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedssl.encoders import build_encoder
+from fedssl.model_file import About, load_encoder, read_model
+from fedssl.norms import use_group_norm
+from fedssl.state import save_state
+
+ABOUT = {
+    "encoder": "convnet",
+    "stem": "auto",
+    "projector": [8],
+    "objective": "simclr",
+    "image_size": 16,
+    "mean": [0.5],
+    "std": [0.25],
+}
+
+
+def write(folder: Path, network: torch.nn.Module, **about: object) -> Path:
+    state = {f"encoder.{name}": tensor for name, tensor in network.state_dict().items()}
+    save_state(folder / "model.safetensors", state, {"fedssl": json.dumps(ABOUT | about)})
+    return folder
+
+
+@pytest.mark.parametrize("name", ["convnet", "torchvision/shufflenet_v2_x0_5"])
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_an_encoder_is_rebuilt_with_its_norm(tmp_path: Path, name: str, norm: str) -> None:
+    encoder = build_encoder(name, 32)
+    encoder = (use_group_norm(encoder) if norm == "group" else encoder).eval()
+    again = load_encoder(write(tmp_path, encoder, encoder=name, norm=norm, image_size=32))
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(again(images), encoder(images))
+
+
+def test_a_file_from_before_there_was_a_choice_has_batchnorm(tmp_path: Path) -> None:
+    _, about = read_model(write(tmp_path, build_encoder("convnet", 16)))
+    assert about == About("convnet", "auto", "batch", (8,), "simclr", 16, (0.5,), (0.25,))
+    load_encoder(tmp_path)
+
+
+@pytest.mark.parametrize("about", [{"norm": "layer"}, {"image_size": "large"}, {"stem": None}])
+def test_what_no_fedssl_wrote_is_refused(tmp_path: Path, about: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="is not a model that fedssl wrote"):
+        load_encoder(write(tmp_path, build_encoder("convnet", 16), **about))
+
+
+def test_a_file_never_decides_which_code_is_run(tmp_path: Path) -> None:
+    run = write(tmp_path, build_encoder("convnet", 16), encoder="os.getcwd")
+    with pytest.raises(ValueError, match=r"holds a os\.getcwd, which is not fedssl's"):
+        load_encoder(run)
+    assert load_encoder(run, build_encoder("convnet", 16)) is not None

@@ -1,0 +1,16 @@
+from collections.abc import Callable
+
+import pytest
+
+from simulations import ConfigError, Experiment
+from simulations.prepare import prepare
+
+Small = Callable[..., Experiment]
+
+
+def test_views_too_small_for_the_encoder_are_refused_before_any_work(small: Small) -> None:
+    small_ones = "views=[{name: crop, last_view: 1}, {name: crop, side: 0.25, first_view: 2}]"
+    with pytest.raises(ConfigError, match="views: view 2 has 4×4 pixels, which convnet does not"):
+        prepare(small(small_ones))
+    # BYOL has two views.
+    prepare(small(small_ones.replace("2}", "3}").replace("1}", "2}")))
