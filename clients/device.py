@@ -127,8 +127,9 @@ def from_text(learning: str, allowed: Sequence[str] = ()) -> LearningConfig:
     except ValueError as error:
         raise ConfigError(f"the server's config is no JSON: {error}") from error
     for field_name, value in _fields(values):
-        # `timm/NAME` may have a dot, and is looked up in that library's own list.
-        module = "" if "/" in str(value) else str(value).rpartition(".")[0]
+        # A library's encoder is looked up in its own list, and may have a dot in its name.
+        listed = field_name == "model.encoder" and str(value).startswith(("torchvision/", "timm/"))
+        module = "" if listed else str(value).rpartition(".")[0]
         if field_name.rpartition(".")[2] in NAMES_CLASSES and module and module not in allowed:
             raise ConfigError(
                 f"{field_name} = {value}: the server asks for a class that is not part of "

@@ -90,6 +90,13 @@ def test_the_server_cannot_name_a_class_that_was_not_allowed(
         from_text(json.dumps(values), ["other"])
 
 
+def test_a_librarys_encoder_may_have_a_dot_in_its_name_and_nothing_else(small: Small) -> None:
+    values = json.loads(as_text(small(), 16))
+    values["objective"]["name"] = "timm/subprocess.Popen"
+    with pytest.raises(ConfigError, match="allow it by --allow"):
+        from_text(json.dumps(values))
+
+
 def test_a_class_of_the_devices_owner_can_be_allowed(small: Small) -> None:
     values = json.loads(as_text(small(), 16))
     values["model"]["encoder"] = "torchvision.models.resnet18"
