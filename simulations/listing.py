@@ -4,6 +4,7 @@ from rich.table import Table
 
 from fedssl.data import DATASETS
 from fedssl.encoders import ENCODERS
+from fedssl.evaluation import MEASURES
 from fedssl.objectives import OBJECTIVES, TERMS
 from fedssl.partitions import PARTITIONS
 from simulations.engines import ENGINES
@@ -18,6 +19,7 @@ def listing() -> Table:
         "model.encoder": {name: when for name, (when, _) in ENCODERS.items()},
         "objective.name": {name: _first_line(made) for name, made in OBJECTIVES.items()},
         "objective.terms": {name: _first_line(made) for name, made in TERMS.items()},
+        "evaluation.measures": {n: m.when for n, m in MEASURES.items() if m.of_a_round},
         "strategy.name": dict(WHEN_TO_USE),
         "engine.name": {name: _first_line(config) for name, config in ENGINES.items()},
     }
