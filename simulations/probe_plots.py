@@ -20,7 +20,7 @@ _NAMED = 20
 def picture_of(protocol: str, measured: Measured) -> Figure | None:
     """Draw what a measure found; None where the numbers say it all."""
     draw = _PICTURES.get(protocol)
-    return draw(measured.details) if draw else None
+    return draw({**measured.figures, **measured.details}) if draw else None
 
 
 def harm(details: dict[str, Any]) -> Figure:
@@ -29,36 +29,39 @@ def harm(details: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(11 if both else 6, 4.2), layout="constrained")
     axes = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
     names = [literal(name) for name in details["classes"]]
-    _bars(axes[0], details["class_accuracy"], details["class_images"], names)
+    worst, gap = details["worst_class_accuracy"], details["class_gap"]
+    _bars(axes[0], details["class_accuracy"], details["class_images"], names, worst, gap)
     axes[0].set(title="By class, test images", ylabel="accuracy of the linear probe (%)")
     if both:
         accuracy = details["client_accuracy"]
         numbers = [str(n) for n in range(len(accuracy))]
-        _bars(axes[1], accuracy, details["client_images"], numbers)
+        worst, gap = details["worst_client_accuracy"], details["client_gap"]
+        _bars(axes[1], accuracy, details["client_images"], numbers, worst, gap)
         axes[1].set(title="By client, its own images, held out of the probe", xlabel="client")
     return figure
 
 
 def _bars(
-    axes: Axes, accuracy: Sequence[float | None], images: Sequence[int], names: Sequence[str]
+    axes: Axes,
+    accuracy: Sequence[float | None],
+    images: Sequence[int],
+    names: Sequence[str],
+    worst: float,
+    gap: float,
 ) -> None:
     values = 100 * np.array([np.nan if a is None else a for a in accuracy], float)
     count = np.asarray(images)
     known = count > 0
     mean = float(np.average(values[known], weights=count[known]))
-    places = np.arange(len(values))
     if len(values) > _NAMED:
-        # The worst first: with many, who is where matters less than how many are badly off.
-        values = np.sort(values[known])
-        places = np.arange(len(values))
+        # In order: with many, who is where matters less than how many are badly off.
+        values, names = np.sort(values[known]), []
         axes.set_xticks([])
-        names = []
-    worst = np.nanargmin(values)
-    colours = [_ORANGE if place == worst else _BLUE for place in places]
+    places = np.arange(len(values))
+    colours = [_ORANGE if value == 100 * worst else _BLUE for value in values]
     axes.bar(places, values, color=colours)
     axes.axhline(mean, color="black", linewidth=1, linestyle="--", label=f"all: {mean:.1f} %")
-    gap = float(np.nanmax(values) - np.nanmin(values))
-    axes.plot([], [], " ", label=f"gap: {gap:.1f} points")
+    axes.plot([], [], " ", label=f"gap: {100 * gap:.1f} points")
     if names:
         axes.set_xticks(places, names, rotation=0 if max(map(len, names)) < 4 else 60)
     axes.legend(frameon=False, fontsize="small")
