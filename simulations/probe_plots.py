@@ -1,7 +1,6 @@
 """The pictures of probes, each drawn from what its measure found."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -20,22 +19,24 @@ _NAMED = 20
 def picture_of(protocol: str, measured: Measured) -> Figure | None:
     """Draw what a measure found; None where the numbers say it all."""
     draw = _PICTURES.get(protocol)
-    return draw({**measured.figures, **measured.details}) if draw else None
+    return draw(measured) if draw else None
 
 
-def harm(details: dict[str, Any]) -> Figure:
+def harm(measured: Measured) -> Figure:
     """Draw the accuracy of each class, and of each client, with the mean over their images."""
+    details = measured.details
     both = "client_accuracy" in details
     figure = Figure(figsize=(11 if both else 6, 4.2), layout="constrained")
     axes = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
     names = [literal(name) for name in details["classes"]]
-    worst, gap = details["worst_class_accuracy"], details["class_gap"]
+    figures = measured.figures
+    worst, gap = figures["worst_class_accuracy"], figures["class_gap"]
     _bars(axes[0], details["class_accuracy"], details["class_images"], names, worst, gap)
     axes[0].set(title="By class, test images", ylabel="accuracy of the linear probe (%)")
     if both:
         accuracy = details["client_accuracy"]
         numbers = [str(n) for n in range(len(accuracy))]
-        worst, gap = details["worst_client_accuracy"], details["client_gap"]
+        worst, gap = figures["worst_client_accuracy"], figures["client_gap"]
         _bars(axes[1], accuracy, details["client_images"], numbers, worst, gap)
         axes[1].set(title="By client, its own images, held out of the probe", xlabel="client")
     return figure
@@ -69,8 +70,9 @@ def _bars(
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def cka(details: dict[str, Any]) -> Figure:
+def cka(measured: Measured) -> Figure:
     """Draw how alike each pair of encoders is."""
+    details = measured.details
     alike, names = np.array(details["cka"]), ["global", *map(str, details["clients"])]
     size = 2.5 + 0.45 * len(names)
     figure = Figure(figsize=(size + 1, size), layout="constrained")
@@ -84,8 +86,9 @@ def cka(details: dict[str, Any]) -> Figure:
     return figure
 
 
-def scatter(details: dict[str, Any]) -> Figure:
+def scatter(measured: Measured) -> Figure:
     """Draw the map twice: coloured by class and by client, where they are known."""
+    details = measured.details
     places = np.array(details["places"])
     labels, clients = (np.array(details[key]) for key in ("labels", "clients"))
     kinds: list[tuple[str, np.ndarray, Callable[[int], str]]] = []
@@ -105,23 +108,23 @@ def scatter(details: dict[str, Any]) -> Figure:
 
 
 def _points(axes: Axes, places: np.ndarray, groups: np.ndarray, name: Callable[[int], str]) -> None:
-    found = np.unique(groups[groups >= 0])
-    axes.scatter(*places[groups < 0].T, s=5, color=_GREY, linewidths=0)
+    found, known = np.unique(groups[groups >= 0]), groups >= 0
+    x, y = places[:, 0], places[:, 1]
+    axes.scatter(x[~known], y[~known], s=5, color=_GREY, linewidths=0)
     if len(found) > _NAMED:
-        axes.scatter(
-            *places[groups >= 0].T, s=5, c=groups[groups >= 0], cmap="viridis", linewidths=0
-        )
+        axes.scatter(x[known], y[known], s=5, c=groups[known], cmap="viridis", linewidths=0)
         return
     colours = [*CLASS_COLOURS, *colormaps["tab20"].colors]  # type: ignore[attr-defined]
     for colour, group in zip(colours, found, strict=False):
-        mine = places[groups == group]
-        axes.scatter(*mine.T, s=5, color=colour, linewidths=0, label=name(int(group)))
+        mine = groups == group
+        axes.scatter(x[mine], y[mine], s=5, color=colour, linewidths=0, label=name(int(group)))
     axes.legend(markerscale=3, fontsize="small", frameon=False, loc="center left",
                 bbox_to_anchor=(1, 0.5))  # fmt: skip
 
 
-def selection(details: dict[str, Any]) -> Figure:
+def selection(measured: Measured) -> Figure:
     """Draw each criterion against what the labels say, with its pick and the best."""
+    details = measured.details
     figure = Figure(figsize=(5.5 * len(details), 4.2), layout="constrained")
     for axes, (criterion, found) in zip(
         figure.subplots(1, len(details), squeeze=False)[0], details.items(), strict=True
@@ -139,8 +142,9 @@ def selection(details: dict[str, Any]) -> Figure:
     return figure
 
 
-def sslmem(details: dict[str, Any]) -> Figure:
+def sslmem(measured: Measured) -> Figure:
     """Draw how the scores are distributed over candidates, and over images that none saw."""
+    details = measured.details
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.subplots()
     groups = (
@@ -160,7 +164,7 @@ def sslmem(details: dict[str, Any]) -> Figure:
     return figure
 
 
-_PICTURES: dict[str, Callable[[Any], Figure]] = {
+_PICTURES: dict[str, Callable[[Measured], Figure]] = {
     "harm": harm,
     "cka": cka,
     "map": scatter,

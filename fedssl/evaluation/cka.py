@@ -34,7 +34,8 @@ def linear_cka(first: Tensor, second: Tensor) -> float:
     norms = (x.T @ x).norm() * (y.T @ y).norm()
     if norms == 0:
         return 0.0
-    return ((y.T @ x).square().sum() / norms).item()
+    alike: Tensor = (y.T @ x).square().sum() / norms
+    return alike.item()
 
 
 def measure(subject: Subject) -> Measured:

@@ -1,6 +1,7 @@
 """Semi-supervised fine-tuning: what the encoder is worth where few labels are known."""
 
 import copy
+from typing import cast
 
 import numpy as np
 import torch
@@ -59,7 +60,8 @@ def finetune(
     """
     tuned, device = copy.deepcopy(encoder).train(), device_of(encoder)
     labels, classes = labels.to(device), int(labels.max()) + 1
-    head = nn.utils.skip_init(nn.Linear, int(tuned.features), classes).to(device)
+    # On no device at first, so that nothing is drawn for it.
+    head = nn.Linear(cast(int, tuned.features), classes, device="meta").to_empty(device=device)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     model = nn.Sequential(tuned, head)
@@ -68,7 +70,7 @@ def finetune(
         model.parameters(), lr=LR * batch / 256, momentum=MOMENTUM, nesterov=True
     )
     for _ in range(epochs):
-        for rows in torch.randperm(len(images), generator=draws).split(batch):
+        for rows in torch.split(torch.randperm(len(images), generator=draws), batch):
             if len(rows) < 2:
                 continue
             shown = view(images[rows].to(device), draws)

@@ -54,14 +54,15 @@ def fit_by_sgd(
     seen, y = torch.unique(labels[known], return_inverse=True)
     width = x.shape[1]
     drawn = torch.rand(len(seen), width + 1, generator=draws).to(x.device)
-    parameters = ((2 * drawn - 1) / width**0.5).split([width, 1], dim=1)
-    weight, bias = (p.clone().squeeze(1).requires_grad_() for p in parameters)
+    drawn = (2 * drawn - 1) / width**0.5
+    weight, bias = (p.clone().requires_grad_() for p in (drawn[:, :width], drawn[:, width]))
     optimizer = torch.optim.SGD([weight, bias], lr=LR, momentum=MOMENTUM, nesterov=True)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(DROPS), gamma=0.1)
     loss = 0.0
     for _ in range(epochs):
         total = torch.zeros((), dtype=torch.float64, device=x.device)
-        for rows in torch.randperm(len(x), generator=draws).to(x.device).split(BATCH):
+        order = torch.randperm(len(x), generator=draws).to(x.device)
+        for rows in torch.split(order, BATCH):
             value = F.cross_entropy(F.linear(x[rows], weight, bias), y[rows])
             optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]

@@ -29,7 +29,7 @@ def test_orthogonal_features_have_nothing_in_common() -> None:
 
 def test_it_is_hsic_of_the_gram_matrices() -> None:
     x, y = (torch.randn(15, d, generator=rng(d), dtype=torch.float64) for d in (4, 7))
-    center = torch.eye(15) - 1 / 15
+    center = torch.eye(15, dtype=torch.float64) - 1 / 15
     k, m = center @ x @ x.T @ center, center @ y @ y.T @ center
     assert linear_cka(x, y) == pytest.approx(((k * m).sum() / (k.norm() * m.norm())).item())
 

@@ -2,20 +2,21 @@
 
 import pytest
 import torch
+from torch import nn
 
 from fedssl.data import Splits
 from fedssl.evaluation import augmented, finetune
 from fedssl.evaluation.finetune import measure, measure_head
-from fedssl.evaluation.linear import accuracy
 from tests.fedssl.evaluation.tools import Noisy, a_subject, colors, rng
 
 
 def test_the_whole_network_learns_what_the_frozen_encoder_does_not_tell(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(finetune, "EPOCHS", {1: 20, 10: 20})
+    monkeypatch.setattr(finetune, "EPOCHS", {1: 2, 10: 100})
     splits = Splits(colors(600), colors(45, seed=1))
     encoder = Noisy()
+    encoder.layers[3] = nn.Identity()
     with torch.no_grad():
         for parameter in encoder.layers[0].parameters():
             # Nearly blind: all features are almost alike.
@@ -54,8 +55,3 @@ def test_the_probe_with_augmentation_sees_crops_and_no_colour_changes() -> None:
     flat = torch.full((4, 3, 8, 8), 77, dtype=torch.uint8)
     shown = view(flat, rng())
     torch.testing.assert_close(shown, shown[:1, :, :1, :1].expand(4, 3, 8, 8))
-
-
-def test_a_wrong_probe_is_seen() -> None:
-    labels = torch.tensor([0, 1, -1])
-    assert accuracy(torch.tensor([0, 0, 0]), labels) == 0.5

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from scipy.stats import kendalltau
 from fedssl.evaluation.selection import kendall, measure, pick
 from tests.fedssl.evaluation.tools import Noisy, a_subject
 
-ROUNDS = [
+ROUNDS: list[dict[str, Any]] = [
     {"round": 0, "rankme": 5.0, "linear_accuracy": 0.3},
     {"round": 1, "rankme": 9.0, "linear_accuracy": 0.5, "lidar": 2.0},
     {"round": 2},

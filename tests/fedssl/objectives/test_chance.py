@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -45,7 +46,7 @@ def loss_of(objective: Objective, batch: Batch) -> float:
     ],
 )
 def test_it_is_the_loss_where_all_images_are_the_same(
-    name: str, fields: dict[str, object], count: int
+    name: str, fields: dict[str, Any], count: int
 ) -> None:
     objective = make(OBJECTIVES[name], **fields)
     chance = objective.chance_loss(count)
