@@ -112,6 +112,9 @@ def test_other_images_are_a_transfer(runs: Path) -> None:
     assert json.loads(done[0].file.read_text())["train_images"] == 30
     assert "client_gap" not in done[1].measured.figures
     assert refused == {"cka": "cka: needs the clients' images, which are not here"}
+    another_set = ["data.name=glyphs", "data.limit.train=40", "data.limit.test=20"]
+    done, _ = probe(runs / "a", ["knn"], another_set)
+    assert done[0].file.name == "knn-on-glyphs.json"
 
 
 def test_limits_and_seed_can_be_changed_but_not_the_model(runs: Path) -> None:
