@@ -21,7 +21,7 @@ def lidar(features: Tensor, delta: float = DELTA) -> float:
     Σw = mean_ij (z_ij − μ_i)(z_ij − μ_i)ᵀ + δ·I. With p = λ/Σλ of the eigenvalues,
     exp(−Σ p·log p): from 1 to min(n − 1, D). Like RankMe it depends on n, and is not for comparing
     methods; unlike it, directions in which an image's own views differ as much as images do count
-    for little.
+    for little (about 1/q: so compare at equal q, too).
 
     Parameters
     ----------
@@ -32,8 +32,9 @@ def lidar(features: Tensor, delta: float = DELTA) -> float:
 
     Source: Thilak et al., "LiDAR: Sensing Linear Probing Performance in Joint Embedding SSL
     Architectures", ICLR 2024, section 4. The paper adds a tiny constant to each p, which is left
-    out here; whether it divides by n or n − 1 could not be verified, and matters only to how large
-    δ is beside Σw.
+    out here; whether it divides by n or n − 1 could not be verified. Either way both scatters are
+    only scaled, which matters as little as δ does beside Σw: where features are so small that it
+    does, the value depends on their scale.
     """
     z = features.double()
     count, views, width = z.shape

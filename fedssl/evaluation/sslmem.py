@@ -14,6 +14,8 @@ VIEWS = 10
 """So many views of each image."""
 IMAGES = 1_000
 """At most so many candidates, and so many images that neither encoder saw."""
+PART = 1_024
+"""Images that are fetched at a time to be told apart."""
 
 
 def spread(views: Tensor) -> Tensor:
@@ -67,8 +69,13 @@ def only_in(first: Dataset, second: Dataset) -> np.ndarray:
 
 
 def _digests(dataset: Dataset) -> list[bytes]:
-    images = dataset.fetch().cpu().numpy()
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+    # A part at a time: images on demand may not fit into memory.
+    parts = np.split(np.arange(len(dataset)), range(PART, len(dataset), PART))
+    return [
+        hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        for rows in parts
+        for image in dataset.fetch(rows).cpu().numpy()
+    ]
 
 
 def measure(subject: Subject) -> Measured:
