@@ -27,7 +27,7 @@ def probe(
         str,
         typer.Option(
             metavar="NAME[,NAME]…",
-            help="What to measure: names that `--list` explains, or `all` that need no other run.",
+            help="What to measure: names that `--list` explains, or `all`.",
         ),
     ] = DEFAULT,
     against: Annotated[
@@ -71,7 +71,7 @@ def probe(
 
         names = [name.strip() for name in protocol.split(",") if name.strip()]
         if names == ["all"]:
-            names = [name for name, measure_ in MEASURES.items() if measure_.of_a_round]
+            names = [name for name in MEASURES if name != "sslmem" or against]
         with err.status("loading the run") as status:
             doing = ""
 
