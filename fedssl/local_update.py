@@ -246,11 +246,13 @@ class Worker:
         own_draws = generator(self.config.seed, "objective", round, client)
         batches = list(self._batches(len(images), client=client, round=round))
         total = torch.zeros((), dtype=torch.float64, device=self.device)
+        chance = 0.0
         self.objective.train()
         for step, rows in enumerate(batches):
             if self.stop.is_set():
                 raise Stopped(f"client {client} was stopped in round {round}")
             rows = rows.to(self.device)
+            chance += len(rows) * self.objective.chance_loss(len(rows))
             with span("views"):
                 chosen = images[rows]
                 count = self.objective.views_in_all
@@ -279,7 +281,6 @@ class Worker:
         elif broken := _first_not_finite(self.objective):
             what = f"weights became infinite or NaN, in {broken} first,"
         else:
-            chance = sum(len(rows) * self.objective.chance_loss(len(rows)) for rows in batches)
             return Trained(mean, chance / seen, len(batches), terms.sensitivity())
         raise ValueError(
             f"client {client}'s {what} in round {round}: try a lower client.lr (now {config.lr}) "

@@ -17,6 +17,7 @@ from rich.progress import (
 
 from simulations.cohort import Answer
 from simulations.experiment import Experiment
+from simulations.figures import further, name_of, shown
 from simulations.profiling import Rows, table
 
 
@@ -173,4 +174,5 @@ def describe(row: Mapping[str, object]) -> str:
     for key, (name, form) in names.items():
         if row.get(key) is not None:
             parts.append(f"{name} {form.format(row[key])}")
+    parts += [f"{name_of(key)} {shown(key, value)}" for key, value in further(row).items()]
     return "  ".join(parts)

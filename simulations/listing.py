@@ -4,6 +4,7 @@ from rich.table import Table
 
 from fedssl.data import DATASETS
 from fedssl.encoders import ENCODERS
+from fedssl.evaluation import MEASURES
 from fedssl.objectives import OBJECTIVES, TERMS
 from fedssl.partitions import PARTITIONS
 from fedssl.views import POLICIES, STEPS
@@ -25,6 +26,7 @@ def listing() -> Table:
         "objective.terms": {name: _first_line(made) for name, made in TERMS.items()},
         "views": {name: when for name, (when, _) in POLICIES.items()},
         "views, a step's name": {name: _first_line(step) for name, step in STEPS.items()},
+        "evaluation.measures": {n: m.when for n, m in MEASURES.items() if m.of_a_round},
         "strategy.name": dict(WHEN_TO_USE),
         "engine.name": {name: _first_line(config) for name, config in ENGINES.items()},
     }

@@ -22,8 +22,8 @@ ACCURACIES = {
 style and a marker each, for whoever prints in black and white."""
 
 # Paul Tol's "muted" colours, which the colour-blind can tell apart, and pale grey.
-_CLASS_COLOURS = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933"]
-_CLASS_COLOURS += ["#DDCC77", "#CC6677", "#882255", "#AA4499", "#4477AA"]
+CLASS_COLOURS = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933"]
+CLASS_COLOURS += ["#DDCC77", "#CC6677", "#882255", "#AA4499", "#4477AA"]
 _UNLABELLED = "#DDDDDD"
 
 _BARS = (40, 20)
@@ -108,9 +108,9 @@ def partition(counts: Counts, class_names: Sequence[str]) -> Figure:
     """
     clients, classes = counts.shape
     if clients <= _BARS[0] and classes <= _BARS[1]:
-        return _partition_bars(counts.dense(), [_literal(name) for name in class_names])
+        return _partition_bars(counts.dense(), [literal(name) for name in class_names])
     if clients <= _COLUMNS:
-        return _partition_map(counts.dense(), [_literal(name) for name in class_names])
+        return _partition_map(counts.dense(), [literal(name) for name in class_names])
     return _partition_histograms(counts)
 
 
@@ -126,8 +126,8 @@ def _partition_bars(counts: np.ndarray, names: Sequence[str]) -> Figure:
             np.arange(clients),
             counts[:, c],
             bottom=bottom,
-            color=_UNLABELLED if unlabelled else _CLASS_COLOURS[c % len(_CLASS_COLOURS)],
-            hatch="////" if c >= len(_CLASS_COLOURS) and not unlabelled else None,
+            color=_UNLABELLED if unlabelled else CLASS_COLOURS[c % len(CLASS_COLOURS)],
+            hatch="////" if c >= len(CLASS_COLOURS) and not unlabelled else None,
             edgecolor="white",
             linewidth=0.4,
             label=names[c],
@@ -228,7 +228,7 @@ def divergence(deltas: np.ndarray, tensors: Sequence[str], rounds: Sequence[int]
     )
     axes.set(title="Cosine of a client's tensor with the global one, δ", xlabel="round")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=15, integer=True, min_n_ticks=1))
-    _label_rows(axes, [_literal(name) for name in tensors], most=50)
+    _label_rows(axes, [literal(name) for name in tensors], most=50)
     below = bool(np.nanmin(deltas) < limits[0])
     figure.colorbar(
         image,
@@ -255,7 +255,7 @@ def _label_rows(axes: Axes, names: Sequence[str], most: int) -> None:
     axes.set_yticks(places, [names[i] for i in places], fontsize=7)
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Keep matplotlib from reading a name as mathematics, or as hidden from the legend."""
     text = text.replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text

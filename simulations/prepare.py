@@ -9,6 +9,7 @@ from flwr.serverapp.strategy import Strategy
 
 from fedssl.config_file import ConfigError
 from fedssl.data import Splits, load
+from fedssl.evaluation import MEASURES
 from fedssl.local_update import build_objective
 from fedssl.objectives import Objective
 from fedssl.optimizers import build_optimizer
@@ -77,6 +78,7 @@ def prepare(experiment: Experiment) -> Prepared:
             f"{objective.minimum_batch} in a batch; raise it"
         )
     _check_cohort(experiment, parts.clients, strategy)
+    _check_measures(experiment, splits)
     return Prepared(experiment, splits, parts)
 
 
@@ -94,6 +96,11 @@ def prepare_server(experiment: Experiment, clients: int) -> Prepared:
     splits = _load(experiment)
     _, strategy = _try_to_build(experiment, splits.train.images.shape[-2:])
     _check_cohort(experiment, clients, strategy)
+    _check_measures(experiment, splits)
+    if "cka" in experiment.evaluation.measures:
+        raise ConfigError(
+            "evaluation.measures = cka: the clients' images are not here; leave it out"
+        )
     nobody = Partition.of(np.empty(0, np.int64), clients)
     return Prepared(experiment, splits, nobody, on_devices=True)
 
@@ -114,6 +121,16 @@ def _check_cohort(experiment: Experiment, clients: int, strategy: Strategy) -> N
             f"take part in a round, but the strategy {experiment.strategy.name} needs at least "
             f"{needed}; raise it, or change the strategy's fields"
         )
+
+
+def _check_measures(experiment: Experiment, splits: Splits) -> None:
+    labelled = all(bool((part.labels >= 0).any()) for part in (splits.train, splits.test))
+    for name in experiment.evaluation.measures:
+        if MEASURES[name].labels and not labelled:
+            raise ConfigError(
+                f"evaluation.measures = {name}: needs labels of training and test images, and "
+                "there are none; leave it out"
+            )
 
 
 def _try_to_build(experiment: Experiment, size: Sequence[int]) -> tuple[Objective, Strategy]:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from fedssl.config_file import ConfigError
 from fedssl.partitions import Counts
 from simulations import plots
+from simulations.figures import further, name_of, shown
 from simulations.files import replace_text
 from simulations.report_page import PAGE
 
@@ -169,6 +170,10 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
         values = [row.get(key) for row in rows]
         if any(value is not None for value in values):
             columns.append((heading, ["–" if v is None else form(v) for v in values]))
+    for key in dict.fromkeys(key for row in rows for key in further(row)):
+        values = [row.get(key) for row in rows]
+        heading = name_of(key).capitalize()
+        columns.append((heading, ["–" if v is None else shown(key, v) for v in values]))
     return columns
 
 

@@ -22,7 +22,8 @@ class RunFolder:
     ``config.yaml`` (resolved), ``metrics.jsonl`` (a row a round), ``divergence.csv`` (δ of every
     round, client and tensor), ``partition.csv`` (images of each client and class),
     ``model.safetensors``, ``summary.json``, ``checkpoint/``, ``plots/``, ``report.html``; of
-    a profiled run also ``profile/``, and of one on devices ``federation/``: its logs and name.
+    a profiled run also ``profile/``, of a probed one ``probes/``, and of one on devices
+    ``federation/``: its logs and name.
     """
 
     def __init__(self, path: Path):

@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from fedssl.data import Splits
-from fedssl.evaluation import Gathered, evaluate, gather
+from fedssl.evaluation import Gathered, evaluate, gather, measure
 from fedssl.evaluation.recalibrate import recalibrated
 from fedssl.local_update import build_objective
 from fedssl.partitions import Partition
@@ -21,6 +21,7 @@ from simulations.cohort import Answer, CohortGrid, draw_cohort
 from simulations.display import Display
 from simulations.errors import RunError, TooFewAnswersError
 from simulations.experiment import Experiment
+from simulations.subjects import after_update, subject_of
 from strategies import Stateful
 from strategies import build as build_strategy
 from strategies.base import shared_state
@@ -58,6 +59,7 @@ class Server:
         self.objective = build_objective(experiment, self.image_size).to(device)
         self._strategy = build_strategy(experiment.strategy, model_parts(self.objective))
         self._splits = splits
+        self._partition = partition
         self._sizes = partition.sizes()
         self._grid = CohortGrid(grid, lambda client: client + 1, display.answered)
 
@@ -148,9 +150,30 @@ class Server:
             with span("probe"):
                 if self._lacks_statistics:
                     self._measure_statistics()
-                return evaluate(self.objective.encoder, self._gathered, config, data.mean, data.std)
+                encoder = self.objective.encoder
+                found = evaluate(encoder, self._gathered, config, data.mean, data.std)
+                return found | self._measure_further(server_round)
         except ValueError as error:
             raise RunError(f"round {server_round}: {error}") from error
+
+    def _measure_further(self, server_round: int) -> dict[str, float]:
+        """Return the figures of ``evaluation.measures``."""
+        experiment, splits, partition = self.experiment, self._splits, self._partition
+        if not experiment.evaluation.measures:
+            return {}
+        update = after_update(experiment, splits, partition, self.state, max(1, server_round))
+        subject = subject_of(
+            experiment,
+            self.objective.encoder,
+            splits,
+            self._gathered,
+            partition,
+            after_update=update,
+        )
+        found: dict[str, float] = {}
+        for name in experiment.evaluation.measures:
+            found |= measure(name, subject).figures
+        return found
 
     @cached_property
     def _gathered(self) -> Gathered:

@@ -2,5 +2,17 @@
 
 from fedssl.evaluation.config import EvaluationConfig
 from fedssl.evaluation.evaluate import Gathered, evaluate, gather
+from fedssl.evaluation.measures import MEASURES, Measure, measure
+from fedssl.evaluation.subject import Measured, Subject
 
-__all__ = ["EvaluationConfig", "Gathered", "evaluate", "gather"]
+__all__ = [
+    "MEASURES",
+    "EvaluationConfig",
+    "Gathered",
+    "Measure",
+    "Measured",
+    "Subject",
+    "evaluate",
+    "gather",
+    "measure",
+]

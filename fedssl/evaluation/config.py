@@ -1,11 +1,21 @@
 """The config of the central evaluation."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
 from fedssl.data import Limit
-from fedssl.fields import Fields, Number
+from fedssl.evaluation.measures import MEASURES
+from fedssl.fields import Fields, Listed, Number, nearest
+
+
+def _of_a_round(name: str) -> str:
+    rounds = [n for n, measure in MEASURES.items() if measure.of_a_round]
+    if name not in MEASURES:
+        raise ValueError(f"there is no such measure; {nearest(name, rounds)}")
+    if name not in rounds:
+        raise ValueError("is of whole runs, not of a round: use `fedssl probe` once it is finished")
+    return name
 
 
 class EvaluationConfig(Fields):
@@ -15,6 +25,8 @@ class EvaluationConfig(Fields):
     """Evaluate after each n-th round; the last round always is."""
     probe: Literal["linear"] = "linear"
     """The main measure: a linear classifier on the frozen features."""
+    measures: Annotated[tuple[Annotated[str, AfterValidator(_of_a_round)], ...], Listed] = ()
+    """Further measures of each evaluated round, such as [lidar, harm]; `fedssl probe --list`."""
     limit: Limit = Limit()
     """Use only so many of the images that were loaded: labelled ones to fit on, and test images."""
     l2: Number = Field(1e-3, gt=0)

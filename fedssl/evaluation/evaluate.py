@@ -28,6 +28,8 @@ class Gathered:
     """Labelled training images, which the probes are fitted on; empty where there are none."""
     test: Dataset
     """What the probes are scored on."""
+    rows: np.ndarray
+    """int64 [N]: where the images of ``train`` are among all training images, ascending."""
     recalibration: Tensor
     """Training images, labelled or not, that BatchNorm statistics are measured on: uint8
     [M, 3, H, W], empty unless ``recalibrate_bn`` is set."""
@@ -37,10 +39,12 @@ def gather(splits: Splits, config: EvaluationConfig) -> Gathered:
     """Choose the images of the central evaluation, the same for every round, and fetch them."""
     train, labels = splits.train, splits.train.labels.numpy()
     labelled = np.flatnonzero(labels >= 0)
+    rows = labelled[balanced(labels[labelled], config.limit.train)]
     none = np.full(len(train) if config.recalibrate_bn else 0, -1)
     return Gathered(
-        _take(train, labelled[balanced(labels[labelled], config.limit.train)]),
+        _take(train, rows),
         _take(splits.test, balanced(splits.test.labels.numpy(), config.limit.test)),
+        rows,
         train.fetch(balanced(none, RECALIBRATION_IMAGES)),
     )
 

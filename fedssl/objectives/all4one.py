@@ -138,6 +138,13 @@ class All4One(MomentumObjective):
         self.queue = Queue(self.own.queue, widths[-1])
         self._newest: Tensor | None = None
 
+    def chance_loss(self, batch: int) -> float:
+        """Return log B + w/2, the loss where all projections are the same.
+
+        Each of the four contrasts is log B, and w·½ the weight of features that all correlate.
+        """
+        return math.log(batch) + self.own.feature_weight / 2
+
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""
         z1, z2 = (self.projector(self.encoder(view)) for view in batch.views)

@@ -126,8 +126,8 @@ class Objective(nn.Module, ABC):
     def chance_loss(self, batch: int) -> float:
         """Return the loss on so many images of an encoder that tells nothing apart.
 
-        Losses of different batch sizes are compared by how far below it they are. 0 where it does
-        not depend on the batch.
+        Losses of different batch sizes are compared by how far below it they are. It is asked for
+        before each step, so it may go by what is private. 0 where there is no such loss.
         """
         return 0.0
 

@@ -1,5 +1,6 @@
 """DCL: SimCLR without the positive in the denominator."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, cast
 
@@ -69,6 +70,10 @@ class DCL(Objective):
         self.encoder = encoder
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
         self.temperature = cast(DCL.Config, config).temperature
+
+    def chance_loss(self, batch: int) -> float:
+        """Return log(2B − 2), the loss where all views are equally similar."""
+        return math.log(2 * batch - 2)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""

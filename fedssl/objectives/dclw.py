@@ -1,5 +1,6 @@
 """DCLW: DCL in which the pairs that lie far apart count more."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, cast
 
@@ -40,6 +41,10 @@ class DCLW(Objective):
         self.encoder = encoder
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
         self.temperature, self.sigma = own.temperature, own.sigma
+
+    def chance_loss(self, batch: int) -> float:
+        """Return log(2B − 2), the loss where all views are equally similar."""
+        return math.log(2 * batch - 2)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""

@@ -1,5 +1,6 @@
 """DIET: each image is a class of its own."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal, cast
 
@@ -78,6 +79,10 @@ class DIET(Objective):
         """Draw the head anew, uniformly in ±1/√D as a linear layer's."""
         uniform = torch.rand(self.head.shape, generator=draws)
         self.head.copy_((2 * uniform - 1) / self.head.shape[1] ** 0.5)
+
+    def chance_loss(self, batch: int) -> float:
+        """Return log n, the loss where all of the client's n images are equally likely."""
+        return math.log(len(self.head))
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of one view, a scalar."""

@@ -1,5 +1,6 @@
 """DINO: agree with a slow copy on a distribution over prototypes."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal, cast
 
@@ -123,6 +124,10 @@ class DINO(MomentumObjective):
         start, end = self.own.teacher_temperature_start, self.own.teacher_temperature
         warmup = self.own.teacher_warmup
         return end if progress >= warmup else start + (end - start) * progress / warmup
+
+    def chance_loss(self, batch: int) -> float:
+        """Return log K, the loss where the student finds all prototypes equally near."""
+        return math.log(self.own.prototypes)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of views, a scalar; the centre moves."""

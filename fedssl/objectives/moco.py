@@ -1,5 +1,6 @@
 """MoCo: tell an image's other view from the keys of a queue, made by a slow copy of the network."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal, cast
 
@@ -82,6 +83,14 @@ class MoCo(MomentumObjective):
         self.make_target()
         self.queue = Queue(own.queue, widths[-1])
         self._keys: Tensor | None = None
+
+    def chance_loss(self, batch: int) -> float:
+        """Return log(1 + n), the loss where all n keys in the queue are as similar as the positive.
+
+        It is log B while the queue is empty.
+        """
+        keys = len(self.queue.filled())
+        return math.log(1 + keys if keys else batch)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""

@@ -1,5 +1,6 @@
 """MV-DHEL: any number of views attract each other; each repels other images' views of its kind."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, cast
 
@@ -63,6 +64,14 @@ class MVDHEL(Objective):
         self.encoder = encoder
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
         self.number_of_views, self.temperature = own.views, own.temperature
+
+    def chance_loss(self, batch: int) -> float:
+        """Return V·log(B − 1) − log(V(V − 1)/2), the loss where all similarities are zero.
+
+        Unlike others' it depends on how similar all views are, not only on that they are equally.
+        """
+        count = self.number_of_views
+        return count * math.log(batch - 1) - math.log(count * (count - 1) / 2)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of views, a scalar."""

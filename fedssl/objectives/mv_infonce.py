@@ -90,6 +90,10 @@ class MVInfoNCE(Objective):
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
         self.number_of_views, self.temperature = own.views, own.temperature
 
+    def chance_loss(self, batch: int) -> float:
+        """Return log((VB − 1) / (V − 1)), the loss where all views are equally similar."""
+        return math.log((self.number_of_views * batch - 1) / (self.number_of_views - 1))
+
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of views, a scalar."""
         z = self.projector(encode_views(self.encoder, batch.views))

@@ -1,5 +1,6 @@
 """NNCLR: the nearest neighbour of an image's view, among earlier ones, is its positive."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal, cast
 
@@ -100,6 +101,10 @@ class NNCLR(Objective):
         self.predictor = mlp([widths[-1], own.predictor_width, widths[-1]], last_norm="none")
         self.queue = Queue(own.queue, widths[-1])
         self._newest: Tensor | None = None
+
+    def chance_loss(self, batch: int) -> float:
+        """Return log B, the loss where all images are equally similar."""
+        return math.log(batch)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""

@@ -1,5 +1,6 @@
 """PAL: contrast along a graph of images known to be akin, which an oracle helps to draw."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal, cast
 
@@ -158,6 +159,10 @@ class PAL(Objective):
     def start(self, draws: torch.Generator) -> None:
         """Know of no relation."""
         self.relations.forget()
+
+    def chance_loss(self, batch: int) -> float:
+        """Return log(2B − 1), the loss where all views are equally similar."""
+        return math.log(2 * batch - 1)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar; what was asked before it counts."""

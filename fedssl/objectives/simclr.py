@@ -76,8 +76,9 @@ class SimCLR(Objective):
         self.temperature, self.margin = own.temperature, own.margin
 
     def chance_loss(self, batch: int) -> float:
-        """Return log(2B − 1), the loss where all views are equally similar."""
-        return math.log(2 * batch - 1)
+        """Return the loss where all views are equally similar: log(2B − 1) without a margin."""
+        behind = self.margin / self.temperature
+        return behind + math.log(2 * batch - 2 + math.exp(-behind))
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""

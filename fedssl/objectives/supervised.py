@@ -1,5 +1,6 @@
 """Supervised learning: what labels are worth, and supervised federated learning."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, cast
 
@@ -63,6 +64,10 @@ class Supervised(Objective):
                 f"objective.classes = {self.classes}: the training images have labels up to "
                 f"{greatest}; set it to {greatest + 1}"
             )
+
+    def chance_loss(self, batch: int) -> float:
+        """Return log C, the loss where all C classes are equally likely."""
+        return math.log(self.classes)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of one view with labels, a scalar."""

@@ -40,6 +40,12 @@ class Partition:
             raise ValueError(f"client = {client}: there are clients 0 to {self.clients - 1}")
         return self.order[self.offsets[client] : self.offsets[client + 1]]
 
+    def owners(self, images: int) -> np.ndarray:
+        """Return each of so many images' client, int64 [N]; −1 where it is no one's."""
+        owner = np.full(images, -1)
+        owner[self.order] = np.repeat(np.arange(self.clients), self.sizes())
+        return owner
+
     def counts(self, labels: np.ndarray, classes: int) -> Counts:
         """Count each client's images of each class.
 

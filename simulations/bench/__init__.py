@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from simulations.bench import (
     against,
+    measuring,
     merging,
     million,
     overhead,
@@ -51,6 +52,7 @@ def measures(*, quick: bool, peers: Iterable[str] = ()) -> dict[str, Measure]:
     }
     if not quick:
         chosen["probe, kNN and RankMe"] = lambda: probing.measures(10_000, 2_000, times=5)
+        chosen["every measure"] = lambda: measuring.each_measure(10_000, 512, times=3)
     chosen["a million clients"] = million.start
     for name in peers:
         missing, measure = against.PEERS[name]

@@ -12,7 +12,7 @@ import os
 
 import typer
 
-from simulations.cli import benching, deploying, exporting, looking, running
+from simulations.cli import benching, deploying, exporting, looking, probing, running
 
 # Flower reports its use over the network unless told not to, before it is imported.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
@@ -33,6 +33,7 @@ app = typer.Typer(
 app.command()(running.run)
 app.command()(looking.show)
 app.command()(looking.report)
+app.command()(probing.probe)
 app.command()(exporting.export)
 app.command()(looking.init)
 app.command("list")(looking.list_parts)

@@ -1,9 +1,13 @@
 """What the evaluation's tests share."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from fedssl.data import Dataset, Splits
+from fedssl.evaluation import EvaluationConfig, Subject, gather
+from fedssl.views import POLICIES, Views
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
 
@@ -51,3 +55,19 @@ def colors(count: int, labelled: bool = True, seed: int = 0) -> Dataset:
 
 def color_splits(labelled: bool = True) -> Splits:
     return Splits(colors(90, labelled), colors(45, seed=1))
+
+
+def a_subject(encoder: nn.Module, splits: Splits | None = None, **fields: Any) -> Subject:
+    """Return a subject that looks at colours, where no other images are given."""
+    splits, config = splits or color_splits(), EvaluationConfig()
+    return Subject(
+        encoder=encoder,
+        images=gather(splits, config),
+        config=config,
+        mean=MEAN,
+        std=STD,
+        seed=0,
+        view=Views(POLICIES["simclr"][1], MEAN, STD),
+        train=splits.train,
+        **fields,
+    )

@@ -5,7 +5,17 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from simulations.bench import measures, merging, million, overhead, precision, probing, work
+from fedssl.evaluation import MEASURES
+from simulations.bench import (
+    measures,
+    measuring,
+    merging,
+    million,
+    overhead,
+    precision,
+    probing,
+    work,
+)
 from simulations.bench.figure import Figure
 from simulations.bench.setting import experiment, idle_server, images
 
@@ -28,6 +38,14 @@ def test_a_measure_compares_with_its_reference(measure: Callable[[], list[Figure
         assert figure.value > 0
         assert figure.ratio == pytest.approx(figure.value / figure.reference)
         assert figure.note
+
+
+def test_every_measure_of_features_is_timed() -> None:
+    figures = measuring.each_measure(120, 8, times=2)
+    assert all(figure.value is not None and figure.value >= 0 for figure in figures)
+    names = " ".join(figure.name for figure in figures)
+    of_images = {"augmented", "finetune", "finetune-head", "map-tsne", "map-umap", "selection"}
+    assert all(name in names for name in MEASURES.keys() - of_images)
 
 
 def test_idle_clients_leave_the_model_as_it_is() -> None:

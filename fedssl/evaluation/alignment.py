@@ -1,0 +1,75 @@
+"""Alignment and uniformity: views of an image close together, images spread over the sphere."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fedssl.evaluation.parallel import map_chunks
+from fedssl.evaluation.subject import Measured, Subject
+
+CHUNK = 512
+"""Features that are compared with all others at a time."""
+
+
+def alignment(first: Tensor, second: Tensor) -> float:
+    """Return E‖x − y‖², the mean squared distance of the unit features of two views of an image.
+
+    Parameters
+    ----------
+    first, second : Tensor
+        float [N, D], N ≥ 1, of any norm.
+
+    Returns
+    -------
+    float
+        In [0, 4]; 0 where views are told apart by nothing, 2 where they are orthogonal.
+
+    Source: Wang and Isola, "Understanding Contrastive Representation Learning through Alignment
+    and Uniformity on the Hypersphere", ICML 2020, equation 7, with α = 2.
+    """
+    x, y = F.normalize(first.double()), F.normalize(second.double())
+    return (x - y).square().sum(1).mean().item()
+
+
+def uniformity(features: Tensor) -> float:
+    """Return log E e^{−2‖x − y‖²} over all pairs of different images.
+
+    Parameters
+    ----------
+    features : Tensor
+        float [N, D], N ≥ 2, of any norm.
+
+    Returns
+    -------
+    float
+        In [−8, 0]: 0 where all features are one; −4 where all are orthogonal.
+
+    Source: equation 8 of the same, with t = 2.
+    """
+    unit = F.normalize(features)
+    count = len(unit)
+
+    def work(rows: slice) -> Tensor:
+        near = torch.exp(4 * (unit[rows] @ unit.T) - 4)
+        near.diagonal(rows.start).zero_()
+        return near.sum(1, dtype=torch.float64)
+
+    total = map_chunks(work, count, CHUNK, unit.device).sum().item()
+    return math.log(total / (count * (count - 1)))
+
+
+def measure(subject: Subject) -> Measured:
+    """Measure two views of each test image, with the run's own views; no labels are needed.
+
+    Lower is better, of both. Uniformity is the mean of both views'.
+    """
+    images = subject.images.test.fetch()
+    first, second = (subject.views_of(images, "alignment", number) for number in range(2))
+    return Measured(
+        {
+            "alignment": alignment(first, second),
+            "uniformity": (uniformity(first) + uniformity(second)) / 2,
+        }
+    )

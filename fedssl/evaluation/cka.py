@@ -1,0 +1,72 @@
+"""CKA: how alike are the representations that the clients make of the same images?"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedssl.evaluation.features import extract
+from fedssl.evaluation.subject import Measured, Subject
+from fedssl.seeding import numpy_generator
+
+CLIENTS = 10
+"""At most so many clients are compared; where there are more, they are drawn."""
+
+
+def linear_cka(first: Tensor, second: Tensor) -> float:
+    """Return ‖YᵀX‖² / (‖XᵀX‖·‖YᵀY‖) in Frobenius norms, of features whose means are subtracted.
+
+    Parameters
+    ----------
+    first, second : Tensor
+        X, float [N, D], and Y, float [N, E]: two encoders' features of the same images.
+
+    Returns
+    -------
+    float
+        In [0, 1]: 1 where one is the other turned, mirrored and scaled as a whole. It is biased
+        upwards where N is not far above D and E. Constant features give 0.
+
+    Source: Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
+    section 3 (linear CKA).
+    """
+    x, y = first.double(), second.double()
+    x, y = x - x.mean(0), y - y.mean(0)
+    norms = (x.T @ x).norm() * (y.T @ y).norm()
+    if norms == 0:
+        return 0.0
+    alike: Tensor = (y.T @ x).square().sum() / norms
+    return alike.item()
+
+
+def measure(subject: Subject) -> Measured:
+    """Compare the encoders that clients make of this model in one local update, on test images.
+
+    Each update is a client's first: whatever a client kept, and what its strategy asks of it, does
+    not count. So it says how far apart the clients' data alone pull the model in one round. No
+    labels are needed, but the clients' images are.
+
+    Raises
+    ------
+    ValueError
+        Clients' images are elsewhere, or no client can train.
+    """
+    if subject.after_update is None or subject.owner is None:
+        raise ValueError("needs the clients' images, which are not here")
+    all_clients = np.unique(subject.owner[subject.owner >= 0])
+    draws = numpy_generator(subject.seed, "measure cka")
+    chosen = np.sort(draws.permutation(all_clients)[:CLIENTS]).tolist()
+    images = subject.images.test.fetch()
+    features = [subject.test_features]
+    for place, client in enumerate(chosen):
+        subject.said(f"client {client} ({place + 1} of {len(chosen)})")
+        features.append(extract(subject.after_update(client), images, subject.mean, subject.std))
+    alike = torch.eye(len(features), dtype=torch.float64)
+    for i in range(len(features)):
+        for j in range(i):
+            alike[i, j] = alike[j, i] = linear_cka(features[i], features[j])
+    between = alike[1:, 1:][~torch.eye(len(chosen), dtype=torch.bool)]
+    figures = {"cka_with_global": alike[0, 1:].mean().item()}
+    if len(between):
+        figures["cka_between_clients"] = between.mean().item()
+        figures["cka_least"] = between.min().item()
+    return Measured(figures, {"clients": chosen, "cka": alike.tolist()})

@@ -1,0 +1,113 @@
+"""Representation harm: which classes, and whose images, does the encoder serve worst?"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedssl.evaluation.linear import fit_linear
+from fedssl.evaluation.subject import Measured, Subject
+
+FOLDS = 5
+"""Training images are predicted by probes fitted on the other folds."""
+LEAST = 10
+"""A group with fewer images is told, but is not called the worst or the best."""
+
+
+def by_group(right: np.ndarray, group: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of right predictions in each group, and how many there are.
+
+    Parameters
+    ----------
+    right : np.ndarray
+        bool [N].
+    group : np.ndarray
+        int64 [N]; −1 is left out.
+    groups : int
+        G: how many groups there are.
+
+    Returns
+    -------
+    tuple[np.ndarray, np.ndarray]
+        float64 [G], NaN where a group is empty; int64 [G].
+    """
+    known = group >= 0
+    count = np.bincount(group[known], minlength=groups)
+    hits = np.bincount(group[known], weights=right[known], minlength=groups)
+    return np.divide(hits, count, out=np.full(groups, np.nan), where=count > 0), count
+
+
+def extremes(accuracy: np.ndarray, count: np.ndarray, least: int = LEAST) -> tuple[float, float]:
+    """Return the worst accuracy and the gap from the best to it, of groups of ``least`` or more.
+
+    Where no group is so large all that have any count.
+    """
+    enough = count >= min(least, count.max())
+    judged = accuracy[enough & (count > 0)]
+    return float(judged.min()), float(judged.max() - judged.min())
+
+
+def held_out_predictions(
+    features: Tensor, labels: Tensor, l2: float, draws: torch.Generator, folds: int = FOLDS
+) -> Tensor:
+    """Return a prediction, int64 [N], of each image by a probe that was not fitted on it.
+
+    Parameters
+    ----------
+    features, labels : Tensor
+        float [N, D] and int64 [N], N ≥ 2, all labelled.
+    l2 : float
+        See `fit_linear`.
+    draws : torch.Generator
+        Deals the images to the folds.
+    folds : int
+        How many probes are fitted; fewer where there are fewer images.
+    """
+    count = len(labels)
+    fold = torch.randperm(count, generator=draws).to(labels.device) % min(folds, count)
+    predicted = torch.empty_like(labels)
+    for number in range(min(folds, count)):
+        out = fold == number
+        predicted[out] = fit_linear(features[~out], labels[~out], l2).predict(features[out])
+    return predicted
+
+
+def measure(subject: Subject) -> Measured:
+    """Measure the linear probe's accuracy by class, and by client.
+
+    By class it is that on the test images. A test image has no client, so by client it is that on
+    the client's own labelled training images, each predicted by one of five probes that were not
+    fitted on it; the encoder was trained on them, though, without their labels. Every client's
+    images count towards one probe, so a client whose classes are rare elsewhere does worse.
+
+    Worst and gap are those of classes and clients with at least ten images; the fewer they have,
+    the more of the gap is chance.
+    """
+    subject.need_labels()
+    l2, names = subject.config.l2, subject.images.train.class_names
+    labels, test_labels = subject.train_labels, subject.test_labels
+    probe = fit_linear(subject.train_features, labels, l2)
+    right = (probe.predict(subject.test_features) == test_labels).cpu().numpy()
+    classes, class_count = by_group(right, test_labels.cpu().numpy(), len(names))
+    worst, gap = extremes(classes, class_count)
+    figures = {"worst_class_accuracy": worst, "class_gap": gap}
+    details = {
+        "classes": list(names),
+        "class_accuracy": _numbers(classes),
+        "class_images": class_count.tolist(),
+    }
+    if subject.clients is not None and (subject.clients >= 0).any():
+        predicted = held_out_predictions(
+            subject.train_features, labels, l2, subject.draws("representation harm")
+        )
+        right = (predicted == labels).cpu().numpy()
+        assert subject.owner is not None
+        clients, images = by_group(right, subject.clients, int(subject.owner.max()) + 1)
+        worst, gap = extremes(clients, images)
+        figures |= {"worst_client_accuracy": worst, "client_gap": gap}
+        details |= {"client_accuracy": _numbers(clients), "client_images": images.tolist()}
+    return Measured(figures, details)
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    """Return numbers as JSON has them: nothing in place of NaN."""
+    return [None if np.isnan(value) else float(value) for value in values]

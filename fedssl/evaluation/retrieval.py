@@ -1,0 +1,86 @@
+"""Retrieval: do the images nearest to a query show the same class?"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fedssl.evaluation.parallel import map_chunks
+from fedssl.evaluation.subject import Measured, Subject
+
+RECALLS = (1, 5, 10)
+"""The k of recall@k."""
+CHUNK = 256
+"""Queries that are compared with the whole gallery at a time."""
+
+
+def retrieval(
+    gallery: Tensor,
+    labels: Tensor,
+    queries: Tensor,
+    query_labels: Tensor,
+    recalls: Sequence[int] = RECALLS,
+) -> Tensor:
+    """Return mean average precision and recall@k of finding a query's class in a gallery.
+
+    The gallery is ranked by cosine similarity, ties in the gallery's order. A query's average
+    precision is the mean, over the places r of the images of its class, of the share of its class
+    among the first r; its recall@k is 1 where there is one among the first k, else 0 (as in metric
+    learning; not the share of all that there are).
+
+    Parameters
+    ----------
+    gallery : Tensor
+        float [N, D].
+    labels : Tensor
+        int64 [N], −1 where unlabelled: never of a query's class.
+    queries : Tensor
+        float [M, D].
+    query_labels : Tensor
+        int64 [M]; queries without a label, or whose class is not in the gallery, are left out.
+    recalls : Sequence[int]
+        The k.
+
+    Returns
+    -------
+    Tensor
+        float64 [1 + len(recalls)]: mAP and each recall@k, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        No query is left.
+
+    Source: Musgrave, Belongie and Lim, "A Metric Learning Reality Check", ECCV 2020, for the two
+    measures; mAP here goes over the whole ranking, not their MAP@R.
+    """
+    asked = torch.isin(query_labels, labels[labels >= 0])
+    if not asked.any():
+        raise ValueError("no test image has a class that a training image has, too")
+    bank, queries, wanted = F.normalize(gallery).T, queries[asked], query_labels[asked]
+    places = torch.arange(1, len(labels) + 1, device=labels.device, dtype=torch.float64)
+
+    def work(rows: slice) -> Tensor:
+        order = (F.normalize(queries[rows]) @ bank).argsort(dim=1, descending=True, stable=True)
+        hits = (labels[order] == wanted[rows, None]).double()
+        precision = hits.cumsum(1) / places
+        average = (precision * hits).sum(1) / hits.sum(1)
+        found = [hits[:, :k].amax(1) for k in recalls]
+        return torch.stack([average, *found], 1)
+
+    return map_chunks(work, len(queries), CHUNK, gallery.device).mean(0)
+
+
+def measure(subject: Subject) -> Measured:
+    """Search each test image's class among the labelled training images."""
+    subject.need_labels()
+    average, *recalls = retrieval(
+        subject.train_features, subject.train_labels, subject.test_features, subject.test_labels
+    ).tolist()
+    return Measured(
+        {
+            "retrieval_map": average,
+            **{f"recall_at_{k}": value for k, value in zip(RECALLS, recalls, strict=True)},
+        }
+    )

@@ -1,0 +1,121 @@
+"""SSLMem: what an encoder remembers of single images that it was trained on."""
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fedssl.data.dataset import Dataset
+from fedssl.evaluation.subject import Measured, Subject
+
+VIEWS = 10
+"""So many views of each image."""
+IMAGES = 1_000
+"""At most so many candidates, and so many images that neither encoder saw."""
+PART = 1_024
+"""Images that are fetched at a time to be told apart."""
+
+
+def spread(views: Tensor) -> Tensor:
+    """Return the mean distance of the unit features of an image's views, over all pairs of them.
+
+    Parameters
+    ----------
+    views : Tensor
+        float [q, N, D], q ≥ 2, of any norm.
+
+    Returns
+    -------
+    Tensor
+        float64 [N], in [0, 2].
+    """
+    unit = F.normalize(views.double(), dim=2)
+    pairs = torch.combinations(torch.arange(len(unit)), 2).tolist()
+    return torch.stack([(unit[i] - unit[j]).norm(dim=1) for i, j in pairs]).mean(0)
+
+
+def memorised(seen: Tensor, unseen: Tensor) -> Tensor:
+    """Return how much closer an image's views are to an encoder that saw it, image by image.
+
+    m(x) = E‖g(x') − g(x'')‖ − E‖f(x') − f(x'')‖ over views x', x'' of x, of unit features; f was
+    trained on x, g was not.
+
+    Parameters
+    ----------
+    seen, unseen : Tensor
+        float [q, N, D] each: the features that f, and g, make of q views of N images.
+
+    Returns
+    -------
+    Tensor
+        float64 [N], in [−2, 2].
+
+    Source: Wang et al., "Memorization in Self-Supervised Learning Improves Downstream
+    Generalization", ICLR 2024, section 3. The paper also scales the scores, by what could not be
+    verified; here they are as they are.
+    """
+    return spread(unseen) - spread(seen)
+
+
+def only_in(first: Dataset, second: Dataset) -> np.ndarray:
+    """Return the rows, int64 and ascending, of the images of ``first`` that ``second`` lacks.
+
+    Images are the same where all their bytes are.
+    """
+    there = set(_digests(second))
+    return np.flatnonzero([digest not in there for digest in _digests(first)])
+
+
+def _digests(dataset: Dataset) -> list[bytes]:
+    # A part at a time: images on demand may not fit into memory.
+    parts = np.split(np.arange(len(dataset)), range(PART, len(dataset), PART))
+    return [
+        hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        for rows in parts
+        for image in dataset.fetch(rows).cpu().numpy()
+    ]
+
+
+def measure(subject: Subject) -> Measured:
+    """Compare with another run, whose training images lack some of this one's: the candidates.
+
+    The two should differ in nothing else: the same config and seed, as many images. What the two
+    encoders make of test images, which neither saw, is a control: it should be about 0, and
+    ``sslmem`` counts only as far as it lies above it. Federated, give the other run other images
+    for one client, and the candidates are that client's.
+
+    Raises
+    ------
+    ValueError
+        No other run is given, or it has all of this run's training images.
+    """
+    if len(subject.others) != 1:
+        raise ValueError(
+            "compares with an encoder that did not see some of the training images: give one "
+            f"other run by --against, not {len(subject.others)}"
+        )
+    ((name, other),) = subject.others.items()
+    candidates = only_in(subject.train, other.train)
+    if len(candidates) == 0:
+        raise ValueError(f"{name} was trained on all images of this run: none is left to compare")
+    order = torch.randperm(len(candidates), generator=subject.draws("sslmem")).numpy()
+    candidates = np.sort(candidates[order[:IMAGES]])
+    scores = []
+    for images in (subject.train.fetch(candidates), subject.images.test.fetch()[:IMAGES]):
+        views: tuple[list[Tensor], list[Tensor]] = [], []
+        for number in range(VIEWS):
+            subject.said(f"view {number + 1} of {VIEWS}")
+            for found, encoder in zip(views, (subject.encoder, other.encoder), strict=True):
+                found.append(subject.views_of(images, "sslmem", number, encoder))
+        scores.append(memorised(torch.stack(views[0]), torch.stack(views[1])))
+    return Measured(
+        {"sslmem": scores[0].mean().item(), "sslmem_control": scores[1].mean().item()},
+        {
+            "against": name,
+            "images": candidates.tolist(),
+            "scores": scores[0].tolist(),
+            "control_scores": scores[1].tolist(),
+        },
+    )

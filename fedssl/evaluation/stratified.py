@@ -1,0 +1,29 @@
+"""A share of each class, drawn."""
+
+import numpy as np
+import torch
+
+
+def stratified(labels: np.ndarray, share: float, draws: torch.Generator) -> np.ndarray:
+    """Draw a share of each class, rounded to the nearest image, but at least one.
+
+    Parameters
+    ----------
+    labels : np.ndarray
+        int64 [N]; −1 (no label) is left out.
+    share : float
+        In (0, 1].
+    draws : torch.Generator
+        On the CPU.
+
+    Returns
+    -------
+    np.ndarray
+        int64, ascending: the rows drawn.
+    """
+    order = torch.randperm(len(labels), generator=draws).numpy()
+    chosen = []
+    for label in np.unique(labels[labels >= 0]):
+        rows = order[labels[order] == label]
+        chosen.append(rows[: max(1, round(share * len(rows)))])
+    return np.sort(np.concatenate(chosen))
