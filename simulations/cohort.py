@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedssl.seeding import numpy_generator
-from simulations.engines.flower_private import Run
+from simulations.engines.wrapped import WrappedGrid
 from strategies.messages import DIVERGENCE, arrays_of, metrics_of, record_bytes
 
 
@@ -57,7 +57,7 @@ class Answer:
     bytes_up: int = 0
 
 
-class CohortGrid(Grid):
+class CohortGrid(WrappedGrid):
     """A Grid that lists only the cohort, sends in cohort order, and notes each reply.
 
     So any Flower strategy, which samples among the nodes that it is shown, takes exactly our
@@ -76,7 +76,7 @@ class CohortGrid(Grid):
     def __init__(
         self, grid: Grid, node_of: Callable[[int], int], on_answer: Callable[[Answer], None]
     ):
-        self._grid = grid
+        super().__init__(grid)
         self._node_of = node_of
         self._on_answer = on_answer
         self._nodes: dict[int, int] = {}
@@ -91,37 +91,9 @@ class CohortGrid(Grid):
         self.answers = []
         self.bytes_down = 0
 
-    def set_run(self, run: Run) -> None:
-        """Pass on to the engine."""
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """The engine's run."""
-        return self._grid.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Pass on to the engine."""
-        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
-
     def get_node_ids(self) -> Iterable[int]:
         """Return the cohort's nodes, in cohort order."""
         return list(self._nodes)
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Pass on to the engine."""
-        return self._grid.push_messages(messages)
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Pass on to the engine."""
-        return self._grid.pull_messages(message_ids)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None

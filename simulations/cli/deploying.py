@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from simulations.cli.shared import ConfigPath, Device, Overrides, clear_errors, err, fail, load, out
+from simulations.cli.shared import (
+    ConfigPath,
+    Device,
+    OutFolder,
+    Overrides,
+    Resume,
+    clear_errors,
+    err,
+    fail,
+    load,
+    out,
+)
 
 
 def certs(
@@ -63,22 +74,8 @@ def serve(
         ),
     ] = None,
     device: Device = None,
-    out_folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="The run's folder. Default: the first free of `runs/NAME`, `runs/NAME-2`, …",
-            show_default=False,
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on after the last finished round of `--out`, or of the newest `runs/NAME`; "
-            "the result is the same to the bit.",
-        ),
-    ] = False,
+    out_folder: OutFolder = None,
+    resume: Resume = False,
 ) -> None:
     """Serve an experiment to real devices, each of which runs `fedssl join`.
 

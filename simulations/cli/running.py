@@ -12,7 +12,9 @@ from simulations.cli.shared import (
     ConfigPath,
     Device,
     Engine,
+    OutFolder,
     Overrides,
+    Resume,
     all_overrides,
     clear_errors,
     err,
@@ -29,22 +31,8 @@ def run(
     overrides: Overrides = None,
     engine: Engine = None,
     device: Device = None,
-    out_folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="The run's folder. Default: the first free of `runs/NAME`, `runs/NAME-2`, …",
-            show_default=False,
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on after the last finished round of `--out`, or of the newest `runs/NAME`; "
-            "the result is the same to the bit.",
-        ),
-    ] = False,
+    out_folder: OutFolder = None,
+    resume: Resume = False,
     profile: Annotated[
         bool,
         typer.Option(

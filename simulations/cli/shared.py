@@ -30,6 +30,22 @@ Overrides = Annotated[
 Engine = Annotated[
     str | None, typer.Option(help="Where the clients run; the same as `engine.name=…`.")
 ]
+OutFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="The run's folder. Default: the first free of `runs/NAME`, `runs/NAME-2`, …",
+        show_default=False,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on after the last finished round of `--out`, or of the newest `runs/NAME`; "
+        "the result is the same to the bit.",
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option(help="`cpu` or `cuda`; the same as `engine.device=…`.", show_default=False),

@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 from clients.client_app import PARTITION
 from fedssl.timeline import span
 from simulations.engines import FlowerConfig, flower_private
-from simulations.engines.flower_private import Run
+from simulations.engines.wrapped import WrappedGrid
 from simulations.errors import RunError, TooFewAnswersError
 from strategies.messages import metrics_of
 
@@ -24,7 +24,7 @@ LOST = {ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, NOT_
 """Errors of a client that went away; the others are a client's own."""
 
 
-class DeviceGrid(Grid):
+class DeviceGrid(WrappedGrid):
     """Send each message to the device that is the client, and yield the replies in their order.
 
     Node n is client n - 1; which of the SuperLink's nodes that is, each says when it comes. A
@@ -53,7 +53,7 @@ class DeviceGrid(Grid):
         told: Callable[[str], None],
         keys: Mapping[int, int] | None = None,
     ):
-        self._grid = grid
+        super().__init__(grid)
         self._engine = engine
         self._clients = clients
         self._told = told
@@ -68,37 +68,9 @@ class DeviceGrid(Grid):
         self.states: dict[int, RecordDict] = {}
         """Always empty: what clients keep, they keep themselves."""
 
-    def set_run(self, run: Run) -> None:
-        """Pass on to Flower."""
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """The run's description."""
-        return self._grid.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Create a message to a node."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
-
     def get_node_ids(self) -> Iterable[int]:
         """Return the node of every client, whether it is here or not."""
         return range(1, self._clients + 1)
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Pass on to Flower."""
-        return self._grid.push_messages(messages)
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Pass on to Flower."""
-        return self._grid.pull_messages(message_ids)
 
     def wait_for_clients(self) -> None:
         """Wait until all clients are here, or enough of them for long enough.
