@@ -111,6 +111,6 @@ def evaluate(
         if config.recalibrate_bn:
             encoder = recalibrated(encoder, images.recalibration, mean, std)
             probe = fit_linear(extract(encoder, train.fetch(), mean, std), train_labels, config.l2)
-            predicted = probe.predict(extract(encoder, test.fetch(), mean, std))
-            measures["linear_accuracy_recalibrated"] = accuracy(predicted, test_labels)
+            found = probe.predict(extract(encoder, test.fetch(), mean, std))
+            measures["linear_accuracy_recalibrated"] = accuracy(found, test_labels)
         return measures
