@@ -8,7 +8,7 @@ from pathlib import Path
 from fedssl.config_file import ConfigError
 from fedssl.fields import nearest
 from simulations.cohort import cohort_size
-from simulations.comparing.arms import CENTRAL, LOCAL_ONLY, REFERENCES, Arm, arms, choices
+from simulations.comparing.arms import CENTRAL, LOCAL_ONLY, REFERENCES, Arm, arms, choices, split
 from simulations.comparing.plan import Plan, Planned, Values, combinations
 from simulations.experiment import Experiment, load_experiment
 
@@ -55,6 +55,8 @@ class _Grid:
         """Add the runs of an arm; those that another cell has, too, are there once."""
         without = _meaningless(arm.label)
         cell, setting = (_leave_out(values, without) for values in (cell, setting))
+        if top == "tuning" and not setting:
+            return
         own = (*arm.overrides, *_overrides(cell), *_overrides(setting), f"seed={seed}")
         place = [top, arm.label, *_overrides(cell), *_overrides(setting), f"seed-{seed}"]
         if arm.label == CENTRAL:
@@ -75,7 +77,7 @@ class _Grid:
         client: int | None,
         overrides: tuple[str, ...],
     ) -> None:
-        if setting or place[0] == "tuning":
+        if setting:
             overrides = (*overrides, "evaluation.split=validation")
         folder = "/".join(re.sub(r"[^\w.=,()+-]", "_", part) for part in place)
         run = Planned(
@@ -135,7 +137,7 @@ def make_plan(request: Request) -> Plan:
     _check_names("--family", family, [label for label in labels if label != baseline])
     references = _words(request.references)
     _check_names("--references", references, list(REFERENCES))
-    _check_fields(grid, base)
+    _check_fields(grid)
     if request.seeds < 1 or request.tune_seeds < 1:
         raise ConfigError("--seeds and --tune-seeds: at least 1 is needed")
     seeds = range(base.seed, base.seed + request.seeds)
@@ -167,7 +169,11 @@ def make_plan(request: Request) -> Plan:
         tuning=tuple(r for r in grid.found.values() if r.folder.startswith("tuning/")),
     )
     for run in (*plan.tuning, *plan.runs):
-        experiment_of(plan, run)
+        if experiment_of(plan, run).objective.name == "supervised" and run.setting:
+            raise ConfigError(
+                "--tune: objective.name = supervised trains on the labels of the images that the "
+                "validation split holds out; give its fields directly"
+            )
     return plan
 
 
@@ -201,8 +207,6 @@ def _overrides(values: Mapping[str, str]) -> list[str]:
 
 
 def _words(text: str | None) -> list[str]:
-    from simulations.comparing.arms import split
-
     return [word for word in split(text or "") if word]
 
 
@@ -212,7 +216,7 @@ def _check_names(option: str, names: Sequence[str], valid: Sequence[str]) -> Non
             raise ConfigError(f"{option} {name}: there is no such; {nearest(name, list(valid))}")
 
 
-def _check_fields(grid: _Grid, base: Experiment) -> None:
+def _check_fields(grid: _Grid) -> None:
     given = [override.partition("=")[0].strip() for override in grid.request.overrides]
     for option, names in (("--vary", [*grid.vary]), ("--tune", [*grid.tune]), ("", given)):
         for name in names:
@@ -222,8 +226,3 @@ def _check_fields(grid: _Grid, base: Experiment) -> None:
                 raise ConfigError(f"{option} {name}: where a run is made does not change it")
     if both := grid.vary.keys() & grid.tune.keys():
         raise ConfigError(f"--tune {min(both)}: is varied already; a field is one or the other")
-    if grid.tune and base.objective.name == "supervised":
-        raise ConfigError(
-            "--tune: objective.name = supervised trains on the labels of the images that the "
-            "validation split holds out; give its fields directly"
-        )

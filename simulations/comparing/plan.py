@@ -4,7 +4,7 @@ It declares what is compared with what, on which seeds, and which comparisons ma
 p values are adjusted together; so that none of this can depend on what the runs show.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +13,6 @@ from pydantic import Field
 
 from fedssl.config_file import ConfigError, dump, parse_yaml, validate
 from fedssl.fields import Fields, Listed, Number
-from simulations.comparing.arms import LOCAL_ONLY
 from simulations.comparing.statistics import LEVEL, MARGIN
 from simulations.files import replace_text
 
@@ -102,16 +101,16 @@ class Plan(Fields):
             if run.strategy == label and run.seed == seed and run.values.items() <= cell.items()
         ]
 
-    def settings_of(self, run: Planned) -> Iterator[tuple[Values, list[Planned]]]:
-        """Yield each setting, with the runs that tell what it is worth to such a run."""
-        for setting in combinations(self.tune):
-            own = [
-                other
-                for other in self.tuning
-                if (other.strategy, other.values) == (run.strategy, run.values)
-                and other.setting.items() <= setting.items()
-            ]
-            yield own[0].setting if own else {}, own
+    def settings_of(self, run: Planned) -> list[tuple[Values, list[Planned]]]:
+        """Return each setting to choose among, with the runs that tell what it is worth.
+
+        Empty where nothing is tuned that such a run has.
+        """
+        own = [r for r in self.tuning if (r.strategy, r.values) == (run.strategy, run.values)]
+        found: dict[str, tuple[Values, list[Planned]]] = {}
+        for other in own:
+            found.setdefault(str(other.setting), (other.setting, []))[1].append(other)
+        return list(found.values())
 
 
 def combinations(fields: Mapping[str, tuple[str, ...]]) -> list[Values]:
@@ -186,8 +185,3 @@ def _told(plan: Plan) -> dict[str, Any]:
     for name in ("runs", "tuning"):
         values[name] = f"{len(values[name])} runs"
     return values
-
-
-def is_reference_of_clients(run: Planned) -> bool:
-    """Say whether it is one of the runs of which local-only is the mean."""
-    return run.strategy == LOCAL_ONLY
