@@ -102,8 +102,9 @@ class RunBars(RunLines):
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
-            TimeRemainingColumn(speed_estimate_period=600),
+            TimeRemainingColumn(),
             console=console,
+            speed_estimate_period=600,
         )
         self._whole = TaskID(0)
         self._bars: dict[str, TaskID] = {}

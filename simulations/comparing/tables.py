@@ -1,0 +1,178 @@
+"""The findings as a table in the terminal, as ``comparison.csv`` and as ``comparison.json``."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from simulations.comparing import statistics
+from simulations.comparing.findings import Difference, Finding
+from simulations.comparing.plan import Plan, Values
+from simulations.comparing.results import SUMS, Results
+from simulations.comparing.statistics import Estimate
+from simulations.reporting import size
+
+MEASURES = (
+    "train_loss",
+    "linear_accuracy",
+    "linear_accuracy_recalibrated",
+    "knn_accuracy",
+    "rankme",
+)
+
+Show = Callable[[Finding], str]
+"""Returns what a line has in a column."""
+
+
+def cell_name(values: Values) -> str:
+    """Return what a cell of the grid is called."""
+    return ", ".join(f"{name} = {value}" for name, value in values.items())
+
+
+def accuracy(found: Estimate | None) -> str:
+    """Return an accuracy in per cent with half of its interval."""
+    if found is None:
+        return "–"
+    return f"{found.mean:.1f}" + ("" if found.half is None else f" ± {found.half:.1f}")
+
+
+def interval(ends: tuple[float | None, float | None] | None) -> str:
+    """Return an interval in points."""
+    if ends is None or ends[0] is None:
+        return "–"
+    return f"{ends[0]:+.1f} to {ends[1]:+.1f}"
+
+
+def probability(p: float | None) -> str:
+    """Return a p value."""
+    if p is None:
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def traffic(count: float | None) -> str:
+    """Return a number of bytes; references send nothing."""
+    return size(count) if count else "–"
+
+
+def _difference(show: Callable[[Difference], str]) -> Show:
+    return lambda line: show(line.difference) if line.difference else "–"
+
+
+def _cost(show: Callable[[Any], str]) -> Show:
+    return lambda line: show(line.cost) if line.cost else "–"
+
+
+ACCURACY_COLUMNS: dict[str, Show] = {
+    "strategy": lambda line: line.strategy,
+    "accuracy (%)": lambda line: accuracy(line.accuracy),
+    "by seed": lambda line: ", ".join(f"{value:.1f}" for value in line.by_seed) or "–",
+    "difference (points)": _difference(lambda d: f"{d.estimate.mean:+.1f}"),
+    "interval over seeds": _difference(lambda d: interval((d.estimate.low, d.estimate.high))),
+    "over test images": _difference(lambda d: interval(d.images)),
+    "p": _difference(lambda d: probability(d.p)),
+    "p (Holm)": _difference(lambda d: probability(d.p_adjusted)),
+    "below untrained": lambda line: f"{line.below_untrained} of {len(line.seeds)}",
+    "verdict": lambda line: line.verdict,
+}
+"""The columns of the table of accuracies."""
+
+COST_COLUMNS: dict[str, Show] = {
+    "strategy": lambda line: line.strategy,
+    "up": _cost(lambda c: traffic(c.bytes_up)),
+    "down": _cost(lambda c: traffic(c.bytes_down)),
+    "up a client": _cost(lambda c: traffic(c.bytes_up_per_client)),
+    "down a client": _cost(lambda c: traffic(c.bytes_down_per_client)),
+    "clients (s)": _cost(lambda c: f"{c.client_seconds:,.1f}"),
+    "server (s)": _cost(lambda c: f"{c.server_seconds:,.2f}"),
+    "reaches": _cost(lambda c: f"{c.reach:.1f} %"),
+    "in seeds": lambda line: f"{line.cost.reached} of {len(line.seeds)}" if line.cost else "–",
+    "after rounds": _cost(
+        lambda c: "–" if c.rounds_to_reach is None else f"{c.rounds_to_reach:.1f}"
+    ),
+    "after": _cost(lambda c: traffic(c.bytes_to_reach)),
+}
+"""The columns of the table of costs."""
+
+
+def as_tables(lines: Sequence[Finding]) -> list[Table]:
+    """Return both tables for the terminal."""
+    tables = []
+    for title, columns in (("Accuracy", ACCURACY_COLUMNS), ("Cost", COST_COLUMNS)):
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for name in columns:
+            left = name in ("strategy", "by seed", "verdict")
+            table.add_column(name, justify="left" if left else "right", overflow="fold")
+        before = ""
+        for line in lines:
+            if (cell := cell_name(line.values)) != before:
+                table.add_row(f"[bold]{cell}[/]")
+                before = cell
+            table.add_row(*(_plain(show(line)) for show in columns.values()))
+        tables.append(table)
+    return tables
+
+
+def _plain(text: str) -> str:
+    """Keep rich from reading a label's brackets as markup."""
+    return text.replace("[", r"\[")
+
+
+def notes(plan: Plan, lines: Sequence[Finding]) -> list[str]:
+    """Return what has to be known to read the tables."""
+    seeds, family = len(plan.seeds), sum(line.in_family for line in lines)
+    flips = (
+        "exact sign-flip tests are in comparison.json"
+        if seeds >= statistics.SIGN_FLIPS_FROM
+        else f"sign flips are not tested below {statistics.SIGN_FLIPS_FROM} seeds"
+    )
+    return [
+        f"Accuracy: linear probe after the last round, mean over {seeds} seeds ± half of the 95 % "
+        "t interval; runs that collapsed count, the best round is never taken.",
+        f"Difference: to {plan.baseline}, paired by seed. Interval over seeds: paired t, "
+        f"{max(0, seeds - 1)} degrees of freedom; it is for these test images. Over test images: "
+        "they are drawn anew and the models stay.",
+        f"p: paired t test. p (Holm): adjusted over the {family} comparisons that plan.yaml "
+        "declares; all others are exploratory and get no verdict.",
+        f"With {seeds} seeds the smallest p that sign flips can reach is "
+        f"{statistics.smallest_p(seeds):.3g}: {flips}.",
+        f"Equivalent: two one-sided t tests refuse a difference of {plan.margin:g} point either "
+        "way, adjusted like p. No difference shown is not the same as equal.",
+        "Cost: mean over seeds. The references send no models; what it takes to bring central's "
+        "images together is not counted. Server: the time it merged. Clients: the local updates' "
+        "wall time, which rises where several run at once. Reaching an accuracy: the first "
+        "evaluated round that has it, which favours noisy runs.",
+    ]
+
+
+def as_json(results: Results, lines: Sequence[Finding]) -> str:
+    """Return all findings as JSON."""
+    plan = results.plan
+    values: dict[str, Any] = {
+        "plan": plan.model_dump(mode="json", exclude={"runs", "tuning"}),
+        "smallest_p_of_sign_flips": statistics.smallest_p(len(plan.seeds)),
+        "runs_done": list(results.progress()),
+        "failures": dict(results.failures()),
+        "findings": [asdict(line) for line in lines],
+        "notes": notes(plan, lines),
+    }
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+
+def as_csv(results: Results) -> str:
+    """Return every run's rounds as CSV: a row a strategy, cell, seed and round."""
+    plan = results.plan
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["strategy", *plan.vary, "seed", "round", *MEASURES, *SUMS])
+    for cell in plan.cells:
+        for label in results.labels:
+            for seed in plan.seeds:
+                for row in results.of(label, cell, seed).rows:
+                    kept = [row.get(name, "") for name in ("round", *MEASURES, *SUMS)]
+                    writer.writerow([label, *cell.values(), seed, *kept])
+    return text.getvalue()
