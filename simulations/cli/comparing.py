@@ -26,7 +26,7 @@ def compare(
     overrides: Overrides = None,
     seeds: Annotated[
         int,
-        typer.Option(metavar="N", help="How many seeds, from the config's on.", show_default=False),
+        typer.Option(metavar="N", help="How many seeds, from the config's on."),
     ] = 3,
     baseline: Annotated[
         str | None,
@@ -109,6 +109,7 @@ def compare(
     """
     with clear_errors():
         from simulations.comparing.carrying import compare as make_runs
+        from simulations.comparing.folder import ComparisonFolder
         from simulations.comparing.grid import Request, make_plan
         from simulations.comparing.progress import RunBars, RunLines
         from simulations.comparing.reporting import report
@@ -144,7 +145,12 @@ def compare(
             _say_waiting(waiting)
             return
         page = report(folder, out if part == (1, 1) else None)
+        failed = [run.folder for run in plan.runs if ComparisonFolder(folder).error(run)]
+        if failed:
+            err.print(f"{len(failed)} runs failed; the same command tries them again")
         out.print(f"report: {page}", markup=False, soft_wrap=True)
+        if failed:
+            raise typer.Exit(1)
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -33,9 +33,10 @@ li { margin: .35rem 0; }
 <li>{{ sentence }}</li>
 {% endfor %}
 </ul>
-{% for heading, image in pictures.items() %}
+{% for heading, (caption, image) in pictures.items() %}
 <h2>{{ heading }}</h2>
 <img src="data:image/png;base64,{{ image }}" alt="{{ heading }}">
+<p class="soft">{{ caption }}</p>
 {% endfor %}
 {% for heading, columns, cells in tables %}
 <h2>{{ heading }}</h2>

@@ -19,6 +19,27 @@ from simulations.comparing.tables import cell_name
 from simulations.files import replace_text
 from simulations.report_page import STYLE
 
+_CAPTIONS = {
+    "final": (
+        "Final accuracy",
+        "Markers: mean over seeds. Ticks: each seed. Bars: 95 % t interval, cut where the picture "
+        "ends. Dotted: the baseline's mean. Runs are paired by seed, so intervals that overlap do "
+        "not mean that there is no difference: see the table.",
+    ),
+    "by-round": (
+        "Accuracy by round",
+        "Lines: mean over seeds. Bands: from the lowest seed to the highest.",
+    ),
+    "by-bytes": (
+        "Accuracy against bytes",
+        "Mean over seeds, against all models that travelled until then.",
+    ),
+}
+"""The title of each picture, and how to read it."""
+
+_WIDTH = 160
+"""Of the tables where they are not printed to a terminal."""
+
 
 def report(out: Path, console: Console | None = None) -> Path:
     """Write ``comparison.csv``, ``comparison.json``, ``plots/`` and ``report.html``.
@@ -50,11 +71,13 @@ def report(out: Path, console: Console | None = None) -> Path:
     replace_text(folder.path / "comparison.json", tables.as_json(results, lines))
     if console:
         for part in tables.as_tables(lines):
-            console.print(part)
+            # Whatever is no terminal has room for all columns.
+            console.print(part, width=None if console.is_terminal else _WIDTH)
+            console.print()
         for note in tables.notes(plan, lines):
-            console.print(note, markup=False, style="dim")
+            console.print(note, markup=False, style="dim", soft_wrap=not console.is_terminal)
         for name, reason in results.failures():
-            console.print(f"{name} failed: {reason}", markup=False, style="bold")
+            console.print(f"{name} failed: {reason}", markup=False, style="bold", soft_wrap=True)
     return _write_page(folder, results, lines)
 
 
@@ -63,14 +86,15 @@ def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Find
     (folder.path / "plots").mkdir(exist_ok=True)
     shown = {}
     if any(line.by_seed for line in lines):
-        for heading, name, figure in (
-            ("Final accuracy", "final", pictures.final(results, lines)),
-            ("Accuracy by round", "by-round", pictures.by_round(results)),
-            ("Accuracy against bytes", "by-bytes", pictures.by_bytes(results)),
-        ):
+        figures = (
+            pictures.final(results, lines),
+            pictures.by_round(results),
+            pictures.by_bytes(results),
+        )
+        for figure, (name, (heading, caption)) in zip(figures, _CAPTIONS.items(), strict=True):
             image = folder.path / "plots" / f"{name}.png"
             plots.save(figure, image)
-            shown[heading] = base64.b64encode(image.read_bytes()).decode()
+            shown[heading] = caption, base64.b64encode(image.read_bytes()).decode()
     done, planned = results.progress()
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True

@@ -99,14 +99,23 @@ COST_COLUMNS: dict[str, Show] = {
 """The columns of the table of costs."""
 
 
+_ON_PAGE = ("by seed", "p", "below untrained")
+"""Columns that only the page has room for."""
+
+
 def as_tables(lines: Sequence[Finding]) -> list[Table]:
     """Return both tables for the terminal."""
     tables = []
-    for title, columns in (("Accuracy", ACCURACY_COLUMNS), ("Cost", COST_COLUMNS)):
+    for title, every in (("Accuracy", ACCURACY_COLUMNS), ("Cost", COST_COLUMNS)):
+        columns = {name: show for name, show in every.items() if name not in _ON_PAGE}
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for name in columns:
-            left = name in ("strategy", "by seed", "verdict")
-            table.add_column(name, justify="left" if left else "right", overflow="fold")
+            words = name in ("strategy", "verdict")
+            table.add_column(
+                name.replace(" (points)", ""),
+                justify="left" if words else "right",
+                no_wrap=name != "verdict",
+            )
         before = ""
         for line in lines:
             if (cell := cell_name(line.values)) != before:
@@ -130,12 +139,20 @@ def notes(plan: Plan, lines: Sequence[Finding]) -> list[str]:
         if seeds >= statistics.SIGN_FLIPS_FROM
         else f"sign flips are not tested below {statistics.SIGN_FLIPS_FROM} seeds"
     )
+    collapsed = [
+        f"{line.strategy}{f' at {cell_name(line.values)}' if line.values else ''} "
+        f"({line.below_untrained} of {len(line.seeds)})"
+        for line in lines
+        if line.below_untrained
+    ]
+    told = f"Ended below their untrained encoder: {'; '.join(collapsed)}." if collapsed else ""
     return [
+        *([told] if told else []),
         f"Accuracy: linear probe after the last round, mean over {seeds} seeds ± half of the 95 % "
         "t interval; runs that collapsed count, the best round is never taken.",
-        f"Difference: to {plan.baseline}, paired by seed. Interval over seeds: paired t, "
-        f"{max(0, seeds - 1)} degrees of freedom; it is for these test images. Over test images: "
-        "they are drawn anew and the models stay.",
+        f"Difference: to {plan.baseline}, in points, paired by seed. Interval over seeds: paired "
+        f"t, degrees of freedom {max(0, seeds - 1)}; it is for these test images. Over test "
+        "images: they are drawn anew and the models stay.",
         f"p: paired t test. p (Holm): adjusted over the {family} comparisons that plan.yaml "
         "declares; all others are exploratory and get no verdict.",
         f"With {seeds} seeds the smallest p that sign flips can reach is "
