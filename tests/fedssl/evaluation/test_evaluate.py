@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from fedssl.data import Limit, Splits
+from fedssl.data import Dataset, Limit, Splits
 from fedssl.evaluation import EvaluationConfig, evaluate, gather
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.rankme import rankme
@@ -106,9 +106,9 @@ def test_the_config_refuses_what_makes_no_sense(field: str, value: object) -> No
 def test_validation_scores_on_labelled_training_images_that_no_probe_saw() -> None:
     splits = color_splits()
     splits.train.labels[:30] = -1
-    splits.train.images[:, 0, 0, 0] = torch.arange(90, dtype=torch.uint8)  # which image it is
+    splits.train.fetch()[:, 0, 0, 0] = torch.arange(90, dtype=torch.uint8)  # which image it is
     images = gather(splits, EvaluationConfig(split="validation"))
-    fitted, scored = (set(part.images[:, 0, 0, 0].tolist()) for part in (images.train, images.test))
+    fitted, scored = _which(images.train), _which(images.test)
     assert len(scored) == 12
     assert fitted | scored == set(range(30, 90))
     assert not fitted & scored
@@ -118,7 +118,11 @@ def test_validation_scores_on_labelled_training_images_that_no_probe_saw() -> No
     limited = EvaluationConfig(split="validation", limit=Limit(train=9, test=6))
     images = gather(splits, limited)
     assert (len(images.train), len(images.test)) == (9, 6)
-    assert set(images.test.images[:, 0, 0, 0].tolist()) <= scored
+    assert _which(images.test) <= scored
+
+
+def _which(images: Dataset) -> set[int]:
+    return set(images.fetch()[:, 0, 0, 0].tolist())
 
 
 def test_what_the_probe_took_each_image_for_is_told() -> None:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from simulations.cli import app
 from simulations.comparing import worker
 from simulations.run_folder import RunFolder
+from simulations.runner import run
 
 CONFIG = """
 seed: 3
@@ -230,7 +231,7 @@ def test_what_is_done_is_not_run_again_and_what_failed_is(
 ) -> None:
     out, _ = compared
     tried = []
-    real = worker.run
+    real = run
 
     def noted(experiment: Any, folder: Path, **options: Any) -> Any:
         tried.append(str(folder.relative_to(out.relative_to(Path.cwd()))))
@@ -239,7 +240,7 @@ def test_what_is_done_is_not_run_again_and_what_failed_is(
     monkeypatch.setattr(worker, "run", noted)
     result = fedssl("compare", "tiny.yaml", *GRID)
     assert result.exit_code == 1
-    assert {run.split("/")[1] for run in tried} == {FAILS}
+    assert {name.split("/")[1] for name in tried} == {FAILS}
     assert len(tried) == 4
     Path("mended").touch()
     assert fedssl("compare", "tiny.yaml", *GRID).exit_code == 0
@@ -272,7 +273,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
 ) -> None:
     command = ["compare", "tiny.yaml", "rounds=1", "--strategies", "fedavg,uniform"]
     command += ["--seeds", "1", "--out", str(tiny)]
-    real, tried = worker.run, []
+    real, tried = run, []
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         tried.append(arguments)
