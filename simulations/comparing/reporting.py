@@ -37,8 +37,8 @@ _CAPTIONS = {
 }
 """The title of each picture, and how to read it."""
 
-_WIDTH = 160
-"""Of the tables where they are not printed to a terminal."""
+_WIDTH = 130
+"""Columns that the tables need."""
 
 
 def report(out: Path, console: Console | None = None) -> Path:
@@ -70,10 +70,11 @@ def report(out: Path, console: Console | None = None) -> Path:
     replace_text(folder.path / "comparison.csv", tables.as_csv(results))
     replace_text(folder.path / "comparison.json", tables.as_json(results, lines))
     if console:
+        # Figures are never cut: a narrower terminal wraps the lines.
+        wide = Console(file=console.file, width=max(console.width, _WIDTH), highlight=False)
         for part in tables.as_tables(lines):
-            # Whatever is no terminal has room for all columns.
-            console.print(part, width=None if console.is_terminal else _WIDTH)
-            console.print()
+            wide.print(part)
+            wide.print()
         for note in tables.notes(plan, lines):
             console.print(note, markup=False, style="dim", soft_wrap=not console.is_terminal)
         for name, reason in results.failures():

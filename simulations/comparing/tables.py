@@ -111,10 +111,11 @@ def as_tables(lines: Sequence[Finding]) -> list[Table]:
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for name in columns:
             words = name in ("strategy", "verdict")
+            widest = max(len(columns[name](line)) for line in lines)
             table.add_column(
                 name.replace(" (points)", ""),
                 justify="left" if words else "right",
-                no_wrap=name != "verdict",
+                min_width=None if name == "verdict" else widest,
             )
         before = ""
         for line in lines:

@@ -13,9 +13,12 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from simulations.cli import app
-from simulations.comparing import worker
+from simulations.comparing import Request, compare, make_plan, worker
+from simulations.comparing.grid import experiment_of
+from simulations.comparing.plan import PlanFile
 from simulations.run_folder import RunFolder
 from simulations.runner import run
+from tests.simulations.test_reporting import Page
 
 CONFIG = """
 seed: 3
@@ -202,7 +205,9 @@ def test_the_page_needs_nothing_else_and_says_what_was_found(
     out, result = compared
     page = (out / "report.html").read_text()
     assert not re.search(r"https?://|<script|<link|url\(", page)
-    assert page.count("data:image/png;base64,") == 3
+    parsed = Page(out / "report.html")  # which sees to it that what is opened is closed
+    assert list(parsed.images) == ["Final accuracy", "Accuracy by round", "Accuracy against bytes"]
+    assert parsed.parts["th"][:2] == ["strategy", "accuracy (%)"]
     for name in ("final", "by-round", "by-bytes"):
         assert (out / "plots" / f"{name}.png").read_bytes()[1:4] == b"PNG"
     assert "18 of 22 runs are done." in page
@@ -210,6 +215,34 @@ def test_the_page_needs_nothing_else_and_says_what_was_found(
     assert "ldawa(warmup_rounds=0) against fedavg at partition.alpha = 0.5" in page
     last = result.output.rstrip().splitlines()[-1]
     assert last == "report: runs/tiny-compared/report.html"
+
+
+def test_a_comparison_without_any_run_has_a_report(tiny: Path) -> None:
+    request = Request(Path("tiny.yaml"), "fedavg,ldawa", seeds=2, references="local-only")
+    PlanFile(tiny).declare(make_plan(request))
+    result = fedssl("report", tiny)
+    assert result.exit_code == 0, result.output
+    assert "0 of 8 runs are done." in (tiny / "report.html").read_text()
+    assert "incomplete: 2 of its runs are missing" in result.output
+
+
+def test_central_makes_the_local_steps_of_all_clients(tiny: Path) -> None:
+    fields = ["client.local_steps=3", "partition.clients=4", "participation=0.5"]
+    plan = make_plan(Request(Path("tiny.yaml"), "fedavg", 1, fields, references="central"))
+    (central,) = plan.of("central", {}, 3)
+    experiment = experiment_of(plan, central)
+    assert experiment.client.local_steps == 6
+    assert (experiment.partition.clients, experiment.participation) == (1, 1.0)
+
+
+def test_parts_of_the_runs_are_all_runs_each_once(tiny: Path) -> None:
+    plan = make_plan(Request(Path("tiny.yaml"), "fedavg,uniform", 1, ["rounds=1"]))
+    compare(plan, tiny, only=(2, 2))
+    assert [run.folder for run in plan.runs if (tiny / run.folder).exists()] == [
+        "runs/uniform/seed-3"
+    ]
+    compare(plan, tiny, only=(1, 2))
+    assert all((tiny / run.folder / "summary.json").exists() for run in plan.runs)
 
 
 def test_report_writes_it_again_and_prints_the_table(compared: tuple[Path, Result]) -> None:

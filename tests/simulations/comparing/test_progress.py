@@ -33,7 +33,7 @@ def test_a_log_has_a_line_a_run() -> None:
 
 def test_a_terminal_has_bars_that_reach_the_end() -> None:
     text = io.StringIO()
-    watcher = watch(Console(file=text, width=120, force_terminal=True), RunBars)
+    watcher = watch(Console(file=text, width=120, force_terminal=True, highlight=False), RunBars)
     assert isinstance(watcher, RunBars)
     (whole,) = watcher._progress.tasks
     assert whole.completed == whole.total == 8
