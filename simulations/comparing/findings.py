@@ -161,7 +161,9 @@ def _verdict(line: Finding, plan: Plan) -> str:
     assert found.p_equivalent_adjusted is not None
     close = found.p_equivalent_adjusted < plan.level
     if found.p_adjusted >= plan.level:
-        return f"equivalent within ±{plan.margin:g} point" if close else "no difference shown"
+        if close:
+            return f"equivalent within ±{plan.margin:g} point"
+        return "no difference shown" + (", once adjusted" if found.p < plan.level else "")
     said = "higher" if found.estimate.mean > 0 else "lower"
     said += f", but by less than {plan.margin:g} point" if close else ""
     if found.images and found.images[0] <= 0 <= found.images[1]:

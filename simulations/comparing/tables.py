@@ -111,11 +111,13 @@ def as_tables(lines: Sequence[Finding]) -> list[Table]:
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for name in columns:
             words = name in ("strategy", "verdict")
-            widest = max(len(columns[name](line)) for line in lines)
+            cells = [columns[name](line) for line in lines]
+            if name == "strategy":
+                cells += [cell_name(line.values) for line in lines]
             table.add_column(
                 name.replace(" (points)", ""),
                 justify="left" if words else "right",
-                min_width=None if name == "verdict" else widest,
+                min_width=None if name == "verdict" else max(map(len, cells)),
             )
         before = ""
         for line in lines:

@@ -83,6 +83,16 @@ def test_only_the_family_is_tested_and_adjusted_together() -> None:
     assert lines["a"].verdict == "baseline"
 
 
+def test_a_p_that_is_small_only_unadjusted_is_not_enough() -> None:
+    b = shifted(1.0, 3.0, 2.0, 4.0, 0.6)
+    alone = found({"a": BASE, "b": b})["b"]
+    among = found({"a": BASE, "b": b, **{name: shifted(5, -4, 2, 1, -3) for name in "cdef"}})["b"]
+    assert alone.difference
+    assert 0.02 < alone.difference.p < 0.05
+    assert alone.verdict == "higher"
+    assert among.verdict == "no difference shown, once adjusted"
+
+
 def test_what_is_missing_is_not_tested_and_stays_in_the_family() -> None:
     far = shifted(5.0, 5.4, 4.8, 5.1, 5.2)
     lines = found({"a": BASE, "b": far, "c": [*far[:4], None]})
