@@ -44,8 +44,6 @@ class _Grid:
     request: Request
     vary: Mapping[str, tuple[str, ...]]
     tune: Mapping[str, tuple[str, ...]]
-    first: int
-    """The first seed."""
     found: dict[str, Planned] = field(default_factory=dict)
 
     def load(self, overrides: Iterable[str]) -> Experiment:
@@ -127,7 +125,6 @@ def make_plan(request: Request) -> Plan:
         request,
         choices(list(request.vary), "--vary"),
         choices(list(request.tune), "--tune"),
-        base.seed,
     )
     compared = arms(request.strategies)
     labels = [arm.label for arm in compared]
@@ -138,6 +135,11 @@ def make_plan(request: Request) -> Plan:
     references = _words(request.references)
     _check_names("--references", references, list(REFERENCES))
     _check_fields(grid)
+    if CENTRAL in references and "client.local_steps" in grid.tune:
+        raise ConfigError(
+            "--tune client.local_steps: central makes as many as all clients together, so it "
+            "cannot be tuned beside it; leave one of the two out"
+        )
     if request.seeds < 1 or request.tune_seeds < 1:
         raise ConfigError("--seeds and --tune-seeds: at least 1 is needed")
     seeds = range(base.seed, base.seed + request.seeds)

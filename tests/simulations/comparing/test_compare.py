@@ -408,6 +408,10 @@ def test_runs_in_processes_have_the_same_bits_and_one_that_dies_is_replaced(
             ["objective.name=supervised", "--strategies", "fedavg", "--tune", "client.lr=1,2"],
             "trains on the labels",
         ),
+        (
+            ["--strategies=fedavg", "--tune=client.local_steps=1,2", "--references=central"],
+            "cannot be tuned beside it",
+        ),
         (["--strategies", "fedavg", "--seeds", "0"], "at least 1 is needed"),
         (["--strategies", "fedavg", "--jobs", "0"], "--jobs 0: must be at least 1"),
         (["--strategies", "fedavg", "--only", "3/2"], "--only 3/2: is written I/N"),
