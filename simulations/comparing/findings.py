@@ -149,8 +149,8 @@ def _verdict(line: Finding, plan: Plan) -> str:
         return "baseline"
     found = line.difference
     if found is None or not line.is_whole:
-        whose = f"{len(line.missing)} of its" if line.missing else "the baseline's"
-        return f"incomplete: {whose} runs are missing, so nothing is tested"
+        whose = f"{len(line.missing)} of its" if line.missing else "some of the baseline's"
+        return f"incomplete, so not tested: it lacks {whose} runs"
     if not any(found.by_seed):
         return "the same accuracy in every seed"
     if not line.in_family:

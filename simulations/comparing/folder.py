@@ -16,7 +16,7 @@ class ComparisonFolder:
 
     ``plan.yaml``; ``runs/STRATEGY/FIELD=VALUE/seed-N/`` and where fields are tuned also
     ``tuning/…/``, each an ordinary run folder; ``failed/…txt``, why a run failed;
-    ``tuning.json``; ``comparison.csv``, ``comparison.json``, ``plots/``, ``report.html``.
+    ``tuning.json``; ``comparison.csv``, ``.json``, ``.md``, ``.tex``, ``plots/``, ``report.html``.
     """
 
     def __init__(self, path: Path):

@@ -9,7 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from rich.console import Console
 
 from simulations import plots
-from simulations.comparing import pictures, tables
+from simulations.comparing import exports, pictures, tables
 from simulations.comparing.findings import Finding, findings
 from simulations.comparing.folder import ComparisonFolder
 from simulations.comparing.page import PAGE
@@ -42,7 +42,7 @@ _WIDTH = 130
 
 
 def report(out: Path, console: Console | None = None) -> Path:
-    """Write ``comparison.csv``, ``comparison.json``, ``plots/`` and ``report.html``.
+    """Write ``comparison.csv``, ``.json``, ``.md`` and ``.tex``, ``plots/`` and ``report.html``.
 
     Runs that are missing may still be made: the page then says so.
 
@@ -67,8 +67,13 @@ def report(out: Path, console: Console | None = None) -> Path:
     plan = folder.plan.read()
     results = Results(folder, plan)
     lines = findings(results)
-    replace_text(folder.path / "comparison.csv", tables.as_csv(results))
-    replace_text(folder.path / "comparison.json", tables.as_json(results, lines))
+    for kind, text in (
+        ("csv", exports.as_csv(results)),
+        ("json", exports.as_json(results, lines)),
+        ("md", exports.as_markdown(lines)),
+        ("tex", exports.as_latex(lines)),
+    ):
+        replace_text(folder.path / f"comparison.{kind}", text)
     if console:
         # Figures are never cut: a narrower terminal wraps the lines.
         wide = Console(file=console.file, width=max(console.width, _WIDTH), highlight=False)

@@ -1,10 +1,6 @@
-"""The findings as a table in the terminal, as ``comparison.csv`` and as ``comparison.json``."""
+"""The findings as tables: their columns, the terminal, and the notes to read them by."""
 
-import csv
-import io
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
@@ -12,17 +8,8 @@ from rich.table import Table
 from simulations.comparing import statistics
 from simulations.comparing.findings import Difference, Finding
 from simulations.comparing.plan import Plan, Values
-from simulations.comparing.results import SUMS, Results
 from simulations.comparing.statistics import Estimate
 from simulations.reporting import size
-
-MEASURES = (
-    "train_loss",
-    "linear_accuracy",
-    "linear_accuracy_recalibrated",
-    "knn_accuracy",
-    "rankme",
-)
 
 Show = Callable[[Finding], str]
 """Returns what a line has in a column."""
@@ -167,32 +154,3 @@ def notes(plan: Plan, lines: Sequence[Finding]) -> list[str]:
         "wall time, which rises where several run at once. Reaching an accuracy: the first "
         "evaluated round that has it, which favours noisy runs.",
     ]
-
-
-def as_json(results: Results, lines: Sequence[Finding]) -> str:
-    """Return all findings as JSON."""
-    plan = results.plan
-    values: dict[str, Any] = {
-        "plan": plan.model_dump(mode="json", exclude={"runs", "tuning"}),
-        "smallest_p_of_sign_flips": statistics.smallest_p(len(plan.seeds)),
-        "runs_done": list(results.progress()),
-        "failures": dict(results.failures()),
-        "findings": [asdict(line) for line in lines],
-        "notes": notes(plan, lines),
-    }
-    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-
-
-def as_csv(results: Results) -> str:
-    """Return every run's rounds as CSV: a row a strategy, cell, seed and round."""
-    plan = results.plan
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["strategy", *plan.vary, "seed", "round", *MEASURES, *SUMS])
-    for cell in plan.cells:
-        for label in results.labels:
-            for seed in plan.seeds:
-                for row in results.of(label, cell, seed).rows:
-                    kept = [row.get(name, "") for name in ("round", *MEASURES, *SUMS)]
-                    writer.writerow([label, *cell.values(), seed, *kept])
-    return text.getvalue()

@@ -138,7 +138,7 @@ def test_one_that_fails_is_told_and_does_not_stop_the_rest(compared: tuple[Path,
     assert "4 runs failed; the same command tries them again" in result.stderr
     line = findings(out)[FAILS, "0.5"]
     assert line["seeds"] == []
-    assert line["verdict"] == "incomplete: 2 of its runs are missing, so nothing is tested"
+    assert line["verdict"] == "incomplete, so not tested: it lacks 2 of its runs"
     assert len(list((out / "failed").rglob("*.txt"))) == 4
     page = (out / "report.html").read_text()
     assert "it &lt;always&gt; fails" in page
@@ -199,6 +199,23 @@ def test_the_csv_has_a_row_a_run_and_round(compared: tuple[Path, Result]) -> Non
     assert float(row["linear_accuracy"]) == real["linear_accuracy"]
 
 
+def test_tables_for_papers(compared: tuple[Path, Result]) -> None:
+    out, _ = compared
+    line = findings(out)["fedavg", "0.5"]
+    figure = f"{line['accuracy']['mean']:.1f}"
+    markdown = (out / "comparison.md").read_text()
+    assert "### partition.alpha = 0.5\n\n| strategy | accuracy (%) |" in markdown
+    assert f"| fedavg | {figure}" in markdown
+    assert {text.count("|") for text in markdown.splitlines() if "|" in text} == {8}
+    latex = (out / "comparison.tex").read_text()
+    assert rf"fedavg & {figure}" in latex
+    assert r"ldawa(warmup\_rounds=0) & " in latex
+    assert "%" not in latex.replace(r"\%", "")
+    rows = [text for text in latex.splitlines() if "&" in text]
+    assert {text.count("&") for text in rows} == {6}
+    assert len(rows) == 1 + 2 * 6
+
+
 def test_the_page_needs_nothing_else_and_says_what_was_found(
     compared: tuple[Path, Result],
 ) -> None:
@@ -223,7 +240,7 @@ def test_a_comparison_without_any_run_has_a_report(tiny: Path) -> None:
     result = fedssl("report", tiny)
     assert result.exit_code == 0, result.output
     assert "0 of 8 runs are done." in (tiny / "report.html").read_text()
-    assert "incomplete: 2 of its runs are missing" in result.output
+    assert "incomplete, so not tested: it lacks 2" in result.output
 
 
 def test_central_makes_the_local_steps_of_all_clients(tiny: Path) -> None:

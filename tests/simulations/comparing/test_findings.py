@@ -96,14 +96,12 @@ def test_a_p_that_is_small_only_unadjusted_is_not_enough() -> None:
 def test_what_is_missing_is_not_tested_and_stays_in_the_family() -> None:
     far = shifted(5.0, 5.4, 4.8, 5.1, 5.2)
     lines = found({"a": BASE, "b": far, "c": [*far[:4], None]})
-    assert lines["c"].verdict == "incomplete: 1 of its runs are missing, so nothing is tested"
+    assert lines["c"].verdict == "incomplete, so not tested: it lacks 1 of its runs"
     assert lines["c"].missing == ((4, "lost"),)
     assert lines["b"].difference
     assert lines["b"].difference.p_adjusted == 2 * lines["b"].difference.p
     lines = found({"a": [*BASE[:4], None], "b": far})
-    assert lines["b"].verdict == (
-        "incomplete: the baseline's runs are missing, so nothing is tested"
-    )
+    assert lines["b"].verdict == ("incomplete, so not tested: it lacks some of the baseline's runs")
     assert lines["b"].difference
     assert lines["b"].difference.p_adjusted == 1
 
