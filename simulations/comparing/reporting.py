@@ -156,7 +156,7 @@ def sentences(plan: Plan, lines: Sequence[Finding]) -> list[str]:
         where = f" at {cell_name(line.values)}" if line.values else ""
         seeds = tables.interval((found.estimate.low, found.estimate.high))
         said.append(
-            f"{line.strategy} against {plan.baseline}{where}: {found.estimate.mean:+.1f} points "
+            f"{line.strategy} against {plan.baseline}{where}: {tables.points(found.estimate.mean)} points "
             f"(over seeds {seeds}, over test images {tables.interval(found.images)}; adjusted p "
             f"{tables.probability(found.p_adjusted)}): {line.verdict}."
         )

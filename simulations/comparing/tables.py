@@ -31,7 +31,13 @@ def interval(ends: tuple[float | None, float | None] | None) -> str:
     """Return an interval in points."""
     if ends is None or ends[0] is None:
         return "–"
-    return f"{ends[0]:+.1f} to {ends[1]:+.1f}"
+    assert ends[1] is not None
+    return f"{points(ends[0])} to {points(ends[1])}"
+
+
+def points(difference: float) -> str:
+    """Return a difference with its sign; one that rounds to zero is +0.0."""
+    return f"{round(difference, 1) + 0.0:+.1f}"
 
 
 def probability(p: float | None) -> str:
@@ -58,7 +64,7 @@ ACCURACY_COLUMNS: dict[str, Show] = {
     "strategy": lambda line: line.strategy,
     "accuracy (%)": lambda line: accuracy(line.accuracy),
     "by seed": lambda line: ", ".join(f"{value:.1f}" for value in line.by_seed) or "–",
-    "difference (points)": _difference(lambda d: f"{d.estimate.mean:+.1f}"),
+    "difference (points)": _difference(lambda d: points(d.estimate.mean)),
     "interval over seeds": _difference(lambda d: interval((d.estimate.low, d.estimate.high))),
     "over test images": _difference(lambda d: interval(d.images)),
     "p": _difference(lambda d: probability(d.p)),
