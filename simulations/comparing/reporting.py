@@ -157,7 +157,8 @@ def sentences(plan: Plan, lines: Sequence[Finding]) -> list[str]:
         seeds = tables.interval((found.estimate.low, found.estimate.high))
         said.append(
             f"{line.strategy} against {plan.baseline}{where}: "
-            f"{tables.points(found.estimate.mean)} points (over seeds {seeds}, over test images {tables.interval(found.images)}; adjusted p "
+            f"{tables.points(found.estimate.mean)} points (over seeds {seeds}, over "
+            f"test images {tables.interval(found.images)}; adjusted p "
             f"{tables.probability(found.p_adjusted)}): {line.verdict}."
         )
     return said
