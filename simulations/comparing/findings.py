@@ -1,5 +1,6 @@
 """What may be said of the results: estimates, tests, and a verdict in plain words."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -159,13 +160,15 @@ def _verdict(line: Finding, plan: Plan) -> str:
         return "no difference shown: one seed tells nothing of the spread"
     assert found.p_adjusted is not None
     assert found.p_equivalent_adjusted is not None
+    low, high = found.images or (-math.inf, math.inf)
     close = found.p_equivalent_adjusted < plan.level
-    if found.p_adjusted >= plan.level:
-        if close:
-            return f"equivalent within ±{plan.margin:g} point"
+    if found.p_adjusted < plan.level:
+        said = "higher" if found.estimate.mean > 0 else "lower"
+        said += f", but by less than {plan.margin:g} point" if close else ""
+        doubt = low <= 0 <= high
+    elif close:
+        said = f"equivalent within ±{plan.margin:g} point"
+        doubt = low < -plan.margin or high > plan.margin
+    else:
         return "no difference shown" + (", once adjusted" if found.p < plan.level else "")
-    said = "higher" if found.estimate.mean > 0 else "lower"
-    said += f", but by less than {plan.margin:g} point" if close else ""
-    if found.images and found.images[0] <= 0 <= found.images[1]:
-        said += "; on these test images: others may not show it"
-    return said
+    return said + ("; on these test images: others may not show it" if doubt else "")

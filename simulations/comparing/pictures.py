@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from simulations.comparing.arms import REFERENCES, UNTRAINED
-from simulations.comparing.findings import Finding
+from simulations.comparing.findings import Difference, Finding
 from simulations.comparing.plan import Values
 from simulations.comparing.results import Result, Results
 from simulations.comparing.tables import cell_name
@@ -142,6 +142,50 @@ def final(results: Results, lines: Sequence[Finding]) -> Figure:
         axes.remove()
     _clip(grid.flat[0], lines)
     return figure
+
+
+def differences(results: Results, lines: Sequence[Finding]) -> Figure:
+    """Draw each strategy's paired difference to the baseline, with both of its intervals.
+
+    Grey is where strategies count as equivalent.
+    """
+    plan, look = results.plan, looks(results.labels)
+    labels = [label for label in results.labels if label != plan.baseline]
+    columns = min(_IN_A_ROW, len(plan.cells))
+    rows = -(-len(plan.cells) // columns)
+    figure = Figure(figsize=(_WIDTH, rows * (1.1 + 0.38 * len(labels))), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=True)
+    for axes, cell in zip(grid.flat, plan.cells, strict=False):
+        axes.axvspan(-plan.margin, plan.margin, color="#EEEEEE", lw=0, zorder=0)
+        axes.axvline(0, color=_GREY, lw=0.8, zorder=1)
+        for line in lines:
+            if line.values == cell and line.difference:
+                place = labels.index(line.strategy)
+                _difference(axes, line.difference, place, look[line.strategy])
+        _frame(axes, cell_name(cell), f"points above {_literal(plan.baseline)}, paired by seed")
+        axes.set_yticks(range(len(labels)), [_literal(label) for label in labels])
+        axes.set_ylim(len(labels) - 0.4, -0.6)
+    for axes in grid.flat[len(plan.cells) :]:
+        axes.remove()
+    found = [line.difference for line in lines if line.difference]
+    ends = [value for d in found for value in (*d.by_seed, *(d.images or ()))]
+    reach = 1.15 * max(2.0, *map(abs, ends)) if ends else 2.0
+    grid.flat[0].set_xlim(-reach, reach)
+    return figure
+
+
+def _difference(axes: Axes, found: Difference, place: int, look: Look) -> None:
+    over_seeds = found.estimate
+    if over_seeds.low is not None and over_seeds.high is not None:
+        ends = [over_seeds.low, over_seeds.high]
+        axes.plot(ends, [place, place], color=look.colour, lw=2.2, alpha=0.45)
+    if found.images:
+        below = [place + 0.22, place + 0.22]
+        axes.plot(found.images, below, "-|", color=look.colour, lw=0.9, ms=4)
+    axes.plot(found.by_seed, [place] * len(found.by_seed), "|", color=look.colour, ms=9, mew=1.2)
+    axes.plot(
+        [over_seeds.mean], [place], look.marker, color=look.colour, ms=7, mec="white", mew=0.8
+    )
 
 
 def _clip(axes: Axes, lines: Sequence[Finding]) -> None:

@@ -20,6 +20,12 @@ from simulations.files import replace_text
 from simulations.report_page import STYLE
 
 _CAPTIONS = {
+    "differences": (
+        "Difference to the baseline",
+        "Markers: mean over seeds. Ticks: each seed. Bars: paired 95 % t interval over seeds, cut "
+        "where the picture ends. Thin lines below: 95 % when the test images are drawn anew. Grey: "
+        "where strategies count as equivalent.",
+    ),
     "final": (
         "Final accuracy",
         "Markers: mean over seeds. Ticks: each seed. Bars: 95 % t interval, cut where the picture "
@@ -37,7 +43,7 @@ _CAPTIONS = {
 }
 """The title of each picture, and how to read it."""
 
-_WIDTH = 130
+_WIDTH = 200
 """Columns that the tables need."""
 
 
@@ -93,6 +99,7 @@ def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Find
     shown = {}
     if any(line.by_seed for line in lines):
         figures = (
+            pictures.differences(results, lines),
             pictures.final(results, lines),
             pictures.by_round(results),
             pictures.by_bytes(results),

@@ -223,9 +223,14 @@ def test_the_page_needs_nothing_else_and_says_what_was_found(
     page = (out / "report.html").read_text()
     assert not re.search(r"https?://|<script|<link|url\(", page)
     parsed = Page(out / "report.html")  # which sees to it that what is opened is closed
-    assert list(parsed.images) == ["Final accuracy", "Accuracy by round", "Accuracy against bytes"]
+    assert list(parsed.images) == [
+        "Difference to the baseline",
+        "Final accuracy",
+        "Accuracy by round",
+        "Accuracy against bytes",
+    ]
     assert parsed.parts["th"][:2] == ["strategy", "accuracy (%)"]
-    for name in ("final", "by-round", "by-bytes"):
+    for name in ("differences", "final", "by-round", "by-bytes"):
         assert (out / "plots" / f"{name}.png").read_bytes()[1:4] == b"PNG"
     assert "18 of 22 runs are done." in page
     assert "With 2 seeds the smallest p that sign flips can reach is 0.5" in page

@@ -1,6 +1,6 @@
 """Verdicts and costs on results with known figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,11 +12,14 @@ from simulations.comparing.findings import Finding, findings
 from simulations.comparing.plan import Plan, Values
 from simulations.comparing.results import Result, Results
 
+Accuracies = Mapping[str, Sequence[float | None]]
+
 
 class Made:
     """Results that were made up: final accuracies in per cent by strategy and seed."""
 
-    def __init__(self, accuracies: dict[str, Sequence[float | None]], **plan: Any):
+    def __init__(self, accuracies: Accuracies, images: int = 100_000, **plan: Any):
+        self.images = images
         names = tuple(accuracies)
         seeds = tuple(range(len(accuracies[names[0]])))
         given = {"family": names[1:], "strategies": names, **plan}
@@ -34,11 +37,11 @@ class Made:
             {"round": 2, "bytes_up": 10, "bytes_down": 20, "client_seconds": 4.0},
             {"round": 3, "linear_accuracy": value / 100, "bytes_up": 10, "bytes_down": 20},
         ]
-        right = (np.arange(1000) < 10 * value).astype(float)
+        right = (np.arange(self.images) < self.images * value / 100).astype(float)
         return Result(label, seed, rows, 5, right=right)
 
 
-def found(accuracies: dict[str, Sequence[float | None]], **plan: Any) -> dict[str, Finding]:
+def found(accuracies: Accuracies, **plan: Any) -> dict[str, Finding]:
     lines = findings(cast(Results, Made(accuracies, **plan)))
     return {line.strategy: line for line in lines}
 
@@ -120,13 +123,21 @@ def test_one_seed_shows_nothing() -> None:
 
 
 def test_what_test_images_of_the_same_kind_may_undo_is_said() -> None:
-    # Higher in every seed by 0.3 of 1,000 images a seed: three images.
-    line = found({"a": [40.0] * 6, "b": [40.3, 40.2, 40.3, 40.3, 40.2, 40.3]})["b"]
+    # Higher in every seed, but by three images of a thousand.
+    close = {"a": [40.0] * 6, "b": [40.3, 40.2, 40.3, 40.3, 40.2, 40.3]}
+    line = found(close, images=1000)["b"]
     assert line.difference
     assert line.difference.images
     assert line.difference.images[0] == 0
     assert line.verdict == (
         "higher, but by less than 1 point; on these test images: others may not show it"
+    )
+    assert found(close)["b"].verdict == "higher, but by less than 1 point"
+    equal = {"a": BASE, "b": shifted(0.1, -0.1, 0.2, 0.0, -0.1)}
+    assert found(equal)["b"].verdict == "equivalent within ±1 point"
+    # Of 50 images, one more or less is 2 points.
+    assert found(equal, images=50)["b"].verdict == (
+        "equivalent within ±1 point; on these test images: others may not show it"
     )
 
 
