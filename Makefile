@@ -8,7 +8,7 @@ quickstart: .venv/.installed  ## Install, run a first experiment, and say where 
 	$(BIN)/fedssl run configs/quickstart.yaml
 
 test: .venv/.installed-test  ## The fast tests, under 5 minutes on 2 cores.
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n auto -m "not slow"
 
 test-all: lint test  ## All checks: lint, types, layers, fast and slow tests.
 	$(BIN)/pytest -m slow

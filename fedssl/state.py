@@ -4,7 +4,7 @@ A state is a dictionary of tensors by name. Three kinds of tensors are in it: tr
 floating buffers (BatchNorm's running statistics), and integer counters.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def allocate(like: Mapping[str, Tensor], device: torch.device) -> State:
 
     On a CPU the block is one that was used before and is free, if there is one (`memory.block`).
     """
-    sizes = [-(-tensor.nbytes // ALIGNMENT) * ALIGNMENT for tensor in like.values()]
+    sizes = _places(like.values())
     on_cpu = device.type == "cpu"
     memory = (
         block(sum(sizes)) if on_cpu else torch.empty(sum(sizes), dtype=torch.uint8, device=device)
@@ -90,6 +90,41 @@ def allocate(like: Mapping[str, Tensor], device: torch.device) -> State:
         name: part[: tensor.nbytes].view(tensor.dtype).view(tensor.shape)
         for part, (name, tensor) in zip(torch.split(memory, sizes), like.items(), strict=True)
     }
+
+
+def as_block(state: Mapping[str, Tensor]) -> Tensor:
+    """Return a state as the one block of memory that `allocate` makes for it, uint8 [bytes].
+
+    It is the state's own memory where that lies so, as a client's model does; else a copy.
+    """
+    memory = _own_block(state)
+    if memory is None:
+        memory = _own_block(clone(state))
+        assert memory is not None
+    return memory
+
+
+def _own_block(state: Mapping[str, Tensor]) -> Tensor | None:
+    filled = [tensor for tensor in state.values() if tensor.numel()]
+    if not filled:
+        return torch.empty(0, dtype=torch.uint8)
+    storage = filled[0].untyped_storage()
+    place = begin = filled[0].data_ptr()
+    for tensor, size in zip(filled, _places(filled), strict=True):
+        within = tensor.untyped_storage().data_ptr() == storage.data_ptr()
+        if not (within and tensor.is_contiguous() and tensor.data_ptr() == place):
+            return None
+        place += size
+    offset = begin - storage.data_ptr()
+    if place - storage.data_ptr() > storage.nbytes():
+        return None
+    memory: Tensor = torch.empty(0, dtype=torch.uint8, device=filled[0].device)
+    return memory.set_(storage, offset, (place - begin,), (1,))
+
+
+def _places(tensors: Iterable[Tensor]) -> list[int]:
+    """Return how many bytes each tensor takes in a block: as many as keep the next one aligned."""
+    return [-(-tensor.nbytes // ALIGNMENT) * ALIGNMENT for tensor in tensors]
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fedssl.evaluation.parallel import one_thread
 from simulations.experiment import Experiment, load_experiment
@@ -54,3 +55,15 @@ def small(tmp_path: Path, write_npz: Callable[..., Path]) -> Callable[..., Exper
     path = tmp_path / "small.yaml"
     path.write_text(SMALL)
     return lambda *overrides: load_experiment(path, overrides)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Write 15 random PNGs of 18×20 of each of three classes."""
+    draws = np.random.default_rng(0)
+    for name in "abc":
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(15):
+            pixels = draws.integers(0, 256, (18, 20, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    return tmp_path / "photos"

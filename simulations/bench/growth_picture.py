@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from simulations.bench.lines import TOLERANCE
 from simulations.bench.sweeps import CURVES, Sweep, short, words
@@ -67,8 +67,11 @@ def _panel(axes: Axes, sweep: Sweep, names: Sequence[str]) -> None:
         )
     costs = [cost for name in shown for _, cost in sweep.curve(name)]
     # Room for the words.
-    axes.set_ylim(min(costs) / (6 if len(shown) > 1 else 2), max(costs) * 6)
+    low, high = min(costs) / (6 if len(shown) > 1 else 2), max(costs) * 6
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axes.yaxis.set_major_formatter("{x:,g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(FixedLocator([point.at for point in sweep.points]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: short(round(at))))

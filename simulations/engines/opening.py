@@ -7,6 +7,7 @@ import torch
 
 from clients import ClientRuntime, make_client_app
 from fedssl import memory
+from fedssl.config_file import ConfigError
 from simulations.deployment.rehearsal import rehearsal
 from simulations.display import Display
 from simulations.engines import FlowerConfig, LocalConfig, RayConfig
@@ -31,10 +32,7 @@ def opened(
         case LocalConfig():
             return _local(prepared, engine)
         case RayConfig():
-            # Only here, since it takes a while to import.
-            from simulations.engines.ray import ray_grid
-
-            return ray_grid(prepared)
+            return _ray(prepared)
         case FlowerConfig():
             return rehearsal(prepared, engine, folder, display.said)
     raise AssertionError(engine)
@@ -56,3 +54,16 @@ def _local(prepared: Prepared, engine: LocalConfig) -> Iterator[Engine]:
         runtime.stop.set()
         grid.close()
         memory.release()
+
+
+def _ray(prepared: Prepared) -> AbstractContextManager[Engine]:
+    # Only here, since it takes a while to import, and is not there for every system.
+    try:
+        from simulations.engines.ray import ray_grid
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise ConfigError(
+            "engine.name = ray: Ray is not installed; pip install 'flwr[simulation]>=1.39,<1.40'"
+        ) from error
+    return ray_grid(prepared)

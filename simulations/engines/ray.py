@@ -32,12 +32,13 @@ from simulations.engines import RayConfig, flower_private
 from simulations.engines.local import LocalGrid
 from simulations.engines.ray_session import Place, session
 from simulations.engines.ray_worker import (
-    Arrays,
+    Answer,
     MakeClientApp,
+    Model,
     Packed,
     RayWorker,
     pack,
-    pack_arrays,
+    pack_model,
     unpack,
 )
 from simulations.prepare import Prepared
@@ -81,7 +82,7 @@ class RayClients:
         self._changing = threading.Lock()
         self._closed = False
         self._sending = threading.Lock()
-        self._sent: tuple[weakref.ref[ArrayRecord], ObjectRef[Arrays]] | None = None
+        self._sent: tuple[weakref.ref[ArrayRecord], ObjectRef[Model]] | None = None
         self._free: SimpleQueue[int] = SimpleQueue()
         for number in range(len(places)):
             self._free.put(number)
@@ -132,14 +133,15 @@ class RayClients:
             context.state = unpack(answer.state, torch.device("cpu"))
             return Message(unpack(answer.content, self._device), reply_to=message)
 
-    def _ask(self, number: int, *task: Any) -> Any:
+    def _ask(self, number: int, *task: Any) -> Answer | str:
         """Return a client's answer, or why there is none."""
         for _ in range(ATTEMPTS):
             try:
                 with span("wait"):
                     if self._workers[number] is None:
                         ray.get(self._start(number), timeout=START_SECONDS)
-                    return ray.get(self._workers[number].answer.remote(*task))
+                    answer: Answer | str = ray.get(self._workers[number].answer.remote(*task))
+                    return answer
             except RayError as error:
                 reason = _last_line(error)
                 self._dismiss(number)
@@ -161,16 +163,16 @@ class RayClients:
 
     def _dismiss(self, number: int) -> None:
         with self._changing:
-            if not self._closed:
+            worker, self._workers[number] = self._workers[number], None
+            if worker is not None:
                 # It may only be out of reach.
-                ray.kill(self._workers[number])
-                self._workers[number] = None
+                ray.kill(worker)
 
-    def _send(self, record: ArrayRecord) -> ObjectRef[Arrays]:
+    def _send(self, record: ArrayRecord) -> ObjectRef[Model]:
         """Put a model into shared memory: once for all messages of a round, which hold the same."""
         with self._sending:
             if self._sent is None or self._sent[0]() is not record:
-                self._sent = weakref.ref(record), ray.put(pack_arrays(record))
+                self._sent = weakref.ref(record), ray.put(pack_model(record))
             return self._sent[1]
 
 

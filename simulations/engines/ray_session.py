@@ -71,7 +71,8 @@ def session(engine: RayConfig, threads: int, store: int) -> Iterator[list[Place]
                 dir="/tmp" if os.name == "posix" else None,
                 ignore_cleanup_errors=True,
             )
-            where = ending.enter_context(folder)
+            # Within it, for Ray lets everybody write to the one that it is given.
+            where = os.path.join(ending.enter_context(folder), "ray")
             ending.callback(ray.shutdown)
             _start(engine, threads, store, where)
         else:

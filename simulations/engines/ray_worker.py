@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +17,23 @@ from clients import ClientRuntime, make_client_app
 from fedssl.config import LearningConfig
 from fedssl.data import Dataset, Images
 from fedssl.partitions import Partition
-from fedssl.state import allocate
+from fedssl.state import allocate, as_block
 from simulations.engines import flower_private
 from strategies.messages import to_record, to_state
 
-Arrays = dict[str, np.ndarray]
-"""A model as Ray takes it: the numbers lie in memory that all processes of a machine share."""
-Packed = dict[str, Arrays | ObjectRef[Arrays] | ConfigRecord | MetricRecord]
-"""A RecordDict, each ArrayRecord as its arrays, or as a reference to what was sent before."""
+
+@dataclass(frozen=True)
+class Model:
+    """A model as it crosses: one piece of memory, which Ray copies far faster than many."""
+
+    tensors: Mapping[str, tuple[torch.Size, torch.dtype]]
+    memory: np.ndarray
+    """uint8 [bytes], laid out as `allocate` does; where it came through Ray, shared by all
+    processes of the machine and read-only."""
+
+
+Packed = dict[str, Model | ObjectRef[Model] | ConfigRecord | MetricRecord]
+"""A RecordDict, each ArrayRecord as a model, or as a reference to one that was sent before."""
 
 
 @dataclass(frozen=True)
@@ -37,28 +46,25 @@ class Answer:
     """What its context keeps."""
 
 
-def pack_arrays(record: ArrayRecord) -> Arrays:
-    """Return a record's arrays, sharing memory with it where that is on the CPU."""
-    return {name: tensor.cpu().numpy() for name, tensor in to_state(record).items()}
+def pack_model(record: ArrayRecord) -> Model:
+    """Return the form in which a model crosses; it shares memory with the record if it can."""
+    state = {name: tensor.cpu() for name, tensor in to_state(record).items()}
+    tensors = {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}
+    return Model(tensors, as_block(state).numpy())
 
 
-def unpack_arrays(arrays: Arrays, device: torch.device) -> ArrayRecord:
-    """Copy arrays to memory of one's own, aligned as any model's is: Ray's can be used again."""
-    if not arrays:
-        return ArrayRecord()
-    like = {
-        name: torch.empty(a.shape, dtype=_dtype(a), device="meta") for name, a in arrays.items()
-    }
+def unpack_model(model: Model, device: torch.device) -> ArrayRecord:
+    """Copy a model to memory of one's own, aligned as any model's is: Ray's can be used again."""
+    like = {n: torch.empty(s, dtype=kind, device="meta") for n, (s, kind) in model.tensors.items()}
     own = allocate(like, torch.device("cpu"))
-    for name, tensor in own.items():
-        np.copyto(tensor.numpy(), arrays[name])
+    np.copyto(as_block(own).numpy(), model.memory)
     return to_record({name: tensor.to(device) for name, tensor in own.items()})
 
 
 def pack(records: RecordDict) -> Packed:
     """Return the form in which records cross between processes."""
     return {
-        key: pack_arrays(record) if isinstance(record, ArrayRecord) else record
+        key: pack_model(record) if isinstance(record, ArrayRecord) else record
         for key, record in records.items()
     }
 
@@ -66,7 +72,7 @@ def pack(records: RecordDict) -> Packed:
 def unpack(
     packed: Packed,
     device: torch.device,
-    received: Callable[[ObjectRef[Arrays]], ArrayRecord] | None = None,
+    received: Callable[[ObjectRef[Model]], ArrayRecord] | None = None,
 ) -> RecordDict:
     """Return what `pack` was given.
 
@@ -87,12 +93,8 @@ def unpack(
             assert received is not None
             records[key] = received(value)
         else:
-            records[key] = unpack_arrays(value, device)
+            records[key] = unpack_model(value, device)
     return records
-
-
-def _dtype(array: np.ndarray) -> torch.dtype:
-    return torch.from_numpy(np.empty(0, array.dtype)).dtype
 
 
 class RayWorker:
@@ -146,24 +148,24 @@ class RayWorker:
         Answer | str
             Why the client failed, where it did.
         """
-        own = Context(state=unpack(state, self._device), **context)
-        message = Message(unpack(content, self._device, self._model), own.node_id, kind)
-        flower_private.number(message, "1")
         try:
+            own = Context(state=unpack(state, self._device), **context)
+            message = Message(unpack(content, self._device, self._model), own.node_id, kind)
+            flower_private.number(message, "1")
             reply = self._app(message, own)
+            if reply.has_error():
+                return reply.error.reason or "no reason given"
+            return Answer(pack(reply.content), pack(own.state))
         except Exception as error:
             return flower_private.reason(error)
-        if reply.has_error():
-            return reply.error.reason or "no reason given"
-        return Answer(pack(reply.content), pack(own.state))
 
-    def _model(self, reference: ObjectRef[Arrays]) -> ArrayRecord:
+    def _model(self, reference: ObjectRef[Model]) -> ArrayRecord:
         """Return a round's model, which is fetched once for all clients of this worker."""
         name = reference.hex()
         if self._received is None or self._received[0] != name:
             # So that the last round's memory can be used again.
             self._received = None
-            self._received = name, unpack_arrays(ray.get(reference), self._device)
+            self._received = name, unpack_model(ray.get(reference), self._device)
         return self._received[1]
 
 

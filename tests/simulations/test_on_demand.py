@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from fedssl.data import Dataset, Splits
@@ -16,17 +14,6 @@ from simulations.cohort import Answer
 from simulations.display import Quiet
 from simulations.prepare import prepare
 from tests.simulations.test_runner import Small, same_result
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    draws = np.random.default_rng(0)
-    for name in "abc":
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(15):
-            pixels = draws.integers(0, 256, (18, 20, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
-    return tmp_path / "photos"
 
 
 def test_images_on_demand_give_the_same_bits(small: Small, tmp_path: Path, photos: Path) -> None:

@@ -50,7 +50,7 @@ def test_gradients() -> None:
     assert torch.autograd.gradcheck(lambda a, b: vicreg(a, b, 2.0, 3.0, 0.5), inputs)
 
 
-@pytest.mark.parametrize("name", EXTREME.keys() - {"huge norms"})
+@pytest.mark.parametrize("name", sorted(EXTREME.keys() - {"huge norms"}))
 def test_extreme_projections_stay_finite(name: str) -> None:
     first, second = (z.clone().requires_grad_() for z in EXTREME[name])
     assert gradients_are_finite(vicreg(first, second, 25, 25, 1), [first, second])

@@ -68,6 +68,15 @@ def test_a_ray_that_the_process_uses_already_is_left_alone(
         run(small("engine.name=ray"), tmp_path / "run")
 
 
+def test_a_missing_ray_is_told_with_the_way_to_install_it(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "simulations.engines.ray")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"Ray is not installed; pip install"):
+        run(small("engine.name=ray"), tmp_path / "run")
+
+
 class Guarded:
     """Images that hold a lock, which no other process can get."""
 
