@@ -95,7 +95,7 @@ def _work(connection: Connection) -> None:
         while True:
             task = connection.recv()
             connection.send(("ended", carry_out(task, lambda row: connection.send(("row", row)))))
-    except (KeyboardInterrupt, EOFError):
+    except (KeyboardInterrupt, EOFError, BrokenPipeError):
         return
 
 
