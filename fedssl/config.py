@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, PositiveInt, model_validator
 from fedssl.data import DataChoice, DataConfig
 from fedssl.encoders import ENCODERS
 from fedssl.evaluation import EvaluationConfig
-from fedssl.fields import Fields, Listed, Number, nearest
+from fedssl.fields import Fields, File, Listed, Number, nearest
 from fedssl.libraries import check_name, is_of_library
 from fedssl.objectives import OBJECTIVES, ObjectiveChoice, ObjectiveConfig
 from fedssl.partitions import PartitionChoice, PartitionConfig
@@ -30,6 +30,8 @@ class ModelConfig(Fields):
     classifiers), timm/NAME (where timm is installed), or a dotted path."""
     projector: Annotated[tuple[PositiveInt, ...], Listed] = (256, 128)
     """The widths of the projector's layers; [] for none."""
+    init: File | None = None
+    """Start from this encoder: a run's model.safetensors, or any safetensors file that fits."""
     stem: Literal["auto", "cifar", "imagenet"] = "auto"
     """First layers: cifar keeps the resolution (patches of 4); auto takes it up to 64 pixels."""
     norm: Literal["batch", "group"] = "batch"

@@ -26,6 +26,7 @@ from fedssl.seeding import generator, initialising
 from fedssl.state import State, adopt, clone, federated_state, private_state, split_state
 from fedssl.timeline import span
 from fedssl.views import Views
+from fedssl.warm_start import warm_start
 
 _NOTHING = Asked()
 _OPTIMIZER = "optimizer "
@@ -36,10 +37,20 @@ _LAST_ROUND = "objective round"
 
 
 def build_objective(config: LearningConfig, image_size: int) -> Objective:
-    """Build the objective with its encoder and heads; its weights derive from the seed alone."""
+    """Build the objective with its encoder and heads.
+
+    Its weights derive from the seed alone, but for those of an encoder that ``model.init`` gives.
+
+    Raises
+    ------
+    ValueError
+        That file does not fit; see `warm_start`.
+    """
     with initialising(config.seed):
         model = config.model
         encoder = build_encoder(model.encoder, image_size, model.stem, model.channels_last)
+        if model.init is not None:
+            warm_start(encoder, model.init)
         objective = build(config.objective, encoder, model.projector)
     if model.norm == "group":
         use_group_norm(objective)

@@ -20,6 +20,8 @@ class Experiment(LearningConfig):
 
     participation: Number = Field(1.0, gt=0, le=1)
     """The share of the clients drawn in each round; at least one is."""
+    only_client: int | None = Field(None, ge=0)
+    """Let this client alone take part, in every round: what it learns without the others."""
     strategy: Annotated[StrategyConfig, StrategyChoice] = FedAvgConfig()
     """How the server merges the clients' models."""
     engine: Annotated[EngineConfig, EngineChoice] = LocalConfig()

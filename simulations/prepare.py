@@ -115,6 +115,10 @@ def _load(experiment: Experiment) -> Splits:
 def _check_cohort(experiment: Experiment, clients: int, strategy: Strategy) -> None:
     needed = strategy.minimum_clients if isinstance(strategy, FoldingStrategy) else 1
     cohort = cohort_size(clients, experiment.participation)
+    if (only := experiment.only_client) is not None:
+        if only >= clients:
+            raise ConfigError(f"only_client = {only}: there are clients 0 to {clients - 1}")
+        cohort = 1
     if cohort < needed:
         raise ConfigError(
             f"participation = {experiment.participation:g}: {cohort} of {clients} clients "

@@ -4,15 +4,7 @@ In a module, since a Flower app's bundle takes no other files than code and conf
 """
 # ruff: noqa: E501
 
-PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{{ title }} – fedssl</title>
-<style>
+STYLE = """\
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e; --page: #fff; --card: #f4f6f8; --line: #d5dbe1; --accent: #0072b2; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6eaef; --soft: #9aa5b1; --page: #14171b; --card: #1e2329; --line: #363d45; --accent: #6cb8e8; }
@@ -39,7 +31,19 @@ details { margin-top: 2.5rem; }
 summary { cursor: pointer; font-size: 1.2rem; font-weight: 600; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: 1rem; overflow: auto; font-size: .85rem; }
 @media print { .scroll { max-height: none; overflow: visible; } img, .tile, tr { break-inside: avoid; } }
-</style>
+"""
+"""What the pages look like, light, dark and in print."""
+
+PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{{ title }} – fedssl</title>
+<style>
+{{ style | safe }}</style>
 </head>
 <body>
 <h1>{{ title }}</h1>

@@ -21,7 +21,7 @@ from fedssl.partitions import Counts
 from simulations import plots
 from simulations.figures import further, name_of, shown
 from simulations.files import replace_text
-from simulations.report_page import PAGE
+from simulations.report_page import PAGE, STYLE
 
 _TITLES = {
     "progress": "Progress",
@@ -78,6 +78,7 @@ def report(folder: Path) -> Path:
         autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
     page = environment.from_string(PAGE).render(
+        style=STYLE,
         title=folder.resolve().name,
         subtitle=_subtitle(records.config),
         unfinished=_unfinished(records),
@@ -144,7 +145,7 @@ def _headline(records: _Records) -> list[tuple[str, str, str]]:
         *tiles,
         ("Rounds", f"{rows[-1]['round']:,}", f"{updates:,} client updates, {failed:,} failed"),
         ("Clients", f"{records.counts.shape[0]:,}", f"{int(records.counts.images.sum()):,} images"),
-        ("Traffic", _size(up + down), f"{_size(up)} up, {_size(down)} down"),
+        ("Traffic", size(up + down), f"{size(up)} up, {size(down)} down"),
         ("Time", _duration(seconds), "training and evaluation"),
     ]
 
@@ -157,8 +158,8 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
         "linear_accuracy_recalibrated": ("Recalibrated", _percent),
         "knn_accuracy": ("kNN", _percent),
         "rankme": ("RankMe", _number),
-        "bytes_up": ("Up", _size),
-        "bytes_down": ("Down", _size),
+        "bytes_up": ("Up", size),
+        "bytes_down": ("Down", size),
         "seconds": ("Time", _duration),
     }
     columns = [
@@ -185,7 +186,7 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _size(count: float) -> str:
+def size(count: float) -> str:
     """Return a number of bytes with a decimal unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fedssl.config_file import ConfigError, dump, parse_yaml, validate
 from fedssl.partitions import Counts
 from simulations.checkpoint import CheckpointFolder
@@ -21,7 +23,8 @@ class RunFolder:
 
     ``config.yaml`` (resolved), ``metrics.jsonl`` (a row a round), ``divergence.csv`` (δ of every
     round, client and tensor), ``partition.csv`` (images of each client and class),
-    ``model.safetensors``, ``summary.json``, ``checkpoint/``, ``plots/``, ``report.html``; of
+    ``predictions.npz`` (what the linear probe took each test image for, untrained and at the
+    end), ``model.safetensors``, ``summary.json``, ``checkpoint/``, ``plots/``, ``report.html``; of
     a profiled run also ``profile/``, of a probed one ``probes/``, and of one on devices
     ``federation/``: its logs and name.
     """
@@ -32,6 +35,7 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.divergence = path / "divergence.csv"
         self.partition = path / "partition.csv"
+        self.predictions = path / "predictions.npz"
         self.model = path / "model.safetensors"
         self.summary = path / "summary.json"
         self.checkpoint = CheckpointFolder(path / "checkpoint")
@@ -114,6 +118,21 @@ class RunFolder:
                 (server_round, client, tensor, f"{delta:.6g}")
                 for tensor, delta in zip(tensors, deltas, strict=True)
             )
+
+    def add_predictions(self, name: str, labels: np.ndarray, predicted: np.ndarray) -> None:
+        """Write to ``predictions.npz`` what the probe took the test images for, int64 [M] each."""
+        arrays = self.read_predictions() | {"label": labels, name: predicted}
+        temporary = self.predictions.with_name(f".{self.predictions.name}.writing")
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        temporary.replace(self.predictions)
+
+    def read_predictions(self) -> dict[str, np.ndarray]:
+        """Return the arrays of ``predictions.npz``: ``label``, ``untrained`` and ``final``."""
+        if not self.predictions.exists():
+            return {}
+        with np.load(self.predictions, allow_pickle=False) as file:
+            return dict(file)
 
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Write ``summary.json``."""

@@ -152,6 +152,8 @@ def _rounds(
                     if answer.divergence:
                         folder.add_divergence(number, answer.client, tensors, answer.divergence)
                 folder.add_row(row)
+                if number in (0, server.experiment.rounds) and (seen := server.predictions()):
+                    folder.add_predictions("final" if number else "untrained", *seen)
                 private = {
                     client: to_state(arrays_of(state, PRIVATE))
                     for client, state in grid.states.items()

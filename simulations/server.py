@@ -1,10 +1,11 @@
 """The server of an experiment: it draws cohorts, lets a strategy merge, and measures the result."""
 
 import time
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 
+import numpy as np
 import torch
 from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
@@ -62,6 +63,8 @@ class Server:
         self._partition = partition
         self._sizes = partition.sizes()
         self._grid = CohortGrid(grid, lambda client: client + 1, display.answered)
+        self._merge_seconds = 0.0
+        self._predicted: Tensor | None = None
 
     def state(self) -> State:
         """Return the global model: the federated tensors, which nobody writes to."""
@@ -84,6 +87,8 @@ class Server:
     def draw_cohort(self, server_round: int) -> list[int]:
         """Return the clients of a round, in the order in which they are merged."""
         experiment = self.experiment
+        if experiment.only_client is not None:
+            return [experiment.only_client]
         return draw_cohort(experiment.seed, server_round, self._sizes, experiment.participation)
 
     def train(self, server_round: int, cohort: list[int]) -> list[Answer]:
@@ -116,7 +121,7 @@ class Server:
             messages = self._strategy.configure_train(server_round, arrays, config, self._grid)
             replies = self._grid.send_and_receive(messages)
             with ExitStack() as merging:
-                taken = merging.enter_context(closing(_as_merged(replies, merging)))
+                taken = merging.enter_context(closing(self._as_merged(replies, merging)))
                 merged, _ = self._strategy.aggregate_train(server_round, taken)
         except ValueError as error:
             raise RunError(f"round {server_round}: the strategy {name} failed: {error}") from error
@@ -150,8 +155,14 @@ class Server:
             with span("probe"):
                 if self._lacks_statistics:
                     self._measure_statistics()
-                encoder = self.objective.encoder
-                found = evaluate(encoder, self._gathered, config, data.mean, data.std)
+                found = evaluate(
+                    self.objective.encoder,
+                    self._gathered,
+                    config,
+                    data.mean,
+                    data.std,
+                    self._note_predicted,
+                )
                 return found | self._measure_further(server_round)
         except ValueError as error:
             raise RunError(f"round {server_round}: {error}") from error
@@ -174,6 +185,18 @@ class Server:
         for name in experiment.evaluation.measures:
             found |= measure(name, subject).figures
         return found
+
+    def _note_predicted(self, labels: Tensor) -> None:
+        self._predicted = labels
+
+    def predictions(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the test images' labels and what the last probe took them for, int64 [M] each.
+
+        None where there was no probe. Label -1: it has none.
+        """
+        if self._predicted is None:
+            return None
+        return self._gathered.test.labels.numpy(), self._predicted.cpu().numpy()
 
     @cached_property
     def _gathered(self) -> Gathered:
@@ -207,6 +230,7 @@ class Server:
             The row for ``metrics.jsonl``, and the clients' answers.
         """
         begin = time.perf_counter()
+        self._merge_seconds = 0.0
         answers = self.train(server_round, cohort) if server_round else []
         trained = time.perf_counter()
         measures = self.measure(server_round)
@@ -223,16 +247,25 @@ class Server:
             "bytes_down": self._grid.bytes_down,
             "seconds": round(end - begin, 3),
             "train_seconds": round(trained - begin, 3),
+            "merge_seconds": round(self._merge_seconds, 3),
             "evaluate_seconds": round(end - trained, 3),
             "client_seconds": round(sum(answer.seconds for answer in good), 3),
         }
         return row, answers
 
+    def _as_merged(
+        self, replies: Iterable[Message], merging: ExitStack
+    ) -> Generator[Message, None, None]:
+        """Yield the replies; what a strategy does between and after them is merging."""
+        for reply in replies:
+            with self._merging():
+                yield reply
+            del reply
+        merging.enter_context(self._merging())
 
-def _as_merged(replies: Iterable[Message], merging: ExitStack) -> Generator[Message, None, None]:
-    """Yield the replies; what a strategy does between and after them is merging, so note it."""
-    for reply in replies:
+    @contextmanager
+    def _merging(self) -> Iterator[None]:
+        begin = time.perf_counter()
         with span("merge"):
-            yield reply
-        del reply
-    merging.enter_context(span("merge"))
+            yield
+        self._merge_seconds += time.perf_counter() - begin

@@ -38,6 +38,8 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
     objective = build_objective(experiment, width)
     objective.resize(int(np.median(prepared.partition.sizes())))
     cohort = draw_cohort(experiment.seed, 1, prepared.partition.sizes(), experiment.participation)
+    if experiment.only_client is not None:
+        cohort = [experiment.only_client]
     strategy = build_strategy(experiment.strategy, model_parts(objective))
     state, trained = federated_state(objective), dict(objective.named_parameters())
     sent = count_bytes(shared_state(strategy, state)) / 1e6

@@ -21,7 +21,7 @@ def summarise(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> dict[st
         Those of ``metrics.jsonl``, from round 0 to the last.
     """
     last = {k: v for k, v in rows[-1].items() if k not in ("cohort", "failed")}
-    totals = ("bytes_up", "bytes_down", "seconds", "client_seconds")
+    totals = ("bytes_up", "bytes_down", "seconds", "client_seconds", "merge_seconds")
     device = experiment.engine.device
     return {
         "rounds": last.pop("round"),
@@ -30,7 +30,7 @@ def summarise(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> dict[st
             k: rows[0][k] for k in last if ("accuracy" in k or k == "rankme") and k in rows[0]
         },
         "total": {
-            **{key: round(sum(row[key] for row in rows), 3) for key in totals},
+            **{key: round(sum(row.get(key, 0) for row in rows), 3) for key in totals},
             "failed": sum(len(row["failed"]) for row in rows),
         },
         "seed": experiment.seed,

@@ -140,7 +140,7 @@ class Stl10(Downloaded):
 class Svhn(Downloaded):
     """Digits in the street: 73,257 house numbers for training, 26,032 for testing, 32×32.
 
-    Needs scipy, by which torchvision reads its files [1]_.
+    torchvision reads its files by scipy [1]_.
 
     References
     ----------
@@ -161,10 +161,6 @@ class Svhn(Downloaded):
 
     def open(self) -> Splits:
         """Read both splits."""
-        try:
-            import scipy.io  # noqa: F401
-        except ImportError:
-            raise ValueError("data.name = svhn needs scipy: pip install scipy") from None
         names = [str(digit) for digit in range(10)]
         train, test = (
             datasets.SVHN(self.root, split=split, download=self.download)

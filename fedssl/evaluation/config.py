@@ -27,8 +27,11 @@ class EvaluationConfig(Fields):
     """The main measure: a linear classifier on the frozen features."""
     measures: Annotated[tuple[Annotated[str, AfterValidator(_of_a_round)], ...], Listed] = ()
     """Further measures of each evaluated round, such as [lidar, harm]; `fedssl probe --list`."""
+    split: Literal["test", "validation"] = "test"
+    """What to score on. validation: a fifth of each class of the labelled training images, which no
+    probe is fitted on; so fields can be tuned without a look at the test images."""
     limit: Limit = Limit()
-    """Use only so many of the images that were loaded: labelled ones to fit on, and test images."""
+    """Use only so many of the images that were loaded: to fit on, and to score on."""
     l2: Number = Field(1e-3, gt=0)
     """λ of the linear probe: mean cross-entropy + λ/2·‖weights‖², on standardised features."""
     knn_k: PositiveInt = 20

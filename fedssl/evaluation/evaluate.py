@@ -1,13 +1,13 @@
 """All measures of the central evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor, nn
 
 from fedssl.data.dataset import Dataset, Splits
-from fedssl.data.select import balanced
+from fedssl.data.select import balanced, hold_out
 from fedssl.evaluation.config import EvaluationConfig
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.knn import predict_knn
@@ -39,13 +39,18 @@ def gather(splits: Splits, config: EvaluationConfig) -> Gathered:
     """Choose the images of the central evaluation, the same for every round, and fetch them."""
     train, labels = splits.train, splits.train.labels.numpy()
     labelled = np.flatnonzero(labels >= 0)
-    rows = labelled[balanced(labels[labelled], config.limit.train)]
     none = np.full(len(train) if config.recalibrate_bn else 0, -1)
+    recalibration = train.fetch(balanced(none, RECALIBRATION_IMAGES))
+    scored, among = splits.test, np.arange(len(splits.test))
+    if config.split == "validation":
+        kept, held = hold_out(labels[labelled])
+        scored, among, labelled = train, labelled[held], labelled[kept]
+    rows = labelled[balanced(labels[labelled], config.limit.train)]
     return Gathered(
         _take(train, rows),
-        _take(splits.test, balanced(splits.test.labels.numpy(), config.limit.test)),
+        _take(scored, among[balanced(scored.labels.numpy()[among], config.limit.test)]),
         rows,
-        train.fetch(balanced(none, RECALIBRATION_IMAGES)),
+        recalibration,
     )
 
 
@@ -61,6 +66,7 @@ def evaluate(
     config: EvaluationConfig,
     mean: Sequence[float],
     std: Sequence[float],
+    predicted: Callable[[Tensor], None] = lambda _: None,
 ) -> dict[str, float]:
     """Measure the frozen encoder's features; the same bits whatever the number of cores.
 
@@ -74,6 +80,8 @@ def evaluate(
         The ``evaluation`` section.
     mean, std : Sequence[float]
         Each channel's constants for images in [0, 1].
+    predicted : Callable[[Tensor], None]
+        Called with the linear probe's label for each test image, int64 [M], where there is a probe.
 
     Returns
     -------
@@ -100,11 +108,13 @@ def evaluate(
         votes = predict_knn(
             bank, train_labels, features, k=config.knn_k, temperature=config.knn_temperature
         )
-        measures["linear_accuracy"] = accuracy(probe.predict(features), test_labels)
+        found = probe.predict(features)
+        predicted(found)
+        measures["linear_accuracy"] = accuracy(found, test_labels)
         measures["knn_accuracy"] = accuracy(votes, test_labels)
         if config.recalibrate_bn:
             encoder = recalibrated(encoder, images.recalibration, mean, std)
             probe = fit_linear(extract(encoder, train.fetch(), mean, std), train_labels, config.l2)
-            predicted = probe.predict(extract(encoder, test.fetch(), mean, std))
-            measures["linear_accuracy_recalibrated"] = accuracy(predicted, test_labels)
+            found = probe.predict(extract(encoder, test.fetch(), mean, std))
+            measures["linear_accuracy_recalibrated"] = accuracy(found, test_labels)
         return measures

@@ -1,6 +1,7 @@
 """The command ``fedssl``.
 
     fedssl run configs/quickstart.yaml
+    fedssl compare configs/quickstart.yaml --strategies fedavg,ldawa --seeds 3
     fedssl show configs/quickstart.yaml
     fedssl list
 
@@ -12,7 +13,15 @@ import os
 
 import typer
 
-from simulations.cli import benching, deploying, exporting, looking, probing, running
+from simulations.cli import (
+    benching,
+    comparing,
+    deploying,
+    exporting,
+    looking,
+    probing,
+    running,
+)
 
 # Flower reports its use over the network unless told not to, before it is imported.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
@@ -31,6 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(running.run)
+app.command()(comparing.compare)
 app.command()(looking.show)
 app.command()(looking.report)
 app.command()(probing.probe)

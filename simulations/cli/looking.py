@@ -47,10 +47,23 @@ def show(
 
 
 def report(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    run_folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The folder of a run, or of a comparison.")
+    ],
 ) -> None:
-    """Draw a run's plots and write its `report.html`, also while it is still running."""
+    """Draw plots and write `report.html`, of a run or a comparison, also while it goes on.
+
+    Of a comparison it also prints the tables, and writes `comparison.csv` and `comparison.json`.
+    """
     with clear_errors():
+        from simulations.comparing.plan import PlanFile
+
+        if PlanFile(run_folder).exists():
+            from simulations.comparing.reporting import report as write_comparison
+
+            page = write_comparison(run_folder, out)
+            out.print(f"report: {page}", markup=False, soft_wrap=True)
+            return
         from simulations.reporting import report as write_report
 
         out.print(f"report: {write_report(run_folder)}", markup=False, soft_wrap=True)

@@ -44,6 +44,15 @@ def run(
             "bytes to the trace, so profile a few rounds of a long run; on a GPU it costs speed.",
         ),
     ] = False,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tensorboard|wandb",
+            help="Log each round there, too, under the names of `metrics.jsonl`. "
+            "Each must be installed: `pip install 'fedssl[tensorboard]'`.",
+            show_default=False,
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only where the run lies.")] = False,
 ) -> None:
     """Run an experiment and write its run folder and report.
@@ -66,6 +75,10 @@ def run(
         experiment = load(config, overrides, engine, device)
         again = ["fedssl", "run", str(config), *all_overrides(overrides, engine, device)]
         with run_into(config, out_folder, resume, again, quiet=quiet) as (folder, display):
+            if log is not None:
+                from simulations.live_logs import Logged
+
+                display = Logged(display, log, folder)
             runner.run(experiment, folder, resume=resume, profile=profile, display=display)
 
 

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from fedssl.config_file import ConfigError, dump
+from fedssl.config_file import ConfigError, dump, parse_yaml
+from fedssl.fields import Fields
 from fedssl.views import POLICIES
 from fedssl.views.crops import Crop
 from simulations.experiment import Experiment, load_experiment
@@ -194,3 +195,12 @@ def test_the_schema_describes_every_field() -> None:
     schema = Experiment.model_json_schema()
     assert schema["properties"]["rounds"]["description"]
     assert "LDAWA" in " ".join(schema["$defs"])
+
+
+def test_a_text_that_looks_like_a_number_stays_a_text() -> None:
+    class Words(Fields):
+        word: str
+
+    for word in ("1e30", "1e-3", "0.1", "yes", "x"):
+        values = parse_yaml(dump(Words(word=word)), "words")
+        assert values == {"word": word}

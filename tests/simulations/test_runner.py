@@ -59,6 +59,7 @@ def test_a_run_leaves_what_the_documentation_says(small: Small, tmp_path: Path) 
         "metrics.jsonl",
         "divergence.csv",
         "partition.csv",
+        "predictions.npz",
         "model.safetensors",
         "summary.json",
         "checkpoint",
@@ -75,6 +76,40 @@ def test_a_run_leaves_what_the_documentation_says(small: Small, tmp_path: Path) 
     assert summary["total"]["bytes_up"] == sum(row["bytes_up"] for row in metrics)
     state = load_file(tmp_path / "run" / "model.safetensors")
     assert {name.split(".")[0] for name in state} == {"encoder", "projector"}
+
+
+def test_what_the_probe_took_each_test_image_for_is_kept(small: Small, tmp_path: Path) -> None:
+    finished = run(small(), tmp_path / "run")
+    kept = RunFolder(tmp_path / "run").read_predictions()
+    assert kept.keys() == {"label", "untrained", "final"}
+    assert len(kept["label"]) == 24
+    for name, row in (("untrained", finished.metrics[0]), ("final", finished.metrics[-1])):
+        assert (kept[name] == kept["label"]).mean() == row["linear_accuracy"]
+
+
+def test_only_one_client_takes_part_with_the_draws_that_it_always_has(
+    small: Small, tmp_path: Path
+) -> None:
+    alone = run(small("only_client=2"), tmp_path / "alone").metrics
+    assert [row["cohort"] for row in alone] == [[], [2], [2], [2]]
+    everybody = run(small("participation=1.0", "strategy.name=fedavg"), tmp_path / "all").metrics
+    assert _measures(alone[0]) == _measures(everybody[0])
+    with pytest.raises(ConfigError, match="only_client = 4: there are clients 0 to 3"):
+        run(small("only_client=4"), tmp_path / "nobody")
+
+
+def _measures(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if not name.endswith("seconds")}
+
+
+def test_a_warm_start_begins_where_the_other_run_ended(small: Small, tmp_path: Path) -> None:
+    first = run(small(), tmp_path / "first").metrics
+    init = f"model.init={tmp_path / 'first' / 'model.safetensors'}"
+    warm = run(small(init, "seed=9", "rounds=1"), tmp_path / "warm").metrics
+    for measure in ("linear_accuracy", "knn_accuracy", "rankme"):
+        assert warm[0][measure] == first[-1][measure]
+    with pytest.raises(ConfigError, match=r"model\.init = .*there is no such file"):
+        run(small("model.init=gone.safetensors"), tmp_path / "gone")
 
 
 def test_the_same_config_and_seed_give_the_same_bits(small: Small, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from fedssl.data import Limit, Splits
+from fedssl.data import Dataset, Limit, Splits
 from fedssl.evaluation import EvaluationConfig, evaluate, gather
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.rankme import rankme
@@ -101,3 +101,34 @@ def test_cores_and_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_config_refuses_what_makes_no_sense(field: str, value: object) -> None:
     with pytest.raises(ValidationError, match=field):
         EvaluationConfig.model_validate({field: value})
+
+
+def test_validation_scores_on_labelled_training_images_that_no_probe_saw() -> None:
+    splits = color_splits()
+    splits.train.labels[:30] = -1
+    splits.train.fetch()[:, 0, 0, 0] = torch.arange(90, dtype=torch.uint8)  # which image it is
+    images = gather(splits, EvaluationConfig(split="validation"))
+    fitted, scored = _which(images.train), _which(images.test)
+    assert len(scored) == 12
+    assert fitted | scored == set(range(30, 90))
+    assert not fitted & scored
+    counts = torch.bincount(images.test.labels)
+    shares = torch.bincount(splits.train.labels[30:]) / 5
+    assert torch.equal(counts, shares.round().long())
+    limited = EvaluationConfig(split="validation", limit=Limit(train=9, test=6))
+    images = gather(splits, limited)
+    assert (len(images.train), len(images.test)) == (9, 6)
+    assert _which(images.test) <= scored
+
+
+def _which(images: Dataset) -> set[int]:
+    return set(images.fetch()[:, 0, 0, 0].tolist())
+
+
+def test_what_the_probe_took_each_image_for_is_told() -> None:
+    encoder, splits, config = Noisy(), color_splits(), EvaluationConfig(l2=10.0)
+    told: list[torch.Tensor] = []
+    measures = evaluate(encoder, gather(splits, config), config, MEAN, STD, told.append)
+    (predicted,) = told
+    right = (predicted == splits.test.labels).double().mean().item()
+    assert measures["linear_accuracy"] == right

@@ -1,0 +1,111 @@
+"""The findings as files for other tools: CSV, JSON, Markdown and LaTeX."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+from simulations.comparing import statistics
+from simulations.comparing.findings import Finding
+from simulations.comparing.results import SUMS, Results
+from simulations.comparing.tables import ACCURACY_COLUMNS, Show, cell_name, notes
+
+MEASURES = (
+    "train_loss",
+    "linear_accuracy",
+    "linear_accuracy_recalibrated",
+    "knn_accuracy",
+    "rankme",
+)
+
+
+def as_json(results: Results, lines: Sequence[Finding]) -> str:
+    """Return all findings as JSON."""
+    plan = results.plan
+    values: dict[str, Any] = {
+        "plan": plan.model_dump(mode="json", exclude={"runs", "tuning"}),
+        "smallest_p_of_sign_flips": statistics.smallest_p(len(plan.seeds)),
+        "runs_done": list(results.progress()),
+        "failures": dict(results.failures()),
+        "findings": [asdict(line) for line in lines],
+        "notes": notes(plan, lines),
+    }
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+
+def as_csv(results: Results) -> str:
+    """Return every run's rounds as CSV: a row a strategy, cell, seed and round."""
+    plan = results.plan
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["strategy", *plan.vary, "seed", "round", *MEASURES, *SUMS])
+    for cell in plan.cells:
+        for label in results.labels:
+            for seed in plan.seeds:
+                for row in results.of(label, cell, seed).rows:
+                    kept = [row.get(name, "") for name in ("round", *MEASURES, *SUMS)]
+                    writer.writerow([label, *cell.values(), seed, *kept])
+    return text.getvalue()
+
+
+_SHORT = (
+    "strategy",
+    "accuracy (%)",
+    "difference (points)",
+    "interval over seeds",
+    "over test images",
+    "p (Holm)",
+    "verdict",
+)
+"""The columns of the tables that are for print."""
+
+
+def _short() -> dict[str, Show]:
+    return {name: ACCURACY_COLUMNS[name] for name in _SHORT}
+
+
+def as_markdown(lines: Sequence[Finding]) -> str:
+    """Return the table of accuracies in Markdown, a section for each cell."""
+    text = []
+    for cell, group in groupby(lines, key=lambda line: cell_name(line.values)):
+        text += [f"### {cell}", ""] if cell else []
+        text.append(_markdown_row(_SHORT))
+        text.append(
+            _markdown_row([":--" if n in ("strategy", "verdict") else "--:" for n in _SHORT])
+        )
+        text += [_markdown_row([show(line) for show in _short().values()]) for line in group]
+        text.append("")
+    return "\n".join(text)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def as_latex(lines: Sequence[Finding]) -> str:
+    """Return the table of accuracies as a LaTeX tabular that needs no package."""
+    form = "".join("l" if name in ("strategy", "verdict") else "r" for name in _SHORT)
+    text = [rf"\begin{{tabular}}{{{form}}}", r"\hline", _latex_row(_SHORT), r"\hline"]
+    for cell, group in groupby(lines, key=lambda line: cell_name(line.values)):
+        if cell:
+            text.append(rf"\multicolumn{{{len(_SHORT)}}}{{l}}{{\textit{{{_latex(cell)}}}}} \\")
+        text += [_latex_row([show(line) for show in _short().values()]) for line in group]
+        text.append(r"\hline")
+    return "\n".join([*text, r"\end{tabular}", ""])
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(map(_latex, cells)) + r" \\"
+
+
+_LATEX = {"±": r"$\pm$", "–": "--", "\\": r"\textbackslash{}", "<": "$<$", ">": "$>$"}
+_LATEX |= {letter: "\\" + letter for letter in "&%$#_{}"} | {"~": r"\~{}", "^": r"\^{}"}
+
+
+def _latex(text: str) -> str:
+    signed = re.sub(r"(?<![\w.])-(?=\d)", "−", text)
+    return "".join({**_LATEX, "−": "$-$"}.get(letter, letter) for letter in signed)

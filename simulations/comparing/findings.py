@@ -1,0 +1,174 @@
+"""What may be said of the results: estimates, tests, and a verdict in plain words."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import numpy as np
+
+from simulations.comparing import statistics
+from simulations.comparing.costs import Cost, cost
+from simulations.comparing.plan import Plan, Values
+from simulations.comparing.results import Result, Results
+from simulations.comparing.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A strategy less the baseline, in points, paired by seed."""
+
+    estimate: Estimate
+    by_seed: tuple[float, ...]
+    images: tuple[float, float] | None
+    """The interval when the test images are drawn anew and the models stay; None without labels."""
+    p: float
+    """Of the paired t test, not adjusted."""
+    p_sign_flip: float | None
+    """Of the exact sign-flip test; None with fewer than 8 seeds."""
+    p_equivalent: float
+    """Of two one-sided t tests that the mean is within ±1 point, not adjusted."""
+    p_adjusted: float | None = None
+    """``p`` by Holm's procedure within the family; None for what is exploratory."""
+    p_equivalent_adjusted: float | None = None
+    """``p_equivalent`` by the same."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A line of the table: a strategy in a cell of the grid."""
+
+    strategy: str
+    values: Values
+    """Of the varied fields."""
+    seeds: tuple[int, ...]
+    """Those whose runs are done."""
+    missing: tuple[tuple[int, str], ...]
+    """The other seeds, and why."""
+    by_seed: tuple[float, ...]
+    """Final accuracies in per cent."""
+    accuracy: Estimate | None
+    """None where no run is done."""
+    below_untrained: int
+    """How many of the runs ended below their untrained encoder: they count like the others."""
+    is_baseline: bool
+    in_family: bool
+    """Whether its comparison with the baseline was declared before the first run."""
+    difference: Difference | None
+    """None for the baseline, and where no pair is done."""
+    cost: Cost | None
+    verdict: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every seed has a pair, so that the comparison may be tested."""
+        planned = len(self.seeds) + len(self.missing)
+        return self.difference is not None and self.difference.estimate.seeds == planned
+
+
+def findings(results: Results) -> list[Finding]:
+    """Return the table of a comparison, cell by cell."""
+    plan = results.plan
+    lines = [_finding(results, label, cell) for cell in plan.cells for label in results.labels]
+    return [replace(line, verdict=_verdict(line, plan)) for line in _adjusted(lines)]
+
+
+def _finding(results: Results, label: str, cell: Values) -> Finding:
+    plan = results.plan
+    every = [results.of(label, cell, seed) for seed in plan.seeds]
+    done = [result for result in every if result.done]
+    base = {seed: results.of(plan.baseline, cell, seed) for seed in plan.seeds}
+    pairs = [(result, base[result.seed]) for result in done if base[result.seed].done]
+    is_baseline = label == plan.baseline
+    accuracies = tuple(result.accuracy for result in done)
+    return Finding(
+        strategy=label,
+        values=cell,
+        seeds=tuple(result.seed for result in done),
+        missing=tuple((result.seed, result.error) for result in every if result.error is not None),
+        by_seed=accuracies,
+        accuracy=statistics.estimate(accuracies) if done else None,
+        below_untrained=sum(result.accuracy < result.begins for result in done),
+        is_baseline=is_baseline,
+        in_family=label in plan.family,
+        difference=_difference(pairs) if pairs and not is_baseline else None,
+        cost=cost(done, _reach(plan, list(base.values()))) if done else None,
+    )
+
+
+def _reach(plan: Plan, base: Sequence[Result]) -> float:
+    """Return the accuracy whose cost is told: the plan's, or the baseline's final one."""
+    if plan.reach is not None:
+        return plan.reach
+    done = [result.accuracy for result in base if result.done]
+    return fmean(done) if done else 100.0
+
+
+def _difference(pairs: Sequence[tuple[Result, Result]]) -> Difference:
+    by_seed = tuple(one.accuracy - other.accuracy for one, other in pairs)
+    images = [
+        one.right - other.right
+        for one, other in pairs
+        if one.right is not None and other.right is not None
+    ]
+    return Difference(
+        estimate=statistics.estimate(by_seed),
+        by_seed=by_seed,
+        images=statistics.over_test_images(np.mean(images, axis=0))
+        if len(images) == len(pairs)
+        else None,
+        p=statistics.paired_t(by_seed),
+        p_sign_flip=statistics.sign_flip(by_seed),
+        p_equivalent=statistics.equivalence(by_seed),
+    )
+
+
+def _adjusted(lines: Sequence[Finding]) -> list[Finding]:
+    """Adjust the p of the family by Holm's procedure.
+
+    A comparison of which runs are missing stays in the family with p = 1: that it was dropped must
+    not make the others' look better.
+    """
+    family = [line for line in lines if line.in_family]
+    whole = [line.difference if line.is_whole else None for line in family]
+    shown = statistics.holm([found.p if found else 1.0 for found in whole])
+    close = statistics.holm([found.p_equivalent if found else 1.0 for found in whole])
+    adjusted = {
+        id(line): replace(
+            line,
+            difference=replace(line.difference, p_adjusted=p, p_equivalent_adjusted=equivalent),
+        )
+        for line, p, equivalent in zip(family, shown, close, strict=True)
+        if line.difference
+    }
+    return [adjusted.get(id(line), line) for line in lines]
+
+
+def _verdict(line: Finding, plan: Plan) -> str:
+    """Say in words what the runs show."""
+    if line.is_baseline:
+        return "baseline"
+    found = line.difference
+    if found is None or not line.is_whole:
+        whose = f"{len(line.missing)} of its" if line.missing else "some of the baseline's"
+        return f"incomplete, so not tested: it lacks {whose} runs"
+    if not any(found.by_seed):
+        return "the same accuracy in every seed"
+    if not line.in_family:
+        return "exploratory"
+    if len(plan.seeds) < 2:
+        return "no difference shown: one seed tells nothing of the spread"
+    assert found.p_adjusted is not None
+    assert found.p_equivalent_adjusted is not None
+    low, high = found.images or (-math.inf, math.inf)
+    close = found.p_equivalent_adjusted < plan.level
+    if found.p_adjusted < plan.level:
+        said = "higher" if found.estimate.mean > 0 else "lower"
+        said += f", but by less than {plan.margin:g} point" if close else ""
+        doubt = low <= 0 <= high
+    elif close:
+        said = f"equivalent within ±{plan.margin:g} point"
+        doubt = low < -plan.margin or high > plan.margin
+    else:
+        return "no difference shown" + (", once adjusted" if found.p < plan.level else "")
+    return said + ("; on these test images: others may not show it" if doubt else "")

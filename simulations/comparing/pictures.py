@@ -1,0 +1,254 @@
+"""The pictures of a comparison. Each function returns a matplotlib Figure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from simulations.comparing.arms import REFERENCES, UNTRAINED
+from simulations.comparing.findings import Difference, Finding
+from simulations.comparing.plan import Values
+from simulations.comparing.results import Result, Results
+from simulations.comparing.tables import cell_name
+
+Style = Literal["-", "--", "-.", ":"]
+
+# Okabe and Ito's colours without the yellow, which print makes pale.
+_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
+_STYLES: list[Style] = ["-", "--", "-.", ":"]
+_MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+_GREY = "#666666"
+_WIDTH = 10.0
+"""Inches."""
+_IN_A_ROW = 2
+"""The most panels side by side."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a strategy is drawn: also told by line and marker, for print in black and white."""
+
+    colour: str
+    style: Style
+    marker: str
+
+
+def looks(labels: Sequence[str]) -> dict[str, Look]:
+    """Return a look for each strategy; references are grey."""
+    strategies = [label for label in labels if label not in (*REFERENCES, UNTRAINED)]
+    found = {
+        label: Look(
+            _COLOURS[place % len(_COLOURS)],
+            _STYLES[(place // len(_COLOURS) + place) % len(_STYLES)],
+            _MARKERS[place % len(_MARKERS)],
+        )
+        for place, label in enumerate(strategies)
+    }
+    for place, label in enumerate((*REFERENCES, UNTRAINED)):
+        found[label] = Look(_GREY, _STYLES[1 + place], _MARKERS[5 + place])
+    return found
+
+
+def by_round(results: Results) -> Figure:
+    """Draw accuracy by round: the mean over seeds, and a band from the lowest to the highest."""
+
+    def draw(axes: Axes, done: list[Result], look: Look) -> None:
+        x, values = _curves(done)
+        axes.fill_between(x, values.min(0), values.max(0), color=look.colour, alpha=0.12, lw=0)
+        _line(axes, x, values.mean(0), look)
+
+    figure = _panels(results, draw, "round", shown=lambda label: label != UNTRAINED)
+    for axes in figure.axes:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return figure
+
+
+def by_bytes(results: Results) -> Figure:
+    """Draw accuracy against what had travelled: the mean over seeds."""
+
+    def draw(axes: Axes, done: list[Result], look: Look) -> None:
+        _, values = _curves(done)
+        sent = np.mean([_sent(result) for result in done], axis=0)
+        _line(axes, sent / 1e6, values.mean(0), look)
+
+    compared = set(results.plan.strategies)
+    return _panels(
+        results, draw, "sent up and down, all clients (MB)", shown=lambda label: label in compared
+    )
+
+
+def _panels(
+    results: Results,
+    draw: Callable[[Axes, list[Result], Look], None],
+    x_label: str,
+    shown: Callable[[str], bool],
+) -> Figure:
+    """Draw a panel for each cell, and one legend."""
+    plan, look = results.plan, looks(results.labels)
+    labels = [label for label in results.labels if shown(label)]
+    columns = min(_IN_A_ROW, len(plan.cells))
+    lines = -(-len(plan.cells) // columns)
+    figure = Figure(figsize=(_WIDTH, 0.7 + 3.5 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    drawn = set()
+    for axes, cell in zip(grid.flat, plan.cells, strict=False):
+        for label in labels:
+            done = _done(results, label, cell)
+            if done:
+                draw(axes, done, look[label])
+                drawn.add(label)
+        _frame(axes, cell_name(cell), x_label)
+    for axes in grid.flat[len(plan.cells) :]:
+        axes.remove()
+    for axes in grid[:, 0]:
+        axes.set_ylabel("linear probe, test accuracy (%)")
+    handles = [
+        Line2D(
+            [], [], color=look[n].colour, linestyle=look[n].style, marker=look[n].marker, label=n
+        )
+        for n in labels
+        if n in drawn
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=4, frameon=False, handlelength=3.5
+    )
+    return figure
+
+
+def final(results: Results, lines: Sequence[Finding]) -> Figure:
+    """Draw final accuracies: each seed, the mean and its 95 % t interval, cell by cell."""
+    plan, look = results.plan, looks(results.labels)
+    labels = results.labels
+    columns = min(_IN_A_ROW, len(plan.cells))
+    rows = -(-len(plan.cells) // columns)
+    figure = Figure(figsize=(_WIDTH, rows * (1.1 + 0.34 * len(labels))), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=True)
+    for axes, cell in zip(grid.flat, plan.cells, strict=False):
+        for line in lines:
+            if line.values == cell and line.accuracy is not None:
+                _interval(axes, line, labels.index(line.strategy), look[line.strategy])
+        _frame(axes, cell_name(cell), "linear probe, test accuracy after the last round (%)")
+        axes.set_yticks(range(len(labels)), [_literal(label) for label in labels])
+        axes.set_ylim(len(labels) - 0.4, -0.6)
+        base = next((x for x in lines if x.values == cell and x.is_baseline and x.accuracy), None)
+        if base and base.accuracy:
+            axes.axvline(base.accuracy.mean, color=_GREY, lw=0.8, ls=":", zorder=0)
+    for axes in grid.flat[len(plan.cells) :]:
+        axes.remove()
+    _clip(grid.flat[0], lines)
+    return figure
+
+
+def differences(results: Results, lines: Sequence[Finding]) -> Figure:
+    """Draw each strategy's paired difference to the baseline, with both of its intervals.
+
+    Grey is where strategies count as equivalent.
+    """
+    plan, look = results.plan, looks(results.labels)
+    labels = [label for label in results.labels if label != plan.baseline]
+    columns = min(_IN_A_ROW, len(plan.cells))
+    rows = -(-len(plan.cells) // columns)
+    figure = Figure(figsize=(_WIDTH, rows * (1.1 + 0.38 * len(labels))), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=True)
+    for axes, cell in zip(grid.flat, plan.cells, strict=False):
+        axes.axvspan(-plan.margin, plan.margin, color="#EEEEEE", lw=0, zorder=0)
+        axes.axvline(0, color=_GREY, lw=0.8, zorder=1)
+        for line in lines:
+            if line.values == cell and line.difference:
+                place = labels.index(line.strategy)
+                _difference(axes, line.difference, place, look[line.strategy])
+        _frame(axes, cell_name(cell), f"points above {_literal(plan.baseline)}, paired by seed")
+        axes.set_yticks(range(len(labels)), [_literal(label) for label in labels])
+        axes.set_ylim(len(labels) - 0.4, -0.6)
+    for axes in grid.flat[len(plan.cells) :]:
+        axes.remove()
+    found = [line.difference for line in lines if line.difference]
+    ends = [value for d in found for value in (*d.by_seed, *(d.images or ()))]
+    reach = 1.15 * max(2.0, *map(abs, ends)) if ends else 2.0
+    grid.flat[0].set_xlim(-reach, reach)
+    return figure
+
+
+def _difference(axes: Axes, found: Difference, place: int, look: Look) -> None:
+    over_seeds = found.estimate
+    if over_seeds.low is not None and over_seeds.high is not None:
+        ends = [over_seeds.low, over_seeds.high]
+        axes.plot(ends, [place, place], color=look.colour, lw=2.2, alpha=0.45)
+    if found.images:
+        below = [place + 0.22, place + 0.22]
+        axes.plot(found.images, below, "-|", color=look.colour, lw=0.9, ms=4)
+    axes.plot(found.by_seed, [place] * len(found.by_seed), "|", color=look.colour, ms=9, mew=1.2)
+    axes.plot(
+        [over_seeds.mean], [place], look.marker, color=look.colour, ms=7, mec="white", mew=0.8
+    )
+
+
+def _clip(axes: Axes, lines: Sequence[Finding]) -> None:
+    """Keep wide intervals of few seeds from squeezing the means together."""
+    values = [value for line in lines for value in line.by_seed]
+    if values:
+        low, high = min(values), max(values)
+        room = 0.35 * max(high - low, 2.0)
+        axes.set_xlim(low - room, high + room)
+
+
+def _interval(axes: Axes, line: Finding, place: int, look: Look) -> None:
+    assert line.accuracy is not None
+    found = line.accuracy
+    if found.low is not None and found.high is not None:
+        axes.plot([found.low, found.high], [place, place], color=look.colour, lw=2.2, alpha=0.45)
+    axes.plot(line.by_seed, [place] * len(line.by_seed), "|", color=look.colour, ms=9, mew=1.2)
+    axes.plot(
+        [found.mean], [place], look.marker, color=look.colour, ms=7, mec="white", mew=0.8, zorder=3
+    )
+
+
+def _done(results: Results, label: str, cell: Values) -> list[Result]:
+    every = (results.of(label, cell, seed) for seed in results.plan.seeds)
+    return [result for result in every if result.done]
+
+
+def _curves(done: Sequence[Result]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the evaluated rounds, int [R], and accuracies in per cent, float [seeds, R]."""
+    table = [
+        {row["round"]: 100 * row["linear_accuracy"] for row in r.rows if "linear_accuracy" in row}
+        for r in done
+    ]
+    return np.array(list(table[0])), np.array([list(rows.values()) for rows in table])
+
+
+def _sent(result: Result) -> np.ndarray:
+    """Return what had travelled by each evaluated round, float [R]."""
+    sent = np.cumsum([row["bytes_up"] + row["bytes_down"] for row in result.rows], dtype=float)
+    return sent[[n for n, row in enumerate(result.rows) if "linear_accuracy" in row]]
+
+
+def _line(axes: Axes, x: np.ndarray, y: np.ndarray, look: Look) -> None:
+    every = max(1, len(x) // 8)
+    axes.plot(
+        x,
+        y,
+        color=look.colour,
+        linestyle=look.style,
+        marker=look.marker,
+        markersize=4,
+        markevery=every,
+        linewidth=1.5,
+    )
+
+
+def _frame(axes: Axes, title: str, x_label: str) -> None:
+    axes.set_title(_literal(title), fontsize="medium")
+    axes.set_xlabel(x_label)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _literal(text: str) -> str:
+    """Keep matplotlib from reading a name as mathematics."""
+    return text.replace("$", r"\$")

@@ -1,0 +1,171 @@
+"""Write what a comparison found: tables, pictures, and one self-contained page."""
+
+import base64
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from rich.console import Console
+
+from simulations import plots
+from simulations.comparing import exports, pictures, tables
+from simulations.comparing.findings import Finding, findings
+from simulations.comparing.folder import ComparisonFolder
+from simulations.comparing.page import PAGE
+from simulations.comparing.plan import Plan
+from simulations.comparing.results import Results
+from simulations.comparing.tables import cell_name
+from simulations.files import replace_text
+from simulations.report_page import STYLE
+
+_CAPTIONS = {
+    "differences": (
+        "Difference to the baseline",
+        "Markers: mean over seeds. Ticks: each seed. Bars: paired 95 % t interval over seeds, cut "
+        "where the picture ends. Thin lines below: 95 % when the test images are drawn anew. Grey: "
+        "where strategies count as equivalent.",
+    ),
+    "final": (
+        "Final accuracy",
+        "Markers: mean over seeds. Ticks: each seed. Bars: 95 % t interval, cut where the picture "
+        "ends. Dotted: the baseline's mean. Runs are paired by seed, so intervals that overlap do "
+        "not mean that there is no difference: see the table.",
+    ),
+    "by-round": (
+        "Accuracy by round",
+        "Lines: mean over seeds. Bands: from the lowest seed to the highest.",
+    ),
+    "by-bytes": (
+        "Accuracy against bytes",
+        "Mean over seeds, against all models that travelled until then.",
+    ),
+}
+"""The title of each picture, and how to read it."""
+
+_WIDTH = 200
+"""Columns that the tables need."""
+
+
+def report(out: Path, console: Console | None = None) -> Path:
+    """Write ``comparison.csv``, ``.json``, ``.md`` and ``.tex``, ``plots/`` and ``report.html``.
+
+    Runs that are missing may still be made: the page then says so.
+
+    Parameters
+    ----------
+    out : Path
+        The folder of a comparison.
+    console : Console | None
+        Where the tables are printed, too.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    ConfigError
+        It is no comparison's, or a file in it cannot be read.
+    """
+    folder = ComparisonFolder(Path(out))
+    plan = folder.plan.read()
+    results = Results(folder, plan)
+    lines = findings(results)
+    for kind, text in (
+        ("csv", exports.as_csv(results)),
+        ("json", exports.as_json(results, lines)),
+        ("md", exports.as_markdown(lines)),
+        ("tex", exports.as_latex(lines)),
+    ):
+        replace_text(folder.path / f"comparison.{kind}", text)
+    if console:
+        # Figures are never cut: a narrower terminal wraps the lines.
+        wide = Console(file=console.file, width=max(console.width, _WIDTH), highlight=False)
+        for part in tables.as_tables(lines):
+            wide.print(part)
+            wide.print()
+        for note in tables.notes(plan, lines):
+            console.print(note, markup=False, style="dim", soft_wrap=not console.is_terminal)
+        for name, reason in results.failures():
+            console.print(f"{name} failed: {reason}", markup=False, style="bold", soft_wrap=True)
+    return _write_page(folder, results, lines)
+
+
+def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Finding]) -> Path:
+    plan = results.plan
+    (folder.path / "plots").mkdir(exist_ok=True)
+    shown = {}
+    if any(line.by_seed for line in lines):
+        figures = (
+            pictures.differences(results, lines),
+            pictures.final(results, lines),
+            pictures.by_round(results),
+            pictures.by_bytes(results),
+        )
+        for figure, (name, (heading, caption)) in zip(figures, _CAPTIONS.items(), strict=True):
+            image = folder.path / "plots" / f"{name}.png"
+            plots.save(figure, image)
+            shown[heading] = caption, base64.b64encode(image.read_bytes()).decode()
+    done, planned = results.progress()
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    page = environment.from_string(PAGE).render(
+        style=STYLE,
+        title=folder.path.resolve().name,
+        subtitle=_subtitle(plan),
+        unfinished=f"{done} of {planned} runs are done." if done < planned else None,
+        failures=results.failures(),
+        sentences=sentences(plan, lines),
+        pictures=shown,
+        tables=[
+            ("Accuracy", list(tables.ACCURACY_COLUMNS), _cells(lines, tables.ACCURACY_COLUMNS)),
+            ("Cost", list(tables.COST_COLUMNS), _cells(lines, tables.COST_COLUMNS)),
+        ],
+        notes=tables.notes(plan, lines),
+        tuned=folder.tuning.read_text(encoding="utf-8") if folder.tuning.exists() else None,
+        plan=folder.plan.path.read_text(encoding="utf-8"),
+    )
+    path = folder.path / "report.html"
+    replace_text(path, page)
+    return path
+
+
+def _subtitle(plan: Plan) -> str:
+    parts = [
+        Path(plan.config).name,
+        " ".join(plan.overrides),
+        f"{len(plan.strategies)} strategies",
+        f"seeds {plan.seeds[0]} to {plan.seeds[-1]}",
+        f"baseline {plan.baseline}",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _cells(
+    lines: Sequence[Finding], columns: dict[str, tables.Show]
+) -> list[tuple[str, list[tuple[bool, list[str]]]]]:
+    return [
+        (cell, [(line.is_baseline, [show(line) for show in columns.values()]) for line in group])
+        for cell, group in groupby(lines, key=lambda line: cell_name(line.values))
+    ]
+
+
+def sentences(plan: Plan, lines: Sequence[Finding]) -> list[str]:
+    """Say each declared comparison in a sentence."""
+    said = []
+    for line in lines:
+        found = line.difference
+        if not line.in_family or found is None:
+            continue
+        where = f" at {cell_name(line.values)}" if line.values else ""
+        seeds = tables.interval((found.estimate.low, found.estimate.high))
+        said.append(
+            f"{line.strategy} against {plan.baseline}{where}: "
+            f"{tables.points(found.estimate.mean)} points (over seeds {seeds}, over "
+            f"test images {tables.interval(found.images)}; adjusted p "
+            f"{tables.probability(found.p_adjusted)}): {line.verdict}."
+        )
+    return said

@@ -1,0 +1,150 @@
+"""What the runs of a comparison gave, read from their folders."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from fedssl.config_file import ConfigError
+from simulations.comparing.arms import REFERENCES, UNTRAINED
+from simulations.comparing.folder import ComparisonFolder
+from simulations.comparing.plan import Plan, Planned, Values
+
+Row = Mapping[str, Any]
+
+SUMS = ("bytes_up", "bytes_down", "client_seconds", "merge_seconds", "evaluate_seconds", "seconds")
+"""What adds up over rounds and clients."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a strategy gave at a seed: of one run, or of local-only the mean over its clients."""
+
+    strategy: str
+    seed: int
+    rows: Sequence[Row]
+    """A row a round from 0: measures, and what the round cost."""
+    clients: int
+    """How many clients there are."""
+    error: str | None = None
+    """Why it is not whole; None where it is."""
+    right: np.ndarray | None = None
+    """float [M]: how often each test image was classified rightly at the end, 0-1; None where no
+    image has a label."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it counts."""
+        return self.error is None
+
+    @property
+    def accuracy(self) -> float:
+        """The linear probe's accuracy after the last round, in per cent."""
+        return 100 * float(self.rows[-1]["linear_accuracy"])
+
+    @property
+    def begins(self) -> float:
+        """The accuracy of the untrained encoder, in per cent."""
+        return 100 * float(self.rows[0]["linear_accuracy"])
+
+
+class Results:
+    """All results of a comparison; each is read from disk when it is first asked for."""
+
+    def __init__(self, folder: ComparisonFolder, plan: Plan):
+        self.plan = plan
+        self._folder = folder
+        self._read: dict[str, Result] = {}
+
+    def of(self, label: str, cell: Values, seed: int) -> Result:
+        """Return a strategy's or reference's result in a cell at a seed, or the untrained one's."""
+        if label == UNTRAINED:
+            return self._untrained(cell, seed)
+        planned = self.plan.of(label, cell, seed)
+        key = planned[0].folder
+        if key not in self._read:
+            self._read[key] = self._combine(label, seed, planned)
+        return self._read[key]
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """All that the tables show, from the baseline on."""
+        others = [label for label in self.plan.labels if label != self.plan.baseline]
+        return [self.plan.baseline, *others, UNTRAINED]
+
+    def progress(self) -> tuple[int, int]:
+        """Return how many runs are done, and how many there are."""
+        return sum(map(self._folder.is_done, self.plan.runs)), len(self.plan.runs)
+
+    def failures(self) -> list[tuple[str, str]]:
+        """Return the runs that failed, those that tune among them, and why."""
+        runs = (*self.plan.tuning, *self.plan.runs)
+        told = ((run, self._folder.error(run)) for run in runs)
+        return [(r.folder, e) for r, e in told if e is not None and not self._folder.is_done(r)]
+
+    def _combine(self, label: str, seed: int, planned: Sequence[Planned]) -> Result:
+        errors = [
+            self._folder.error(run) or "not run yet"
+            for run in planned
+            if not self._folder.is_done(run)
+        ]
+        if errors:
+            return Result(label, seed, [], 0, error=errors[0])
+        folders = [self._folder.run(run) for run in planned]
+        for folder in folders:
+            if "linear_accuracy" not in folder.read_metrics()[-1]:
+                raise ConfigError(
+                    f"{folder.path}: has no linear accuracy to compare: training or test images "
+                    "have no labels"
+                )
+        tables = [folder.read_metrics() for folder in folders]
+        kept = [folder.read_predictions() for folder in folders]
+        right = [_right(arrays, "final") for arrays in kept if "final" in arrays]
+        rows = [_mean(rows) for rows in zip(*tables, strict=True)]
+        clients = _count_clients(folders[0].partition.read_text(encoding="utf-8"))
+        if label in REFERENCES:
+            # No model needs to travel.
+            rows = [{**row, "bytes_up": 0, "bytes_down": 0} for row in rows]
+        return Result(label, seed, rows, clients, right=np.mean(right, axis=0) if right else None)
+
+    def _untrained(self, cell: Values, seed: int) -> Result:
+        """Return round 0, which all runs of a seed have in common, of the first that there is."""
+        for label in self.labels[:-1]:
+            found = self.of(label, cell, seed)
+            if found.done:
+                planned = self.plan.of(label, cell, seed)[0]
+                arrays = self._folder.run(planned).read_predictions()
+                right = _right(arrays, "untrained") if "untrained" in arrays else None
+                return Result(UNTRAINED, seed, found.rows[:1], found.clients, right=right)
+        return Result(UNTRAINED, seed, [], 0, error="not run yet")
+
+
+def _right(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    labels = arrays["label"]
+    right: np.ndarray = (arrays[name] == labels)[labels >= 0].astype(float)
+    return right
+
+
+def _mean(rows: Sequence[Row]) -> Row:
+    """Return one row of several runs: the mean of each measure, and what they cost together."""
+    first = rows[0]
+    if len(rows) == 1:
+        return first
+    numbers = [name for name, value in first.items() if isinstance(value, (int, float))]
+    return {
+        name: sum(row[name] for row in rows)
+        if name in SUMS
+        else fmean(row[name] for row in rows)
+        if name != "round"
+        else first[name]
+        for name in numbers
+    }
+
+
+def _count_clients(partition: str) -> int:
+    """Return how many clients a ``partition.csv`` has, whose lines go up to the last."""
+    last = partition.rstrip().rpartition("\n")[2]
+    return int(last.partition(",")[0]) + 1

@@ -1,0 +1,162 @@
+"""The findings as tables: their columns, the terminal, and the notes to read them by."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from simulations.comparing import statistics
+from simulations.comparing.findings import Difference, Finding
+from simulations.comparing.plan import Plan, Values
+from simulations.comparing.statistics import Estimate
+from simulations.reporting import size
+
+Show = Callable[[Finding], str]
+"""Returns what a line has in a column."""
+
+
+def cell_name(values: Values) -> str:
+    """Return what a cell of the grid is called."""
+    return ", ".join(f"{name} = {value}" for name, value in values.items())
+
+
+def accuracy(found: Estimate | None) -> str:
+    """Return an accuracy in per cent with half of its interval."""
+    if found is None:
+        return "–"
+    return f"{found.mean:.1f}" + ("" if found.half is None else f" ± {found.half:.1f}")
+
+
+def interval(ends: tuple[float | None, float | None] | None) -> str:
+    """Return an interval in points."""
+    if ends is None or ends[0] is None:
+        return "–"
+    assert ends[1] is not None
+    return f"{points(ends[0])} to {points(ends[1])}"
+
+
+def points(difference: float) -> str:
+    """Return a difference with its sign; one that rounds to zero is +0.0."""
+    return f"{round(difference, 1) + 0.0:+.1f}"
+
+
+def probability(p: float | None) -> str:
+    """Return a p value."""
+    if p is None:
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def traffic(count: float | None) -> str:
+    """Return a number of bytes; references send nothing."""
+    return size(count) if count else "–"
+
+
+def _difference(show: Callable[[Difference], str]) -> Show:
+    return lambda line: show(line.difference) if line.difference else "–"
+
+
+def _cost(show: Callable[[Any], str]) -> Show:
+    return lambda line: show(line.cost) if line.cost else "–"
+
+
+ACCURACY_COLUMNS: dict[str, Show] = {
+    "strategy": lambda line: line.strategy,
+    "accuracy (%)": lambda line: accuracy(line.accuracy),
+    "by seed": lambda line: ", ".join(f"{value:.1f}" for value in line.by_seed) or "–",
+    "difference (points)": _difference(lambda d: points(d.estimate.mean)),
+    "interval over seeds": _difference(lambda d: interval((d.estimate.low, d.estimate.high))),
+    "over test images": _difference(lambda d: interval(d.images)),
+    "p": _difference(lambda d: probability(d.p)),
+    "p (Holm)": _difference(lambda d: probability(d.p_adjusted)),
+    "below untrained": lambda line: f"{line.below_untrained} of {len(line.seeds)}",
+    "verdict": lambda line: line.verdict,
+}
+"""The columns of the table of accuracies."""
+
+COST_COLUMNS: dict[str, Show] = {
+    "strategy": lambda line: line.strategy,
+    "up": _cost(lambda c: traffic(c.bytes_up)),
+    "down": _cost(lambda c: traffic(c.bytes_down)),
+    "up a client": _cost(lambda c: traffic(c.bytes_up_per_client)),
+    "down a client": _cost(lambda c: traffic(c.bytes_down_per_client)),
+    "clients (s)": _cost(lambda c: f"{c.client_seconds:,.1f}"),
+    "server (s)": _cost(lambda c: f"{c.server_seconds:,.2f}"),
+    "reaches": _cost(lambda c: f"{c.reach:.1f} %"),
+    "in seeds": lambda line: f"{line.cost.reached} of {len(line.seeds)}" if line.cost else "–",
+    "after rounds": _cost(
+        lambda c: "–" if c.rounds_to_reach is None else f"{c.rounds_to_reach:.1f}"
+    ),
+    "after": _cost(lambda c: traffic(c.bytes_to_reach)),
+}
+"""The columns of the table of costs."""
+
+
+_ON_PAGE = ("by seed", "p", "below untrained")
+"""Columns that only the page has room for."""
+
+
+def as_tables(lines: Sequence[Finding]) -> list[Table]:
+    """Return both tables for the terminal."""
+    tables = []
+    for title, every in (("Accuracy", ACCURACY_COLUMNS), ("Cost", COST_COLUMNS)):
+        columns = {name: show for name, show in every.items() if name not in _ON_PAGE}
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for name in columns:
+            words = name in ("strategy", "verdict")
+            cells = [columns[name](line) for line in lines]
+            if name == "strategy":
+                cells += [cell_name(line.values) for line in lines]
+            table.add_column(
+                name.replace(" (points)", ""),
+                justify="left" if words else "right",
+                min_width=None if name == "verdict" else max(map(len, cells)),
+            )
+        before = ""
+        for line in lines:
+            if (cell := cell_name(line.values)) != before:
+                table.add_row(f"[bold]{cell}[/]")
+                before = cell
+            table.add_row(*(_plain(show(line)) for show in columns.values()))
+        tables.append(table)
+    return tables
+
+
+def _plain(text: str) -> str:
+    """Keep rich from reading a label's brackets as markup."""
+    return text.replace("[", r"\[")
+
+
+def notes(plan: Plan, lines: Sequence[Finding]) -> list[str]:
+    """Return what has to be known to read the tables."""
+    seeds, family = len(plan.seeds), sum(line.in_family for line in lines)
+    flips = (
+        "exact sign-flip tests are in comparison.json"
+        if seeds >= statistics.SIGN_FLIPS_FROM
+        else f"sign flips are not tested below {statistics.SIGN_FLIPS_FROM} seeds"
+    )
+    collapsed = [
+        f"{line.strategy}{f' at {cell_name(line.values)}' if line.values else ''} "
+        f"({line.below_untrained} of {len(line.seeds)})"
+        for line in lines
+        if line.below_untrained
+    ]
+    told = f"Ended below their untrained encoder: {'; '.join(collapsed)}." if collapsed else ""
+    return [
+        *([told] if told else []),
+        f"Accuracy: linear probe after the last round, mean over {seeds} seeds ± half of the 95 % "
+        "t interval; runs that collapsed count, the best round is never taken.",
+        f"Difference: to {plan.baseline}, in points, paired by seed. Interval over seeds: paired "
+        f"t, degrees of freedom {max(0, seeds - 1)}; it is for these test images. Over test "
+        "images: they are drawn anew and the models stay.",
+        f"p: paired t test. p (Holm): adjusted over the {family} comparisons that plan.yaml "
+        "declares; all others are exploratory and get no verdict.",
+        f"With {seeds} seeds the smallest p that sign flips can reach is "
+        f"{statistics.smallest_p(seeds):.3g}: {flips}.",
+        f"Equivalent: two one-sided t tests refuse a difference of {plan.margin:g} point either "
+        "way, adjusted like p. No difference shown is not the same as equal.",
+        "Cost: mean over seeds. The references send no models; what it takes to bring central's "
+        "images together is not counted. Server: the time it merged. Clients: the local updates' "
+        "wall time, which rises where several run at once. Reaching an accuracy: the first "
+        "evaluated round that has it, which favours noisy runs.",
+    ]

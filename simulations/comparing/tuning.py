@@ -1,0 +1,64 @@
+"""Choose each strategy's setting on the validation split, at equal budget."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from simulations.comparing.folder import ComparisonFolder
+from simulations.comparing.plan import Plan, Planned, Values
+from simulations.files import replace_text
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for a strategy in a cell."""
+
+    strategy: str
+    values: Values
+    setting: Values | None
+    """None where every setting failed."""
+    scores: list[tuple[Values, float | None]]
+    """The mean accuracy of each setting on the validation split, 0-1; None: a run of it failed."""
+
+
+def choose(plan: Plan, folder: ComparisonFolder, run: Planned) -> Choice:
+    """Choose the setting of a run: the one of most validation accuracy, the first of equals.
+
+    A setting of which one run failed, as where its training diverged, is not chosen. The runs that
+    tell must all have ended.
+    """
+    scores = [(setting, _score(folder, others)) for setting, others in plan.settings_of(run)]
+    if not scores:
+        return Choice(run.strategy, run.values, {}, [])
+    setting, best = max(scores, key=lambda pair: -math.inf if pair[1] is None else pair[1])
+    return Choice(run.strategy, run.values, None if best is None else setting, scores)
+
+
+def _score(folder: ComparisonFolder, runs: list[Planned]) -> float | None:
+    if not all(map(folder.is_done, runs)):
+        return None
+    return fmean(folder.run(run).read_metrics()[-1]["linear_accuracy"] for run in runs)
+
+
+def not_ended(plan: Plan, folder: ComparisonFolder) -> list[Planned]:
+    """Return the runs that have to end before anything can be chosen."""
+    return [r for r in plan.tuning if not folder.is_done(r) and folder.error(r) is None]
+
+
+def write(folder: ComparisonFolder, choices: list[Choice]) -> None:
+    """Write ``tuning.json``: every setting's score, and what was chosen."""
+    told: list[Mapping[str, Any]] = [
+        {
+            "strategy": choice.strategy,
+            "values": choice.values,
+            "chosen": choice.setting,
+            "validation_accuracy": [
+                {"setting": setting, "mean": score} for setting, score in choice.scores
+            ],
+        }
+        for choice in choices
+    ]
+    replace_text(folder.tuning, json.dumps(told, indent=2) + "\n")
