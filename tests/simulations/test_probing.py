@@ -81,6 +81,8 @@ def test_a_probe_says_what_the_last_round_did(runs: Path) -> None:
     assert {"worst_client_accuracy", "uniformity", "cka_between_clients"} <= found.keys()
     assert found == {key: last[key] for key in found}
     assert found["cka_with_global"] < 1
+    page = (runs / "a" / "report.html").read_text()
+    assert '<th scope="col">Worst client accuracy</th>' in page
 
 
 def test_each_protocol_leaves_a_file_and_pictures_open(runs: Path) -> None:
