@@ -20,6 +20,7 @@ from fedssl.data import Splits, load
 from fedssl.encoders import build_encoder
 from fedssl.evaluation import MEASURES, Measured, Subject, gather, measure
 from fedssl.fields import nearest
+from fedssl.libraries import is_of_library
 from fedssl.local_update import build_objective
 from fedssl.model_file import load_encoder
 from fedssl.partitions import Partition, partition
@@ -233,7 +234,8 @@ def _encoder(files: RunFolder, own: Experiment, splits: Splits) -> nn.Module:
     name = own.model.encoder
     try:
         if files.model.exists():
-            made = build_encoder(name, splits.train.images.shape[-1]) if "." in name else None
+            is_ours = is_of_library(name) or "." not in name
+            made = None if is_ours else build_encoder(name, splits.train.images.shape[-1])
             return load_encoder(files.model, made)
         # The stem goes by the images that it is trained on.
         objective = build_objective(own, load(own.data).train.images.shape[-1])
