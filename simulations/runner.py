@@ -115,7 +115,14 @@ def carry_out(
     recorded = profiled(folder.path, device, display.profiled) if profile else nullcontext()
     # Merging, too, uses a single thread: its sums must not depend on the machine.
     with recorded, one_thread():
-        server = Server(prepared.experiment, prepared.splits, prepared.partition, grid, display)
+        server = Server(
+            prepared.experiment,
+            prepared.splits,
+            prepared.partition,
+            grid,
+            display,
+            prepared.on_devices,
+        )
         with display.running(prepared.experiment, found.round + 1 if found else 0):
             _rounds(server, grid, folder, prepared, found, display)
         save_model(folder.model, server.objective, server.experiment, server.image_size)

@@ -44,6 +44,8 @@ class Server:
         The engine; node n is client n - 1.
     display : Display
         Shows the answers as they come.
+    on_devices : bool (default: False)
+        Whether the clients' images are elsewhere, so that ``partition`` is of none of ``splits``.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Server:
         partition: Partition,
         grid: Grid,
         display: Display,
+        on_devices: bool = False,
     ):
         self.experiment = experiment
         self.image_size = splits.train.images.shape[-1]
@@ -60,7 +63,7 @@ class Server:
         self.objective = build_objective(experiment, self.image_size).to(device)
         self._strategy = build_strategy(experiment.strategy, model_parts(self.objective))
         self._splits = splits
-        self._partition = partition
+        self._partition = None if on_devices else partition
         self._sizes = partition.sizes()
         self._grid = CohortGrid(grid, lambda client: client + 1, display.answered)
         self._merge_seconds = 0.0
@@ -172,7 +175,9 @@ class Server:
         experiment, splits, partition = self.experiment, self._splits, self._partition
         if not experiment.evaluation.measures:
             return {}
-        update = after_update(experiment, splits, partition, self.state, max(1, server_round))
+        update = None
+        if partition is not None:
+            update = after_update(experiment, splits, partition, self.state, max(1, server_round))
         subject = subject_of(
             experiment,
             self.objective.encoder,

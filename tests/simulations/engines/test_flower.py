@@ -3,10 +3,12 @@
 import itertools
 import pickle
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 import torch
 from flwr.app import Context, Error, Message, RecordDict
@@ -19,6 +21,7 @@ from clients.flower_runtime import ClientTask
 from clients.join import Answering
 from clients.private_states import PrivateStates
 from fedssl.data import Dataset
+from fedssl.partitions import Partition
 from fedssl.state import State
 from simulations import RunError
 from simulations.display import Quiet
@@ -296,3 +299,15 @@ def test_where_every_client_fails_by_itself_the_run_ends_at_once(
     monkeypatch.setattr("fedssl.local_update.Worker.run", broken)
     with pytest.raises(RunError, match=r"every client failed; client .: MemoryError: too small"):
         devices.run()
+
+
+def test_measures_of_a_round_do_not_look_for_the_clients_images(
+    scene: Callable[..., Scene],
+) -> None:
+    devices = scene("evaluation.measures=[harm]", "rounds=1")
+    # As the server has it: sizes alone, of more images than it has itself.
+    sizes = np.repeat(np.arange(4), 100)
+    there = Partition.of(sizes, 4)
+    devices.prepared = replace(devices.prepared, partition=there, on_devices=True)
+    devices.run()
+    assert "worst_class_accuracy" in devices.folder.read_metrics()[-1]
