@@ -20,7 +20,10 @@ from simulations.experiment import Experiment
 Small = Callable[..., Experiment]
 quick = settings(deadline=None, max_examples=25)
 rows = st.lists(
-    st.lists(st.floats(-3, 3, width=32), min_size=3, max_size=3), min_size=2, max_size=2
+    # Hundredths: where a norm is all but zero, the cosine is a matter of rounding.
+    st.lists(st.integers(-300, 300).map(lambda n: n / 100), min_size=3, max_size=3),
+    min_size=2,
+    max_size=2,
 )
 
 
