@@ -1,6 +1,5 @@
 """``fedssl certs``, ``serve`` and ``join``: a federation of real devices."""
 
-import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from simulations.cli.shared import (
     Overrides,
     Resume,
     clear_errors,
+    end_in_order,
     err,
     fail,
     load,
@@ -98,7 +98,6 @@ def serve(
         from simulations.deployment.superlink import Ports
 
         experiment = load(config, overrides, "flower", device)
-        _end_in_order()
         again = ["fedssl", "serve", str(config), *(overrides or [])]
         again += ["--pki", str(pki), "--port", str(port)]
         with run_into(config, out_folder, resume, again) as (folder, display):
@@ -199,7 +198,7 @@ def join(
     with clear_errors():
         from clients.join import JoinError, prepare_joining
 
-        _end_in_order()
+        end_in_order()
         try:
             joining = prepare_joining(
                 server,
@@ -225,9 +224,3 @@ def join(
         except KeyboardInterrupt:
             err.print("left the federation", markup=False)
             raise typer.Exit(130) from None
-
-
-def _end_in_order() -> None:
-    """Take what systemd stops a service by for Ctrl-C, also in the background of a shell."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.default_int_handler)

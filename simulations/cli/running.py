@@ -17,6 +17,7 @@ from simulations.cli.shared import (
     Resume,
     all_overrides,
     clear_errors,
+    end_in_order,
     err,
     load,
     out,
@@ -93,6 +94,7 @@ def run_into(
     from simulations.display import Lines, Live, Quiet
     from simulations.run_folder import new_folder, newest_folder
 
+    end_in_order()
     newest = newest_folder(config.stem) if resume else None
     made = None if out_folder or newest else new_folder(config.stem)
     folder = out_folder or newest or made

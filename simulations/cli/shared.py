@@ -1,6 +1,7 @@
 """What the commands share: where they print, how they fail, and common arguments."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,3 +88,9 @@ def fail(message: str) -> NoReturn:
     err.print("[bold red]error:[/] ", end="")
     err.print(message, markup=False, soft_wrap=True)
     raise typer.Exit(2)
+
+
+def end_in_order() -> None:
+    """Take what stops a service or a cluster's job for Ctrl-C, also in a shell's background."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
