@@ -110,6 +110,8 @@ def as_text(config: LearningConfig, size: int) -> str:
     kept = config.model_dump(mode="json", include=set(LearningConfig.model_fields))
     data = {key: kept["data"][key] for key in ("mean", "std")}
     kept["data"] = {"name": "folder", "train": ".", "size": size, **data}
+    # The weights that a run begins with come from the server by message, as in every round.
+    kept["model"]["init"] = None
     kept["partition"] = {"name": "iid", "clients": kept["partition"]["clients"]}
     return json.dumps(kept, sort_keys=True)
 

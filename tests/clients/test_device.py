@@ -78,6 +78,12 @@ def test_a_device_learns_what_the_server_learns_and_not_where_its_files_are(
     )
 
 
+def test_the_file_that_a_run_begins_with_stays_the_servers(small: Small, tmp_path: Path) -> None:
+    text = as_text(small(f"model.init={tmp_path / 'begun.safetensors'}"), 16)
+    assert "begun" not in text
+    assert from_text(text).model.init is None
+
+
 @pytest.mark.parametrize(
     ("section", "field"), [("objective", "name"), ("model", "encoder"), ("data", "name")]
 )
