@@ -8,9 +8,12 @@ and the model built once, and runs nothing but what is installed here.
 The only place on the client's side that touches what Flower keeps private. Written for Flower 1.39.
 """
 
+import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 from flwr.app import Context, Error, Message
@@ -30,6 +33,16 @@ from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, 
 
 CLIENT_TASK, SERVER_TASK = TaskType.CLIENT_APP, TaskType.SERVER_APP
 _ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})
+
+
+@contextmanager
+def new_secret() -> Iterator[tuple[bytes, Path]]:
+    """Make what a process must know to claim tasks; yield it, and a file of it for its owner."""
+    with tempfile.TemporaryDirectory(prefix="fedssl-") as folder:
+        secret, file = secrets.token_bytes(32), Path(folder) / "secret"
+        file.touch(0o600)
+        file.write_bytes(secret)
+        yield secret, file
 
 
 class Runtime:

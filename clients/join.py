@@ -1,9 +1,6 @@
 """Take part in a federation with one's own images: `fedssl join`."""
 
 import re
-import secrets
-import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,11 +15,11 @@ from flwr.clientapp import ClientApp
 from clients.child import Child
 from clients.client_app import PARTITION, PRIVATE, make_client_app, round_of
 from clients.device import Device
-from clients.flower_runtime import CLIENT_TASK, ClientTask, Runtime
+from clients.flower_runtime import CLIENT_TASK, ClientTask, Runtime, new_secret
 from clients.keys import ClientKeys
 from clients.limits import limit_cores, limit_memory
 from clients.private_states import PrivateStates
-from clients.reaching import Unreachable, parse, reach
+from clients.reaching import Unreachable, free_port, parse, reach
 from strategies.messages import arrays_of, config_of, metrics_of, to_record, to_state
 
 SUPERNODE = "flwr.supernode.cli:flower_supernode"
@@ -156,14 +153,8 @@ class Joining:
     @contextmanager
     def _supernode(self) -> Iterator[tuple[Child, Runtime]]:
         with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fedssl-")))
-            secret = secrets.token_bytes(32)
-            secret_file = folder / "secret"
-            secret_file.touch(0o600)
-            secret_file.write_bytes(secret)
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = int(probe.getsockname()[1])
+            secret, secret_file = stack.enter_context(new_secret())
+            port = free_port()
             config = f'{PARTITION}={self.device.client} images="{self.device.images.absolute()}"'
             arguments = [
                 *("--grpc-rere", "--superlink", self.server),

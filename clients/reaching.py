@@ -25,6 +25,13 @@ def parse(server: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def free_port() -> int:
+    """Return a port of the loopback device that nothing listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def reach(server: str, root_certificate: Path) -> None:
     """Shake hands with the server, and check its certificate.
 

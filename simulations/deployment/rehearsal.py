@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from clients.child import Child
+from clients.reaching import free_port
 from simulations.deployment.pki import ServerKeys, make_pki
 from simulations.deployment.served import served
-from simulations.deployment.superlink import Ports, free_port
+from simulations.deployment.superlink import Ports
 from simulations.engines import FlowerConfig
 from simulations.engines.flower import DeviceGrid
 from simulations.prepare import Prepared

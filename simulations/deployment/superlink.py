@@ -8,9 +8,7 @@ Touches what Flower keeps private. Written for Flower 1.39.
 """
 
 import hashlib
-import secrets
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -31,7 +29,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import HttpGrid
 
 from clients.child import Child
-from clients.flower_runtime import SERVER_TASK, Runtime
+from clients.flower_runtime import SERVER_TASK, Runtime, new_secret
+from clients.reaching import free_port
 from fedssl.config_file import ConfigError
 from simulations.deployment.pki import ServerKeys
 from simulations.errors import RunError
@@ -120,11 +119,7 @@ def superlink(
         The SuperLink did not start, or refused the run.
     """
     with ExitStack() as stack:
-        secret = secrets.token_bytes(32)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fedssl-")))
-        secret_file = folder / "secret"
-        secret_file.touch(0o600)
-        secret_file.write_bytes(secret)
+        secret, secret_file = stack.enter_context(new_secret())
         port = free_port()
         arguments = [
             *("--ssl-ca-certfile", str(keys.authority)),
@@ -195,13 +190,6 @@ def app_bundle(version: str, config: Mapping[str, str]) -> Fab:
     project = APP.format(version=version, config=lines).encode()
     content, _ = build_fab_from_files({"pyproject.toml": project})
     return Fab(hashlib.sha256(content).hexdigest(), content, {})
-
-
-def free_port() -> int:
-    """Return a port of the loopback device that nothing listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _is_free(port: int) -> bool:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.reaching import Unreachable, parse, reach
+from clients.reaching import Unreachable, free_port, parse, reach
 from simulations.deployment.pki import ServerKeys, make_pki
-from simulations.deployment.superlink import free_port
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from simulations.deployment.superlink import free_port
+from clients.reaching import free_port
 from simulations.prepare import Prepared
 
 

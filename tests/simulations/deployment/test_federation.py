@@ -13,8 +13,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from PIL import Image
 
 from clients.child import Child
+from clients.reaching import free_port
 from fedssl.config_file import parse_yaml
-from simulations.deployment.superlink import free_port
 from simulations.experiment import Experiment
 from simulations.prepare import prepare
 from simulations.runner import run

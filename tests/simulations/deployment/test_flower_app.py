@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from clients.child import Child
+from clients.reaching import free_port
 from simulations import load_experiment, run
-from simulations.deployment.superlink import SUPERLINK, free_port
+from simulations.deployment.superlink import SUPERLINK
 
 ROOT = Path(__file__).parents[3]
 SUPERNODE = "flwr.supernode.cli:flower_supernode"
