@@ -55,6 +55,11 @@ class LastVisit:
         )
 
 
+def without_last_visit(private: Mapping[str, Tensor]) -> State:
+    """Return a private state without what a strategy had the client remember."""
+    return {n: t for n, t in private.items() if not n.startswith((_FACT, _OWN))}
+
+
 def to_remember(asked: Asked, state: Mapping[str, Tensor], parameters: Iterable[str]) -> State:
     """Choose what a client must remember of its model, to do what it is asked for next time.
 

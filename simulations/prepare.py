@@ -77,7 +77,7 @@ def prepare(experiment: Experiment) -> Prepared:
             f"{smallest} image(s), but {experiment.objective.name} needs at least "
             f"{objective.minimum_batch} in a batch; raise it"
         )
-    _check_cohort(experiment, parts.clients, strategy)
+    check_cohort(experiment, parts.clients, strategy)
     _check_measures(experiment, splits)
     return Prepared(experiment, splits, parts)
 
@@ -95,7 +95,7 @@ def prepare_server(experiment: Experiment, clients: int) -> Prepared:
     experiment = resolve(experiment)
     splits = _load(experiment)
     _, strategy = _try_to_build(experiment, splits.train.images.shape[-2:])
-    _check_cohort(experiment, clients, strategy)
+    check_cohort(experiment, clients, strategy)
     _check_measures(experiment, splits)
     if "cka" in experiment.evaluation.measures:
         raise ConfigError(
@@ -112,7 +112,8 @@ def _load(experiment: Experiment) -> Splits:
         raise ConfigError(str(error)) from error
 
 
-def _check_cohort(experiment: Experiment, clients: int, strategy: Strategy) -> None:
+def check_cohort(experiment: Experiment, clients: int, strategy: Strategy) -> None:
+    """Raise a ConfigError where a strategy needs more clients than a round has."""
     needed = strategy.minimum_clients if isinstance(strategy, FoldingStrategy) else 1
     cohort = cohort_size(clients, experiment.participation)
     if (only := experiment.only_client) is not None:

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from flwr.app import RecordDict
 from torch import nn
 
-from clients.client_app import PRIVATE
 from fedssl.config_file import ConfigError
 from fedssl.evaluation.parallel import one_thread
 from fedssl.model_file import load_encoder, save_model
 from fedssl.timeline import span
 from simulations.checkpoint import Checkpoint
+from simulations.client_states import give_to_clients, kept_by_clients
 from simulations.display import Display, Quiet
 from simulations.engines.opening import Engine, opened
 from simulations.experiment import Experiment
@@ -31,7 +30,6 @@ from simulations.run_folder import RunFolder, check_same
 from simulations.server import Server
 from simulations.summary import summarise
 from strategies.ldawa import directed
-from strategies.messages import arrays_of, to_record, to_state
 
 
 @dataclass(frozen=True)
@@ -141,10 +139,7 @@ def _rounds(
 ) -> None:
     if found:
         server.restore(found.model, found.strategy)
-        grid.states = {
-            client: RecordDict({PRIVATE: to_record(state)})
-            for client, state in found.clients.items()
-        }
+        give_to_clients(grid, found.clients)
         folder.forget_after(found.round)
     else:
         folder.begin(prepared.experiment, prepared.counts, prepared.classes)
@@ -161,14 +156,10 @@ def _rounds(
                 folder.add_row(row)
                 if number in (0, server.experiment.rounds) and (seen := server.predictions()):
                     folder.add_predictions("final" if number else "untrained", *seen)
-                private = {
-                    client: to_state(arrays_of(state, PRIVATE))
-                    for client, state in grid.states.items()
-                }
-                folder.checkpoint.save(
-                    Checkpoint(number, server.state(), server.strategy_state(), private),
-                    changed=set(cohort),
+                now = Checkpoint(
+                    number, server.state(), server.strategy_state(), kept_by_clients(grid)
                 )
+                folder.checkpoint.save(now, changed=set(cohort))
             display.ended(row)
 
 

@@ -20,6 +20,7 @@ from simulations.cli import (
     exporting,
     looking,
     probing,
+    replaying,
     running,
 )
 
@@ -44,6 +45,8 @@ app.command()(comparing.compare)
 app.command()(looking.show)
 app.command()(looking.report)
 app.command()(probing.probe)
+app.command()(replaying.replay)
+app.command()(replaying.audit)
 app.command()(exporting.export)
 app.command()(looking.init)
 app.command("list")(looking.list_parts)

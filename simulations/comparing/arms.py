@@ -24,6 +24,11 @@ class Arm:
     """What of the config makes it."""
 
 
+def file_name(label: str) -> str:
+    """Return a label as the name of a file or folder."""
+    return re.sub(r"[^\w.=,()+-]", "_", label)
+
+
 def split(text: str) -> list[str]:
     """Split at the commas that are outside of brackets and quotes."""
     parts, depth, quote = [""], 0, ""

@@ -1,6 +1,5 @@
 """From what a person asks to compare to the list of runs: the grid."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,16 @@ from pathlib import Path
 from fedssl.config_file import ConfigError
 from fedssl.fields import nearest
 from simulations.cohort import cohort_size
-from simulations.comparing.arms import CENTRAL, LOCAL_ONLY, REFERENCES, Arm, arms, choices, split
+from simulations.comparing.arms import (
+    CENTRAL,
+    LOCAL_ONLY,
+    REFERENCES,
+    Arm,
+    arms,
+    choices,
+    file_name,
+    split,
+)
 from simulations.comparing.plan import Plan, Planned, Values, combinations
 from simulations.experiment import Experiment, load_experiment
 
@@ -77,7 +85,7 @@ class _Grid:
     ) -> None:
         if setting:
             overrides = (*overrides, "evaluation.split=validation")
-        folder = "/".join(re.sub(r"[^\w.=,()+-]", "_", part) for part in place)
+        folder = "/".join(map(file_name, place))
         run = Planned(
             folder=folder,
             strategy=arm.label,

@@ -1,0 +1,12 @@
+"""One round's replies, kept and merged again: by other strategies, and with their accuracy audited.
+
+>>> from pathlib import Path
+>>> from simulations.replaying import audit, replay
+>>> replay(Path("runs/quickstart"), 5, "fedavg,ldawa").merges[0].row["linear_accuracy"]
+>>> audit(Path("runs/quickstart"), 5).file
+"""
+
+from simulations.replaying.audit import Audited, audit
+from simulations.replaying.replay import Merged, Replayed, replay
+
+__all__ = ["Audited", "Merged", "Replayed", "audit", "replay"]

@@ -1,0 +1,184 @@
+"""Probe what goes into a merge and what comes out: where is accuracy lost?
+
+Clients' encoders may each be better than what a merge makes of them. If BatchNorm's statistics,
+measured anew, bring the loss back, they did not fit the merged weights; if longer weights do, the
+merge shrank them; else the weights themselves did not go together.
+"""
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedssl.config_file import ConfigError
+from fedssl.evaluation import Gathered, evaluate, gather
+from fedssl.evaluation.recalibrate import recalibrated
+from fedssl.last_visit import LastVisit
+from fedssl.local_update import build_objective
+from fedssl.state import State, copy_into, floating_buffers
+from simulations import plots
+from simulations.comparing.statistics import over_test_images
+from simulations.files import replace_text
+from simulations.replaying import pictures
+from simulations.replaying.merging import mean_norms, norms_restored, weights
+from simulations.replaying.opened import Opened, Told, open_run
+
+CLIENTS = 10
+"""At most so many clients' encoders are probed; of more, those that are evenly spaced by size."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What an encoder is worth."""
+
+    encoder: str
+    """Which: ``sent``, ``client 3``, ``merged``, ``recalibrated``, ``norms restored``, ``both``."""
+    strategy: str | None
+    """Who merged it; None before the merge."""
+    linear_accuracy: float
+    knn_accuracy: float
+    rankme: float
+    above_clients: float
+    """Points of linear accuracy above the mean of the clients' encoders."""
+    images: tuple[float, float]
+    """The middle 95 % of it when the test images are drawn anew."""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Where accuracy is lost in a round's merge."""
+
+    round: int
+    probes: list[Probe]
+    clients: int
+    """How many clients' replies there were."""
+    notes: list[str]
+    file: Path
+    """All of it as JSON."""
+    picture: Path
+
+
+def audit(
+    run: Path,
+    server_round: int,
+    strategies: str | None = None,
+    *,
+    device: str | None = None,
+    told: Told = lambda done, total, text: None,
+) -> Audited:
+    """Probe one round's encoders, and write ``replays/round-N/audit.json`` into the run.
+
+    They are: the model that was sent; each client's; the merged one; it with BatchNorm's statistics
+    measured anew; it with each tensor as long as the clients' were; and with both. Parameters and
+    errors are those of `replay`.
+
+    Raises
+    ------
+    ConfigError
+        Something that was asked for cannot be, or there are no labels to probe with; nothing was
+        done.
+    RunError
+        A round failed.
+    """
+    with open_run(run, server_round, strategies, device, told) as opened:
+        steps = opened.steps
+        count = min(CLIENTS, opened.updates_in(range(1)))
+        steps.expect(1 + count + 4 * len(opened.candidates))
+        probing = _Probing(opened)
+        moment = opened.moment()
+        before = moment.before()
+        probing.look(None, "sent", before.model)
+        chosen = _some([client for client, _, _ in moment.models()])
+        for client, _, model in moment.models():
+            if client not in chosen:
+                continue
+            last = LastVisit.from_private(before.clients.get(client, {}))
+            own = last.own if last else {}
+            probing.look(None, f"client {client}", {**before.model, **own, **model})
+        norms = None
+        for candidate in opened.candidates:
+            server = opened.ready(candidate, moment)
+            server.train(opened.round, moment.cohort)
+            merged = server.state()
+            if norms is None:
+                names = weights(merged, floating_buffers(server.objective))
+                norms, _ = mean_norms(moment.models(), names)
+            restored = norms_restored(merged, norms)
+            probing.look(candidate.label, "merged", merged)
+            probing.look(candidate.label, "recalibrated", merged, recalibrate=True)
+            probing.look(candidate.label, "norms restored", restored)
+            probing.look(candidate.label, "both", restored, recalibrate=True)
+        notes = opened.notes(moment)
+    replies = sum(1 for _ in moment.models())
+    probes = probing.result()
+    file = moment.path / "audit.json"
+    content = {
+        "run": run.resolve().name,
+        "round": server_round,
+        "clients": replies,
+        "probes": [asdict(probe) for probe in probes],
+        "notes": notes,
+    }
+    replace_text(file, json.dumps(content, indent=1) + "\n")
+    plots.save(pictures.audited(server_round, probes), picture := file.with_suffix(".png"))
+    return Audited(server_round, probes, replies, notes, file, picture)
+
+
+def _some(clients: Sequence[int]) -> set[int]:
+    """Choose the clients to probe among those of a cohort, which is in the order of their sizes."""
+    places = np.linspace(0, len(clients) - 1, min(CLIENTS, len(clients))).round()
+    return {clients[int(place)] for place in places}
+
+
+class _Probing:
+    """Probes encoders, and compares them with the clients'."""
+
+    def __init__(self, opened: Opened):
+        experiment, splits = opened.experiment, opened.prepared.splits
+        self._opened = opened
+        self._config = experiment.evaluation.model_copy(update={"recalibrate_bn": False})
+        always = experiment.evaluation.model_copy(update={"recalibrate_bn": True})
+        self._images: Gathered = gather(splits, always)
+        self._labels = self._images.test.labels
+        if len(self._images.train) == 0 or not bool((self._labels >= 0).any()):
+            raise ConfigError("an audit probes with labels, and the run's images have none")
+        objective = build_objective(experiment, splits.train.images.shape[-1])
+        self._encoder = objective.to(torch.device(experiment.engine.device)).encoder
+        self._found: list[tuple[str | None, str, dict[str, float], np.ndarray]] = []
+
+    def look(
+        self, strategy: str | None, name: str, model: State, recalibrate: bool = False
+    ) -> None:
+        """Probe an encoder."""
+        data = self._opened.experiment.data
+        encoder: nn.Module = copy.deepcopy(self._encoder).eval()
+        own = {n.removeprefix("encoder."): t for n, t in model.items() if n.startswith("encoder.")}
+        copy_into(encoder.state_dict(), own)
+        if recalibrate:
+            encoder = recalibrated(encoder, self._images.recalibration, data.mean, data.std)
+        predicted: list[Tensor] = []
+        found = evaluate(encoder, self._images, self._config, data.mean, data.std, predicted.append)
+        right = (predicted[0].cpu() == self._labels)[self._labels >= 0].double().numpy()
+        self._found.append((strategy, name, found, right))
+        self._opened.steps.did(f"probed {name if strategy is None else f'{strategy}: {name}'}")
+
+    def result(self) -> list[Probe]:
+        """Return all that was probed."""
+        mean = np.mean([r for _, name, _, r in self._found if name.startswith("client ")], axis=0)
+        return [
+            Probe(
+                name,
+                strategy,
+                found["linear_accuracy"],
+                found["knn_accuracy"],
+                found["rankme"],
+                100 * float((right - mean).mean()),
+                over_test_images(right - mean),
+            )
+            for strategy, name, found, right in self._found
+        ]

@@ -1,0 +1,91 @@
+"""Grids that keep a round's replies, and that answer by them."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from clients.client_app import round_of
+from fedssl.asked import Asked
+from simulations.engines.wrapped import WrappedGrid
+from simulations.replaying.moment import Moment
+from strategies.messages import config_of
+
+
+class KeepingGrid(WrappedGrid):
+    """Passes all on, and tells of each reply of one round before it does.
+
+    Parameters
+    ----------
+    grid : Grid
+        The engine.
+    server_round : int
+        The round.
+    keep : Callable[[int, Message], None]
+        Told of client and reply, in cohort order.
+    decay : float | None
+        Its clients are also asked for their sensitivity, by this decay; None: they are not.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        server_round: int,
+        keep: Callable[[int, Message], None],
+        decay: float | None,
+    ):
+        super().__init__(grid)
+        self._round = server_round
+        self._keep = keep
+        self._asked = Asked(sensitivity_decay=decay).to_config()
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Pass on."""
+        return self._grid.get_node_ids()
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterator[Message]:
+        """Yield the replies in the messages' order."""
+        sent = list(messages)
+        is_kept = _is_of(self._round, sent)
+        for message in sent if is_kept else ():
+            config_of(message.content).update(self._asked)
+        replies = self._grid.send_and_receive(sent, timeout=timeout)
+        for message, reply in zip(sent, replies, strict=True):
+            if is_kept:
+                self._keep(message.metadata.dst_node_id - 1, reply)
+            yield reply
+
+
+class ReplayingGrid(WrappedGrid):
+    """Answers the messages of one round by replies that were kept; all others go to the engine.
+
+    Parameters
+    ----------
+    grid : Grid
+        The engine.
+    moment : Moment | None
+        The round; None where all go to the engine.
+    """
+
+    def __init__(self, grid: Grid, moment: Moment | None):
+        super().__init__(grid)
+        self._moment = moment
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Pass on."""
+        return self._grid.get_node_ids()
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterator[Message]:
+        """Yield the replies in the messages' order."""
+        sent, moment = list(messages), self._moment
+        if moment and _is_of(moment.round, sent):
+            return map(moment.answer, sent)
+        return iter(self._grid.send_and_receive(sent, timeout=timeout))
+
+
+def _is_of(server_round: int, messages: Sequence[Message]) -> bool:
+    return bool(messages) and round_of(config_of(messages[0].content)) == server_round

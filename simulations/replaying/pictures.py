@@ -1,0 +1,113 @@
+"""The pictures of replays and audits. Each function returns a matplotlib Figure."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from simulations.comparing.pictures import looks
+from simulations.plots import literal
+
+if TYPE_CHECKING:
+    from simulations.replaying.audit import Probe
+    from simulations.replaying.replay import Merged
+
+_GREY = "#666666"
+_ACCURACY = "linear probe, test accuracy (%)"
+_WITH_BARS = f"{_ACCURACY}\nbars: 95 % over test images, of the difference to the dotted line"
+_SIDES = {"merged": "o", "recalibrated": "s", "norms restored": "^", "both": "D"}
+"""The marker of each way to look at a merged encoder."""
+
+
+def replayed(server_round: int, merges: Sequence["Merged"]) -> Figure:
+    """Draw what each strategy made of the same replies, and what came after.
+
+    Left the accuracy after the merge, with the interval over test images of its difference to the
+    first; right, where rounds followed, the accuracy by round.
+    """
+    look = looks([merged.strategy for merged in merges])
+    after = any(merged.after for merged in merges)
+    figure = Figure(
+        figsize=(10 if after else 6.5, 1.6 + max(1.4, 0.42 * len(merges))), layout="constrained"
+    )
+    axes = figure.subplots(1, 2 if after else 1, squeeze=False)[0]
+    known = [m for m in merges if "linear_accuracy" in m.row]
+    for place, merged in enumerate(known):
+        value = 100 * merged.row["linear_accuracy"]
+        own = look[merged.strategy]
+        if found := merged.difference:
+            base = value - found.points
+            ends = [base + found.low, base + found.high]
+            axes[0].plot(ends, [place, place], color=own.colour, lw=2.2, alpha=0.45)
+        axes[0].plot([value], [place], own.marker, color=own.colour, ms=7, mec="white", mew=0.8)
+    if known:
+        axes[0].axvline(100 * known[0].row["linear_accuracy"], color=_GREY, lw=0.8, ls=":")
+    _rows(axes[0], [merged.strategy for merged in known])
+    _frame(axes[0], f"The replies of round {server_round}, merged", _WITH_BARS)
+    if after:
+        for merged in known:
+            rows = [merged.row, *merged.after]
+            own = look[merged.strategy]
+            axes[1].plot(
+                [row["round"] for row in rows],
+                [100 * row["linear_accuracy"] for row in rows],
+                color=own.colour,
+                linestyle=own.style,
+                marker=own.marker,
+                markersize=4,
+                label=literal(merged.strategy),
+            )
+        axes[1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes[1].set_ylabel(_ACCURACY)
+        _frame(axes[1], "What followed under each", "round")
+        axes[1].legend(frameon=False, fontsize="small", handlelength=3.5)
+    return figure
+
+
+def audited(server_round: int, probes: Sequence["Probe"]) -> Figure:
+    """Draw the accuracy of what went into a merge and of what came out.
+
+    A bar is the interval over test images of the difference to the clients' mean, which is dotted.
+    """
+    clients = [100 * p.linear_accuracy for p in probes if p.encoder.startswith("client ")]
+    out = [p for p in probes if p.strategy is not None]
+    look = looks(list(dict.fromkeys(str(p.strategy) for p in out)))
+    names = ["sent to the clients", f"clients, {len(clients)} encoders"]
+    names += [f"{p.strategy}: {p.encoder}" for p in out]
+    figure = Figure(figsize=(8.5, 1.3 + 0.34 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    mean = float(np.mean(clients))
+    axes.axvline(mean, color=_GREY, lw=0.8, ls=":")
+    axes.plot(clients, [1] * len(clients), "|", color="black", ms=10, mew=1.2)
+    axes.plot([mean], [1], "o", color="black", ms=6)
+    _point(axes, probes[0], 0, "black", "o")
+    for place, probe in enumerate(out, start=2):
+        colour = look[str(probe.strategy)].colour
+        _point(axes, probe, place, colour, _SIDES[probe.encoder])
+    _rows(axes, names)
+    _frame(axes, f"Round {server_round}: before, in and after the merge", _WITH_BARS)
+    return figure
+
+
+def _point(axes: Axes, probe: "Probe", place: int, colour: str, marker: str) -> None:
+    value = 100 * probe.linear_accuracy
+    base = value - probe.above_clients
+    axes.plot(
+        [base + end for end in probe.images], [place, place], color=colour, lw=2.2, alpha=0.45
+    )
+    axes.plot([value], [place], marker, color=colour, ms=7, mec="white", mew=0.8)
+
+
+def _rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), [literal(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+def _frame(axes: Axes, title: str, x_label: str) -> None:
+    axes.set_title(title, fontsize="medium")
+    axes.set_xlabel(x_label)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,87 @@
+"""Where accuracy is lost in a merge."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fedssl.config_file import ConfigError
+from fedssl.data import load
+from fedssl.evaluation import evaluate, gather
+from fedssl.local_update import build_objective
+from fedssl.state import copy_into
+from simulations import Run
+from simulations.cli import app
+from simulations.replaying import audit
+from simulations.replaying.moment import Moment
+from simulations.run_folder import RunFolder
+from tests.simulations.replaying.runs import make_run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(
+        tmp_path_factory.mktemp("runs"),
+        "run",
+        "evaluation.every=1",
+        "evaluation.recalibrate_bn=true",
+    )
+
+
+def test_an_audit_probes_what_the_run_did_and_more(folder: Path) -> None:
+    found = audit(folder, 2, "fedavg,ldawa(warmup_rounds=0)")
+    rows = RunFolder(folder).read_metrics()
+    by_name = {(p.strategy, p.encoder): p.linear_accuracy for p in found.probes}
+    assert by_name[None, "sent"] == rows[1]["linear_accuracy"]
+    assert by_name["fedavg", "merged"] == rows[2]["linear_accuracy"]
+    assert by_name["fedavg", "recalibrated"] == rows[2]["linear_accuracy_recalibrated"]
+    clients = [p for p in found.probes if p.encoder.startswith("client ")]
+    assert [p.encoder for p in clients] == [f"client {client}" for client in rows[2]["cohort"]]
+    mean = sum(p.linear_accuracy for p in clients) / 3
+    for probe in found.probes:
+        assert probe.above_clients == pytest.approx(100 * (probe.linear_accuracy - mean))
+        assert probe.images[0] - 1e-9 <= probe.above_clients <= probe.images[1] + 1e-9
+    ways = [p.encoder for p in found.probes if p.strategy == "ldawa(warmup_rounds=0)"]
+    assert ways == ["merged", "recalibrated", "norms restored", "both"]
+    written = json.loads(found.file.read_text())
+    assert len(written["probes"]) == len(found.probes) == 1 + 3 + 8
+    assert found.picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_clients_that_keep_batchnorm_are_probed_with_their_own(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "fedbn", "strategy.name=fedbn", "rounds=1")
+    found = audit(run, 1)
+    experiment, moment = Run(run).experiment, Moment(run / "replays" / "round-1")
+    client, _, reply = next(moment.models())
+    own = moment.before().clients[client]
+    model = {n.removeprefix("own "): t for n, t in own.items() if n.startswith("own ")} | reply
+    encoder = build_objective(experiment, 16).encoder.eval()
+    copy_into(
+        encoder.state_dict(),
+        {n.removeprefix("encoder."): t for n, t in model.items() if n.startswith("encoder.")},
+    )
+    images = gather(load(experiment.data), experiment.evaluation)
+    data = experiment.data
+    expected = evaluate(encoder, images, experiment.evaluation, data.mean, data.std)
+    probe = next(p for p in found.probes if p.encoder == f"client {client}")
+    assert probe.rankme == expected["rankme"]
+    assert probe.linear_accuracy == expected["linear_accuracy"]
+
+
+def test_images_without_labels_are_told_before_any_work(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "run", "rounds=1")
+    with np.load(tmp_path / "test.npz") as file:
+        images = file["images"]
+    np.savez(tmp_path / "test.npz", images=images)
+    with pytest.raises(ConfigError, match="have none"):
+        audit(run, 1)
+    assert not (run / "replays").exists()
+
+
+def test_the_command_prints_a_table(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["audit", str(folder), "--round", "1"])
+    assert result.exit_code == 0, result.output
+    assert "norms restored" in result.stdout
+    assert "above clients" in result.stdout

@@ -1,0 +1,191 @@
+"""A round's replies merged again: as the run did, and by other strategies."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from fedssl import load_encoder
+from fedssl.config_file import ConfigError
+from fedssl.state import load_state
+from simulations.cli import app
+from simulations.errors import RunError
+from simulations.replaying import Merged, Replayed, replay
+from simulations.replaying.moment import Moment
+from simulations.run_folder import RunFolder
+from strategies import ldawa
+from tests.simulations.replaying.runs import make_run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs"), "fedavgm", "strategy.name=fedavgm")
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of the run, beside its data."""
+    for file in made.parent.glob("*.npz"):
+        shutil.copy(file, tmp_path)
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+def digests(folder: Path) -> dict[Path, str]:
+    return {
+        path.relative_to(folder): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and "replays" not in path.parts
+    }
+
+
+def only(replayed: Replayed, strategy: str) -> Merged:
+    return next(merged for merged in replayed.merges if merged.strategy == strategy)
+
+
+def timeless(row: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in row.items() if not key.endswith("seconds")}
+
+
+def test_the_runs_own_strategy_makes_of_a_round_what_it_made(folder: Path) -> None:
+    before = digests(folder)
+    found = replay(folder, 2, rounds=1)
+    assert found.notes == []
+    rows = RunFolder(folder).read_metrics()
+    own = found.merges[0]
+    # BYOL's targets and the server's momentum are as they were, or round 3 would differ.
+    assert timeless(own.row) == timeless(rows[2])
+    assert timeless(own.after[0]) == timeless(rows[3])
+    assert own.step.direction == pytest.approx(1)
+    assert own.difference is None
+    assert digests(folder) == before
+
+
+def test_the_last_rounds_merge_is_the_runs_model(folder: Path) -> None:
+    merged = replay(folder, 3).merges[0]
+    ours, theirs = load_state(merged.model)[0], load_state(folder / "model.safetensors")[0]
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    load_encoder(merged.model)
+
+
+def test_every_strategy_merges_the_same_replies(folder: Path) -> None:
+    found = replay(folder, 2, "uniform(warmup_rounds=0),ldawa(warmup_rounds=0),fedavg")
+    moment = Moment(folder / "replays" / "round-2")
+    before = moment.before().model
+    clients = list(moment.models())
+    assert [client for client, *_ in clients] == moment.cohort
+    buffers = frozenset(n for n in before if n.endswith(("running_mean", "running_var")))
+    for strategy in ("uniform", "ldawa"):
+        expected = ldawa.merge(
+            before, [m for *_, m in clients], [n for _, n, _ in clients],
+            preset=strategy, buffers=buffers,
+        )  # fmt: skip
+        model = load_state(only(found, f"{strategy}(warmup_rounds=0)").model)[0]
+        for name, tensor in model.items():
+            torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-6)
+    first, other = found.merges[:2]
+    assert first.difference is None
+    assert other.difference is not None
+    points = 100 * (other.row["linear_accuracy"] - first.row["linear_accuracy"])
+    assert other.difference.points == pytest.approx(points)
+    assert other.difference.low <= points + 1e-9
+    assert other.difference.high >= points - 1e-9
+    assert other.step.norm < first.step.norm
+    assert [m["strategy"] for m in json.loads(found.file.read_text())["merges"]] == [
+        m.strategy for m in found.merges
+    ]
+    assert found.picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_replies_are_made_once(folder: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    replay(folder, 2, told=lambda done, total, _: seen.append((done, total)))
+    assert seen[-1] == (7, 7)  # Two rounds of three clients, and a merge.
+    seen.clear()
+    replay(folder, 2, "median,fedavg", told=lambda done, total, _: seen.append((done, total)))
+    assert seen[-1] == (2, 2)
+
+
+def test_a_later_round_goes_on_from_an_earlier_one(folder: Path, made: Path) -> None:
+    replay(folder, 2)
+    steps: list[int] = []
+    found = replay(folder, 3, told=lambda done, total, _: steps.append(total))
+    # Round 2's replies are there, round 3's are not.
+    assert steps[-1] == len(steps) == 3 + 1
+    assert timeless(found.merges[0].row) == timeless(RunFolder(made).read_metrics()[3])
+
+
+def test_a_strategy_that_needs_more_than_the_replies_has_them_made_again(folder: Path) -> None:
+    before = replay(folder, 1).merges[0].row
+    found = replay(folder, 1, "fedavgm,elastic")
+    assert found.merges[0].row["train_loss"] == before["train_loss"]
+    assert found.merges[0].row["linear_accuracy"] == before["linear_accuracy"]
+    assert found.merges[1].step.direction < 1
+
+
+def test_what_stays_on_clients_is_taken_out_of_the_replies(folder: Path) -> None:
+    found = replay(folder, 2, "fedavg,fedbn,fedlama")
+    moment = Moment(folder / "replays" / "round-2").before().model
+    merged = load_state(only(found, "fedbn").model)[0]
+    names = [n for n in merged if n.endswith("weight") and merged[n].dim() == 1]
+    assert names
+    assert all(torch.equal(merged[name], moment[name]) for name in names)
+
+
+def test_a_strategy_that_needs_what_stayed_on_clients_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "fedbn", "strategy.name=fedbn", "rounds=1")
+    assert replay(run, 1).merges[0].row["train_loss"] > 0
+    with pytest.raises(RunError, match=r"fedavg.*reply has no encoder\..*left on the clients"):
+        replay(run, 1, "fedavg")
+
+
+def test_notes_tell_what_a_merge_alone_does_not_show(folder: Path) -> None:
+    notes = replay(folder, 1, "fedavg,fedprox,fedadam").notes
+    assert [note.split()[0] for note in notes] == ["fedprox", "fedadam"]
+
+
+def test_a_round_that_cannot_be_made_again_is_told(folder: Path) -> None:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    row = json.loads(lines[1])
+    row["train_loss"] += 0.5
+    (folder / "metrics.jsonl").write_text("\n".join([lines[0], json.dumps(row), *lines[2:], ""]))
+    notes = replay(folder, 1).notes
+    assert len(notes) == 1
+    assert "another train_loss" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, "fedavg", 0), "--round 0: the run has rounds 1 to 3"),
+        ((4, "fedavg", 0), "--round 4: the run has rounds 1 to 3"),
+        ((2, "fedavg", 2), "--rounds 2: after round 2 the run has 1 more"),
+        ((2, "fedavgg", 0), "fedavg"),
+        ((2, "bulyan", 0), "needs at least"),
+        ((2, "elastic,elastic(decay=0.5)", 0), "of different decay"),
+    ],
+)
+def test_what_cannot_be_is_told_before_any_work(
+    folder: Path, arguments: tuple[int, str, int], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replay(folder, *arguments)
+    assert not (folder / "replays").exists()
+
+
+def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no run"):
+        replay(tmp_path, 1)
+
+
+def test_the_command_prints_a_table(folder: Path) -> None:
+    result = CliRunner().invoke(
+        app,
+        ["replay", str(folder), "--round", "2", "--strategies", "fedavg,median", "--rounds", "1"],
+    )
+    assert result.exit_code == 0, result.output
+    assert "round 3" in result.stdout
+    assert "replay.png" in result.stdout
