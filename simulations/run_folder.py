@@ -25,8 +25,8 @@ class RunFolder:
     round, client and tensor), ``partition.csv`` (images of each client and class),
     ``predictions.npz`` (what the linear probe took each test image for, untrained and at the
     end), ``model.safetensors``, ``summary.json``, ``checkpoint/``, ``plots/``, ``report.html``; of
-    a profiled run also ``profile/``, of a probed one ``probes/``, and of one on devices
-    ``federation/``: its logs and name.
+    a profiled run also ``profile/``, of a probed one ``probes/``, of a replayed one
+    ``replays/``, and of one on devices ``federation/``: its logs and name.
     """
 
     def __init__(self, path: Path):
