@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fedssl.evaluation.alignment import alignment, uniformity
+from fedssl.evaluation.augmented import CROPS
 from fedssl.evaluation.cka import linear_cka
 from fedssl.evaluation.harm import FOLDS, held_out_predictions
 from fedssl.evaluation.knn import predict_knn
@@ -46,11 +47,12 @@ def each_measure(count: int, width: int, times: int) -> list[Figure]:
     """Measure every measure on ``count`` features of ``width``, and a fifth as many to test on."""
     bank, labels = features(count, width, "bench features")
     queries, wanted = features(max(2, count // 5), width, "bench queries")
-    sub = stratified(labels.numpy(), 0.1, generator(0, "bench sub"))
+    few_labels = [stratified(labels.numpy(), s, generator(0, "bench sub")) for s in (0.01, 0.1)]
     images, few = max(2, count // VIEWS), max(2, count // MEMORY_VIEWS)
     shown = bank[: images * VIEWS].view(images, VIEWS, width) if count >= 2 * VIEWS else bank[None]
     seen = bank[: few * MEMORY_VIEWS].view(MEMORY_VIEWS, few, width)
     other = bank @ torch.linalg.qr(torch.randn(width, width, generator=generator(0, "turn"))).Q
+    crops = [bank + 0.1 * noise for noise in _noises(bank, CROPS)]
     works: dict[str, Callable[[], object]] = {
         "linear": lambda: fit_linear(bank, labels, L2).predict(queries),
         "knn": lambda: predict_knn(bank, labels, queries, 20, 0.07),
@@ -60,18 +62,29 @@ def each_measure(count: int, width: int, times: int) -> list[Figure]:
         f"lidar ({images:,} × {VIEWS})": lambda: lidar(shown),
         "alignment and uniformity": lambda: (alignment(bank, other), uniformity(bank)),
         "cka, a pair": lambda: linear_cka(bank, other),
-        "risk": lambda: decompose(bank, labels, queries, wanted, sub, L2),
+        "risk": lambda: decompose(bank, labels, queries, wanted, few_labels[1], L2),
         f"harm (1 + {FOLDS} fits)": lambda: (
             fit_linear(bank, labels, L2).predict(queries),
             held_out_predictions(bank, labels, L2, generator(0, "bench folds")),
         ),
         f"sslmem ({MEMORY_VIEWS} × {few:,})": lambda: memorised(seen, seen.flip(0)),
         "map (PCA)": lambda: pca(bank),
+        f"augmented ({1 + CROPS} × as many)": lambda: fit_linear(
+            torch.cat([bank, *crops]), labels.repeat(1 + CROPS), L2
+        ).predict(queries),
+        "finetune-head (1 % and 10 %)": lambda: [
+            fit_linear(bank[rows], labels[rows], L2).predict(queries) for rows in few_labels
+        ],
     }
     with one_thread():
         return [
             _measured(name, work, times, f"{count:,} × {width}") for name, work in works.items()
         ]
+
+
+def _noises(like: Tensor, count: int) -> list[Tensor]:
+    draws = generator(0, "bench crops")
+    return [torch.randn(like.shape, generator=draws) for _ in range(count)]
 
 
 def _measured(name: str, work: Callable[[], object], times: int, size: str) -> Figure:

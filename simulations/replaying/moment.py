@@ -7,6 +7,7 @@ from typing import Any
 
 from flwr.app import Message, MetricRecord, RecordDict
 
+from fedssl.config_file import ConfigError
 from fedssl.state import State, load_state, save_state
 from simulations.checkpoint import Checkpoint, CheckpointFolder
 from simulations.engines import flower_private
@@ -83,10 +84,12 @@ class Moment:
         replace_text(self._index, json.dumps(index, indent=1) + "\n")
 
     def before(self) -> Checkpoint:
-        """Return the checkpoint."""
-        found = self._checkpoint.load()
-        if found is None:
-            raise ValueError(f"{self.path}: holds no checkpoint")
+        """Return the checkpoint; a ConfigError says that it is damaged."""
+        try:
+            found = self._checkpoint.load()
+        except ValueError as error:
+            raise ConfigError(f"{error}; remove {self.path}, and it is made again") from error
+        assert found is not None
         return found
 
     @property

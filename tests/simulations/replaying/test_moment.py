@@ -6,6 +6,7 @@ import pytest
 import torch
 from flwr.app import ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 
+from fedssl.config_file import ConfigError
 from simulations.checkpoint import Checkpoint
 from simulations.engines import flower_private
 from simulations.replaying.moment import Moment, moments
@@ -70,3 +71,9 @@ def test_only_whole_moments_are_found(moment: Moment, tmp_path: Path) -> None:
     assert [found.round for found in moments(tmp_path)] == [4]
     moment.begin()
     assert moments(tmp_path) == []
+
+
+def test_a_damaged_one_is_told_with_the_way_out(moment: Moment) -> None:
+    next((moment.path / "checkpoint").glob("model-*")).write_bytes(b"damaged")
+    with pytest.raises(ConfigError, match="damaged.*remove .*round-4"):
+        moment.before()
