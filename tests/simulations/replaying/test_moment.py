@@ -75,5 +75,5 @@ def test_only_whole_moments_are_found(moment: Moment, tmp_path: Path) -> None:
 
 def test_a_damaged_one_is_told_with_the_way_out(moment: Moment) -> None:
     next((moment.path / "checkpoint").glob("model-*")).write_bytes(b"damaged")
-    with pytest.raises(ConfigError, match="damaged.*remove .*round-4"):
+    with pytest.raises(ConfigError, match=r"damaged.*remove .*round-4"):
         moment.before()
