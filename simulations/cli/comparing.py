@@ -99,7 +99,8 @@ def compare(
     an ordinary one. The same command goes on after Ctrl-C: runs that are done are not made again;
     one that fails is told and does not stop the rest.
 
-    Prints tables and writes `comparison.csv`, `comparison.json` and `report.html`.
+    Prints tables and writes `results.csv`, `summary.json`, `table.md`, `table.tex`, `plots/` and
+    `report.html`.
 
     For example:
 

@@ -53,7 +53,8 @@ def report(
 ) -> None:
     """Draw plots and write `report.html`, of a run or a comparison, also while it goes on.
 
-    Of a comparison it also prints the tables, and writes `comparison.csv` and `comparison.json`.
+    Of a comparison it also prints the tables, and writes `results.csv`, `summary.json`, `table.md`
+    and `table.tex`.
     """
     with clear_errors():
         from simulations.comparing.plan import PlanFile

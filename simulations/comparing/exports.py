@@ -13,14 +13,7 @@ from simulations.comparing import statistics
 from simulations.comparing.findings import Finding
 from simulations.comparing.results import SUMS, Results
 from simulations.comparing.tables import ACCURACY_COLUMNS, Show, cell_name, notes
-
-MEASURES = (
-    "train_loss",
-    "linear_accuracy",
-    "linear_accuracy_recalibrated",
-    "knn_accuracy",
-    "rankme",
-)
+from simulations.figures import ALWAYS, further
 
 
 def as_json(results: Results, lines: Sequence[Finding]) -> str:
@@ -38,17 +31,24 @@ def as_json(results: Results, lines: Sequence[Finding]) -> str:
 
 
 def as_csv(results: Results) -> str:
-    """Return every run's rounds as CSV: a row a strategy, cell, seed and round."""
+    """Return every run's rounds as CSV: a row a strategy, cell, seed and round.
+
+    Its columns are what is varied, every measure that a run has, and what each round cost.
+    """
     plan = results.plan
+    every = [
+        ((label, *cell.values(), seed), row)
+        for cell in plan.cells
+        for label in results.labels
+        for seed in plan.seeds
+        for row in results.of(label, cell, seed).rows
+    ]
+    asked = dict.fromkeys(name for _, row in every for name in further(row))
+    columns = ("round", *ALWAYS, *asked, *SUMS)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["strategy", *plan.vary, "seed", "round", *MEASURES, *SUMS])
-    for cell in plan.cells:
-        for label in results.labels:
-            for seed in plan.seeds:
-                for row in results.of(label, cell, seed).rows:
-                    kept = [row.get(name, "") for name in ("round", *MEASURES, *SUMS)]
-                    writer.writerow([label, *cell.values(), seed, *kept])
+    writer.writerow(["strategy", *plan.vary, "seed", *columns])
+    writer.writerows([*place, *(row.get(name, "") for name in columns)] for place, row in every)
     return text.getvalue()
 
 

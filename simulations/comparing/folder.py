@@ -16,7 +16,8 @@ class ComparisonFolder:
 
     ``plan.yaml``; ``runs/STRATEGY/FIELD=VALUE/seed-N/`` and where fields are tuned also
     ``tuning/…/``, each an ordinary run folder; ``failed/…txt``, why a run failed;
-    ``tuning.json``; ``comparison.csv``, ``.json``, ``.md``, ``.tex``, ``plots/``, ``report.html``.
+    ``tuning.json``; what was found: ``results.csv``, ``summary.json``, ``table.md``, ``table.tex``,
+    ``plots/``, ``report.html``.
     """
 
     def __init__(self, path: Path):

@@ -48,7 +48,7 @@ _WIDTH = 200
 
 
 def report(out: Path, console: Console | None = None) -> Path:
-    """Write ``comparison.csv``, ``.json``, ``.md`` and ``.tex``, ``plots/`` and ``report.html``.
+    """Write ``results.csv``, ``summary.json``, both tables, ``plots/`` and ``report.html``.
 
     Runs that are missing may still be made: the page then says so.
 
@@ -73,13 +73,13 @@ def report(out: Path, console: Console | None = None) -> Path:
     plan = folder.plan.read()
     results = Results(folder, plan)
     lines = findings(results)
-    for kind, text in (
-        ("csv", exports.as_csv(results)),
-        ("json", exports.as_json(results, lines)),
-        ("md", exports.as_markdown(lines)),
-        ("tex", exports.as_latex(lines)),
+    for name, text in (
+        ("results.csv", exports.as_csv(results)),
+        ("summary.json", exports.as_json(results, lines)),
+        ("table.md", exports.as_markdown(lines)),
+        ("table.tex", exports.as_latex(lines)),
     ):
-        replace_text(folder.path / f"comparison.{kind}", text)
+        replace_text(folder.path / name, text)
     if console:
         # Figures are never cut: a narrower terminal wraps the lines.
         wide = Console(file=console.file, width=max(console.width, _WIDTH), highlight=False)

@@ -131,7 +131,7 @@ def notes(plan: Plan, lines: Sequence[Finding]) -> list[str]:
     """Return what has to be known to read the tables."""
     seeds, family = len(plan.seeds), sum(line.in_family for line in lines)
     flips = (
-        "exact sign-flip tests are in comparison.json"
+        "exact sign-flip tests are in summary.json"
         if seeds >= statistics.SIGN_FLIPS_FROM
         else f"sign flips are not tested below {statistics.SIGN_FLIPS_FROM} seeds"
     )

@@ -82,7 +82,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 def findings(out: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    told = json.loads((out / "comparison.json").read_text())
+    told = json.loads((out / "summary.json").read_text())
     return {(line["strategy"], *line["values"].values()): line for line in told["findings"]}
 
 
@@ -90,7 +90,7 @@ def test_every_run_is_an_ordinary_one_with_a_readable_place(
     compared: tuple[Path, Result],
 ) -> None:
     out, _ = compared
-    done = {str(path.parent.relative_to(out / "runs")) for path in out.rglob("summary.json")}
+    done = {str(path.parent.relative_to(out / "runs")) for path in (out / "runs").rglob("summary.json")}
     seeds = ("seed-3", "seed-4")
     cells = ("partition.alpha=0.5", "partition.alpha=100")
     assert done == {
@@ -190,7 +190,7 @@ def test_references_are_the_pooled_data_and_the_mean_over_clients(
 
 def test_the_csv_has_a_row_a_run_and_round(compared: tuple[Path, Result]) -> None:
     out, _ = compared
-    with (out / "comparison.csv").open(newline="") as file:
+    with (out / "results.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert len(table) == 2 * 2 * (3 * 4 + 1)  # cells, seeds, (rounds of 4, and the untrained one)
     row = next(r for r in table if r["strategy"] == "central" and r["round"] == "2")
@@ -199,15 +199,29 @@ def test_the_csv_has_a_row_a_run_and_round(compared: tuple[Path, Result]) -> Non
     assert float(row["linear_accuracy"]) == real["linear_accuracy"]
 
 
+def test_the_csv_has_the_measures_that_the_config_asks_for(tiny: Path) -> None:
+    command = ["compare", "tiny.yaml", "rounds=1", "evaluation.measures=[alignment]"]
+    result = fedssl(*command, "--strategies", "fedavg", "--seeds", "1", "--out", tiny)
+    assert result.exit_code == 0, result.output
+    with (tiny / "results.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    real = rows(tiny / "runs/fedavg/seed-3")
+    figures = [name for name in real[1] if name in ("alignment", "uniformity")]
+    assert len(figures) == 2
+    for name in figures:
+        fedavg = [row[name] for row in table if row["strategy"] == "fedavg"]
+        assert [float(value) for value in fedavg] == [row[name] for row in real]
+
+
 def test_tables_for_papers(compared: tuple[Path, Result]) -> None:
     out, _ = compared
     line = findings(out)["fedavg", "0.5"]
     figure = f"{line['accuracy']['mean']:.1f}"
-    markdown = (out / "comparison.md").read_text()
+    markdown = (out / "table.md").read_text()
     assert "### partition.alpha = 0.5\n\n| strategy | accuracy (%) |" in markdown
     assert f"| fedavg | {figure}" in markdown
     assert {text.count("|") for text in markdown.splitlines() if "|" in text} == {8}
-    latex = (out / "comparison.tex").read_text()
+    latex = (out / "table.tex").read_text()
     assert rf"fedavg & {figure}" in latex
     assert r"ldawa(warmup\_rounds=0) & " in latex
     assert "%" not in latex.replace(r"\%", "")
@@ -271,7 +285,7 @@ def test_report_writes_it_again_and_prints_the_table(compared: tuple[Path, Resul
     out, _ = compared
     before = {
         name: (out / name).read_bytes()
-        for name in ("comparison.json", "comparison.csv", "report.html")
+        for name in ("summary.json", "results.csv", "report.html")
     }
     for name in before:
         (out / name).unlink()
@@ -340,7 +354,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     result = fedssl(*command)
     assert result.exit_code == 130
     assert "stopped; go on with: fedssl" in result.stderr
-    assert len(list(tiny.rglob("summary.json"))) == 1
+    assert len(list((tiny / "runs").rglob("summary.json"))) == 1
     assert fedssl("report", tiny).exit_code == 0
     assert "1 of 2 runs are done." in (tiny / "report.html").read_text()
     result = fedssl(*command)
