@@ -208,7 +208,7 @@ def divergence(deltas: np.ndarray, tensors: Sequence[str], rounds: Sequence[int]
     tensors : Sequence[str]
         The L names, in the model's order.
     rounds : Sequence[int]
-        The R rounds, in a row.
+        The R rounds, ascending: those that were evaluated.
     """
     height = float(np.clip(1.2 + 0.16 * len(tensors), 3, 8.5))
     figure = Figure(figsize=(9, height), layout="constrained")
@@ -224,10 +224,9 @@ def divergence(deltas: np.ndarray, tensors: Sequence[str], rounds: Sequence[int]
         vmin=limits[0],
         vmax=limits[1],
         interpolation="nearest",
-        extent=(rounds[0] - 0.5, rounds[-1] + 0.5, len(tensors) - 0.5, -0.5),
     )
     axes.set(title="Cosine of a client's tensor with the global one, δ", xlabel="round")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=15, integer=True, min_n_ticks=1))
+    label_columns(axes, rounds, most=15)
     _label_rows(axes, [literal(name) for name in tensors], most=50)
     below = bool(np.nanmin(deltas) < limits[0])
     figure.colorbar(
@@ -253,6 +252,12 @@ def _label_rows(axes: Axes, names: Sequence[str], most: int) -> None:
     """Name every row, or evenly spaced ones where not all would be legible."""
     places = range(0, len(names), -(-len(names) // most))
     axes.set_yticks(places, [names[i] for i in places], fontsize=7)
+
+
+def label_columns(axes: Axes, rounds: Sequence[int], most: int) -> None:
+    """Name every column by its round, or evenly spaced ones where not all would be legible."""
+    places = range(0, len(rounds), -(-len(rounds) // most))
+    axes.set_xticks(places, [str(rounds[i]) for i in places])
 
 
 def literal(text: str) -> str:

@@ -1,17 +1,12 @@
 """A run's report: its plots, and one self-contained page."""
 
 import base64
-import csv
 import json
-import math
-import re
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
@@ -21,6 +16,7 @@ from fedssl.partitions import Counts
 from simulations import plots
 from simulations.figures import further, name_of, shown
 from simulations.files import replace_text
+from simulations.records import Divergence, read_divergence, read_partition, whole_lines
 from simulations.report_page import PAGE, STYLE
 
 _TITLES = {
@@ -40,8 +36,7 @@ class _Records:
     summary: Mapping[str, Any] | None
     counts: Counts
     class_names: list[str]
-    deltas: np.ndarray
-    tensors: list[str]
+    divergence: Divergence
 
 
 def report(folder: Path) -> Path:
@@ -98,9 +93,9 @@ def _figures(records: _Records) -> dict[str, Figure]:
     figures = {"progress": plots.progress(records.rows)}
     if len(records.counts.client):
         figures["partition"] = plots.partition(records.counts, records.class_names)
-    if records.deltas.size:
-        rounds = range(1, records.deltas.shape[1] + 1)
-        figures["divergence"] = plots.divergence(records.deltas, records.tensors, rounds)
+    found = records.divergence
+    if found.rounds:
+        figures["divergence"] = plots.divergence(found.deltas, found.tensors, found.rounds)
     return figures
 
 
@@ -216,8 +211,7 @@ def _read(folder: Path) -> _Records:
         raise ConfigError(f"{folder / 'config.yaml'} cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise ConfigError(f"{folder / 'config.yaml'} cannot be read: it holds no config")
-    counts, class_names = _read_partition(folder / "partition.csv")
-    deltas, tensors = _read_divergence(folder / "divergence.csv")
+    counts, class_names = read_partition(folder / "partition.csv")
     return _Records(
         text,
         config,
@@ -225,24 +219,13 @@ def _read(folder: Path) -> _Records:
         _read_summary(folder / "summary.json"),
         counts,
         class_names,
-        deltas,
-        tensors,
+        read_divergence(folder / "divergence.csv"),
     )
-
-
-def _whole_lines(path: Path) -> Iterator[str]:
-    """Yield a file's lines but for a last one that is still being written."""
-    if not path.is_file():
-        raise ConfigError(f"{path} is missing: the run folder is not whole")
-    with path.open(encoding="utf-8", newline="") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield line
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(_whole_lines(path), start=1):
+    for number, line in enumerate(whole_lines(path), start=1):
         try:
             row = json.loads(line)
             row["round"], row["cohort"], row["failed"], row["seconds"]
@@ -263,55 +246,3 @@ def _read_summary(path: Path) -> Mapping[str, Any] | None:
     except ValueError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     return summary if isinstance(summary, dict) else None
-
-
-def _read_partition(path: Path) -> tuple[Counts, list[str]]:
-    """Return the counts, and the names of their classes, sorted."""
-    found: dict[str, int] = {}
-    # Not lists: there may be millions of lines.
-    client, label, images = array("q"), array("q"), array("q")
-    for number, row in enumerate(csv.reader(_whole_lines(path)), start=1):
-        try:
-            if number == 1:
-                if row != ["client", "class", "images"]:
-                    raise ValueError("another heading")
-                continue
-            who, name, count = row
-            client.append(int(who))
-            images.append(int(count))
-            label.append(found.setdefault(name, len(found)))
-        except (ValueError, OverflowError) as error:
-            raise ConfigError(f"{path}, line {number}, is not client,class,images") from error
-    names = sorted(found, key=_order)
-    places = np.empty(len(names), np.int64)
-    places[[found[name] for name in names]] = np.arange(len(names))
-    shape = 1 + max(client, default=-1), len(names)
-    table = Counts(shape, np.asarray(client), places[np.asarray(label)], np.asarray(images))
-    return table, names
-
-
-def _order(name: str) -> tuple[bool, list[int | str]]:
-    """Sort 10 after 9, and what has no label last."""
-    parts = re.split(r"([0-9]+)", name)
-    return name == "unlabelled", [int(p) if i % 2 else p for i, p in enumerate(parts)]
-
-
-def _read_divergence(path: Path) -> tuple[np.ndarray, list[str]]:
-    """Return the mean δ over the clients, float [L, R] from round 1 on, and the L tensor names."""
-    sums: dict[tuple[str, int], list[float]] = {}
-    for number, row in enumerate(csv.DictReader(_whole_lines(path)), start=2):
-        try:
-            place = (row["tensor"], int(row["round"]))
-            if place[1] < 1:
-                raise ValueError("rounds count from 1")
-            cell = sums.setdefault(place, [0.0, 0.0])
-            cell[0] += float(row["divergence"])
-            cell[1] += 1
-        except (KeyError, TypeError, ValueError) as error:
-            message = f"{path}, line {number}, is not round,client,tensor,divergence"
-            raise ConfigError(message) from error
-    tensors = {name: place for place, name in enumerate(dict.fromkeys(n for n, _ in sums))}
-    deltas = np.full((len(tensors), max((r for _, r in sums), default=0)), math.nan)
-    for (name, server_round), (total, clients) in sums.items():
-        deltas[tensors[name], server_round - 1] = total / clients
-    return deltas, list(tensors)

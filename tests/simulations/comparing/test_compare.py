@@ -90,7 +90,9 @@ def test_every_run_is_an_ordinary_one_with_a_readable_place(
     compared: tuple[Path, Result],
 ) -> None:
     out, _ = compared
-    done = {str(path.parent.relative_to(out / "runs")) for path in (out / "runs").rglob("summary.json")}
+    done = {
+        str(path.parent.relative_to(out / "runs")) for path in (out / "runs").rglob("summary.json")
+    }
     seeds = ("seed-3", "seed-4")
     cells = ("partition.alpha=0.5", "partition.alpha=100")
     assert done == {
@@ -284,8 +286,7 @@ def test_parts_of_the_runs_are_all_runs_each_once(tiny: Path) -> None:
 def test_report_writes_it_again_and_prints_the_table(compared: tuple[Path, Result]) -> None:
     out, _ = compared
     before = {
-        name: (out / name).read_bytes()
-        for name in ("summary.json", "results.csv", "report.html")
+        name: (out / name).read_bytes() for name in ("summary.json", "results.csv", "report.html")
     }
     for name in before:
         (out / name).unlink()
