@@ -121,16 +121,12 @@ def _partition_bars(counts: np.ndarray, names: Sequence[str]) -> Figure:
     axes = figure.subplots()
     bottom = np.zeros(clients)
     for c in range(classes):
-        unlabelled = names[c] == "unlabelled"
         axes.bar(
             np.arange(clients),
             counts[:, c],
             bottom=bottom,
-            color=_UNLABELLED if unlabelled else CLASS_COLOURS[c % len(CLASS_COLOURS)],
-            hatch="////" if c >= len(CLASS_COLOURS) and not unlabelled else None,
-            edgecolor="white",
-            linewidth=0.4,
             label=names[c],
+            **class_look(c, names[c]),
         )
         bottom += counts[:, c]
     axes.set(title="Images of each client, by class", xlabel="client", ylabel="images")
@@ -143,6 +139,25 @@ def _partition_bars(counts: np.ndarray, names: Sequence[str]) -> Figure:
         handles[::-1], labels[::-1], loc="outside right center", frameon=False, fontsize="small"
     )
     return figure
+
+
+def class_look(place: int, name: str) -> dict[str, Any]:
+    """Return how a class is drawn in stacked bars, told apart from 19 others.
+
+    Parameters
+    ----------
+    place : int
+        Its place among the classes.
+    name : str
+        What it is called; ``unlabelled`` is grey.
+    """
+    unlabelled = name == "unlabelled"
+    return {
+        "facecolor": _UNLABELLED if unlabelled else CLASS_COLOURS[place % len(CLASS_COLOURS)],
+        "hatch": "////" if place >= len(CLASS_COLOURS) and not unlabelled else None,
+        "edgecolor": "white",
+        "linewidth": 0.4,
+    }
 
 
 def _partition_map(counts: np.ndarray, names: Sequence[str]) -> Figure:

@@ -65,7 +65,7 @@ _SHORT = (
 
 
 def _short() -> dict[str, Show]:
-    return {name: ACCURACY_COLUMNS[name] for name in _SHORT}
+    return {name: ACCURACY_COLUMNS[name].show for name in _SHORT}
 
 
 def as_markdown(lines: Sequence[Finding]) -> str:

@@ -1,23 +1,69 @@
 """The page of a comparison, a Jinja template."""
 # ruff: noqa: E501
 
+import base64
+import hashlib
+
+SCRIPT = """
+for (const table of document.querySelectorAll("table")) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, place) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const sign = head.ariaSort === "ascending" ? -1 : 1;
+      heads.forEach((other) => (other.ariaSort = null));
+      head.ariaSort = sign > 0 ? "ascending" : "descending";
+      for (const body of table.tBodies) {
+        const rows = [...body.querySelectorAll("tr:not(.cell)")];
+        rows.sort((...pair) => {
+          const [a, b] = pair.map((row) => row.cells[place].dataset.value);
+          if (!a || !b) return !a - !b; // what is missing is last either way
+          return sign * (a - b || a.localeCompare(b));
+        });
+        body.append(...rows);
+      }
+    });
+  });
+}
+"""
+"""Makes each heading a button that sorts the rows of every cell by its column.
+
+Without it the tables are as they are written."""
+
+SCRIPT_HASH = "sha256-" + base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+"""By which the page's Content-Security-Policy lets this script run, and no other."""
+
 PAGE = """\
 <!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src '{{ script_hash }}'">
 <title>{{ title }} – fedssl</title>
 <style>
 {{ style | safe }}body { max-width: 76rem; }
 .scroll { max-height: none; }
 td:first-child, th:first-child, td.text, th.text { text-align: left; }
 td.text { white-space: normal; min-width: 11rem; }
-tr.cell td { background: var(--card); font-weight: 600; }
+tr.cell th { position: static; }
+th button { all: unset; cursor: pointer; }
+th button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+th button::after { content: " ↕"; color: var(--soft); font-weight: 400; }
+th[aria-sort=ascending] button::after { content: " ↑"; color: var(--accent); }
+th[aria-sort=descending] button::after { content: " ↓"; color: var(--accent); }
 tr.baseline td { color: var(--soft); }
 ul { padding-left: 1.2rem; }
 li { margin: .35rem 0; }
+@media print {
+  th button::after { display: none; }
+  table { font-size: .65rem; }
+  th, td { padding: .2rem .35rem; white-space: normal; }
+  td.text { min-width: 6rem; }
+}
 </style>
 </head>
 <body>
@@ -43,14 +89,14 @@ li { margin: .35rem 0; }
 <div class="scroll" tabindex="0">
 <table>
 <thead><tr>{% for column in columns %}<th scope="col"{% if column == "verdict" %} class="text"{% endif %}>{{ column }}</th>{% endfor %}</tr></thead>
-<tbody>
 {% for cell, rows in cells %}
-{% if cell %}<tr class="cell"><td colspan="{{ columns | length }}">{{ cell }}</td></tr>{% endif %}
+<tbody>
+{% if cell %}<tr class="cell"><th scope="rowgroup" colspan="{{ columns | length }}">{{ cell }}</th></tr>{% endif %}
 {% for is_baseline, values in rows %}
-<tr{% if is_baseline %} class="baseline"{% endif %}>{% for value in values %}<td{% if columns[loop.index0] == "verdict" %} class="text"{% endif %}>{{ value }}</td>{% endfor %}</tr>
-{% endfor %}
+<tr{% if is_baseline %} class="baseline"{% endif %}>{% for shown, order in values %}<td data-value="{{ order }}"{% if columns[loop.index0] == "verdict" %} class="text"{% endif %}>{{ shown }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
+{% endfor %}
 </table>
 </div>
 {% endfor %}
@@ -70,6 +116,7 @@ li { margin: .35rem 0; }
 <summary>Plan</summary>
 <pre>{{ plan }}</pre>
 </details>
+<script>{{ script | safe }}</script>
 </body>
 </html>
 """

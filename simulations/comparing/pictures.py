@@ -1,57 +1,22 @@
-"""The pictures of a comparison. Each function returns a matplotlib Figure."""
+"""The pictures of a comparison's accuracies. Each function returns a matplotlib Figure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from simulations.comparing.arms import REFERENCES, UNTRAINED
+from simulations.comparing.arms import UNTRAINED
 from simulations.comparing.findings import Difference, Finding
+from simulations.comparing.looks import GREY, WIDTH, Look, frame, legend, looks
 from simulations.comparing.plan import Values
 from simulations.comparing.results import Result, Results
 from simulations.comparing.tables import cell_name
+from simulations.plots import literal
 
-Style = Literal["-", "--", "-.", ":"]
-
-# Okabe and Ito's colours without the yellow, which print makes pale.
-_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
-_STYLES: list[Style] = ["-", "--", "-.", ":"]
-_MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-_GREY = "#666666"
-_WIDTH = 10.0
-"""Inches."""
 _IN_A_ROW = 2
 """The most panels side by side."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a strategy is drawn: also told by line and marker, for print in black and white."""
-
-    colour: str
-    style: Style
-    marker: str
-
-
-def looks(labels: Sequence[str]) -> dict[str, Look]:
-    """Return a look for each strategy; references are grey."""
-    strategies = [label for label in labels if label not in (*REFERENCES, UNTRAINED)]
-    found = {
-        label: Look(
-            _COLOURS[place % len(_COLOURS)],
-            _STYLES[(place // len(_COLOURS) + place) % len(_STYLES)],
-            _MARKERS[place % len(_MARKERS)],
-        )
-        for place, label in enumerate(strategies)
-    }
-    for place, label in enumerate((*REFERENCES, UNTRAINED)):
-        found[label] = Look(_GREY, _STYLES[1 + place], _MARKERS[5 + place])
-    return found
 
 
 def by_round(results: Results) -> Figure:
@@ -93,7 +58,7 @@ def _panels(
     labels = [label for label in results.labels if shown(label)]
     columns = min(_IN_A_ROW, len(plan.cells))
     lines = -(-len(plan.cells) // columns)
-    figure = Figure(figsize=(_WIDTH, 0.7 + 3.5 * lines), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.7 + 3.5 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
     drawn = set()
     for axes, cell in zip(grid.flat, plan.cells, strict=False):
@@ -102,21 +67,12 @@ def _panels(
             if done:
                 draw(axes, done, look[label])
                 drawn.add(label)
-        _frame(axes, cell_name(cell), x_label)
+        frame(axes, cell_name(cell), x_label)
     for axes in grid.flat[len(plan.cells) :]:
         axes.remove()
     for axes in grid[:, 0]:
         axes.set_ylabel("linear probe, test accuracy (%)")
-    handles = [
-        Line2D(
-            [], [], color=look[n].colour, linestyle=look[n].style, marker=look[n].marker, label=n
-        )
-        for n in labels
-        if n in drawn
-    ]
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=4, frameon=False, handlelength=3.5
-    )
+    legend(figure, [label for label in labels if label in drawn], look)
     return figure
 
 
@@ -126,18 +82,18 @@ def final(results: Results, lines: Sequence[Finding]) -> Figure:
     labels = results.labels
     columns = min(_IN_A_ROW, len(plan.cells))
     rows = -(-len(plan.cells) // columns)
-    figure = Figure(figsize=(_WIDTH, rows * (1.1 + 0.34 * len(labels))), layout="constrained")
+    figure = Figure(figsize=(WIDTH, rows * (1.1 + 0.34 * len(labels))), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=True)
     for axes, cell in zip(grid.flat, plan.cells, strict=False):
         for line in lines:
             if line.values == cell and line.accuracy is not None:
                 _interval(axes, line, labels.index(line.strategy), look[line.strategy])
-        _frame(axes, cell_name(cell), "linear probe, test accuracy after the last round (%)")
-        axes.set_yticks(range(len(labels)), [_literal(label) for label in labels])
+        frame(axes, cell_name(cell), "linear probe, test accuracy after the last round (%)")
+        axes.set_yticks(range(len(labels)), [literal(label) for label in labels])
         axes.set_ylim(len(labels) - 0.4, -0.6)
         base = next((x for x in lines if x.values == cell and x.is_baseline and x.accuracy), None)
         if base and base.accuracy:
-            axes.axvline(base.accuracy.mean, color=_GREY, lw=0.8, ls=":", zorder=0)
+            axes.axvline(base.accuracy.mean, color=GREY, lw=0.8, ls=":", zorder=0)
     for axes in grid.flat[len(plan.cells) :]:
         axes.remove()
     _clip(grid.flat[0], lines)
@@ -153,17 +109,17 @@ def differences(results: Results, lines: Sequence[Finding]) -> Figure:
     labels = [label for label in results.labels if label != plan.baseline]
     columns = min(_IN_A_ROW, len(plan.cells))
     rows = -(-len(plan.cells) // columns)
-    figure = Figure(figsize=(_WIDTH, rows * (1.1 + 0.38 * len(labels))), layout="constrained")
+    figure = Figure(figsize=(WIDTH, rows * (1.1 + 0.38 * len(labels))), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=True)
     for axes, cell in zip(grid.flat, plan.cells, strict=False):
         axes.axvspan(-plan.margin, plan.margin, color="#EEEEEE", lw=0, zorder=0)
-        axes.axvline(0, color=_GREY, lw=0.8, zorder=1)
+        axes.axvline(0, color=GREY, lw=0.8, zorder=1)
         for line in lines:
             if line.values == cell and line.difference:
                 place = labels.index(line.strategy)
                 _difference(axes, line.difference, place, look[line.strategy])
-        _frame(axes, cell_name(cell), f"points above {_literal(plan.baseline)}, paired by seed")
-        axes.set_yticks(range(len(labels)), [_literal(label) for label in labels])
+        frame(axes, cell_name(cell), f"points above {literal(plan.baseline)}, paired by seed")
+        axes.set_yticks(range(len(labels)), [literal(label) for label in labels])
         axes.set_ylim(len(labels) - 0.4, -0.6)
     for axes in grid.flat[len(plan.cells) :]:
         axes.remove()
@@ -240,15 +196,3 @@ def _line(axes: Axes, x: np.ndarray, y: np.ndarray, look: Look) -> None:
         markevery=every,
         linewidth=1.5,
     )
-
-
-def _frame(axes: Axes, title: str, x_label: str) -> None:
-    axes.set_title(_literal(title), fontsize="medium")
-    axes.set_xlabel(x_label)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _literal(text: str) -> str:
-    """Keep matplotlib from reading a name as mathematics."""
-    return text.replace("$", r"\$")

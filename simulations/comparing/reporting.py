@@ -1,18 +1,26 @@
 """Write what a comparison found: tables, pictures, and one self-contained page."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from simulations import plots
-from simulations.comparing import exports, pictures, tables
+from simulations.comparing import (
+    client_pictures,
+    divergence_pictures,
+    exports,
+    pictures,
+    ranking,
+    tables,
+)
 from simulations.comparing.findings import Finding, findings
 from simulations.comparing.folder import ComparisonFolder
-from simulations.comparing.page import PAGE
+from simulations.comparing.page import PAGE, SCRIPT, SCRIPT_HASH
 from simulations.comparing.plan import Plan
 from simulations.comparing.results import Results
 from simulations.comparing.tables import cell_name
@@ -32,6 +40,13 @@ _CAPTIONS = {
         "ends. Dotted: the baseline's mean. Runs are paired by seed, so intervals that overlap do "
         "not mean that there is no difference: see the table.",
     ),
+    "ranks": (
+        "Ranking from cell to cell",
+        "Lines: the rank of each strategy's mean over seeds; 1 is the most accurate. Whiskers: "
+        "from the best to the worst rank that it has in any one seed; where they overlap, the "
+        "order is not settled. Ranks do not tell how far apart strategies are: see the "
+        "differences. Only strategies with all their runs are ranked.",
+    ),
     "by-round": (
         "Accuracy by round",
         "Lines: mean over seeds. Bands: from the lowest seed to the highest.",
@@ -39,6 +54,20 @@ _CAPTIONS = {
     "by-bytes": (
         "Accuracy against bytes",
         "Mean over seeds, against all models that travelled until then.",
+    ),
+    "by-layer": (
+        "δ by layer and round",
+        "δ is the cosine between a client's tensor, after its local steps, and the global one that "
+        "it began with. Yellow: hardly turned. Dark: turned far. Rows: tensors in the model's "
+        "order. Columns: the rounds that were evaluated. Grey: no δ.",
+    ),
+    "by-client": (
+        "Who has which images, and how far that turns the weights",
+        "One seed's runs, since other seeds share the images out otherwise. Left: each client's "
+        "images by class, the most skewed mixture on top. Right: its mean 1 − δ over the rounds "
+        "it took part in and the encoder's trained tensors, without BatchNorm's statistics. "
+        "Whoever has more images makes more steps, and so turns further: compare clients of about "
+        "one size.",
     ),
 }
 """The title of each picture, and how to read it."""
@@ -97,23 +126,19 @@ def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Find
     plan = results.plan
     (folder.path / "plots").mkdir(exist_ok=True)
     shown = {}
-    if any(line.by_seed for line in lines):
-        figures = (
-            pictures.differences(results, lines),
-            pictures.final(results, lines),
-            pictures.by_round(results),
-            pictures.by_bytes(results),
-        )
-        for figure, (name, (heading, caption)) in zip(figures, _CAPTIONS.items(), strict=True):
-            image = folder.path / "plots" / f"{name}.png"
-            plots.save(figure, image)
-            shown[heading] = caption, base64.b64encode(image.read_bytes()).decode()
+    for name, figure in _figures(results, lines).items():
+        heading, caption = _CAPTIONS[name]
+        image = folder.path / "plots" / f"{name}.png"
+        plots.save(figure, image)
+        shown[heading] = caption, base64.b64encode(image.read_bytes()).decode()
     done, planned = results.progress()
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
     page = environment.from_string(PAGE).render(
         style=STYLE,
+        script=SCRIPT,
+        script_hash=SCRIPT_HASH,
         title=folder.path.resolve().name,
         subtitle=_subtitle(plan),
         unfinished=f"{done} of {planned} runs are done." if done < planned else None,
@@ -133,6 +158,22 @@ def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Find
     return path
 
 
+def _figures(results: Results, lines: Sequence[Finding]) -> dict[str, Figure]:
+    """Return the pictures of what there is, in the order of the page."""
+    if not any(line.by_seed for line in lines):
+        return {}
+    figures = {
+        "differences": pictures.differences(results, lines),
+        "final": pictures.final(results, lines),
+        "ranks": ranking.ranks(results, lines),
+        "by-round": pictures.by_round(results),
+        "by-bytes": pictures.by_bytes(results),
+        "by-layer": divergence_pictures.by_layer(results),
+        "by-client": client_pictures.by_client(results),
+    }
+    return {name: figure for name, figure in figures.items() if figure}
+
+
 def _subtitle(plan: Plan) -> str:
     parts = [
         Path(plan.config).name,
@@ -144,11 +185,18 @@ def _subtitle(plan: Plan) -> str:
     return " · ".join(part for part in parts if part)
 
 
+_Rows = list[tuple[bool, list[tuple[str, str]]]]
+"""Each row: whether it is the baseline's, and what its cells show and are sorted by."""
+
+
 def _cells(
-    lines: Sequence[Finding], columns: dict[str, tables.Show]
-) -> list[tuple[str, list[tuple[bool, list[str]]]]]:
+    lines: Sequence[Finding], columns: Mapping[str, tables.Column]
+) -> list[tuple[str, _Rows]]:
+    def row(line: Finding) -> list[tuple[str, str]]:
+        return [(column.show(line), column.order(line)) for column in columns.values()]
+
     return [
-        (cell, [(line.is_baseline, [show(line) for show in columns.values()]) for line in group])
+        (cell, [(line.is_baseline, row(line)) for line in group])
         for cell, group in groupby(lines, key=lambda line: cell_name(line.values))
     ]
 

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from fedssl.config_file import ConfigError
+from fedssl.partitions import Counts
 from simulations.comparing.arms import REFERENCES, UNTRAINED
 from simulations.comparing.folder import ComparisonFolder
 from simulations.comparing.plan import Plan, Planned, Values
+from simulations.records import Divergence, read_divergence, read_partition
 
 Row = Mapping[str, Any]
 
@@ -58,6 +60,7 @@ class Results:
         self.plan = plan
         self._folder = folder
         self._read: dict[str, Result] = {}
+        self._diverged: dict[str, Divergence | None] = {}
 
     def of(self, label: str, cell: Values, seed: int) -> Result:
         """Return a strategy's or reference's result in a cell at a seed, or the untrained one's."""
@@ -68,6 +71,28 @@ class Results:
         if key not in self._read:
             self._read[key] = self._combine(label, seed, planned)
         return self._read[key]
+
+    def divergence(self, label: str, cell: Values, seed: int) -> Divergence | None:
+        """Return δ in a strategy's run, or None where it is not done or tells none."""
+        (planned,) = self.plan.of(label, cell, seed)
+        if planned.folder not in self._diverged:
+            file = self._folder.run(planned).divergence
+            told = file.exists() and self._folder.is_done(planned)
+            found = read_divergence(file) if told else None
+            self._diverged[planned.folder] = found if found and found.rounds else None
+        return self._diverged[planned.folder]
+
+    def partition(self, cell: Values, seed: int) -> tuple[Counts, list[str]] | None:
+        """Return who has how many images of which class, and the classes' names.
+
+        All strategies' runs of a seed have it in common; None where none of them is done.
+        """
+        for label in self.plan.strategies:
+            (planned,) = self.plan.of(label, cell, seed)
+            file = self._folder.run(planned).partition
+            if file.exists() and self._folder.is_done(planned):
+                return read_partition(file)
+        return None
 
     @cached_property
     def labels(self) -> list[str]:

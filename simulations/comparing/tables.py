@@ -1,11 +1,12 @@
 """The findings as tables: their columns, the terminal, and the notes to read them by."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from rich.table import Table
 
 from simulations.comparing import statistics
+from simulations.comparing.costs import Cost
 from simulations.comparing.findings import Difference, Finding
 from simulations.comparing.plan import Plan, Values
 from simulations.comparing.statistics import Estimate
@@ -13,6 +14,22 @@ from simulations.reporting import size
 
 Show = Callable[[Finding], str]
 """Returns what a line has in a column."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table."""
+
+    show: Show
+    value: Callable[[Finding], float | None] | None = None
+    """What the page sorts it by; None: by what it shows."""
+
+    def order(self, line: Finding) -> str:
+        """Return what a line is sorted by, a number where the column has numbers, or nothing."""
+        if self.value is None:
+            return self.show(line)
+        value = self.value(line)
+        return "" if value is None else repr(float(value))
 
 
 def cell_name(values: Values) -> str:
@@ -47,47 +64,74 @@ def probability(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def traffic(count: float | None) -> str:
+def traffic(count: float) -> str:
     """Return a number of bytes; references send nothing."""
     return size(count) if count else "–"
 
 
-def _difference(show: Callable[[Difference], str]) -> Show:
-    return lambda line: show(line.difference) if line.difference else "–"
+def _difference(
+    show: Callable[[Difference], str], value: Callable[[Difference], float | None]
+) -> Column:
+    return Column(
+        lambda line: show(line.difference) if line.difference else "–",
+        lambda line: value(line.difference) if line.difference else None,
+    )
 
 
-def _cost(show: Callable[[Any], str]) -> Show:
-    return lambda line: show(line.cost) if line.cost else "–"
+def _cost(show: Callable[[float], str], value: Callable[[Cost], float | None]) -> Column:
+    def number(line: Finding) -> float | None:
+        return value(line.cost) if line.cost else None
+
+    def shown(line: Finding) -> str:
+        return "–" if (found := number(line)) is None else show(found)
+
+    return Column(shown, number)
 
 
-ACCURACY_COLUMNS: dict[str, Show] = {
-    "strategy": lambda line: line.strategy,
-    "accuracy (%)": lambda line: accuracy(line.accuracy),
-    "by seed": lambda line: ", ".join(f"{value:.1f}" for value in line.by_seed) or "–",
-    "difference (points)": _difference(lambda d: points(d.estimate.mean)),
-    "interval over seeds": _difference(lambda d: interval((d.estimate.low, d.estimate.high))),
-    "over test images": _difference(lambda d: interval(d.images)),
-    "p": _difference(lambda d: probability(d.p)),
-    "p (Holm)": _difference(lambda d: probability(d.p_adjusted)),
-    "below untrained": lambda line: f"{line.below_untrained} of {len(line.seeds)}",
-    "verdict": lambda line: line.verdict,
+def _mean(line: Finding) -> float | None:
+    return line.accuracy.mean if line.accuracy else None
+
+
+ACCURACY_COLUMNS: dict[str, Column] = {
+    "strategy": Column(lambda line: line.strategy),
+    "accuracy (%)": Column(lambda line: accuracy(line.accuracy), _mean),
+    "by seed": Column(
+        lambda line: ", ".join(f"{value:.1f}" for value in line.by_seed) or "–", _mean
+    ),
+    "difference (points)": _difference(
+        lambda d: points(d.estimate.mean), lambda d: d.estimate.mean
+    ),
+    "interval over seeds": _difference(
+        lambda d: interval((d.estimate.low, d.estimate.high)), lambda d: d.estimate.low
+    ),
+    "over test images": _difference(
+        lambda d: interval(d.images), lambda d: d.images[0] if d.images else None
+    ),
+    "p": _difference(lambda d: probability(d.p), lambda d: d.p),
+    "p (Holm)": _difference(lambda d: probability(d.p_adjusted), lambda d: d.p_adjusted),
+    "below untrained": Column(
+        lambda line: f"{line.below_untrained} of {len(line.seeds)}",
+        lambda line: line.below_untrained,
+    ),
+    "verdict": Column(lambda line: line.verdict),
 }
 """The columns of the table of accuracies."""
 
-COST_COLUMNS: dict[str, Show] = {
-    "strategy": lambda line: line.strategy,
-    "up": _cost(lambda c: traffic(c.bytes_up)),
-    "down": _cost(lambda c: traffic(c.bytes_down)),
-    "up a client": _cost(lambda c: traffic(c.bytes_up_per_client)),
-    "down a client": _cost(lambda c: traffic(c.bytes_down_per_client)),
-    "clients (s)": _cost(lambda c: f"{c.client_seconds:,.1f}"),
-    "server (s)": _cost(lambda c: f"{c.server_seconds:,.2f}"),
-    "reaches": _cost(lambda c: f"{c.reach:.1f} %"),
-    "in seeds": lambda line: f"{line.cost.reached} of {len(line.seeds)}" if line.cost else "–",
-    "after rounds": _cost(
-        lambda c: "–" if c.rounds_to_reach is None else f"{c.rounds_to_reach:.1f}"
+COST_COLUMNS: dict[str, Column] = {
+    "strategy": Column(lambda line: line.strategy),
+    "up": _cost(traffic, lambda c: c.bytes_up),
+    "down": _cost(traffic, lambda c: c.bytes_down),
+    "up a client": _cost(traffic, lambda c: c.bytes_up_per_client),
+    "down a client": _cost(traffic, lambda c: c.bytes_down_per_client),
+    "clients (s)": _cost(lambda seconds: f"{seconds:,.1f}", lambda c: c.client_seconds),
+    "server (s)": _cost(lambda seconds: f"{seconds:,.2f}", lambda c: c.server_seconds),
+    "reaches": _cost(lambda percent: f"{percent:.1f} %", lambda c: c.reach),
+    "in seeds": Column(
+        lambda line: f"{line.cost.reached} of {len(line.seeds)}" if line.cost else "–",
+        lambda line: line.cost.reached if line.cost else None,
     ),
-    "after": _cost(lambda c: traffic(c.bytes_to_reach)),
+    "after rounds": _cost(lambda rounds: f"{rounds:.1f}", lambda c: c.rounds_to_reach),
+    "after": _cost(traffic, lambda c: c.bytes_to_reach),
 }
 """The columns of the table of costs."""
 
@@ -100,11 +144,11 @@ def as_tables(lines: Sequence[Finding]) -> list[Table]:
     """Return both tables for the terminal."""
     tables = []
     for title, every in (("Accuracy", ACCURACY_COLUMNS), ("Cost", COST_COLUMNS)):
-        columns = {name: show for name, show in every.items() if name not in _ON_PAGE}
+        columns = {name: column for name, column in every.items() if name not in _ON_PAGE}
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for name in columns:
             words = name in ("strategy", "verdict")
-            cells = [columns[name](line) for line in lines]
+            cells = [columns[name].show(line) for line in lines]
             if name == "strategy":
                 cells += [cell_name(line.values) for line in lines]
             table.add_column(
@@ -117,7 +161,7 @@ def as_tables(lines: Sequence[Finding]) -> list[Table]:
             if (cell := cell_name(line.values)) != before:
                 table.add_row(f"[bold]{cell}[/]")
                 before = cell
-            table.add_row(*(_plain(show(line)) for show in columns.values()))
+            table.add_row(*(_plain(column.show(line)) for column in columns.values()))
         tables.append(table)
     return tables
 

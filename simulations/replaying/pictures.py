@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from simulations.comparing.pictures import looks
+from simulations.comparing.looks import looks
 from simulations.plots import literal
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import numpy as np
 
 from fedssl.partitions import Counts
 from simulations import Experiment
-from simulations.reporting import _read_partition
+from simulations.records import read_partition
 from simulations.run_folder import RunFolder
 
 
@@ -25,7 +25,7 @@ def test_the_partition_is_written_as_csv_that_the_report_reads(
         ["0", names[2], "1"],
         ["3", names[0], "1234"],
     ]
-    read, read_names = _read_partition(folder.partition)
+    read, read_names = read_partition(folder.partition)
     assert read_names == sorted(names[:3])
     assert [(c, read_names[label], n) for c, label, n in read] == [
         (c, names[label], n) for c, label, n in table

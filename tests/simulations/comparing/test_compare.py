@@ -237,16 +237,21 @@ def test_the_page_needs_nothing_else_and_says_what_was_found(
 ) -> None:
     out, result = compared
     page = (out / "report.html").read_text()
-    assert not re.search(r"https?://|<script|<link|url\(", page)
+    assert not re.search(r"https?://|<script .*src|<link|url\(", page)
     parsed = Page(out / "report.html")  # which sees to it that what is opened is closed
     assert list(parsed.images) == [
         "Difference to the baseline",
         "Final accuracy",
+        "Ranking from cell to cell",
         "Accuracy by round",
         "Accuracy against bytes",
+        "δ by layer and round",
+        "Who has which images, and how far that turns the weights",
     ]
     assert parsed.parts["th"][:2] == ["strategy", "accuracy (%)"]
-    for name in ("differences", "final", "by-round", "by-bytes"):
+    names = {"differences", "final", "ranks", "by-round", "by-bytes", "by-layer", "by-client"}
+    assert {path.name for path in (out / "plots").iterdir()} == {f"{name}.png" for name in names}
+    for name in names:
         assert (out / "plots" / f"{name}.png").read_bytes()[1:4] == b"PNG"
     assert "18 of 22 runs are done." in page
     assert "With 2 seeds the smallest p that sign flips can reach is 0.5" in page

@@ -1,0 +1,69 @@
+"""The picture of how strategies rank from cell to cell of the grid."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import rankdata
+
+from simulations.comparing.findings import Finding
+from simulations.comparing.looks import WIDTH, looks
+from simulations.comparing.results import Results
+from simulations.plots import literal
+
+
+def ranks(results: Results, lines: Sequence[Finding]) -> Figure | None:
+    """Draw each strategy's rank by mean final accuracy in each cell; whiskers: over the seeds.
+
+    Ranked are the strategies that have all their runs. None where these, or the cells, are fewer
+    than two.
+    """
+    plan, look = results.plan, looks(results.labels)
+    of = {
+        label: [line for line in lines if line.strategy == label]
+        for label in results.labels
+        if label in plan.strategies
+    }
+    labels = [n for n, own in of.items() if all(len(x.seeds) == len(plan.seeds) for x in own)]
+    if len(labels) < 2 or len(plan.cells) < 2:
+        return None
+    # [strategies, cells, seeds]
+    accuracies = np.array([[line.by_seed for line in of[label]] for label in labels])
+    mean = _rank(accuracies.mean(axis=2))
+    each = _rank(accuracies)
+    figure = Figure(figsize=(WIDTH, 1.4 + 0.38 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    for place, label in enumerate(labels):
+        own = look[label]
+        x = np.arange(len(plan.cells)) + 0.4 * ((place + 0.5) / len(labels) - 0.5)
+        axes.vlines(x, each[place].min(1), each[place].max(1), color=own.colour, lw=1.2, alpha=0.6)
+        axes.plot(
+            x, mean[place], color=own.colour, linestyle=own.style, marker=own.marker, ms=7, lw=1.5
+        )
+    axes.set_xlim(-0.4, len(plan.cells) - 0.6)
+    axes.set_ylim(len(labels) + 0.5, 0.5)
+    axes.set_yticks(range(1, len(labels) + 1))
+    axes.set_ylabel("rank by mean final accuracy")
+    fields = "\n".join(map(literal, plan.vary))
+    axes.set_xticks(
+        range(len(plan.cells)), ["\n".join(map(literal, c.values())) for c in plan.cells]
+    )
+    axes.set_xlabel(fields)
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    ends = axes.twinx()
+    ends.set_ylim(axes.get_ylim())
+    named = sorted(set(mean[:, -1]))
+    together = [
+        [n for n, rank in zip(labels, mean[:, -1], strict=True) if rank == r] for r in named
+    ]
+    ends.set_yticks(named, [literal(", ".join(names)) for names in together])
+    ends.tick_params(length=0)
+    ends.spines[:].set_visible(False)
+    return figure
+
+
+def _rank(accuracies: np.ndarray) -> np.ndarray:
+    """Return ranks along the first axis, from 1 for the highest; equal ones share theirs."""
+    ranked: np.ndarray = rankdata(-accuracies, axis=0)
+    return ranked
