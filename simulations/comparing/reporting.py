@@ -125,12 +125,14 @@ def report(out: Path, console: Console | None = None) -> Path:
 def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Finding]) -> Path:
     plan = results.plan
     (folder.path / "plots").mkdir(exist_ok=True)
-    shown = {}
-    for name, figure in _figures(results, lines).items():
-        heading, caption = _CAPTIONS[name]
+    figures, shown = _figures(results, lines), {}
+    for name, (heading, caption) in _CAPTIONS.items():
         image = folder.path / "plots" / f"{name}.png"
-        plots.save(figure, image)
-        shown[heading] = caption, base64.b64encode(image.read_bytes()).decode()
+        if name in figures:
+            plots.save(figures[name], image)
+            shown[heading] = caption, base64.b64encode(image.read_bytes()).decode()
+        else:
+            image.unlink(missing_ok=True)
     done, planned = results.progress()
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True

@@ -25,6 +25,7 @@ def make(
     seeds: int = 2,
     *,
     accuracy: Callable[[Planned], float] = lambda _: 0.5,
+    sent: Callable[[Planned], int] = lambda _: 1000,
     delta: Delta = lambda *_: 0.9,
     partition: str = "client,class,images\n0,cat,5\n0,dog,5\n1,cat,3\n",
     clients: Sequence[int] = (0, 1),
@@ -58,7 +59,9 @@ def make(
     for run in filter(done, runs):
         to = made.run(run)
         to.path.mkdir(parents=True)
-        to.metrics.write_text("".join(f"{json.dumps(r)}\n" for r in _rows(accuracy(run))))
+        to.metrics.write_text(
+            "".join(f"{json.dumps(r)}\n" for r in _rows(accuracy(run), sent(run)))
+        )
         to.partition.write_text(partition)
         lines = [
             f"{r},{c},{t},{delta(run, r, c, t):.6g}\n"
@@ -70,9 +73,10 @@ def make(
     return Results(made, plan)
 
 
-def _rows(accuracy: float) -> list[dict[str, Any]]:
-    costs = {"bytes_up": 1000, "bytes_down": 1000, "client_seconds": 1.0, "merge_seconds": 0.1}
+def _rows(accuracy: float, sent: int) -> list[dict[str, Any]]:
+    costs = {"bytes_up": sent, "bytes_down": sent, "client_seconds": 1.0, "merge_seconds": 0.1}
     rows = [{"round": r, "cohort": [0, 1], "failed": [], "seconds": 1.0, **costs} for r in range(5)]
+    rows[0] |= {"bytes_up": 0, "bytes_down": 0}
     for number in (0, 2, 4):
         rows[number]["linear_accuracy"] = 0.3 + (accuracy - 0.3) * number / 4
     return rows
