@@ -30,7 +30,7 @@ tbody tr { border-top: 1px solid var(--line); }
 details { margin-top: 2.5rem; }
 summary { cursor: pointer; font-size: 1.2rem; font-weight: 600; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: 1rem; overflow: auto; font-size: .85rem; }
-@media print { .scroll { max-height: none; overflow: visible; } img, .tile, tr { break-inside: avoid; } }
+@media print { .scroll { max-height: none; overflow: visible; } th { position: static; } img, .tile, tr { break-inside: avoid; } h2 { break-after: avoid; } }
 """
 """What the pages look like, light, dark and in print."""
 

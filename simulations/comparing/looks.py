@@ -17,7 +17,7 @@ Style = Literal["-", "--", "-.", ":"]
 # Okabe and Ito's colours without the yellow, which print makes pale.
 _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
 _STYLES: list[Style] = ["-", "--", "-.", ":"]
-_MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+_MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<"]
 GREY = "#666666"
 WIDTH = 10.0
 """Of every picture, in inches."""

@@ -47,22 +47,29 @@ PAGE = """\
 <style>
 {{ style | safe }}body { max-width: 76rem; }
 .scroll { max-height: none; }
+.picture { overflow-x: auto; }
+.picture img { min-width: 44rem; }
+th { white-space: normal; vertical-align: bottom; }
 td:first-child, th:first-child, td.text, th.text { text-align: left; }
-td.text { white-space: normal; min-width: 11rem; }
-tr.cell th { position: static; }
+td:first-child, td.text { white-space: normal; overflow-wrap: anywhere; }
+td:first-child { position: sticky; left: 0; min-width: 8.5rem; background: var(--page); }
+td.text { min-width: 11rem; }
+tr.cell th { position: static; white-space: nowrap; }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-th button::after { content: " ↕"; color: var(--soft); font-weight: 400; }
-th[aria-sort=ascending] button::after { content: " ↑"; color: var(--accent); }
-th[aria-sort=descending] button::after { content: " ↓"; color: var(--accent); }
+th button::after { content: "\\a0↕"; color: var(--soft); font-weight: 400; }
+th[aria-sort=ascending] button::after { content: "\\a0↑"; color: var(--accent); }
+th[aria-sort=descending] button::after { content: "\\a0↓"; color: var(--accent); }
 tr.baseline td { color: var(--soft); }
 ul { padding-left: 1.2rem; }
 li { margin: .35rem 0; }
 @media print {
+  th button { display: contents; } /* a button is not repeated on the next sheet */
   th button::after { display: none; }
   table { font-size: .65rem; }
-  th, td { padding: .2rem .35rem; white-space: normal; }
-  td.text { min-width: 6rem; }
+  th, td { padding: .2rem .3rem; }
+  td.text, td:first-child { position: static; min-width: 5rem; }
+  .picture img { min-width: 0; }
 }
 </style>
 </head>
@@ -81,7 +88,7 @@ li { margin: .35rem 0; }
 </ul>
 {% for heading, (caption, image) in pictures.items() %}
 <h2>{{ heading }}</h2>
-<img src="data:image/png;base64,{{ image }}" alt="{{ heading }}">
+<div class="picture" tabindex="0"><img src="data:image/png;base64,{{ image }}" alt="{{ heading }}"></div>
 <p class="soft">{{ caption }}</p>
 {% endfor %}
 {% for heading, columns, cells in tables %}

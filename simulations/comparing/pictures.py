@@ -140,7 +140,7 @@ def _difference(axes: Axes, found: Difference, place: int, look: Look) -> None:
         axes.plot(found.images, below, "-|", color=look.colour, lw=0.9, ms=4)
     axes.plot(found.by_seed, [place] * len(found.by_seed), "|", color=look.colour, ms=9, mew=1.2)
     axes.plot(
-        [over_seeds.mean], [place], look.marker, color=look.colour, ms=7, mec="white", mew=0.8
+        [over_seeds.mean], [place], look.marker, color=look.colour, ms=7, mec="white", mew=0.4
     )
 
 
@@ -160,7 +160,7 @@ def _interval(axes: Axes, line: Finding, place: int, look: Look) -> None:
         axes.plot([found.low, found.high], [place, place], color=look.colour, lw=2.2, alpha=0.45)
     axes.plot(line.by_seed, [place] * len(line.by_seed), "|", color=look.colour, ms=9, mew=1.2)
     axes.plot(
-        [found.mean], [place], look.marker, color=look.colour, ms=7, mec="white", mew=0.8, zorder=3
+        [found.mean], [place], look.marker, color=look.colour, ms=7, mec="white", mew=0.4, zorder=3
     )
 
 
