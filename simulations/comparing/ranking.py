@@ -9,14 +9,15 @@ from scipy.stats import rankdata
 from simulations.comparing.findings import Finding
 from simulations.comparing.looks import WIDTH, looks
 from simulations.comparing.results import Results
+from simulations.comparing.statistics import LEVEL, RESAMPLES
 from simulations.plots import literal
 
 
 def ranks(results: Results, lines: Sequence[Finding]) -> Figure | None:
-    """Draw each strategy's rank by mean final accuracy in each cell; whiskers: over the seeds.
+    """Draw each strategy's rank by mean final accuracy in each cell, and how sure it is.
 
-    Ranked are the strategies that have all their runs. None where these, or the cells, are fewer
-    than two.
+    Whiskers hold 95 % of its ranks when the seeds are drawn anew. Ranked are the strategies that
+    have all their runs. None where these, or the cells, are fewer than two.
     """
     plan, look = results.plan, looks(results.labels)
     of = {
@@ -29,14 +30,14 @@ def ranks(results: Results, lines: Sequence[Finding]) -> Figure | None:
         return None
     # [strategies, cells, seeds]
     accuracies = np.array([[line.by_seed for line in of[label]] for label in labels])
-    mean = _rank(accuracies.mean(axis=2))
-    each = _rank(accuracies)
+    mean = _rank(accuracies)
+    low, high = _whiskers(accuracies, mean)
     figure = Figure(figsize=(WIDTH, 1.4 + 0.38 * len(labels)), layout="constrained")
     axes = figure.subplots()
     for place, label in enumerate(labels):
         own = look[label]
         x = np.arange(len(plan.cells)) + 0.4 * ((place + 0.5) / len(labels) - 0.5)
-        axes.vlines(x, each[place].min(1), each[place].max(1), color=own.colour, lw=1.2, alpha=0.6)
+        axes.vlines(x, low[place], high[place], color=own.colour, lw=1.2, alpha=0.6)
         axes.plot(
             x, mean[place], color=own.colour, linestyle=own.style, marker=own.marker, ms=7, lw=1.5
         )
@@ -57,13 +58,25 @@ def ranks(results: Results, lines: Sequence[Finding]) -> Figure | None:
     together = [
         [n for n, rank in zip(labels, mean[:, -1], strict=True) if rank == r] for r in named
     ]
-    ends.set_yticks(named, [literal(", ".join(names)) for names in together])
+    ends.set_yticks(named, [literal("\n".join(names)) for names in together])
     ends.tick_params(length=0)
     ends.spines[:].set_visible(False)
     return figure
 
 
 def _rank(accuracies: np.ndarray) -> np.ndarray:
-    """Return ranks along the first axis, from 1 for the highest; equal ones share theirs."""
-    ranked: np.ndarray = rankdata(-accuracies, axis=0)
+    """Return ranks by the mean over the last axis, from 1 for the highest, float [strategies, …].
+
+    Equal means share theirs; they are equal where they differ by rounding alone.
+    """
+    ranked: np.ndarray = rankdata(-accuracies.mean(axis=-1).round(9), axis=0)
     return ranked
+
+
+def _whiskers(accuracies: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return between which ranks 95 % lie when the seeds are drawn anew, for all alike."""
+    seeds = accuracies.shape[-1]
+    draws = np.random.default_rng(0).integers(seeds, size=(RESAMPLES, seeds))
+    ranked = _rank(accuracies[..., draws])
+    ends = np.quantile(ranked, [LEVEL / 2, 1 - LEVEL / 2], axis=-1, method="inverted_cdf")
+    return np.minimum(ends[0], mean), np.maximum(ends[1], mean)

@@ -43,9 +43,9 @@ _CAPTIONS = {
     "ranks": (
         "Ranking from cell to cell",
         "Lines: the rank of each strategy's mean over seeds; 1 is the most accurate. Whiskers: "
-        "from the best to the worst rank that it has in any one seed; where they overlap, the "
-        "order is not settled. Ranks do not tell how far apart strategies are: see the "
-        "differences. Only strategies with all their runs are ranked.",
+        "where 95 % of its ranks lie when the seeds are drawn anew, which few seeds make too "
+        "short; where they overlap, the order is not settled. Ranks do not tell how far apart "
+        "strategies are: see the differences. Only strategies with all their runs are ranked.",
     ),
     "by-round": (
         "Accuracy by round",

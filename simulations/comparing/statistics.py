@@ -17,7 +17,7 @@ SIGN_FLIPS_FROM = 8
 """The fewest seeds with which sign flips are tested: with 7 no p is below 2/2⁷ = 0.016, and few
 stay below 0.05 after Holm's adjustment."""
 RESAMPLES = 2000
-"""How often the test images are drawn anew."""
+"""How often test images, or seeds, are drawn anew."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def drawn(made: Results) -> Figure | None:
     return ranks(made, findings(made))
 
 
-def test_ranks_are_of_the_means_and_whiskers_of_the_seeds(tmp_path: Path) -> None:
+def test_ranks_are_of_the_means_and_whiskers_of_seeds_drawn_anew(tmp_path: Path) -> None:
     figure = drawn(make(tmp_path / "made", "abc", CELLS, accuracy=accuracy))
     assert figure
     axes, ends = figure.axes
@@ -40,11 +40,12 @@ def test_ranks_are_of_the_means_and_whiskers_of_the_seeds(tmp_path: Path) -> Non
         [sorted(y for _, y in segment) for segment in lines.get_segments()]  # type: ignore[attr-defined]
         for lines in axes.collections
     ]
+    # Of two seeds, either alone is drawn in a quarter of the draws.
     assert whiskers == [[[1, 2], [1.5, 2.5]], [[1, 3], [1.5, 2.5]], [[2, 3], [1, 3]]]
     assert axes.get_ylim() == ends.get_ylim() == (3.5, 0.5)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.1", "100"]
     assert axes.get_xlabel() == "partition.alpha"
-    assert [label.get_text() for label in ends.get_yticklabels()] == ["a, b, c"]
+    assert [label.get_text() for label in ends.get_yticklabels()] == ["a\nb\nc"]
     draw(figure, tmp_path / "x.png")
 
 
@@ -77,3 +78,12 @@ def test_one_strategy_or_one_cell_has_no_ranking(
     tmp_path: Path, strategies: str, vary: dict[str, tuple[str, ...]]
 ) -> None:
     assert drawn(make(tmp_path / "made", strategies, vary)) is None
+
+
+def test_a_rank_that_is_settled_has_no_whisker(tmp_path: Path) -> None:
+    figure = drawn(make(tmp_path / "made", "ab", CELLS, accuracy=lambda r: 0.4 + ord(r.strategy)))
+    assert figure
+    for line, lines in zip(figure.axes[0].lines, figure.axes[0].collections, strict=True):
+        rank = float(np.asarray(line.get_ydata())[0])
+        for segment in lines.get_segments():  # type: ignore[attr-defined]
+            assert [y for _, y in segment] == [rank, rank]
