@@ -239,7 +239,7 @@ def open_run(
     prepared = prepare(own)
     own = prepared.experiment
     candidates = [
-        _candidate(arm, _load(folder, [*arm.overrides, *where]), prepared, server_round)
+        _candidate(arm, _load(folder, [*_fields(arm, own), *where]), prepared, server_round)
         for arm in chosen
     ]
     decays = {c.asked.sensitivity_decay for c in candidates} - {None}
@@ -251,6 +251,12 @@ def open_run(
     steps = Steps(told)
     with opened(prepared, folder, steps) as engine, one_thread():
         yield Opened(folder, server_round, prepared, engine, candidates, steps)
+
+
+def _fields(arm: Arm, own: Experiment) -> list[str]:
+    """Return what of the config makes a strategy: only the run's own has its fields from there."""
+    is_own = arm.overrides[:1] in ((), (f"strategy.name={own.strategy.name}",))
+    return [*([] if is_own else ["strategy={}"]), *arm.overrides]
 
 
 def _load(folder: RunFolder, overrides: Sequence[str]) -> Experiment:

@@ -16,8 +16,9 @@ from simulations.cli import app
 from simulations.errors import RunError
 from simulations.replaying import Merged, Replayed, replay
 from simulations.replaying.moment import Moment
+from simulations.replaying.opened import open_run
 from simulations.run_folder import RunFolder
-from strategies import ldawa
+from strategies import LDAWAConfig, ldawa
 from tests.simulations.replaying.runs import make_run
 
 
@@ -98,6 +99,15 @@ def test_every_strategy_merges_the_same_replies(folder: Path) -> None:
         m.strategy for m in found.merges
     ]
     assert found.picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_only_the_runs_own_strategy_has_its_fields_from_the_run(tmp_path: Path) -> None:
+    # The config that a run keeps has every field written out, and L-DAWA has one of that name, too.
+    run = make_run(tmp_path, "run", "strategy.weighting=examples", "rounds=1")
+    with open_run(run, 1, "ldawa,fedavg", None, lambda *_: None) as opened:
+        other, own = opened.candidates
+    assert other.experiment.strategy == LDAWAConfig(name="ldawa", weighting="uniform")
+    assert own.is_own
 
 
 def test_replies_are_made_once(folder: Path) -> None:
