@@ -156,8 +156,7 @@ class Server:
         config, data = self.experiment.evaluation, self.experiment.data
         try:
             with span("probe"):
-                if self._lacks_statistics:
-                    self._measure_statistics()
+                self.complete()
                 found = evaluate(
                     self.objective.encoder,
                     self._gathered,
@@ -217,8 +216,10 @@ class Server:
         names, shared = floating_buffers(self.objective.encoder), self.shared()
         return any(f"encoder.{name}" not in shared for name in names)
 
-    def _measure_statistics(self) -> None:
-        """Measure the global encoder's statistics, which no client ever sees."""
+    def complete(self) -> None:
+        """Measure the global encoder's statistics, where clients keep theirs; none ever sees them."""
+        if not self._lacks_statistics:
+            return
         data = self.experiment.data
         measured = recalibrated(
             self.objective.encoder, self._gathered.recalibration, data.mean, data.std

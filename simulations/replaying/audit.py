@@ -92,7 +92,7 @@ def audit(
         probing = _Probing(opened)
         moment = opened.moment()
         before = moment.before()
-        probing.look(None, "sent", before.model)
+        probing.look(None, "sent", _completed(opened, before.model))
         chosen = _some([client for client, _, _ in moment.models()])
         for client, _, model in moment.models():
             if client not in chosen:
@@ -104,6 +104,7 @@ def audit(
         for candidate in opened.candidates:
             server = opened.ready(candidate, moment)
             server.train(opened.round, moment.cohort)
+            server.complete()
             merged = server.state()
             if norms is None:
                 names = weights(merged, floating_buffers(server.objective))
@@ -127,6 +128,14 @@ def audit(
     replace_text(file, json.dumps(content, indent=1) + "\n")
     plots.save(pictures.audited(server_round, probes), picture := file.with_suffix(".png"))
     return Audited(server_round, probes, replies, notes, file, picture)
+
+
+def _completed(opened: Opened, sent: State) -> State:
+    """Return the model that was sent as the run probed it."""
+    server = opened.server(opened.experiment, opened.engine)
+    server.restore(sent, server.strategy_state())
+    server.complete()
+    return server.state()
 
 
 def _some(clients: Sequence[int]) -> set[int]:

@@ -30,6 +30,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="module")
+def fedbn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(
+        tmp_path_factory.mktemp("fedbn"),
+        "fedbn",
+        "strategy.name=fedbn",
+        "rounds=2",
+        "evaluation.every=1",
+    )
+
+
 def test_an_audit_probes_what_the_run_did_and_more(folder: Path) -> None:
     found = audit(folder, 2, "fedavg,ldawa(warmup_rounds=0)")
     rows = RunFolder(folder).read_metrics()
@@ -50,10 +61,18 @@ def test_an_audit_probes_what_the_run_did_and_more(folder: Path) -> None:
     assert found.picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_clients_that_keep_batchnorm_are_probed_with_their_own(tmp_path: Path) -> None:
-    run = make_run(tmp_path, "fedbn", "strategy.name=fedbn", "rounds=1")
-    found = audit(run, 1)
-    experiment, moment = Run(run).experiment, Moment(run / "replays" / "round-1")
+def test_an_encoder_without_statistics_is_probed_as_the_run_did(fedbn: Path) -> None:
+    rows = RunFolder(fedbn).read_metrics()
+    sent, *_, merged, _, _, _ = audit(fedbn, 2).probes
+    assert (sent.encoder, merged.encoder) == ("sent", "merged")
+    for probe, row in ((sent, rows[1]), (merged, rows[2])):
+        assert probe.linear_accuracy == row["linear_accuracy"]
+        assert probe.rankme == row["rankme"]
+
+
+def test_clients_that_keep_batchnorm_are_probed_with_their_own(fedbn: Path) -> None:
+    found = audit(fedbn, 1)
+    experiment, moment = Run(fedbn).experiment, Moment(fedbn / "replays" / "round-1")
     client, _, reply = next(moment.models())
     own = moment.before().clients[client]
     model = {n.removeprefix("own "): t for n, t in own.items() if n.startswith("own ")} | reply
