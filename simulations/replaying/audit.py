@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from fedssl.config_file import ConfigError
 from fedssl.evaluation import Gathered, evaluate, gather
 from fedssl.evaluation.recalibrate import recalibrated
-from fedssl.last_visit import LastVisit
 from fedssl.local_update import build_objective
 from fedssl.state import State, copy_into, floating_buffers
 from simulations import plots
@@ -27,6 +26,7 @@ from simulations.files import replace_text
 from simulations.replaying import pictures
 from simulations.replaying.merging import mean_norms, norms_restored, weights
 from simulations.replaying.opened import Opened, Told, open_run
+from simulations.replaying.private import whole
 
 CLIENTS = 10
 """At most so many clients' encoders are probed; of more, those that are evenly spaced by size."""
@@ -97,9 +97,7 @@ def audit(
         for client, _, model in moment.models():
             if client not in chosen:
                 continue
-            last = LastVisit.from_private(before.clients.get(client, {}))
-            own = last.own if last else {}
-            probing.look(None, f"client {client}", {**before.model, **own, **model})
+            probing.look(None, f"client {client}", whole(before, client, model))
         norms = None
         for candidate in opened.candidates:
             server = opened.ready(candidate, moment)

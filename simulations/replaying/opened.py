@@ -11,7 +11,6 @@ from flwr.serverapp import Grid
 from fedssl.asked import Asked
 from fedssl.config_file import ConfigError
 from fedssl.evaluation.parallel import one_thread
-from fedssl.last_visit import without_last_visit
 from fedssl.local_update import build_objective
 from fedssl.state import federated_state, model_parts
 from simulations.checkpoint import Checkpoint
@@ -25,6 +24,7 @@ from simulations.experiment import Experiment, load_experiment
 from simulations.prepare import Prepared, check_cohort, prepare
 from simulations.replaying.grids import KeepingGrid, ReplayingGrid
 from simulations.replaying.moment import Moment, moments
+from simulations.replaying.private import kept_under
 from simulations.run_folder import RunFolder
 from simulations.server import Server
 from strategies import Stateful
@@ -184,13 +184,23 @@ class Opened:
         server = self.server(candidate.experiment, ReplayingGrid(self.engine, moment))
         own = candidate.is_own
         server.restore(before.model, before.strategy if own else server.strategy_state())
-        give_to_clients(
-            self.engine,
-            before.clients
-            if own
-            else {client: without_last_visit(state) for client, state in before.clients.items()},
-        )
         return server
+
+    def go_on(self, candidate: Candidate, moment: Moment, server: Server, last: int) -> None:
+        """Let clients keep what they would of the moment under a candidate, up to a round."""
+        before = moment.before()
+        states = before.clients
+        if not candidate.is_own:
+            rounds = range(moment.round + 1, last + 1)
+            named = server.objective.named_parameters()
+            states = kept_under(
+                candidate.asked,
+                before,
+                moment.models(),
+                {client for number in rounds for client in server.draw_cohort(number)},
+                {name for name, parameter in named if parameter.requires_grad},
+            )
+        give_to_clients(self.engine, states)
 
 
 def replays_of(folder: RunFolder) -> Path:

@@ -175,6 +175,7 @@ def _merge(opened: Opened, candidate: Candidate, moment: Moment, last: int) -> _
     file.parent.mkdir(exist_ok=True)
     save_model(file, server.objective, server.experiment, server.image_size)
     steps.did(f"{candidate.label}: merged and probed")
+    opened.go_on(candidate, moment, server, last)
     for number in range(opened.round + 1, last + 1):
         steps.doing = f"{candidate.label}, round {number}"
         row, _ = server.round(number, server.draw_cohort(number))

@@ -110,6 +110,28 @@ def test_only_the_runs_own_strategy_has_its_fields_from_the_run(tmp_path: Path) 
     assert own.is_own
 
 
+@pytest.mark.parametrize(
+    ("strategy", "fields"),
+    [
+        ("encoder-only", []),
+        ("fedbn", []),
+        ("fedema", []),
+        ("layer-schedule", ["every={projector: 0, encoder.layers.0: 2}"]),
+    ],
+)
+def test_clients_go_on_as_under_the_strategy(
+    strategy: str, fields: list[str], tmp_path: Path
+) -> None:
+    # In round 1 all of these have the same replies, so from there on their runs come out.
+    names = [f"strategy.{field}" for field in (f"name={strategy}", *fields)]
+    expected = RunFolder(make_run(tmp_path, "theirs", "evaluation.every=1", *names)).read_metrics()
+    run = make_run(tmp_path, "run", "strategy.name=fedavg")
+    found = replay(run, 1, f"{strategy}({','.join(fields)})" if fields else strategy, rounds=2)
+    rows = [found.merges[0].row, *found.merges[0].after]
+    for name in ("train_loss", "rankme", "linear_accuracy"):
+        assert [row[name] for row in rows] == [row[name] for row in expected[1:]]
+
+
 def test_replies_are_made_once(folder: Path) -> None:
     seen: list[tuple[int, int]] = []
     replay(folder, 2, told=lambda done, total, _: seen.append((done, total)))
