@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flwr.app import Message, MetricRecord, RecordDict
+from safetensors import SafetensorError
 
 from fedssl.config_file import ConfigError
 from fedssl.state import State, load_state, save_state
@@ -119,7 +120,7 @@ class Moment:
         for reply in self._read()["replies"]:
             if "metrics" in reply:
                 client = reply["client"]
-                yield client, reply["metrics"]["num-examples"], load_state(self._file(client))[0]
+                yield client, reply["metrics"]["num-examples"], self._model(client)
 
     def answer(self, message: Message) -> Message:
         """Return a client's reply as if it had been made to this message.
@@ -137,7 +138,7 @@ class Moment:
         flower_private.number(message, f"replayed {client}")
         if "metrics" not in kept:
             return flower_private.error_reply(message, kept["error"])
-        model = load_state(self._file(client))[0]
+        model = self._model(client)
         config = config_of(message.content)
         held_back = config.get("withheld", ())
         withheld = held_back if isinstance(held_back, list) else ()
@@ -154,6 +155,15 @@ class Moment:
             }
         )
         return Message(content, reply_to=message)
+
+    def _model(self, client: int) -> State:
+        try:
+            return load_state(self._file(client))[0]
+        except (OSError, SafetensorError) as error:
+            raise ConfigError(
+                f"{self._file(client)}: the reply is damaged: {error}; remove {self.path}, and it "
+                "is made again"
+            ) from error
 
     def _file(self, client: int) -> Path:
         return self._replies / f"client-{client}.safetensors"

@@ -66,6 +66,13 @@ def test_what_is_not_to_be_sent_is_left_out(moment: Moment) -> None:
     assert list(arrays_of(answer.content)) == ["n"]
 
 
+def test_what_a_reply_lacks_is_told(moment: Moment) -> None:
+    asked = message(0)
+    asked.content[ARRAYS] = to_record(MODEL | {"b": torch.ones(1)})
+    with pytest.raises(ValueError, match=r"client 0's reply has no b, .* left on the clients"):
+        moment.answer(asked)
+
+
 def test_only_whole_moments_are_found(moment: Moment, tmp_path: Path) -> None:
     Moment(tmp_path / "round-5").begin()
     assert [found.round for found in moments(tmp_path)] == [4]
@@ -77,3 +84,13 @@ def test_a_damaged_one_is_told_with_the_way_out(moment: Moment) -> None:
     next((moment.path / "checkpoint").glob("model-*")).write_bytes(b"damaged")
     with pytest.raises(ConfigError, match=r"damaged.*remove .*round-4"):
         moment.before()
+
+
+def test_a_damaged_reply_is_told_with_the_way_out(moment: Moment) -> None:
+    file = next((moment.path / "replies").iterdir())
+    file.write_bytes(b"damaged")
+    with pytest.raises(ConfigError, match=r"client-0.*damaged.*remove .*round-4"):
+        moment.answer(message(0))
+    file.unlink()
+    with pytest.raises(ConfigError, match=r"client-0.*remove .*round-4"):
+        next(moment.models())
