@@ -59,6 +59,13 @@ class CheckpointFolder:
             if old.name not in current:
                 old.unlink()
 
+    def round(self) -> int | None:
+        """Return the round of the newest checkpoint without loading it; None where there is none.
+
+        A ValueError says that it is damaged.
+        """
+        return int(self._read()["round"]) if self._index.exists() else None
+
     def load(self) -> Checkpoint | None:
         """Return the newest checkpoint, or None where no round was finished.
 

@@ -217,7 +217,7 @@ class Server:
         return any(f"encoder.{name}" not in shared for name in names)
 
     def complete(self) -> None:
-        """Measure the global encoder's statistics, where clients keep theirs; none ever sees them."""
+        """Measure the encoder's statistics, where clients keep theirs; no client ever sees them."""
         if not self._lacks_statistics:
             return
         data = self.experiment.data

@@ -22,8 +22,10 @@ from fedssl.local_update import build_objective
 from fedssl.state import State, copy_into, floating_buffers
 from simulations import plots
 from simulations.comparing.statistics import over_test_images
+from simulations.errors import RunError
 from simulations.files import replace_text
 from simulations.replaying import pictures
+from simulations.replaying.candidates import forgot
 from simulations.replaying.merging import mean_norms, norms_restored, weights
 from simulations.replaying.opened import Opened, Told, open_run
 from simulations.replaying.private import whole
@@ -98,7 +100,7 @@ def audit(
             if client not in chosen:
                 continue
             probing.look(None, f"client {client}", whole(before, client, model))
-        norms = None
+        norms, notes = None, opened.notes(moment)
         for candidate in opened.candidates:
             server = opened.ready(candidate, moment)
             server.train(opened.round, moment.cohort)
@@ -108,11 +110,11 @@ def audit(
                 names = weights(merged, floating_buffers(server.objective))
                 norms, _ = mean_norms(moment.models(), names)
             restored = norms_restored(merged, norms)
-            probing.look(candidate.label, "merged", merged)
+            found = probing.look(candidate.label, "merged", merged)
+            notes += forgot(candidate, moment.row, found["rankme"])
             probing.look(candidate.label, "recalibrated", merged, recalibrate=True)
             probing.look(candidate.label, "norms restored", restored)
             probing.look(candidate.label, "both", restored, recalibrate=True)
-        notes = opened.notes(moment)
     replies = sum(1 for _ in moment.models())
     probes = probing.result()
     file = moment.path / "audit.json"
@@ -160,8 +162,14 @@ class _Probing:
 
     def look(
         self, strategy: str | None, name: str, model: State, recalibrate: bool = False
-    ) -> None:
-        """Probe an encoder."""
+    ) -> dict[str, float]:
+        """Probe an encoder; return the figures.
+
+        Raises
+        ------
+        RunError
+            Its features are infinite or NaN.
+        """
         data = self._opened.experiment.data
         encoder: nn.Module = copy.deepcopy(self._encoder).eval()
         own = {n.removeprefix("encoder."): t for n, t in model.items() if n.startswith("encoder.")}
@@ -169,10 +177,17 @@ class _Probing:
         if recalibrate:
             encoder = recalibrated(encoder, self._images.recalibration, data.mean, data.std)
         predicted: list[Tensor] = []
-        found = evaluate(encoder, self._images, self._config, data.mean, data.std, predicted.append)
+        what = name if strategy is None else f"{strategy}: {name}"
+        try:
+            found = evaluate(
+                encoder, self._images, self._config, data.mean, data.std, predicted.append
+            )
+        except ValueError as error:
+            raise RunError(f"round {self._opened.round}: {what}: {error}") from error
         right = (predicted[0].cpu() == self._labels)[self._labels >= 0].double().numpy()
         self._found.append((strategy, name, found, right))
-        self._opened.steps.did(f"probed {name if strategy is None else f'{strategy}: {name}'}")
+        self._opened.steps.did(f"probed {what}")
+        return found
 
     def result(self) -> list[Probe]:
         """Return all that was probed."""

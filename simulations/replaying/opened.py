@@ -8,28 +8,31 @@ from pathlib import Path
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from fedssl.asked import Asked
 from fedssl.config_file import ConfigError
 from fedssl.evaluation.parallel import one_thread
-from fedssl.local_update import build_objective
-from fedssl.state import federated_state, model_parts
+from fedssl.state import clone
 from simulations.checkpoint import Checkpoint
 from simulations.client_states import give_to_clients, kept_by_clients
 from simulations.cohort import Answer, cohort_size
 from simulations.comparing.arms import Arm, arms
 from simulations.display import Quiet
-from simulations.engines import LocalConfig
 from simulations.engines.opening import Engine, opened
-from simulations.experiment import Experiment, load_experiment
-from simulations.prepare import Prepared, check_cohort, prepare
+from simulations.experiment import Experiment
+from simulations.prepare import Prepared, prepare
+from simulations.replaying.candidates import (
+    Candidate,
+    build_candidate,
+    check_replies,
+    decay_of,
+    fields_of,
+    load,
+    notes_on,
+)
 from simulations.replaying.grids import KeepingGrid, ReplayingGrid
 from simulations.replaying.moment import Moment, moments
 from simulations.replaying.private import kept_under
 from simulations.run_folder import RunFolder
 from simulations.server import Server
-from strategies import Stateful
-from strategies import build as build_strategy
-from strategies.base import asked_of
 
 Told = Callable[[int, int, str], None]
 """Told how many steps of a long work are done, of how many, and what the last one was."""
@@ -59,20 +62,6 @@ class Steps(Quiet):
             self.did(self.doing)
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A strategy that is to merge the replies."""
-
-    label: str
-    experiment: Experiment
-    is_own: bool
-    """Whether the run itself was made with it, so that what it had kept is known."""
-    asked: Asked
-    """What it asks of clients in the round."""
-    keeps_state: bool
-    """Whether it keeps something on the server from round to round."""
-
-
 @dataclass
 class Opened:
     """A run, its images, and the engine that its clients run in."""
@@ -82,7 +71,11 @@ class Opened:
     """The round whose replies are merged, from 1."""
     prepared: Prepared
     engine: Engine
+    own: Candidate
+    """The run's own strategy, whether it is to merge or not."""
     candidates: Sequence[Candidate]
+    decay: float | None
+    """That of the sensitivity that clients have to report."""
     steps: Steps
 
     def server(self, experiment: Experiment, grid: Grid) -> Server:
@@ -113,16 +106,17 @@ class Opened:
         return self.round + rounds
 
     def notes(self, moment: Moment) -> list[str]:
-        """Say where the round that was made again is not the run's."""
+        """Say where the round that was made again is not the run's, and what no merge shows."""
         made = moment.row
         rows = {row["round"]: row for row in self.folder.read_metrics()}
         known = rows.get(self.round, {})
-        return [
+        differ = [
             f"Round {self.round}, made again, has another {name} ({made[name]:.6g}) than the run "
             f"({known[name]:.6g}): another machine or version? This is about the one made again."
             for name in ("train_loss", "linear_accuracy")
             if known.get(name) is not None and known[name] != made.get(name)
         ]
+        return differ + notes_on(self.own, self.candidates)
 
     def moment(self) -> Moment:
         """Return the round just before its merge, made again from the seed where it is not kept.
@@ -134,49 +128,55 @@ class Opened:
         """
         replays = replays_of(self.folder)
         moment = Moment(replays / f"round-{self.round}")
-        decay = next(
-            (c.asked.sensitivity_decay for c in self.candidates if c.asked.sensitivity_decay), None
-        )
-        if moment.is_whole() and decay in (None, moment.decay):
+        if moment.is_whole() and self.decay in (None, moment.decay):
             return moment
         moment.begin()
         replies: list[dict[str, object]] = []
         server, start = self._before(
-            replays, lambda client, reply: replies.append(moment.add(client, reply)), decay
+            replays, lambda client, reply: replies.append(moment.add(client, reply))
         )
         self.steps.expect(self.updates_in(range(start, self.round + 1)))
         for number in range(start, self.round):
             self.steps.doing = f"round {number} again"
             server.train(number, server.draw_cohort(number))
         self.steps.doing = f"round {self.round} again"
-        model, strategy = server.state(), server.strategy_state()
+        # A person's own strategy may write to its momentum in place.
+        model, strategy = server.state(), clone(server.strategy_state())
         row, _ = server.round(self.round, server.draw_cohort(self.round))
         self.steps.doing = ""
         kept = kept_by_clients(self.engine)
-        moment.finish(Checkpoint(self.round - 1, model, strategy, kept), replies, row, decay)
+        moment.finish(Checkpoint(self.round - 1, model, strategy, kept), replies, row, self.decay)
         return moment
 
-    def _before(
-        self, replays: Path, keep: Callable[[int, Message], None], decay: float | None
-    ) -> tuple[Server, int]:
+    def _before(self, replays: Path, keep: Callable[[int, Message], None]) -> tuple[Server, int]:
         """Return a server that is as far as possible, but not too far, and its next round."""
         earlier = [moment for moment in moments(replays) if moment.round < self.round]
         nearest = max(earlier, key=lambda moment: moment.round, default=None)
-        found = self.folder.checkpoint.load()
-        if found and found.round < self.round and not (nearest and nearest.round > found.round):
+        start, found = 1, None
+        if self.own.may_forget:
+            # Only from the first round on does it have what it had.
+            nearest = None
+        elif found := self._stopped(nearest.round if nearest else 0):
             start, nearest = found.round + 1, None
         elif nearest:
             start, found = nearest.round + 1, nearest.before()
-        else:
-            start, found = 1, None
         grid = ReplayingGrid(self.engine, nearest)
-        server = self.server(self.experiment, KeepingGrid(grid, self.round, keep, decay))
+        server = self.server(self.experiment, KeepingGrid(grid, self.round, keep, self.decay))
         if found:
             server.restore(found.model, found.strategy)
         give_to_clients(self.engine, found.clients if found else {})
         if nearest:
             server.train(nearest.round, nearest.cohort)
         return server, start
+
+    def _stopped(self, first: int) -> Checkpoint | None:
+        """Return the checkpoint of a run that was stopped from this round on, before ours."""
+        folder = self.folder.checkpoint
+        try:
+            last = folder.round()
+            return None if last is None or not first <= last < self.round else folder.load()
+        except ValueError as error:
+            raise ConfigError(f"{error}; remove it, and its rounds are made again") from error
 
     def ready(self, candidate: Candidate, moment: Moment) -> Server:
         """Return a candidate's server as it is before it merges the moment's replies."""
@@ -242,56 +242,18 @@ def open_run(
             f"{path}: its clients' images are on devices, so no round of it can be made again here"
         )
     where = [f"engine.device={device}"] if device else []
-    own = _load(folder, where)
+    own = load(folder, where)
     if not 1 <= server_round <= own.rounds:
         raise ConfigError(f"--round {server_round}: the run has rounds 1 to {own.rounds}")
     chosen = arms(strategies) if strategies else [Arm(own.strategy.name)]
     prepared = prepare(own)
-    own = prepared.experiment
+    runs = build_candidate(Arm(own.strategy.name), own, prepared, server_round)
     candidates = [
-        _candidate(arm, _load(folder, [*_fields(arm, own), *where]), prepared, server_round)
+        build_candidate(arm, load(folder, [*fields_of(arm, own), *where]), prepared, server_round)
         for arm in chosen
     ]
-    decays = {c.asked.sensitivity_decay for c in candidates} - {None}
-    if len(decays) > 1:
-        raise ConfigError(
-            f"--strategies {strategies}: ask for sensitivities of different decay, and the replies "
-            "have one; leave one of them out"
-        )
+    check_replies(runs, candidates)
+    decay = decay_of(runs, candidates)
     steps = Steps(told)
     with opened(prepared, folder, steps) as engine, one_thread():
-        yield Opened(folder, server_round, prepared, engine, candidates, steps)
-
-
-def _fields(arm: Arm, own: Experiment) -> list[str]:
-    """Return what of the config makes a strategy: only the run's own has its fields from there."""
-    is_own = arm.overrides[:1] in ((), (f"strategy.name={own.strategy.name}",))
-    return [*([] if is_own else ["strategy={}"]), *arm.overrides]
-
-
-def _load(folder: RunFolder, overrides: Sequence[str]) -> Experiment:
-    """Read the run's config, to work in this process and to measure every round in the same way."""
-    experiment = load_experiment(folder.config, overrides)
-    engine = LocalConfig(device=experiment.engine.device)
-    always = experiment.evaluation.model_copy(update={"every": 1, "measures": ()})
-    return experiment.model_copy(update={"engine": engine, "evaluation": always})
-
-
-def _candidate(
-    arm: Arm, experiment: Experiment, prepared: Prepared, server_round: int
-) -> Candidate:
-    own = prepared.experiment
-    objective = build_objective(own, prepared.splits.train.images.shape[-1])
-    try:
-        strategy = build_strategy(experiment.strategy, model_parts(objective))
-    # Classes of a person's own are among them.
-    except Exception as error:
-        raise ConfigError(f"--strategies {arm.label}: {error}") from error
-    check_cohort(experiment, prepared.partition.clients, strategy)
-    return Candidate(
-        arm.label,
-        own.model_copy(update={"strategy": experiment.strategy}),
-        experiment.strategy == own.strategy,
-        asked_of(strategy, server_round, federated_state(objective)),
-        isinstance(strategy, Stateful),
-    )
+        yield Opened(folder, server_round, prepared, engine, runs, candidates, decay, steps)

@@ -5,7 +5,6 @@ by each of them: what differs is the merge alone.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,11 @@ from simulations.comparing.arms import file_name
 from simulations.comparing.statistics import over_test_images
 from simulations.files import replace_text
 from simulations.replaying import pictures
+from simulations.replaying.candidates import Candidate, forgot
 from simulations.replaying.merging import Step, mean_norms, step, weights
 from simulations.replaying.moment import Moment
-from simulations.replaying.opened import Candidate, Opened, Told, open_run
+from simulations.replaying.opened import Opened, Told, open_run
 from simulations.server import Server
-
-_ELSEWHERE = ("proximal_mu", "moon_mu", "fedu_threshold", "fedema_tau")
-"""What a strategy asks of clients that changes how they train."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,9 @@ def replay(
         opened.steps.expect(each * len(opened.candidates))
         moment = opened.moment()
         merges = _merge_all(opened, moment, last)
-        notes = [*opened.notes(moment), *_notes(opened.candidates)]
+        notes = opened.notes(moment)
+        for candidate, merged in zip(opened.candidates, merges, strict=True):
+            notes += forgot(candidate, moment.row, merged.row["rankme"])
     file = moment.path / "replay.json"
     content = {
         "run": run.resolve().name,
@@ -198,21 +197,3 @@ def _difference(own: np.ndarray | None, first: np.ndarray | None) -> Difference 
     if own is None or first is None:
         return None
     return Difference(100 * float((own - first).mean()), *over_test_images(own - first))
-
-
-def _notes(candidates: Sequence[Candidate]) -> list[str]:
-    notes = []
-    for candidate in candidates:
-        if candidate.is_own:
-            continue
-        if any(getattr(candidate.asked, name) for name in _ELSEWHERE):
-            notes.append(
-                f"{candidate.label} asks clients to train in another way: these replies were not, "
-                "only those of the rounds that follow."
-            )
-        if candidate.keeps_state:
-            notes.append(
-                f"{candidate.label} keeps something from round to round, such as momentum: here it "
-                "begins with nothing."
-            )
-    return notes

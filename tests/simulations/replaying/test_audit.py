@@ -14,6 +14,7 @@ from fedssl.local_update import build_objective
 from fedssl.state import copy_into
 from simulations import Run
 from simulations.cli import app
+from simulations.errors import RunError
 from simulations.replaying import audit
 from simulations.replaying.moment import Moment
 from simulations.run_folder import RunFolder
@@ -87,6 +88,12 @@ def test_clients_that_keep_batchnorm_are_probed_with_their_own(fedbn: Path) -> N
     probe = next(p for p in found.probes if p.encoder == f"client {client}")
     assert probe.rankme == expected["rankme"]
     assert probe.linear_accuracy == expected["linear_accuracy"]
+
+
+def test_an_encoder_that_is_of_no_use_is_told(fedbn: Path) -> None:
+    run = make_run(fedbn.parent, "fedavg", "rounds=1")
+    with pytest.raises(RunError, match="Infinite: merged: the encoder's features became infinite"):
+        audit(run, 1, "tests.simulations.replaying.own.Infinite")
 
 
 def test_images_without_labels_are_told_before_any_work(tmp_path: Path) -> None:

@@ -44,7 +44,11 @@ def test_clients_keep_their_own_tensors_as_the_round_left_them() -> None:
 
 def test_what_nobody_asks_for_is_forgotten() -> None:
     kept = kept_under(Asked(), BEFORE, REPLIES, {0, 1, 2}, NAMES)
-    assert {client: sorted(state) for client, state in kept.items()} == {0: ["target"], 1: [], 3: []}
+    assert {client: sorted(state) for client, state in kept.items()} == {
+        0: ["target"],
+        1: [],
+        3: [],
+    }
 
 
 def test_clients_of_no_later_round_keep_nothing_for_the_strategy() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ from typer.testing import CliRunner
 from fedssl import load_encoder
 from fedssl.config_file import ConfigError
 from fedssl.state import load_state
+from simulations import load_experiment
 from simulations.cli import app
-from simulations.errors import RunError
-from simulations.replaying import Merged, Replayed, replay
+from simulations.display import Quiet
+from simulations.replaying import Merged, Replayed, audit, replay
 from simulations.replaying.moment import Moment
 from simulations.replaying.opened import open_run
 from simulations.run_folder import RunFolder
+from simulations.runner import run as begin
 from strategies import LDAWAConfig, ldawa
 from tests.simulations.replaying.runs import make_run
 
@@ -169,14 +172,79 @@ def test_what_stays_on_clients_is_taken_out_of_the_replies(folder: Path) -> None
 
 def test_a_strategy_that_needs_what_stayed_on_clients_is_refused(tmp_path: Path) -> None:
     run = make_run(tmp_path, "fedbn", "strategy.name=fedbn", "rounds=1")
+    with pytest.raises(ConfigError, match=r"fedavg: needs all clients' encoder\..*fedbn, leaves"):
+        replay(run, 1, "fedbn,fedavg")
+    assert not (run / "replays").exists()
     assert replay(run, 1).merges[0].row["train_loss"] > 0
-    with pytest.raises(RunError, match=r"fedavg.*reply has no encoder\..*left on the clients"):
-        replay(run, 1, "fedavg")
+
+
+def test_sensitivities_are_those_that_the_run_asks_for(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "elastic", "strategy.name=elastic", "strategy.decay=0.5", "rounds=1")
+    # Else the run's own strategy would have merged other ones to what the next round starts from.
+    with pytest.raises(ConfigError, match=r"of different decay \(0\.5 and 0\.9\)"):
+        replay(run, 1, "fedavg,elastic(decay=0.9)")
+    replay(run, 1, "fedavg")
+    assert Moment(run / "replays" / "round-1").decay == 0.5
+
+
+def test_a_sensitivity_without_memory_is_one(folder: Path) -> None:
+    assert replay(folder, 1, "elastic(decay=0)").merges[0].step.length > 0
+
+
+def test_momentum_that_is_written_to_in_place_is_that_of_before(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "run", "strategy.name=tests.simulations.replaying.own.InPlace")
+    found = replay(run, 2)
+    assert timeless(found.merges[0].row) == timeless(RunFolder(run).read_metrics()[2])
+    assert found.notes == []
+
+
+def test_a_strategy_that_does_not_offer_its_momentum_is_told(tmp_path: Path) -> None:
+    name = "flwr.serverapp.strategy.FedAdam"
+    run = make_run(tmp_path, "run", f"strategy.name={name}", "evaluation.every=1")
+    replay(run, 1)
+    # Not from round 1's replies on, where its momentum would be missing.
+    found = replay(run, 2)
+    assert found.merges[0].row["train_loss"] == RunFolder(run).read_metrics()[2]["train_loss"]
+    assert len(found.notes) == 1
+    assert "without saying so" in found.notes[0]
+    assert found.notes == audit(run, 2).notes
+
+
+def test_the_checkpoint_of_a_stopped_run_is_gone_on_from(folder: Path, tmp_path: Path) -> None:
+    class Stop(Quiet):
+        def ended(self, row: Mapping[str, object]) -> None:
+            if row["round"] == 1:
+                raise KeyboardInterrupt
+
+    stopped = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        begin(load_experiment(folder / "config.yaml"), stopped, display=Stop())
+    steps: list[int] = []
+    found = replay(stopped, 2, told=lambda done, total, _: steps.append(total))
+    assert steps[-1] == 3 + 1
+    assert timeless(found.merges[0].row) == timeless(RunFolder(folder).read_metrics()[2])
+    shutil.rmtree(stopped / "replays")
+    next((stopped / "checkpoint").glob("model-*")).write_bytes(b"damaged")
+    with pytest.raises(ConfigError, match=r"damaged.*remove it"):
+        replay(stopped, 2)
+
+
+def test_the_checkpoint_of_a_finished_run_is_not_needed(folder: Path) -> None:
+    next((folder / "checkpoint").glob("model-*")).write_bytes(b"damaged")
+    assert replay(folder, 1).notes == []
 
 
 def test_notes_tell_what_a_merge_alone_does_not_show(folder: Path) -> None:
-    notes = replay(folder, 1, "fedavg,fedprox,fedadam").notes
-    assert [note.split()[0] for note in notes] == ["fedprox", "fedadam"]
+    asked = "fedavg,fedprox,fedadam,fedu(threshold=0)"
+    notes = replay(folder, 1, asked).notes
+    assert [note.split()[0] for note in notes] == ["fedprox", "fedadam", "fedu(threshold=0)"]
+    assert audit(folder, 1, asked).notes == notes
+
+
+def test_replies_of_clients_that_trained_in_another_way_are_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "fedprox", "strategy.name=fedprox", "rounds=1")
+    assert [note.split(",")[0] for note in replay(run, 1, "fedavg").notes] == ["fedprox"]
+    assert replay(run, 1).notes == []
 
 
 def test_a_round_that_cannot_be_made_again_is_told(folder: Path) -> None:

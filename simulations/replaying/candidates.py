@@ -1,0 +1,142 @@
+"""The strategies that are to merge a round's replies, and what has to be known of them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fedssl.asked import Asked
+from fedssl.config_file import ConfigError
+from fedssl.local_update import build_objective
+from fedssl.state import federated_state, model_parts
+from simulations.comparing.arms import Arm
+from simulations.engines import LocalConfig
+from simulations.experiment import Experiment, load_experiment
+from simulations.prepare import Prepared, check_cohort
+from simulations.run_folder import RunFolder
+from strategies import FoldingStrategy, Stateful
+from strategies import build as build_strategy
+from strategies.base import asked_of
+
+_ELSEWHERE = ("proximal_mu", "moon_mu", "fedu_threshold", "fedema_tau")
+"""What a strategy asks of clients that changes how they train."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A strategy that is to merge the replies."""
+
+    label: str
+    experiment: Experiment
+    is_own: bool
+    """Whether the run itself was made with it, so that what it had kept is known."""
+    asked: Asked
+    """What it asks of clients in the round."""
+    keeps_state: bool
+    """Whether it keeps something on the server from round to round."""
+    may_forget: bool
+    """Whether it could keep something that no checkpoint has: Flower's FedAdam does."""
+
+    @property
+    def trains_in_another_way(self) -> bool:
+        """Whether it asks clients for more than their objective."""
+        return any(getattr(self.asked, name) != getattr(Asked(), name) for name in _ELSEWHERE)
+
+
+def load(folder: RunFolder, overrides: Sequence[str]) -> Experiment:
+    """Read the run's config, to work in this process and to measure every round in the same way."""
+    experiment = load_experiment(folder.config, overrides)
+    engine = LocalConfig(device=experiment.engine.device)
+    always = experiment.evaluation.model_copy(update={"every": 1, "measures": ()})
+    return experiment.model_copy(update={"engine": engine, "evaluation": always})
+
+
+def fields_of(arm: Arm, own: Experiment) -> list[str]:
+    """Return what of the config makes a strategy: only the run's own has its fields from there."""
+    is_own = arm.overrides[:1] in ((), (f"strategy.name={own.strategy.name}",))
+    return [*([] if is_own else ["strategy={}"]), *arm.overrides]
+
+
+def build_candidate(
+    arm: Arm, experiment: Experiment, prepared: Prepared, server_round: int
+) -> Candidate:
+    """Build a strategy once; a ConfigError says that it cannot be, or needs more clients."""
+    own = prepared.experiment
+    objective = build_objective(own, prepared.splits.train.images.shape[-1])
+    try:
+        strategy = build_strategy(experiment.strategy, model_parts(objective))
+    # Classes of a person's own are among them.
+    except Exception as error:
+        raise ConfigError(f"--strategies {arm.label}: {error}") from error
+    check_cohort(experiment, prepared.partition.clients, strategy)
+    return Candidate(
+        arm.label,
+        own.model_copy(update={"strategy": experiment.strategy}),
+        experiment.strategy == own.strategy,
+        asked_of(strategy, server_round, federated_state(objective)),
+        isinstance(strategy, Stateful),
+        not isinstance(strategy, (FoldingStrategy, Stateful)),
+    )
+
+
+def decay_of(own: Candidate, candidates: Sequence[Candidate]) -> float | None:
+    """Return the decay of the sensitivity that clients have to report; None for none.
+
+    Raises
+    ------
+    ConfigError
+        There are two of them.
+    """
+    asked = [each.asked.sensitivity_decay for each in (own, *candidates)]
+    decays = {decay for decay in asked if decay is not None}
+    if len(decays) > 1:
+        raise ConfigError(
+            "--strategies: they, or the run's own, ask for sensitivities of different decay "
+            f"({' and '.join(map(str, sorted(decays)))}), and the replies have one; leave one of "
+            "them out"
+        )
+    return next(iter(decays), None)
+
+
+def check_replies(own: Candidate, candidates: Sequence[Candidate]) -> None:
+    """Raise a ConfigError where a strategy needs what the run's own leaves on the clients."""
+    for each in candidates:
+        if not each.is_own and (missing := own.asked.withholds - each.asked.withholds):
+            raise ConfigError(
+                f"--strategies {each.label}: needs all clients' {min(missing)}, which the run's "
+                f"own strategy, {own.label}, leaves on the clients; leave it out"
+            )
+
+
+def notes_on(own: Candidate, candidates: Sequence[Candidate]) -> list[str]:
+    """Say what a merge of the same replies does not show of some strategies."""
+    others = [each for each in candidates if not each.is_own]
+    found = []
+    if others and own.trains_in_another_way:
+        found.append(
+            f"{own.label}, the run's own, has clients train in another way: all merge the replies "
+            "that were made so."
+        )
+    for each in others:
+        if each.trains_in_another_way:
+            found.append(
+                f"{each.label} asks clients to train in another way: these replies were not, "
+                "only those of the rounds that follow."
+            )
+        if each.keeps_state or each.may_forget:
+            keeps = "keeps" if each.keeps_state else "may keep"
+            found.append(
+                f"{each.label} {keeps} something from round to round, such as momentum: here it "
+                "begins with nothing."
+            )
+    return found
+
+
+def forgot(candidate: Candidate, made: Mapping[str, float], rankme: float) -> list[str]:
+    """Say where the run's own strategy did not merge the replies to what the run made of them."""
+    if not candidate.is_own or math.isclose(rankme, made["rankme"], rel_tol=1e-3):
+        return []
+    return [
+        f"{candidate.label} merged the replies to something else in the run: it keeps something "
+        "from round to round without saying so (`strategies.Stateful`), and begins with nothing "
+        "here."
+    ]
