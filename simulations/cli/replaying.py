@@ -36,8 +36,6 @@ Strategies = Annotated[
 
 _STEP = ("step", "norm", "direction")
 _OF_PROBES = ("encoder", "linear", "above clients", "over test images", "kNN", "RankMe")
-_WIDTH = 140
-"""Columns that the tables need: figures are never cut, a narrower terminal wraps the lines."""
 _HOW_TO_READ = (
     "Difference: points above the first strategy, on the same test images. Step: how far the merge "
     "moved the encoder's weights, as a share of them. Norm: their length, by the clients' mean. "
@@ -77,7 +75,7 @@ def replay(
             found = merge_again(
                 run_folder, server_round, strategies, rounds, device=device, told=told
             )
-        _wide().print(_merges(found))
+        _print(_merges(found))
         out.print(_HOW_TO_READ, style="dim", soft_wrap=True)
         _say(found)
 
@@ -105,7 +103,7 @@ def audit(
         sys.path.append(os.getcwd())
         with _progress() as told:
             found = probe_all(run_folder, server_round, strategies, device=device, told=told)
-        _wide().print(_probes(found))
+        _print(_probes(found))
         _say(found)
 
 
@@ -129,7 +127,7 @@ def _progress() -> "Iterator[Told]":
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("loading the run", total=None)
@@ -138,8 +136,10 @@ def _progress() -> "Iterator[Told]":
         )
 
 
-def _wide() -> Console:
-    return Console(file=out.file, width=max(out.width, _WIDTH), highlight=False)
+def _print(table: "Table") -> None:
+    """Print a table with no figure cut; a terminal that is narrower wraps its lines."""
+    needed = Console(width=sys.maxsize).measure(table).maximum
+    Console(file=out.file, width=max(out.width, needed), highlight=False, markup=False).print(table)
 
 
 def _say(found: "Replayed | Audited") -> None:

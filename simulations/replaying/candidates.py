@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fedssl.asked import Asked
 from fedssl.config_file import ConfigError
 from fedssl.local_update import build_objective
-from fedssl.state import federated_state, model_parts
+from fedssl.state import federated_state, floating_buffers, model_parts
 from simulations.comparing.arms import Arm
 from simulations.engines import LocalConfig
 from simulations.experiment import Experiment, load_experiment
@@ -35,6 +35,9 @@ class Candidate:
     """Whether it keeps something on the server from round to round."""
     may_forget: bool
     """Whether it could keep something that no checkpoint has: Flower's FedAdam does."""
+
+    lacks_statistics: bool
+    """Whether BatchNorm's stay on the clients, so that the server must measure its own."""
 
     @property
     def trains_in_another_way(self) -> bool:
@@ -68,13 +71,15 @@ def build_candidate(
     except Exception as error:
         raise ConfigError(f"--strategies {arm.label}: {error}") from error
     check_cohort(experiment, prepared.partition.clients, strategy)
+    asked = asked_of(strategy, server_round, federated_state(objective))
     return Candidate(
         arm.label,
         own.model_copy(update={"strategy": experiment.strategy}),
         experiment.strategy == own.strategy,
-        asked_of(strategy, server_round, federated_state(objective)),
+        asked,
         isinstance(strategy, Stateful),
         not isinstance(strategy, (FoldingStrategy, Stateful)),
+        any(f"encoder.{name}" in asked.local for name in floating_buffers(objective.encoder)),
     )
 
 
@@ -128,6 +133,13 @@ def notes_on(own: Candidate, candidates: Sequence[Candidate]) -> list[str]:
                 f"{each.label} {keeps} something from round to round, such as momentum: here it "
                 "begins with nothing."
             )
+    measured = [each.label for each in candidates if each.lacks_statistics]
+    if 0 < len(measured) < len(candidates):
+        found.append(
+            f"{', '.join(measured)}: BatchNorm's statistics stay on the clients, so the probed "
+            "ones are measured anew. Of the others they are the merged ones: compare with their "
+            "`recalibrated` of `fedssl audit`."
+        )
     return found
 
 

@@ -114,7 +114,7 @@ class Opened:
             f"Round {self.round}, made again, has another {name} ({made[name]:.6g}) than the run "
             f"({known[name]:.6g}): another machine or version? This is about the one made again."
             for name in ("train_loss", "linear_accuracy")
-            if known.get(name) is not None and known[name] != made.get(name)
+            if None not in (known.get(name), made.get(name)) and known[name] != made[name]
         ]
         return differ + notes_on(self.own, self.candidates)
 
@@ -245,7 +245,7 @@ def open_run(
     own = load(folder, where)
     if not 1 <= server_round <= own.rounds:
         raise ConfigError(f"--round {server_round}: the run has rounds 1 to {own.rounds}")
-    chosen = arms(strategies) if strategies else [Arm(own.strategy.name)]
+    chosen = [Arm(own.strategy.name)] if strategies is None else arms(strategies)
     prepared = prepare(own)
     runs = build_candidate(Arm(own.strategy.name), own, prepared, server_round)
     candidates = [

@@ -1,6 +1,7 @@
 """The pictures of replays and audits. Each function returns a matplotlib Figure."""
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,12 +30,12 @@ def replayed(server_round: int, merges: Sequence["Merged"]) -> Figure:
     first; right, where rounds followed, the accuracy by round.
     """
     look = looks([merged.strategy for merged in merges])
-    after = any(merged.after for merged in merges)
+    known = [m for m in merges if "linear_accuracy" in m.row]
+    after = any(merged.after for merged in known)
     figure = Figure(
         figsize=(10 if after else 6.5, 1.6 + max(1.4, 0.42 * len(merges))), layout="constrained"
     )
     axes = figure.subplots(1, 2 if after else 1, squeeze=False)[0]
-    known = [m for m in merges if "linear_accuracy" in m.row]
     for place, merged in enumerate(known):
         value = 100 * merged.row["linear_accuracy"]
         own = look[merged.strategy]
@@ -58,12 +59,11 @@ def replayed(server_round: int, merges: Sequence["Merged"]) -> Figure:
                 linestyle=own.style,
                 marker=own.marker,
                 markersize=4,
-                label=literal(merged.strategy),
             )
         axes[1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes[1].set_ylabel(_ACCURACY)
-        _frame(axes[1], "What followed under each", "round")
-        axes[1].legend(frameon=False, fontsize="small", handlelength=3.5)
+        # No legend, which would lie over the lines: the rows on the left have the same marks.
+        _frame(axes[1], "What followed under each", "round; marks as on the left")
     return figure
 
 
@@ -101,8 +101,13 @@ def _point(axes: Axes, probe: "Probe", place: int, colour: str, marker: str) -> 
     axes.plot([value], [place], marker, color=colour, ms=7, mec="white", mew=0.8)
 
 
+def _name(text: str) -> str:
+    """Break a name with many fields into lines, so that it leaves room for the figures."""
+    return literal(fill(text, 44))
+
+
 def _rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), [literal(name) for name in names])
+    axes.set_yticks(range(len(names)), [_name(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
 
 

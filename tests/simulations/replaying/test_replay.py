@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -241,6 +242,12 @@ def test_notes_tell_what_a_merge_alone_does_not_show(folder: Path) -> None:
     assert audit(folder, 1, asked).notes == notes
 
 
+def test_statistics_of_another_kind_are_told(folder: Path) -> None:
+    note = replay(folder, 1, "fedavg,fedbn").notes[-1]
+    assert note.startswith("fedbn: BatchNorm's statistics stay on the clients")
+    assert replay(folder, 1, "fedbn").notes == []
+
+
 def test_replies_of_clients_that_trained_in_another_way_are_told(tmp_path: Path) -> None:
     run = make_run(tmp_path, "fedprox", "strategy.name=fedprox", "rounds=1")
     assert [note.split(",")[0] for note in replay(run, 1, "fedavg").notes] == ["fedprox"]
@@ -264,6 +271,7 @@ def test_a_round_that_cannot_be_made_again_is_told(folder: Path) -> None:
         ((4, "fedavg", 0), "--round 4: the run has rounds 1 to 3"),
         ((2, "fedavg", 2), "--rounds 2: after round 2 the run has 1 more"),
         ((2, "fedavgg", 0), "fedavg"),
+        ((2, "", 0), "is no strategy"),
         ((2, "bulyan", 0), "needs at least"),
         ((2, "elastic,elastic(decay=0.5)", 0), "of different decay"),
     ],
@@ -279,6 +287,29 @@ def test_what_cannot_be_is_told_before_any_work(
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no run"):
         replay(tmp_path, 1)
+
+
+def test_images_without_labels_are_replayed(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "run", "rounds=2")
+    with np.load(tmp_path / "test.npz") as file:
+        images = file["images"]
+    np.savez(tmp_path / "test.npz", images=images)
+    found = replay(run, 1, "fedavg,median", rounds=1)
+    assert (found.merges[1].difference, found.merges[1].last_difference) == (None, None)
+    assert found.merges[1].row["rankme"] > 0
+    assert found.notes == []
+
+
+def test_figures_are_not_cut_however_long_a_name_is(folder: Path) -> None:
+    layers = ", ".join(f"encoder.layers.{n}: 1" for n in (0, 1, 4, 5))
+    long = f"layer-schedule(every={{{layers}}})"
+    result = CliRunner().invoke(
+        app, ["replay", str(folder), "--round", "2", "--strategies", f"fedavg,{long}"]
+    )
+    assert result.exit_code == 0, result.output
+    assert long in result.stdout
+    assert "over test images" in result.stdout
+    assert "…" not in result.stdout
 
 
 def test_the_command_prints_a_table(folder: Path) -> None:
