@@ -10,6 +10,7 @@ from torch import nn
 
 from fedssl.encoders import stem_for
 from fedssl.fields import nearest
+from fedssl.libraries import timm_network
 from fedssl.model_file import About, load_encoder, read_model
 from fedssl.state import State, save_state
 
@@ -102,12 +103,15 @@ def _timm(run: Path, state: State, about: About, file: Path) -> str:
             f"--format timm: the encoder has GroupNorm, as timm's {name} has not; "
             "choose onnx or safetensors"
         )
+    # timm is asked which of its models are made for images of one size.
+    size = {} if about.encoder in _RESNETS else timm_network(name, about.image_size)[1]
+    fields = [repr(name), "num_classes=0", *(f"{field}={value}" for field, value in size.items())]
     return _write_network(
         state,
         about,
         file,
         f"import timm\nimport torch\nfrom safetensors.torch import load_file\n\n"
-        f"model = timm.create_model({name!r}, num_classes=0)",
+        f"model = timm.create_model({', '.join(fields)})",
         "strict=True)",
     )
 

@@ -39,8 +39,9 @@ class LibraryEncoder(nn.Module):
         self.network, self.features = network, features
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         for module in network.modules():
-            # Of Dropout and StochasticDepth; of timm's DropPath and DropBlock; of attention.
-            for rate in ("p", "drop_prob", "dropout", "attention_dropout"):
+            # Of Dropout and StochasticDepth; of timm's DropPath and DropBlock; of attention; of
+            # timm's networks that call dropout as a function.
+            for rate in ("p", "drop_prob", "dropout", "attention_dropout", "drop_rate"):
                 if isinstance(getattr(module, rate, None), float):
                     setattr(module, rate, 0.0)
 
@@ -88,20 +89,32 @@ def build_of_library(name: str, image_size: int, channels_last: bool) -> nn.Modu
     Raises
     ------
     ValueError
-        There is no such model, or timm is not installed.
+        There is no such model, it takes no images of this size, or timm is not installed.
     """
     library, _, own = name.partition("/")
     try:
         check_name(name)
         network = (
-            _torchvision(own, image_size) if library == "torchvision" else _timm(own, image_size)
+            _torchvision(own, image_size)
+            if library == "torchvision"
+            else timm_network(own, image_size)[0]
         )
+        features = _width(network.eval(), image_size)
     except ValueError as error:
         raise ValueError(f"model.encoder = {name}: {error}") from None
-    network.eval()
-    with torch.no_grad():
-        features = network(torch.zeros(1, 3, image_size, image_size)).shape[1]
     return LibraryEncoder(network.train(), features, channels_last)
+
+
+@torch.no_grad()
+def _width(network: nn.Module, image_size: int) -> int:
+    images = torch.zeros(1, 3, image_size, image_size)
+    try:
+        return cast(int, network(images).shape[1])
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"takes no images of {image_size} pixels a side; choose another encoder or data.size"
+            + (f" ({error})" if str(error) else "")
+        ) from None
 
 
 def _torchvision(name: str, image_size: int) -> nn.Module:
@@ -113,7 +126,27 @@ def _torchvision(name: str, image_size: int) -> nn.Module:
     return network
 
 
-def _timm(name: str, image_size: int) -> nn.Module:
+def timm_network(name: str, image_size: int) -> tuple[nn.Module, dict[str, int]]:
+    """Build one of timm's models without its classifier, from random weights.
+
+    Parameters
+    ----------
+    name : str
+        Its name in timm.
+    image_size : int
+        The images' side in pixels.
+
+    Returns
+    -------
+    tuple[nn.Module, dict[str, int]]
+        The network, and what `timm.create_model` was told of the images: ``img_size`` where the
+        model is made for one size.
+
+    Raises
+    ------
+    ValueError
+        There is no such model, or timm is not installed.
+    """
     try:
         timm = importlib.import_module("timm")
     except ModuleNotFoundError as error:
@@ -124,9 +157,9 @@ def _timm(name: str, image_size: int) -> nn.Module:
     if name.partition(".")[0] not in timm.list_models():
         raise ValueError(f"timm has no such model; {nearest(name, timm.list_models())}")
     make = timm.create_model
+    size = {"img_size": image_size}
     try:
-        made = make(name, pretrained=False, num_classes=0, img_size=image_size)
+        return cast(nn.Module, make(name, pretrained=False, num_classes=0, **size)), size
     except TypeError:
         # Convolutions take images of any size, and no such argument.
-        made = make(name, pretrained=False, num_classes=0)
-    return cast(nn.Module, made)
+        return cast(nn.Module, make(name, pretrained=False, num_classes=0)), {}

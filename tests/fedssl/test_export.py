@@ -103,12 +103,24 @@ def test_groupnorm_where_a_library_has_none_is_refused(save: Save) -> None:
 
 
 @missing("timm")
-@pytest.mark.parametrize("size", [32, 70])
+@pytest.mark.parametrize(
+    ("encoder", "size"),
+    [("resnet18", 32), ("resnet18", 70), ("timm/resnet10t", 32), ("timm/test_vit", 32)],
+)
 @torch.no_grad()
-def test_timms_network_loads_it_and_computes_the_same(save: Save, size: int) -> None:
-    run = save("resnet18", size)
+def test_timms_network_loads_it_and_computes_the_same(save: Save, encoder: str, size: int) -> None:
+    run = save(encoder, size)
     theirs = loaded(export(run, "timm")[1])["model"].eval()
     torch.testing.assert_close(theirs(images(size)), load_encoder(run)(images(size)))
+
+
+@pytest.mark.parametrize(("name", "fields"), [("vit", ", img_size=48"), ("cnn", "")])
+def test_a_transformer_of_timms_is_made_for_the_images_size(
+    timm: list[dict[str, object]], tmp_path: Path, name: str, fields: str
+) -> None:
+    about = About(f"timm/{name}", "auto", "batch", (8,), "simclr", 48, (0.5,), (0.5,))
+    save_state(tmp_path / "model.safetensors", {}, {"fedssl": about.to_json()})
+    assert f"create_model('{name}', num_classes=0{fields})" in export(tmp_path, "timm")[1]
 
 
 def test_for_timm_a_resnet_has_the_names_that_torchvision_gives_it(save: Save) -> None:
@@ -153,7 +165,16 @@ def test_a_captured_encoder_computes_the_same_for_any_number_of_images(
 
 
 @missing("onnx", "onnxscript", "onnxruntime")
-@pytest.mark.parametrize("encoder", ["convnet", "resnet18", "vit-tiny"])
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        "convnet",
+        "resnet18",
+        "vit-tiny",
+        pytest.param("timm/resnet10t", marks=missing("timm")),
+        pytest.param("timm/test_vit", marks=missing("timm")),
+    ],
+)
 @torch.no_grad()
 def test_onnxruntime_computes_the_same(save: Save, encoder: str) -> None:
     run = save(encoder)

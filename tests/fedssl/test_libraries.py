@@ -1,12 +1,12 @@
-"""Encoders of torchvision, and of timm, which a fake stands for."""
+"""Encoders of torchvision, and of timm, which a fake stands for where it is not installed."""
 
+import importlib.util
 import sys
-from types import ModuleType
 
 import pytest
 import torch
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 
 from fedssl.encoders import build_encoder
 from fedssl.fields import nearest
@@ -76,37 +76,6 @@ def test_a_missing_timm_is_said_with_the_way_to_install_it(monkeypatch: pytest.M
         build_encoder("timm/resnet18", 32)
 
 
-class Made(nn.Module):
-    """What the fake makes: a convolution and dropout of several kinds."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.conv = nn.Conv2d(3, width, 3)
-        self.drop, self.path = nn.Dropout(0.5), nn.Identity()
-        self.path.drop_prob = 0.3  # type: ignore[assignment]
-
-    def forward(self, images: Tensor) -> Tensor:
-        dropped: Tensor = self.drop(self.conv(images)).mean((2, 3))
-        return dropped
-
-
-@pytest.fixture
-def timm(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
-    """Put a fake in timm's place, whose `vit` alone takes an image size; return what it made."""
-    calls: list[dict[str, object]] = []
-
-    def create_model(name: str, **fields: object) -> nn.Module:
-        if name != "vit" and "img_size" in fields:
-            raise TypeError("unexpected keyword argument 'img_size'")
-        calls.append({"name": name, **fields})
-        return Made(7)
-
-    fake = ModuleType("timm")
-    fake.__dict__.update(create_model=create_model, list_models=lambda: ["vit", "cnn"])
-    monkeypatch.setitem(sys.modules, "timm", fake)
-    return calls
-
-
 def test_a_timm_model_is_made_without_weights_classifier_or_dropout(
     timm: list[dict[str, object]],
 ) -> None:
@@ -116,11 +85,21 @@ def test_a_timm_model_is_made_without_weights_classifier_or_dropout(
     assert encoder.network.drop.p == 0  # type: ignore[union-attr]
     assert encoder.network.path.drop_prob == 0  # type: ignore[union-attr]
     assert encoder.training
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(encoder(images), encoder(images))
 
 
 def test_a_timm_transformer_is_made_for_the_images_size(timm: list[dict[str, object]]) -> None:
     build_encoder("timm/vit", 48)
     assert timm[0]["img_size"] == 48
+
+
+@pytest.mark.parametrize("name", ["timm/cnn", "torchvision/alexnet"])
+def test_images_that_are_too_small_for_a_model_are_refused(
+    timm: list[dict[str, object]], name: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"model.encoder = {name}: takes no images of 2 pixels"):
+        build_encoder(name, 2)
 
 
 @pytest.mark.parametrize("name", ["hf-hub:someone/model", "cnm"])
@@ -131,3 +110,13 @@ def test_names_that_timm_does_not_list_are_refused(
         build_encoder(f"timm/{name}", 32)
     assert not timm
     assert nearest("cnm", ["vit", "cnn"]) == "did you mean cnn?"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="needs timm")
+@pytest.mark.parametrize("name", ["resnet10t", "test_vit", "test_efficientnet", "ghostnet_050"])
+def test_timms_own_models_train_without_a_random_draw(name: str) -> None:
+    encoder = build_encoder(f"timm/{name}", 32)
+    images = torch.rand(2, 3, 32, 32)
+    before = torch.get_rng_state()
+    assert encoder(images).shape == (2, encoder.features)
+    assert torch.equal(before, torch.get_rng_state())
