@@ -1,7 +1,9 @@
 """GroupNorm in place of BatchNorm."""
 
+from typing import cast
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 CHANNELS = 16
@@ -19,7 +21,13 @@ def use_group_norm(module: nn.Module) -> nn.Module:
 
     A group is the smallest number of channels from 16 on that divides them, or all of them. In a
     head, whose channels are all there is, that is 16 features or more of one image. Scale and shift
-    are taken over, so that the initial weights are those of the model with BatchNorm.
+    are taken over, so that the initial weights are those of the model with BatchNorm; so is the
+    activation that some of timm's networks have in theirs.
+
+    Raises
+    ------
+    ValueError
+        A BatchNorm does something of its own, which would be lost.
 
     Source: Wu and He, "Group Normalization", ECCV 2018; for federated learning Hsieh et al., "The
     Non-IID Data Quagmire of Decentralized Machine Learning", ICML 2020.
@@ -38,9 +46,30 @@ def groups(channels: int) -> int:
     return channels // next(sizes, channels)
 
 
+class _GroupNormAct(nn.GroupNorm):
+    """GroupNorm, dropout and activation in one, in the place of timm's BatchNormAct2d."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return cast(Tensor, self.act(self.drop(super().forward(maps))))
+
+
 @torch.no_grad()
 def _group_norm(norm: _BatchNorm) -> nn.GroupNorm:
-    made = nn.GroupNorm(groups(norm.num_features), norm.num_features, norm.eps, norm.affine)
+    fields = groups(norm.num_features), norm.num_features, norm.eps, norm.affine
+    made: nn.GroupNorm
+    if hasattr(norm, "act"):
+        made = _GroupNormAct(*fields)
+        made.drop, made.act = norm.get_submodule("drop"), norm.get_submodule("act")
+    elif isinstance(norm, nn.SyncBatchNorm) or type(norm).forward is _BatchNorm.forward:
+        made = nn.GroupNorm(*fields)
+    else:
+        raise ValueError(
+            f"model.norm = group: no GroupNorm can stand for a {type(norm).__name__}; "
+            "choose batch or another encoder"
+        )
     if norm.affine:
         made.weight.copy_(norm.weight)
         made.bias.copy_(norm.bias)

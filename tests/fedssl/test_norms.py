@@ -1,5 +1,6 @@
 """GroupNorm in place of BatchNorm."""
 
+import importlib.util
 from typing import Annotated
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fedssl.encoders import ENCODERS, build_encoder
@@ -56,6 +57,52 @@ def test_scale_shift_and_shared_modules_are_kept() -> None:
     assert torch.equal(first.bias, shared.bias)
     assert first.eps == 0.5
     assert not list(last.parameters())
+
+
+class NormAct(nn.BatchNorm2d):
+    """A BatchNorm and an activation in one, as timm's BatchNormAct2d."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels)
+        self.drop, self.act = nn.Identity(), nn.ReLU()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        activated: Tensor = self.act(self.drop(super().forward(maps)))
+        return activated
+
+
+def test_the_activation_that_timm_puts_into_a_batchnorm_is_kept() -> None:
+    norm = NormAct(32)
+    nn.init.normal_(norm.weight)
+    made = use_group_norm(nn.Sequential(norm))
+    plain = use_group_norm(nn.BatchNorm2d(32))
+    plain.load_state_dict(made[0].state_dict())  # type: ignore[index]
+    maps = normal(5, 32, 4, 4)
+    assert torch.equal(made(maps), plain(maps).relu())
+    assert (made(maps) == 0).any()
+
+
+class Scaled(nn.BatchNorm2d):
+    """A BatchNorm that does something of its own."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return 2 * super().forward(maps)
+
+
+def test_a_batchnorm_that_does_something_of_its_own_is_refused() -> None:
+    with pytest.raises(ValueError, match="norm = group: no GroupNorm can stand for a Scaled"):
+        use_group_norm(nn.Sequential(Scaled(32)))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="needs timm")
+def test_timms_activations_are_kept() -> None:
+    encoder = use_group_norm(build_encoder("timm/test_efficientnet", 32))
+    activated: list[nn.Module] = []
+    for norm in encoder.modules():
+        if isinstance(norm, nn.GroupNorm) and not isinstance(norm.act, nn.Identity):
+            norm.act.register_forward_hook(lambda act, *_: activated.append(act))  # type: ignore[union-attr]
+    assert encoder(normal(2, 3, 32, 32)).shape == (2, encoder.features)
+    assert activated
 
 
 @pytest.mark.parametrize("name", [*ENCODERS, "torchvision/shufflenet_v2_x0_5"])
