@@ -17,26 +17,12 @@ from fedssl.state import load_state
 from simulations import load_experiment
 from simulations.cli import app
 from simulations.display import Quiet
-from simulations.replaying import Merged, Replayed, audit, replay
+from simulations.replaying import Merged, Replayed, replay
 from simulations.replaying.moment import Moment
-from simulations.replaying.opened import open_run
 from simulations.run_folder import RunFolder
 from simulations.runner import run as begin
-from strategies import LDAWAConfig, ldawa
+from strategies import ldawa
 from tests.simulations.replaying.runs import make_run
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs"), "fedavgm", "strategy.name=fedavgm")
-
-
-@pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    """A copy of the run, beside its data."""
-    for file in made.parent.glob("*.npz"):
-        shutil.copy(file, tmp_path)
-    return Path(shutil.copytree(made, tmp_path / "run"))
 
 
 def digests(folder: Path) -> dict[Path, str]:
@@ -105,32 +91,26 @@ def test_every_strategy_merges_the_same_replies(folder: Path) -> None:
     assert found.picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_only_the_runs_own_strategy_has_its_fields_from_the_run(tmp_path: Path) -> None:
-    # The config that a run keeps has every field written out, and L-DAWA has one of that name, too.
-    run = make_run(tmp_path, "run", "strategy.weighting=examples", "rounds=1")
-    with open_run(run, 1, "ldawa,fedavg", None, lambda *_: None) as opened:
-        other, own = opened.candidates
-    assert other.experiment.strategy == LDAWAConfig(name="ldawa", weighting="uniform")
-    assert own.is_own
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs"), "fedavg", "strategy.name=fedavg")
 
 
 @pytest.mark.parametrize(
     ("strategy", "fields"),
     [
-        ("encoder-only", []),
         ("fedbn", []),
         ("fedema", []),
         ("layer-schedule", ["every={projector: 0, encoder.layers.0: 2}"]),
     ],
 )
 def test_clients_go_on_as_under_the_strategy(
-    strategy: str, fields: list[str], tmp_path: Path
+    strategy: str, fields: list[str], plain: Path, tmp_path: Path
 ) -> None:
     # In round 1 all of these have the same replies, so from there on their runs come out.
     names = [f"strategy.{field}" for field in (f"name={strategy}", *fields)]
     expected = RunFolder(make_run(tmp_path, "theirs", "evaluation.every=1", *names)).read_metrics()
-    run = make_run(tmp_path, "run", "strategy.name=fedavg")
-    found = replay(run, 1, f"{strategy}({','.join(fields)})" if fields else strategy, rounds=2)
+    found = replay(plain, 1, f"{strategy}({','.join(fields)})" if fields else strategy, rounds=2)
     rows = [found.merges[0].row, *found.merges[0].after]
     for name in ("train_loss", "rankme", "linear_accuracy"):
         assert [row[name] for row in rows] == [row[name] for row in expected[1:]]
@@ -171,44 +151,11 @@ def test_what_stays_on_clients_is_taken_out_of_the_replies(folder: Path) -> None
     assert all(torch.equal(merged[name], moment[name]) for name in names)
 
 
-def test_a_strategy_that_needs_what_stayed_on_clients_is_refused(tmp_path: Path) -> None:
-    run = make_run(tmp_path, "fedbn", "strategy.name=fedbn", "rounds=1")
-    with pytest.raises(ConfigError, match=r"fedavg: needs all clients' encoder\..*fedbn, leaves"):
-        replay(run, 1, "fedbn,fedavg")
-    assert not (run / "replays").exists()
-    assert replay(run, 1).merges[0].row["train_loss"] > 0
-
-
-def test_sensitivities_are_those_that_the_run_asks_for(tmp_path: Path) -> None:
-    run = make_run(tmp_path, "elastic", "strategy.name=elastic", "strategy.decay=0.5", "rounds=1")
-    # Else the run's own strategy would have merged other ones to what the next round starts from.
-    with pytest.raises(ConfigError, match=r"of different decay \(0\.5 and 0\.9\)"):
-        replay(run, 1, "fedavg,elastic(decay=0.9)")
-    replay(run, 1, "fedavg")
-    assert Moment(run / "replays" / "round-1").decay == 0.5
-
-
-def test_a_sensitivity_without_memory_is_one(folder: Path) -> None:
-    assert replay(folder, 1, "elastic(decay=0)").merges[0].step.length > 0
-
-
 def test_momentum_that_is_written_to_in_place_is_that_of_before(tmp_path: Path) -> None:
     run = make_run(tmp_path, "run", "strategy.name=tests.simulations.replaying.own.InPlace")
     found = replay(run, 2)
     assert timeless(found.merges[0].row) == timeless(RunFolder(run).read_metrics()[2])
     assert found.notes == []
-
-
-def test_a_strategy_that_does_not_offer_its_momentum_is_told(tmp_path: Path) -> None:
-    name = "flwr.serverapp.strategy.FedAdam"
-    run = make_run(tmp_path, "run", f"strategy.name={name}", "evaluation.every=1")
-    replay(run, 1)
-    # Not from round 1's replies on, where its momentum would be missing.
-    found = replay(run, 2)
-    assert found.merges[0].row["train_loss"] == RunFolder(run).read_metrics()[2]["train_loss"]
-    assert len(found.notes) == 1
-    assert "without saying so" in found.notes[0]
-    assert found.notes == audit(run, 2).notes
 
 
 def test_the_checkpoint_of_a_stopped_run_is_gone_on_from(folder: Path, tmp_path: Path) -> None:
@@ -233,25 +180,6 @@ def test_the_checkpoint_of_a_stopped_run_is_gone_on_from(folder: Path, tmp_path:
 def test_the_checkpoint_of_a_finished_run_is_not_needed(folder: Path) -> None:
     next((folder / "checkpoint").glob("model-*")).write_bytes(b"damaged")
     assert replay(folder, 1).notes == []
-
-
-def test_notes_tell_what_a_merge_alone_does_not_show(folder: Path) -> None:
-    asked = "fedavg,fedprox,fedadam,fedu(threshold=0)"
-    notes = replay(folder, 1, asked).notes
-    assert [note.split()[0] for note in notes] == ["fedprox", "fedadam", "fedu(threshold=0)"]
-    assert audit(folder, 1, asked).notes == notes
-
-
-def test_statistics_of_another_kind_are_told(folder: Path) -> None:
-    note = replay(folder, 1, "fedavg,fedbn").notes[-1]
-    assert note.startswith("fedbn: BatchNorm's statistics stay on the clients")
-    assert replay(folder, 1, "fedbn").notes == []
-
-
-def test_replies_of_clients_that_trained_in_another_way_are_told(tmp_path: Path) -> None:
-    run = make_run(tmp_path, "fedprox", "strategy.name=fedprox", "rounds=1")
-    assert [note.split(",")[0] for note in replay(run, 1, "fedavg").notes] == ["fedprox"]
-    assert replay(run, 1).notes == []
 
 
 def test_a_round_that_cannot_be_made_again_is_told(folder: Path) -> None:
