@@ -94,7 +94,8 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(name: str, tmp_path: Pat
 
 def test_the_documentation_lists_every_objective_and_what_stays_on_the_client() -> None:
     docs = Path(__file__).parents[2] / "docs"
-    text = (docs / "objectives.md").read_text(encoding="utf-8")
+    # The second table is that of docs/objectives_table.py.
+    text = (docs / "objectives.md").read_text(encoding="utf-8").partition("<!--")[0]
     rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| `")]
     for row, (name, made) in zip(rows, OBJECTIVES.items(), strict=True):
         assert row[0].strip() == f"`{name}`"
