@@ -130,16 +130,26 @@ def _onnx(run: Path, state: State, about: About, file: Path) -> str:
             f"--format onnx needs {' and '.join(missing)}: "
             "pip install 'onnx>=1.17,<2' 'onnxscript>=0.5,<1'"
         )
-    program = captured(load_encoder(run), about.image_size)
+    encoder = load_encoder(run)
     temporary = file.with_name(f".{file.name}.writing")
-    torch.onnx.export(
-        program,
-        f=str(temporary),
-        input_names=["images"],
-        output_names=["features"],
-        external_data=False,
-        verbose=False,
-    )
+    try:
+        torch.onnx.export(
+            captured(encoder, about.image_size),
+            f=str(temporary),
+            input_names=["images"],
+            output_names=["features"],
+            external_data=False,
+            verbose=False,
+        )
+    # Of any class; PyTorch's own words are pages.
+    except Exception as error:
+        first = error
+        while isinstance(first.__cause__, Exception):
+            first = first.__cause__
+        why = str(first).partition("\n")[0] or type(first).__name__
+        raise ValueError(
+            f"--format onnx: PyTorch cannot write {about.encoder}: {why}; choose another format"
+        ) from error
     os.replace(temporary, file)
     return (
         f"import onnxruntime\n\nsession = onnxruntime.InferenceSession({str(file)!r})\n"

@@ -184,6 +184,20 @@ def test_onnxruntime_computes_the_same(save: Save, encoder: str) -> None:
     torch.testing.assert_close(torch.from_numpy(names["features"]), expected, atol=1e-4, rtol=1e-4)
 
 
+def test_a_network_that_pytorch_cannot_write_is_said_in_a_line(
+    save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*program: object, **fields: object) -> None:
+        raise RuntimeError("step 2/3\nNext steps: …") from ValueError("Cannot view a tensor\nat …")
+
+    run = save("convnet")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("torch.onnx.export", fails)
+    with pytest.raises(ValueError, match=r"PyTorch cannot write convnet: Cannot view a tensor; ch"):
+        export(run, "onnx")
+    assert not list(run.glob("*onnx*"))
+
+
 def test_missing_packages_are_said_with_the_way_to_install_them(
     save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
