@@ -179,7 +179,8 @@ def accuracies(folder: Path) -> tuple[list[float], list[float]]:
 def shown(values: Sequence[float], sign: str = "") -> str:
     """Return the mean of seeds ± half of its 95 % t interval."""
     found = estimate(values)
-    return f"{found.mean:{sign}.1f}" + (f" ± {found.half:.1f}" if found.half else "")
+    mean = f"{found.mean:{sign}.1f}".replace("-", "−")
+    return mean + (f" ± {found.half:.1f}" if found.half else "")
 
 
 def table(folder: Path, measured: Mapping[str, Cost], sets: Sequence[str]) -> str:
