@@ -6,6 +6,7 @@ floating buffers (BatchNorm's running statistics), and integer counters.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -63,6 +64,16 @@ class ModelParts:
     """The floating buffers: BatchNorm's running statistics."""
     norms: frozenset[str] = frozenset()
     """All that belongs to BatchNorm: scale, shift, statistics and counters."""
+
+    @cached_property
+    def variances(self) -> frozenset[str]:
+        """BatchNorm's running variances."""
+        return frozenset(name for name in self.norms if name.endswith("running_var"))
+
+    @cached_property
+    def counters(self) -> frozenset[str]:
+        """BatchNorm's counts of the batches that it saw."""
+        return frozenset(name for name in self.norms if name.endswith("num_batches_tracked"))
 
 
 def model_parts(module: nn.Module) -> ModelParts:
@@ -193,8 +204,9 @@ def adopt(
 
 
 def _check_same(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> None:
-    if missing := target.keys() ^ source.keys():
-        raise ValueError(f"the models differ: only one of them has {', '.join(sorted(missing))}")
+    if missing := sorted(target.keys() ^ source.keys()):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ValueError(f"the models differ: only one of them has {missing[0]}{more}")
     for name, tensor in target.items():
         if tensor.shape != source[name].shape:
             raise ValueError(
