@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from fedssl.config_file import ConfigError
+from fedssl.foreign_text import printable
 from fedssl.partitions import Counts
 from simulations import plots
 from simulations.figures import further, name_of, shown
@@ -19,6 +20,8 @@ from simulations.files import replace_text
 from simulations.records import Divergence, read_divergence, read_partition, whole_lines
 from simulations.report_page import PAGE, STYLE
 
+MOST_FAILURES = 100
+"""Failed clients that the page lists; ``metrics.jsonl`` has them all."""
 _TITLES = {
     "progress": "Progress",
     "partition": "Who has which images",
@@ -81,6 +84,8 @@ def report(folder: Path) -> Path:
         pictures=pictures,
         columns=_columns(records.rows),
         rows=records.rows,
+        failures=_failures(records.rows),
+        most_failures=MOST_FAILURES,
         summary=records.summary,
         config=records.config_text,
     )
@@ -170,7 +175,18 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
         values = [row.get(key) for row in rows]
         heading = name_of(key).capitalize()
         columns.append((heading, ["–" if v is None else shown(key, v) for v in values]))
+    if any("clipped" in row for row in rows):
+        columns.append(("Clipped", [str(row.get("clipped") or "–") for row in rows]))
     return columns
+
+
+def _failures(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, str, str]]:
+    """Return round, client and reason of each client that failed, where the reason was kept."""
+    return [
+        (row["round"], str(client), printable(str(reason)))
+        for row in rows
+        for client, reason in row.get("failed_reasons", {}).items()
+    ]
 
 
 def _percent(value: float) -> str:

@@ -21,7 +21,8 @@ from fedssl.timeline import span
 from simulations.checkpoint import Checkpoint
 from simulations.client_states import give_to_clients, kept_by_clients
 from simulations.display import Display, Quiet
-from simulations.engines.opening import Engine, opened
+from simulations.engines.engine import Engine
+from simulations.engines.opening import opened
 from simulations.experiment import Experiment
 from simulations.prepare import Prepared, prepare
 from simulations.profiling import profiled
@@ -141,6 +142,8 @@ def _rounds(
         server.restore(found.model, found.strategy)
         give_to_clients(grid, found.clients)
         folder.forget_after(found.round)
+        for row in folder.read_metrics():
+            grid.settle(row["round"], set(row["cohort"]) - set(row["failed"]))
     else:
         folder.begin(prepared.experiment, prepared.counts, prepared.classes)
     tensors = directed(server.shared())

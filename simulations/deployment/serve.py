@@ -3,8 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from fedssl.config_file import ConfigError
 from fedssl.partitions import Partition
 from simulations.deployment.pki import ServerKeys
@@ -70,8 +68,8 @@ def serve(
     with served(prepared, keys, ports, folder, display.said) as grid:
         grid.wait_for_clients()
         sizes = [grid.sizes.get(client, 0) for client in range(prepared.partition.clients)]
-        there = Partition.of(np.repeat(np.arange(len(sizes)), sizes), len(sizes))
-        return carry_out(replace(prepared, partition=there), grid, folder, found, display=display)
+        there = replace(prepared, partition=Partition.of_sizes(sizes))
+        return carry_out(there, grid, folder, found, display=display)
 
 
 def _check_number(clients: int | None, keys: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flwr.app import Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from safetensors import SafetensorError
 
 from fedssl.config_file import ConfigError
@@ -15,7 +15,9 @@ from simulations.engines import flower_private
 from simulations.files import replace_text
 from strategies.messages import (
     ARRAYS,
+    DIVERGENCE,
     METRICS,
+    SENSITIVITY,
     arrays_of,
     config_of,
     metrics_of,
@@ -151,7 +153,7 @@ class Moment:
         content = RecordDict(
             {
                 ARRAYS: to_record({name: model[name] for name in wanted}),
-                METRICS: MetricRecord(kept["metrics"]),
+                METRICS: MetricRecord(_asked_for(kept["metrics"], config)),
             }
         )
         return Message(content, reply_to=message)
@@ -171,6 +173,14 @@ class Moment:
     def _read(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self._index.read_text(encoding="utf-8"))
         return found
+
+
+def _asked_for(metrics: Mapping[str, Any], config: ConfigRecord) -> dict[str, Any]:
+    """Return a reply's metrics without those that another message had asked for."""
+    left_out = {DIVERGENCE}
+    if config.get("sensitivity-decay") is None:
+        left_out.add(SENSITIVITY)
+    return {name: value for name, value in metrics.items() if name not in left_out}
 
 
 def moments(replays: Path) -> list[Moment]:

@@ -16,7 +16,8 @@ from simulations.client_states import give_to_clients, kept_by_clients
 from simulations.cohort import Answer, cohort_size
 from simulations.comparing.arms import Arm, arms
 from simulations.display import Quiet
-from simulations.engines.opening import Engine, opened
+from simulations.engines.engine import Engine
+from simulations.engines.opening import opened
 from simulations.experiment import Experiment
 from simulations.prepare import Prepared, prepare
 from simulations.replaying.candidates import (
@@ -81,7 +82,9 @@ class Opened:
     def server(self, experiment: Experiment, grid: Grid) -> Server:
         """Return a server of its rounds."""
         prepared = self.prepared
-        return Server(experiment, prepared.splits, prepared.partition, grid, self.steps)
+        return Server(
+            experiment, prepared.splits, prepared.partition, self.engine, self.steps, grid=grid
+        )
 
     @property
     def experiment(self) -> Experiment:
