@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fedssl.memory import ALIGNMENT, block
 from fedssl.objectives.base import Objective
+from fedssl.plain_files import check_plain
 
 State = dict[str, Tensor]
 
@@ -230,7 +231,16 @@ def save_state(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, s
 
 
 def load_state(path: Path) -> tuple[State, dict[str, str]]:
-    """Read a safetensors file: its tensors and its metadata."""
+    """Read a safetensors file: its tensors and its metadata.
+
+    Raises
+    ------
+    ConfigError
+        There is no such file, or it is no plain one.
+    SafetensorError
+        It is damaged.
+    """
+    check_plain(path)
     with safe_open(path, framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return state, dict(file.metadata() or {})

@@ -11,11 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from fedssl.config_file import ConfigError, dump, parse_yaml, validate
+from fedssl.config_file import ConfigError, dump, read_yaml, validate
 from fedssl.partitions import Counts
+from fedssl.plain_files import read_json, read_text
 from simulations.checkpoint import CheckpointFolder
 from simulations.experiment import Experiment
 from simulations.files import replace_text, replacing
+from simulations.records import (
+    MEND,
+    Row,
+    check_divergence,
+    lost,
+    read_metrics,
+    read_predictions,
+    whole_lines,
+)
+
+_AGAIN = "remove it, and --resume writes it again"
 
 
 class RunFolder:
@@ -52,19 +64,62 @@ class RunFolder:
         if not file.exists() or self.is_empty():
             file.parent.mkdir(parents=True, exist_ok=True)
             replace_text(file, secrets.token_hex(16) + "\n")
-        return file.read_text(encoding="ascii").strip()
+        name = read_text(file).strip()
+        if not re.fullmatch("[0-9a-f]{32}", name):
+            raise ConfigError(
+                f"{file}: holds no run's name (32 digits from 0 to f), by which devices keep their "
+                "state; put the file back from a copy, or start a new run with another --out"
+            )
+        return name
 
     def read_config(self) -> Experiment:
-        """Return the experiment of this run."""
-        values = parse_yaml(self.config.read_text(encoding="utf-8"), str(self.config))
+        """Return the experiment of this run; a ConfigError says what is wrong with the file."""
+        values = read_yaml(self.config)
         return validate(Experiment, values, base=self.path, source=str(self.config))
 
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the rows of ``metrics.jsonl``; a last line cut short by a crash is left out."""
-        if not self.metrics.exists():
-            return []
-        text = self.metrics.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    def read_metrics(self) -> list[Row]:
+        """Return the rows of ``metrics.jsonl``, as far as they are whole; none where it is missing.
+
+        Raises
+        ------
+        ConfigError
+            See `simulations.records.read_metrics`.
+        """
+        return read_metrics(self.metrics) if self.metrics.exists() else []
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """Return what ``summary.json`` says; None where the run is not finished.
+
+        Raises
+        ------
+        ConfigError
+            It cannot be read.
+        """
+        if not self.summary.exists():
+            return None
+        try:
+            found = read_json(self.summary)
+        except ConfigError as error:
+            raise ConfigError(f"{error}; {_AGAIN}") from None
+        if not isinstance(found, dict):
+            raise ConfigError(f"{self.summary}: cannot be read: it holds no summary; {_AGAIN}")
+        return found
+
+    def read_finished(self) -> list[Row]:
+        """Return the rows of ``metrics.jsonl``, which are all if ``summary.json`` is there.
+
+        Raises
+        ------
+        ConfigError
+            Some are lost, or a file cannot be read.
+        """
+        rows = self.read_metrics()
+        last = (self.read_summary() or {}).get("rounds", -1)
+        if not isinstance(last, int):
+            raise ConfigError(f"{self.summary}: rounds = {last!r} is no number; {_AGAIN}")
+        if len(rows) <= last:
+            raise lost(self.metrics, rows, last)
+        return rows
 
     def begin(self, experiment: Experiment, counts: Counts, classes: Sequence[str]) -> None:
         """Write what is known before the first round.
@@ -82,6 +137,10 @@ class RunFolder:
         replace_text(self.config, dump(experiment))
         replace_text(self.metrics, "")
         replace_text(self.divergence, "round,client,tensor,divergence\n")
+        self.write_partition(counts, classes)
+
+    def write_partition(self, counts: Counts, classes: Sequence[str]) -> None:
+        """Write ``partition.csv``; see `begin`."""
         with replacing(self.partition) as file:
             file.write("client,class,images\n")
             # Not by csv, which takes twice as long over millions of lines.
@@ -90,18 +149,39 @@ class RunFolder:
                 f"{client}{middle[label]}{images}\n" for client, label, images in counts
             )
 
+    def check_rows(self, finished: int) -> None:
+        """Refuse to go on where what was written up to this round is not all there.
+
+        Raises
+        ------
+        ConfigError
+            Names the file, what it lacks, and what to do.
+        """
+        rows = read_metrics(self.metrics, finished)
+        evaluated = {
+            row["round"]: set(row["cohort"]) - set(row["failed"])
+            for row in rows[1:]
+            if "rankme" in row
+        }
+        check_divergence(self.divergence, evaluated, finished)
+        if "linear_accuracy" in rows[0]:
+            due = {"untrained", "final"} if self.summary.exists() else {"untrained"}
+            if missing := due - self.read_predictions().keys():
+                raise ConfigError(
+                    f"{self.predictions}: lacks {' and '.join(sorted(missing))}: what the probe "
+                    f"took the test images for is lost; {MEND}"
+                )
+
     def forget_after(self, server_round: int) -> None:
-        """Drop what was written of rounds after this one: they are run again."""
-        rows = [row for row in self.read_metrics() if row["round"] <= server_round]
-        replace_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
-        with self.divergence.open(newline="", encoding="utf-8") as file:
-            head, *lines = file.read().splitlines(keepends=True)
-        kept = [
-            line
-            for line in lines
-            if line.endswith("\n") and int(line.split(",", 1)[0]) <= server_round
-        ]
-        replace_text(self.divergence, "".join([head, *kept]))
+        """Drop what was written of rounds after this one, which are run again; see `check_rows`."""
+        kept = read_metrics(self.metrics, server_round)
+        replace_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+        with replacing(self.divergence) as file:
+            for number, line in enumerate(whole_lines(self.divergence)):
+                # Rounds are in order.
+                if number and int(line.split(",", 1)[0]) > server_round:
+                    break
+                file.write(line)
 
     def add_row(self, row: Mapping[str, object]) -> None:
         """Append a round to ``metrics.jsonl``."""
@@ -128,11 +208,16 @@ class RunFolder:
         temporary.replace(self.predictions)
 
     def read_predictions(self) -> dict[str, np.ndarray]:
-        """Return the arrays of ``predictions.npz``: ``label``, ``untrained`` and ``final``."""
-        if not self.predictions.exists():
-            return {}
-        with np.load(self.predictions, allow_pickle=False) as file:
-            return dict(file)
+        """Return the arrays of ``predictions.npz``: ``label``, ``untrained`` and ``final``.
+
+        Of a run that was never probed there are none.
+
+        Raises
+        ------
+        ConfigError
+            See `simulations.records.read_predictions`.
+        """
+        return read_predictions(self.predictions) if self.predictions.exists() else {}
 
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Write ``summary.json``."""

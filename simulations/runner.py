@@ -141,6 +141,7 @@ def _rounds(
         server.restore(found.model, found.strategy)
         give_to_clients(grid, found.clients)
         folder.forget_after(found.round)
+        folder.write_partition(prepared.counts, prepared.classes)
     else:
         folder.begin(prepared.experiment, prepared.counts, prepared.classes)
     tensors = directed(server.shared())
@@ -182,6 +183,9 @@ def find(folder: RunFolder, experiment: Experiment, resume: bool) -> Checkpoint 
         raise ConfigError(f"{folder.path}: is not empty, but holds no run (no config.yaml)")
     check_same(folder.read_config(), experiment, folder.path)
     try:
-        return folder.checkpoint.load()
+        found = folder.checkpoint.load()
     except ValueError as error:
         raise ConfigError(f"{error}; start a new run with another --out") from error
+    if found:
+        folder.check_rows(found.round)
+    return found
