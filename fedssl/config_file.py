@@ -57,7 +57,10 @@ def parse_yaml(text: str, source: str) -> Any:
         values = yaml.load(text, _Loader)
     # Besides its own errors, PyYAML lets pass any of a tag whose value it cannot build.
     except Exception as error:
-        raise ConfigError(f"{source}: not valid YAML: {error}") from None
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise ConfigError(f"{source}{where}: not valid YAML: {what}") from None
     _check_size(values, source)
     return values
 
@@ -115,8 +118,7 @@ def read(model: type[Config], path: Path, overrides: Iterable[str] = ()) -> Conf
         All that is wrong with the file, a line each.
     """
     values = read_yaml(path)
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: must hold `field: value` lines; `fedssl init` writes a start")
+    _check_fields(values, str(path))
     for override in overrides:
         _override(model, values, override)
     return validate(model, values, base=path.parent, source=str(path))
@@ -130,12 +132,20 @@ def validate(model: type[Config], values: Any, *, base: Path, source: str) -> Co
     ConfigError
         All that is wrong, a line each.
     """
+    _check_fields(values, source)
     try:
         return model.model_validate(values, context={"base": base.absolute()})
     except ValidationError as error:
         lines = [_explain(model, values, problem) for problem in error.errors()]
         head = f"{source}: " + ("a problem" if len(lines) == 1 else f"{len(lines)} problems")
         raise ConfigError("\n".join([head, *(f"  {line}" for line in lines)])) from None
+
+
+def _check_fields(values: Any, source: str) -> None:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source}: must hold `field: value` lines; `fedssl init` writes a start")
+    if not all(isinstance(name, str) for name in values):
+        raise ConfigError(f"{source}: the name of every field must be a text")
 
 
 def dump(config: BaseModel) -> str:

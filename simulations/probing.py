@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from fedssl.config_file import ConfigError
-from fedssl.data import Splits, load
+from fedssl.data import Splits
 from fedssl.encoders import build_encoder
 from fedssl.evaluation import MEASURES, Measured, Subject, gather, measure
 from fedssl.fields import nearest
@@ -30,6 +30,7 @@ from simulations.experiment import Experiment, load_experiment
 from simulations.files import replace_text
 from simulations.inside import make_inside
 from simulations.own_code import check_own_code
+from simulations.prepare import load_images
 from simulations.probe_plots import picture_of
 from simulations.records import has_partition
 from simulations.run_folder import RunFolder
@@ -195,10 +196,10 @@ def _subject(
     )
     files = RunFolder(folder)
     rows = files.read_metrics()
+    splits = load_images(experiment)
     try:
-        splits = load(experiment.data)
         parts = _partition(own, experiment, splits, files)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise ConfigError(str(error)) from error
     device = torch.device(experiment.engine.device)
     known: dict[str, Any] = {}

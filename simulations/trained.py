@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedssl.config_file import ConfigError
-from fedssl.data import load
+from fedssl.libraries import is_of_library
 from fedssl.local_update import build_objective
-from fedssl.model_file import About, model_of, read_model
+from fedssl.model_file import About, load_encoder, model_of, read_model
 from fedssl.objectives import Objective
 from fedssl.state import State, adopt
 from simulations.checkpoint import Checkpoint
 from simulations.experiment import Experiment, load_experiment
 from simulations.own_code import check_own_code
+from simulations.prepare import load_images
 from simulations.run_folder import RunFolder
 
 
@@ -43,7 +44,11 @@ def trained(run: Path) -> Trained:
     """
     files = RunFolder(run)
     if not files.config.is_file() or os.path.lexists(files.model):
-        return Trained(*read_model(run), None)
+        state, about = read_model(run)
+        if "." not in about.encoder or is_of_library(about.encoder):
+            # Damage within a tensor's name would otherwise be exported, too.
+            load_encoder(run)
+        return Trained(state, about, None)
     experiment = load_experiment(files.config)
     check_own_code(experiment, run)
     size = image_size_of(experiment)
@@ -61,10 +66,7 @@ def image_size_of(experiment: Experiment) -> int:
     ConfigError
         They cannot be read.
     """
-    try:
-        return int(load(experiment.data).train.images.shape[-1])
-    except (ValueError, OSError) as error:
-        raise ConfigError(str(error)) from error
+    return int(load_images(experiment).train.images.shape[-1])
 
 
 def at_checkpoint(

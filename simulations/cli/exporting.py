@@ -49,7 +49,8 @@ def export(
 
         try:
             check_form(form)
-            say_own_code(run)
+            if not (run / "model.safetensors").exists():
+                say_own_code(run)
             model = trained(run)
             file = out_file or default_file(run if run.is_dir() else run.parent, form)
             lines = write(model.state, model.about, form, file)
