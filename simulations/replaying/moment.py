@@ -4,11 +4,10 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Self
 
 from flwr.app import Message, MetricRecord, RecordDict
-from pydantic import Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 
 from fedssl.config_file import ConfigError
@@ -30,38 +29,43 @@ from strategies.messages import (
 )
 
 
-@dataclass(frozen=True, config={"strict": True})
-class _Reply:
+class _Reply(BaseModel):
     """A client's, but for its model."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
 
     client: Client
     metrics: dict[str, int | float | list[int] | list[float]] | None = None
     """None where it failed."""
     error: str = "no reason given"
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _has_images(self) -> Self:
         examples = 1 if self.metrics is None else self.metrics.get("num-examples")
         if not isinstance(examples, int) or examples < 1:
             raise ValueError(f"num-examples = {examples!r} is no number of images")
+        return self
 
 
-@dataclass(frozen=True, config={"strict": True})
-class _Index:
+class _Index(BaseModel):
     """What ``replies.json`` holds."""
 
-    round: Annotated[int, Field(ge=1)]
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    round: int = Field(ge=1)
     sensitivity_decay: float | None
     row: dict[str, Any]
     replies: list[_Reply]
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _can_be_merged(self) -> Self:
         if len({reply.client for reply in self.replies}) < len(self.replies):
             raise ValueError("a client is there twice")
         if all(reply.metrics is None for reply in self.replies):
             raise ValueError("no client succeeded")
+        return self
 
 
-_INDEX = TypeAdapter(_Index)
 _LONGEST = 1024 * MEGABYTE
 
 
@@ -227,7 +231,7 @@ class Moment:
     @cached_property
     def _read(self) -> _Index:
         try:
-            found = _INDEX.validate_python(read_json(self._index, _LONGEST))
+            found = _Index.model_validate(read_json(self._index, _LONGEST))
             check_row(found.row, "row")
             if not isinstance(found.row.get("rankme"), float):
                 raise ConfigError("row: has no RankMe")

@@ -316,7 +316,7 @@ def test_2000_damaged_folders_are_read_or_refused_in_words(
 
 
 @pytest.mark.slow
-@settings(max_examples=20, **_SETTINGS)
+@settings(max_examples=10, **_SETTINGS)
 @given(data=st.data())
 def test_a_report_of_a_damaged_folder_is_drawn_or_refused_in_words(
     made: Made, place: Path, data: st.DataObject
