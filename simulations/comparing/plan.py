@@ -111,11 +111,10 @@ class Plan(Fields):
             raise ValueError("strategies: a name has signs that cannot be printed")
         if not 0 < self.level < 1 or self.margin <= 0:
             raise ValueError("level, margin: must be from 0 to 1, and above 0")
-        self._check_runs()
         return self
 
-    def _check_runs(self) -> None:
-        """Refuse a plan that lacks a run of a strategy or reference in a cell at a seed."""
+    def check_runs(self) -> None:
+        """Raise a ValueError where a strategy or reference has no run in a cell at a seed."""
         # Counted first: a few fields of many values would be more cells than any machine holds.
         runs = len(self.runs)
         if math.prod(map(len, self.vary.values())) * len(self.seeds) > runs:
@@ -191,7 +190,12 @@ class PlanFile:
         if not self.exists():
             raise ConfigError(f"{self.path.parent}: holds no comparison (no plan.yaml)")
         values = parse_yaml(self.read_text(), str(self.path))
-        return validate(Plan, values, base=self.path.parent, source=str(self.path))
+        plan = validate(Plan, values, base=self.path.parent, source=str(self.path))
+        try:
+            plan.check_runs()
+        except ValueError as error:
+            raise ConfigError(f"{self.path}: {error}") from None
+        return plan
 
     def declare(self, plan: Plan) -> None:
         """Write the plan, or see that the one on disk is the same.

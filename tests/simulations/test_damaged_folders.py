@@ -75,7 +75,13 @@ def place() -> Iterator[Path]:
         yield Path(name)
 
 
-FILES = ("config.yaml", "metrics.jsonl", "divergence.csv", "partition.csv", "predictions.npz")
+FILES: tuple[str, ...] = (
+    "config.yaml",
+    "metrics.jsonl",
+    "divergence.csv",
+    "partition.csv",
+    "predictions.npz",
+)
 FILES += ("summary.json", "model.safetensors", "checkpoint/model", "checkpoint/strategy")
 
 Reader = Callable[[Path, Made], object]
@@ -220,6 +226,12 @@ def _types(content: bytes, name: str, draw: st.DrawFn) -> bytes:
     return _flip(content, name, draw)
 
 
+@st.composite
+def swapped(draw: st.DrawFn, content: bytes, name: str) -> bytes:
+    """Draw a file with a value of another kind."""
+    return _types(content, name, draw)
+
+
 KINDS_BY_NAME: dict[str, Callable[[bytes, str, st.DrawFn], bytes | None]] = {
     "delete": lambda content, name, draw: None,
     "empty": lambda content, name, draw: b"",
@@ -327,7 +339,7 @@ def test_a_report_of_a_damaged_folder_is_drawn_or_refused_in_words(
     name = data.draw(
         st.sampled_from([n for n in FILES if readers_of(n)[0] is READERS["report"][0]])
     )
-    content = _types((folder / name).read_bytes(), name, data.draw)
+    content = data.draw(swapped((folder / name).read_bytes(), name))
     (folder / name).unlink()
     (folder / name).write_bytes(content)
     check(lambda folder, made: report(folder), folder, made)
