@@ -44,6 +44,7 @@ class Moment:
     def begin(self) -> None:
         """Empty it; it is not whole until `finish`."""
         self._index.unlink(missing_ok=True)
+        self._checkpoint.clear()
         self._replies.mkdir(parents=True, exist_ok=True)
         for file in self._replies.iterdir():
             file.unlink()
