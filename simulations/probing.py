@@ -20,6 +20,7 @@ from fedssl.data import Splits, load
 from fedssl.encoders import build_encoder
 from fedssl.evaluation import MEASURES, Measured, Subject, gather, measure
 from fedssl.fields import nearest
+from fedssl.files import make_folder
 from fedssl.libraries import is_of_library
 from fedssl.local_update import build_objective
 from fedssl.model_file import load_encoder
@@ -104,7 +105,7 @@ def probe(
             refused[name] = str(error)
             continue
         seconds = time.perf_counter() - begin
-        probes.mkdir(exist_ok=True)
+        make_folder(probes)
         file = probes / f"{name}{suffix}.json"
         replace_text(file, _as_json(name, folder, subject, overrides, seconds, measured))
         figure, picture = picture_of(name, measured), file.with_suffix(".png")

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from fedssl.config_file import ConfigError
+from fedssl.files import make_folder
 from fedssl.partitions import Counts
 from simulations import plots
 from simulations.figures import further, name_of, shown
@@ -64,7 +65,7 @@ def report(folder: Path) -> Path:
     folder = Path(folder)
     records = _read(folder)
     pictures = {}
-    (folder / "plots").mkdir(exist_ok=True)
+    make_folder(folder / "plots")
     for name, figure in _figures(records).items():
         image = folder / "plots" / f"{name}.png"
         plots.save(figure, image)

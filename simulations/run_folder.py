@@ -173,7 +173,7 @@ def _middle(text: str) -> str:
 
 def new_folder(name: str, root: Path = Path("runs")) -> Path:
     """Make the first free folder of ``runs/NAME``, ``runs/NAME-2``, …"""
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     number = 1
     while True:
         path = root / (name if number == 1 else f"{name}-{number}")

@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from fedssl.files import make_folder
 from simulations import plots
 from simulations.comparing import (
     client_pictures,
@@ -124,7 +125,7 @@ def report(out: Path, console: Console | None = None) -> Path:
 
 def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Finding]) -> Path:
     plan = results.plan
-    (folder.path / "plots").mkdir(exist_ok=True)
+    make_folder(folder.path / "plots")
     figures, shown = _figures(results, lines), {}
     for name, (heading, caption) in _CAPTIONS.items():
         image = folder.path / "plots" / f"{name}.png"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fedssl.files import make_folder
 from fedssl.model_file import save_model
 from fedssl.state import State, clone, floating_buffers
 from simulations import plots
@@ -171,7 +172,7 @@ def _merge(opened: Opened, candidate: Candidate, moment: Moment, last: int) -> _
     rows, right = [row], [_right(server)]
     model = clone(server.state())
     file = moment.path / "models" / f"{file_name(candidate.label)}.safetensors"
-    file.parent.mkdir(exist_ok=True)
+    make_folder(file.parent)
     save_model(file, server.objective, server.experiment, server.image_size)
     steps.did(f"{candidate.label}: merged and probed")
     opened.go_on(candidate, moment, server, last)
