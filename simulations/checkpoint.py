@@ -97,6 +97,7 @@ class CheckpointFolder:
         self.folder = folder
         self._index = folder / "checkpoint.json"
         self._index_before = folder / "checkpoint-before.json"
+        self._indexes = (self._index, self._index_before)
         self._good: _Generation | None = None
 
     def save(self, checkpoint: Checkpoint, changed: set[int]) -> None:
@@ -136,17 +137,24 @@ class CheckpointFolder:
             self._remove(part.file for part in written if part not in _parts(before))
             raise
         self._good = generation
-        named = {part.file for part in _parts(generation, before)}
-        ours = (path.name for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
-        self._remove([name for name in ours if name not in named])
+        self._remove_all_but(_parts(generation, before))
+
+    def tidy(self) -> None:
+        """Remove what a writer left that was killed, and nothing else; only for who writes here."""
+        try:
+            found = [_read(i, i.read_bytes()) for i in self._indexes if i.exists()]
+        except ValueError:
+            # Whose files there are cannot be told: the next checkpoint will.
+            return
+        if found:
+            self._remove_all_but(_parts(*found))
 
     def clear(self) -> None:
         """Remove the checkpoints, if there are any, and nothing else."""
         self._good = None
         if self.folder.is_dir():
-            names = [path.name for path in self.folder.iterdir()]
-            indexes = (self._index.name, self._index_before.name)
-            self._remove(name for name in names if name in indexes or _NAME.fullmatch(name))
+            self._remove(index.name for index in self._indexes)
+            self._remove_all_but(set())
 
     def round(self) -> int | None:
         """Return the round of the newest checkpoint without loading it; None where there is none.
@@ -180,7 +188,7 @@ class CheckpointFolder:
             There are checkpoints, but each lacks something, or is damaged.
         """
         failures: list[str] = []
-        for index in (self._index, self._index_before):
+        for index in self._indexes:
             if (found := self._try(index, failures)) is None:
                 continue
             self._good, checkpoint = found
@@ -235,7 +243,7 @@ class CheckpointFolder:
 
     def _newest_index(self) -> _Generation | None:
         failures = []
-        for index in (self._index, self._index_before):
+        for index in self._indexes:
             try:
                 return _read(index, _text(index))
             except NewerVersionError:
@@ -252,6 +260,11 @@ class CheckpointFolder:
             return True
         names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
         return any(int(found[1]) > 0 for name in names if (found := _NAME.fullmatch(name)))
+
+    def _remove_all_but(self, parts: set[_Part]) -> None:
+        named = {part.file for part in parts}
+        ours = [path.name for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
+        self._remove(name for name in ours if name not in named)
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:

@@ -62,6 +62,7 @@ class RunFolder:
         """Remove what writers left that were killed."""
         names = ("checkpoint", "plots", "probes", "profile")
         sweep([self.path, *(self.path / name for name in names)])
+        self.checkpoint.tidy()
 
     def has_trained(self) -> bool:
         """Say whether a round after the untrained encoder's was noted."""

@@ -9,6 +9,7 @@ from flwr.app import Message, MetricRecord, RecordDict
 from safetensors import SafetensorError
 
 from fedssl.config_file import ConfigError
+from fedssl.files import make_folder
 from fedssl.state import State, load_state, save_state
 from simulations.checkpoint import Checkpoint, CheckpointFolder
 from simulations.engines import flower_private
@@ -45,7 +46,7 @@ class Moment:
         """Empty it; it is not whole until `finish`."""
         self._index.unlink(missing_ok=True)
         self._checkpoint.clear()
-        self._replies.mkdir(parents=True, exist_ok=True)
+        make_folder(self._replies)
         for file in self._replies.iterdir():
             file.unlink()
 

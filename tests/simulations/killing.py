@@ -73,12 +73,15 @@ class Killer:
         self.below = ""
         self.at = 0
         self.seen: list[str] = []
+        self.sizes: dict[str, int] = {}
         sys.addaudithook(self._audit)
         files.os.fsync = self._sync  # type: ignore[assignment]
 
     def watch(self, below: Path, at: int) -> None:
         """Begin to count; at 0 nothing is ended."""
         self.below, self.at, self.seen = str(below), at, []
+        for path in below.rglob("*"):
+            self.sizes[str(path)] = path.stat().st_size
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.below:
@@ -93,8 +96,12 @@ class Killer:
 
     def _sync(self, file: int) -> None:
         path = os.readlink(f"/proc/self/fd/{file}") if self.below else ""
-        if os.path.isfile(path):
-            self._count("part", path, lambda: os.truncate(path, max(0, os.stat(path).st_size - 7)))
+        if not os.path.isfile(path):
+            return
+        size, before = os.stat(path).st_size, self.sizes.get(path, 0)
+        self.sizes[path] = size
+        if size > before:
+            self._count("part", path, lambda: os.truncate(path, max(before, size - 7)))
 
     def _count(self, event: str, path: str, before: Callable[[], object] = lambda: None) -> None:
         if not path.startswith(self.below):
