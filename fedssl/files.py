@@ -56,6 +56,8 @@ def naming(path: Path) -> Iterator[None]:
 def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """Yield an empty file beside ``path`` to be written, which then replaces it.
 
+    If the power fails, the old file may come back, but whole: see `sync_folder`.
+
     Parameters
     ----------
     path : Path
@@ -78,7 +80,6 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
                 os.close(file)
                 file = -1
             os.replace(temporary, path)
-            sync_folder(path.parent)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -114,18 +115,19 @@ def sync(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Bring a folder's names to the disk, where the system can."""
+    """Bring a folder's names to the disk, where the system can: so that no old file comes back."""
     if os.name == "nt":
         return
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    except OSError as error:
-        # Some file systems do not know it of folders.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(file)
+    with naming(path):
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        except OSError as error:
+            # Some file systems do not know it of folders.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(file)
 
 
 def make_folder(path: Path) -> None:

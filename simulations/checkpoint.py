@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
-from fedssl.files import make_folder
+from fedssl.files import make_folder, sync_folder
 from fedssl.state import State, load_state, save_state
 from simulations.files import replace_text
 
@@ -131,7 +131,10 @@ class CheckpointFolder:
             generation = _Generation(number, model, strategy, clients)
             if before:
                 replace_text(self._index_before, before.text())
+            # What it names is there before it is, and it is before what only older ones name goes.
+            sync_folder(self.folder)
             replace_text(self._index, generation.text())
+            sync_folder(self.folder)
         except BaseException:
             # The room that they take may be what is missing.
             self._remove(part.file for part in written if part not in _parts(before))

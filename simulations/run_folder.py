@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fedssl.config_file import ConfigError, dump, parse_yaml, validate
-from fedssl.files import append_text, make_folder, sweep, sync
+from fedssl.files import append_text, make_folder, sweep, sync, sync_folder
 from fedssl.partitions import Counts
 from simulations.checkpoint import CheckpointFolder
 from simulations.experiment import Experiment
@@ -111,6 +111,7 @@ class RunFolder:
             file.writelines(
                 f"{client}{middle[label]}{images}\n" for client, label, images in counts
             )
+        sync_folder(self.path)
 
     def forget_after(self, server_round: int) -> None:
         """Drop what was written of rounds after this one: they are run again."""

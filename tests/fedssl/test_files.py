@@ -35,6 +35,28 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.txt"]
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, events = tmp_path / "a.txt", list[str]()
+
+    def fsync(file: int) -> None:
+        content = Path(f"/proc/self/fd/{file}").read_text()
+        events.append(f"sync {content}")
+
+    real = os.replace
+
+    def replace(old: Path, new: Path) -> None:
+        events.append("rename")
+        real(old, new)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    with replacing(path) as temporary:
+        temporary.write_text("all")
+    assert events == ["sync all", "rename"]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_what_fails_leaves_the_file_as_it_was(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "a.txt"

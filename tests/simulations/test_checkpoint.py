@@ -1,4 +1,5 @@
 import json
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,33 @@ def test_a_save_cut_short_leaves_the_one_before_and_nothing_else(
         folder.save(make(2, 0), changed={0})
     assert rounds_of(folder.load()) == (1, 1, {0: 1})
     assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_what_an_index_names_is_on_the_disk_before_it_and_stays_until_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    real, real_unlink = os.fsync, Path.unlink
+
+    def fsync(file: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{file}")
+        events.append("folder" if path == str(tmp_path) else path.split(".")[1])
+        real(file)
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if path.exists():
+            events.append(f"remove {path.stem}")
+        real_unlink(path, missing_ok)
+
+    folder = CheckpointFolder(tmp_path)
+    folder.save(make(1, 5), changed={5})
+    folder.save(make(2, 5), changed=set())
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "unlink", unlink)
+    folder.save(make(3, 5), changed={5})
+    files = ["client-5-round-3", "model-round-3", "strategy-round-3", "checkpoint-before"]
+    assert events[:7] == [*files, "folder", "checkpoint", "folder"]
+    assert sorted(events[7:]) == ["remove model-round-1", "remove strategy-round-1"]
 
 
 def flip(path: Path, place: float) -> None:
