@@ -61,7 +61,7 @@ class PrivateStates:
         # Those of later rounds are from before the server was interrupted.
         stays = max((number for number in rounds if number < server_round), default=None)
         stamp = {"run": run, "round": str(server_round)}
-        save_state(file, state, stamp)
+        save_state(file, state, stamp, mode=0o600)
         for number in rounds:
             if number not in (stays, server_round):
                 self._file(run, number).unlink()

@@ -1,7 +1,6 @@
 """A trained encoder for other tools: torchvision, timm, ONNX, or a plain file of tensors."""
 
 import importlib.util
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from torch import nn
 
 from fedssl.encoders import stem_for
 from fedssl.fields import nearest
+from fedssl.files import WriteError, replacing
 from fedssl.libraries import timm_network
 from fedssl.model_file import About, encoder_of, read_model
 from fedssl.state import State, save_state
@@ -160,16 +160,18 @@ def _onnx(state: State, about: About, file: Path) -> str:
             "pip install 'onnx>=1.17,<2' 'onnxscript>=0.5,<1'"
         )
     encoder = encoder_of(state, about)
-    temporary = file.with_name(f".{file.name}.writing")
     try:
-        torch.onnx.export(
-            captured(encoder, about.image_size),
-            f=str(temporary),
-            input_names=["images"],
-            output_names=["features"],
-            external_data=False,
-            verbose=False,
-        )
+        with replacing(file) as temporary:
+            torch.onnx.export(
+                captured(encoder, about.image_size),
+                f=str(temporary),
+                input_names=["images"],
+                output_names=["features"],
+                external_data=False,
+                verbose=False,
+            )
+    except WriteError:
+        raise
     # Of any class; PyTorch's own words are pages.
     except Exception as error:
         first = error
@@ -179,7 +181,6 @@ def _onnx(state: State, about: About, file: Path) -> str:
         raise ValueError(
             f"--format onnx: PyTorch cannot write {about.encoder}: {why}; choose another format"
         ) from error
-    os.replace(temporary, file)
     return (
         f"import onnxruntime\n\nsession = onnxruntime.InferenceSession({str(file)!r})\n"
         'features = session.run(None, {"images": images})[0]  # float32 [B, 3, '

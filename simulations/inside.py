@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fedssl.config_file import ConfigError
+from fedssl.files import make_folder
 
 
 def make_inside(path: Path) -> Path:
@@ -11,14 +12,13 @@ def make_inside(path: Path) -> Path:
     Raises
     ------
     ConfigError
-        A file, or a link, is in its place: what is written must stay in the run's folder.
+        A link is in its place: what is written must stay in the run's folder.
+    WriteError
+        It cannot be made.
     """
     if path.is_symlink():
         raise ConfigError(
             f"{path}: is a link, so what is written would lie outside the run's folder; remove it"
         )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: the folder cannot be made: {error.strerror}") from error
+    make_folder(path)
     return path

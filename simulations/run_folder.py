@@ -5,18 +5,22 @@ import io
 import json
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fedssl.config_file import ConfigError, dump, read_yaml, validate
+from fedssl.files import append_text, make_folder, sweep, sync, sync_folder
 from fedssl.partitions import Counts
 from fedssl.plain_files import read_json, read_text
 from simulations.checkpoint import CheckpointFolder
 from simulations.experiment import Experiment
-from simulations.files import replace_text, replacing
+from simulations.files import replace_bytes, replace_text, replacing
+from simulations.lock import is_passing, locked
 from simulations.records import (
     MEND,
     Row,
@@ -38,7 +42,8 @@ class RunFolder:
     ``predictions.npz`` (what the linear probe took each test image for, untrained and at the
     end), ``model.safetensors``, ``summary.json``, ``checkpoint/``, ``plots/``, ``report.html``; of
     a profiled run also ``profile/``, of a probed one ``probes/``, of a replayed one
-    ``replays/``, and of one on devices ``federation/``: its logs and name.
+    ``replays/``, and of one on devices ``federation/``: its logs and name. While it is written to,
+    also ``.lock``.
     """
 
     def __init__(self, path: Path):
@@ -54,15 +59,34 @@ class RunFolder:
         self.federation = path / "federation"
 
     def is_empty(self) -> bool:
-        """Say whether no run was begun here; one that found no clients left only its logs."""
+        """Say whether no run was begun here.
+
+        One that found no clients left only its logs, and one that was killed as it began a lock and
+        a temporary file.
+        """
         there = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
-        return there <= {self.federation.name}
+        return {name for name in there if not is_passing(name)} <= {self.federation.name}
+
+    def locked(self, said: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Return the context in which nobody else writes here; see `simulations.lock`."""
+        return locked(self.path, said)
+
+    def sweep(self) -> None:
+        """Remove what writers left that were killed."""
+        names = ("checkpoint", "plots", "probes", "profile")
+        sweep([self.path, *(self.path / name for name in names)])
+        self.checkpoint.tidy()
+
+    def has_trained(self) -> bool:
+        """Say whether a round after the untrained encoder's was noted."""
+        with closing(whole_lines(self.metrics)) as lines:
+            return self.metrics.exists() and len(list(islice(lines, 2))) > 1
 
     def run_name(self) -> str:
         """Return the name of the run that devices keep their state by, the same after a stop."""
         file = self.federation / "run"
         if not file.exists() or self.is_empty():
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
             replace_text(file, secrets.token_hex(16) + "\n")
         name = read_text(file).strip()
         if not re.fullmatch("[0-9a-f]{32}", name):
@@ -133,7 +157,7 @@ class RunFolder:
         classes : Sequence[str]
             The C names of the columns.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         replace_text(self.config, dump(experiment))
         replace_text(self.metrics, "")
         replace_text(self.divergence, "round,client,tensor,divergence\n")
@@ -148,6 +172,7 @@ class RunFolder:
             file.writelines(
                 f"{client}{middle[label]}{images}\n" for client, label, images in counts
             )
+        sync_folder(self.path)
 
     def check_rows(self, finished: int) -> None:
         """Refuse to go on where what was written up to this round is not all there.
@@ -184,28 +209,32 @@ class RunFolder:
                 file.write(line)
 
     def add_row(self, row: Mapping[str, object]) -> None:
-        """Append a round to ``metrics.jsonl``."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """Append a round to ``metrics.jsonl``, after its δ, and bring both to the disk.
+
+        The checkpoint that follows counts on them.
+        """
+        append_text(self.metrics, json.dumps(row) + "\n")
+        for file in (self.metrics, self.divergence):
+            if file.exists():
+                sync(file)
 
     def add_divergence(
         self, server_round: int, client: int, tensors: Iterable[str], deltas: Iterable[float]
     ) -> None:
         """Append one client's δ, tensor by tensor, to ``divergence.csv``."""
-        with self.divergence.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows(
-                (server_round, client, tensor, f"{delta:.6g}")
-                for tensor, delta in zip(tensors, deltas, strict=True)
-            )
+        lines = io.StringIO()
+        csv.writer(lines, lineterminator="\n").writerows(
+            (server_round, client, tensor, f"{delta:.6g}")
+            for tensor, delta in zip(tensors, deltas, strict=True)
+        )
+        append_text(self.divergence, lines.getvalue())
 
     def add_predictions(self, name: str, labels: np.ndarray, predicted: np.ndarray) -> None:
         """Write to ``predictions.npz`` what the probe took the test images for, int64 [M] each."""
         arrays = self.read_predictions() | {"label": labels, name: predicted}
-        temporary = self.predictions.with_name(f".{self.predictions.name}.writing")
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        temporary.replace(self.predictions)
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+        replace_bytes(self.predictions, content.getvalue())
 
     def read_predictions(self) -> dict[str, np.ndarray]:
         """Return the arrays of ``predictions.npz``: ``label``, ``untrained`` and ``final``.
@@ -233,7 +262,7 @@ def _middle(text: str) -> str:
 
 def new_folder(name: str, root: Path = Path("runs")) -> Path:
     """Make the first free folder of ``runs/NAME``, ``runs/NAME-2``, …"""
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     number = 1
     while True:
         path = root / (name if number == 1 else f"{name}-{number}")

@@ -18,6 +18,7 @@ from fedssl.fields import Fields, Listed, Number
 from fedssl.plain_files import MEGABYTE, read_text
 from simulations.comparing.statistics import LEVEL, MARGIN
 from simulations.files import replace_text
+from simulations.lock import is_passing
 
 Words = Annotated[tuple[str, ...], Listed]
 Values = dict[str, str]
@@ -209,7 +210,7 @@ class PlanFile:
         if self.exists():
             _check_same(self.read(), plan, folder)
             return
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and not all(is_passing(path.name) for path in folder.iterdir()):
             raise ConfigError(
                 f"{folder}: is not empty, but holds no comparison (no plan.yaml); give another "
                 "folder by --out"

@@ -53,7 +53,8 @@ def serve(
     Raises
     ------
     ConfigError
-        The config, a key or a port cannot be used; nothing was written.
+        The config, a key or a port cannot be used, or another process writes to ``out``; nothing
+        was written.
     RunError
         Too few clients for too long; the rounds before can be resumed.
     """
@@ -64,14 +65,16 @@ def serve(
     clients = len(keys.public_keys())
     _check_number(experiment.partition.clients, clients)
     ports.check()
-    prepared = prepare_server(experiment, clients)
     folder = RunFolder(Path(out))
-    found = find(folder, prepared.experiment, resume)
-    with served(prepared, keys, ports, folder, display.said) as grid:
-        grid.wait_for_clients()
-        sizes = [grid.sizes.get(client, 0) for client in range(prepared.partition.clients)]
-        there = Partition.of(np.repeat(np.arange(len(sizes)), sizes), len(sizes))
-        return carry_out(replace(prepared, partition=there), grid, folder, found, display=display)
+    with folder.locked(display.said):
+        prepared = prepare_server(experiment, clients)
+        found = find(folder, prepared.experiment, resume, display.said)
+        with served(prepared, keys, ports, folder, display.said) as grid:
+            grid.wait_for_clients()
+            sizes = [grid.sizes.get(client, 0) for client in range(prepared.partition.clients)]
+            there = Partition.of(np.repeat(np.arange(len(sizes)), sizes), len(sizes))
+            prepared = replace(prepared, partition=there)
+            return carry_out(prepared, grid, folder, found, display=display)
 
 
 def _check_number(clients: int | None, keys: int) -> None:

@@ -90,6 +90,7 @@ class Moment:
         """Empty it; it is not whole until `finish`."""
         make_inside(self.path)
         self._index.unlink(missing_ok=True)
+        self._checkpoint.clear()
         self.__dict__.pop("_read", None)
         self.__dict__.pop("_kinds", None)
         make_inside(self._replies)
