@@ -74,7 +74,7 @@ class PrivateStates:
         # All others are of rounds that do not count.
         stays = sorted(number for number in rounds if number < before)[1 - GENERATIONS :]
         stamp = {"run": run, "round": str(server_round)}
-        save_state(file, state, stamp)
+        save_state(file, state, stamp, mode=0o600)
         for number in rounds:
             if number not in (*stays, server_round):
                 self._file(run, number).unlink()

@@ -4,6 +4,7 @@ A state is a dictionary of tensors by name. Three kinds of tensors are in it: tr
 floating buffers (BatchNorm's running statistics), and integer counters.
 """
 
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from fedssl.files import replacing
 from fedssl.memory import ALIGNMENT, block
 from fedssl.objectives.base import Objective
+from fedssl.plain_files import check_plain
 
 State = dict[str, Tensor]
 
@@ -227,9 +230,32 @@ def count_bytes(state: Mapping[str, Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in state.values())
 
 
-def save_state(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a state as safetensors: to a temporary name, then renamed, so never half a file."""
-    temporary = path.with_name(f".{path.name}.writing")
+def save_state(
+    path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str], *, mode: int = 0o666
+) -> int:
+    """Write a state as safetensors, never half a file; its bytes are in memory meanwhile.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    state : Mapping[str, Tensor]
+        The tensors.
+    metadata : Mapping[str, str]
+        What else the file is to say.
+    mode : int (default: 0o666)
+        Who may do what with the file, less the process's umask.
+
+    Returns
+    -------
+    int
+        The CRC-32 of what the file holds.
+
+    Raises
+    ------
+    WriteError
+        It cannot be written.
+    """
     tensors: State = {}
     written: set[int] = set()
     for name, tensor in state.items():
@@ -237,12 +263,24 @@ def save_state(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, s
         # safetensors refuses tensors that share memory, such as tied weights.
         tensors[name] = tensor.clone() if tensor.data_ptr() in written else tensor
         written.add(tensor.data_ptr())
-    save_file(tensors, temporary, dict(metadata))
-    temporary.replace(path)
+    content = save(tensors, dict(metadata))
+    # Not by safetensors, whose own temporary file a kill would leave, without a name of ours.
+    with replacing(path, mode) as temporary:
+        temporary.write_bytes(content)
+    return zlib.crc32(content)
 
 
 def load_state(path: Path) -> tuple[State, dict[str, str]]:
-    """Read a safetensors file: its tensors and its metadata."""
+    """Read a safetensors file: its tensors and its metadata.
+
+    Raises
+    ------
+    ConfigError
+        There is no such file, or it is no plain one.
+    SafetensorError
+        It is damaged.
+    """
+    check_plain(path)
     with safe_open(path, framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return state, dict(file.metadata() or {})

@@ -13,6 +13,7 @@ from simulations.comparing.progress import Silent, Watcher
 from simulations.comparing.worker import Task
 from simulations.engines import LocalConfig
 from simulations.experiment import Experiment
+from simulations.lock import LOCK, locked
 from simulations.prepare import prepare
 
 Share = tuple[int, int]
@@ -40,7 +41,8 @@ def compare(
     jobs : int
         How many runs are made at once. It changes no result.
     only : tuple[int, int]
-        Make only part I of N, so that N machines that share ``out`` can make one each.
+        Make only part I of N, so that N machines that share ``out`` can make one each. The same
+        part is made by one process at a time, and so is each run.
     watcher : Watcher | None
         Shows the progress; None shows nothing.
 
@@ -53,10 +55,18 @@ def compare(
     Raises
     ------
     ConfigError
-        The data cannot be read, or what is in ``out`` is another comparison's; nothing was run.
+        The data cannot be read, what is in ``out`` is another comparison's, or another process
+        makes the same part; nothing was run.
     """
     watcher = watcher or Silent()
-    folder = ComparisonFolder(out)
+    part, parts = only
+    with locked(out, watcher.said, f"{LOCK}-{part}-of-{parts}"):
+        return _compare(plan, ComparisonFolder(out), jobs, only, watcher)
+
+
+def _compare(
+    plan: Plan, folder: ComparisonFolder, jobs: int, only: Share, watcher: Watcher
+) -> list[Planned]:
     prepare(experiment_of(plan, plan.runs[0]))
     folder.plan.declare(plan)
     folder.check(plan, [(run, {}) for run in plan.tuning])

@@ -14,6 +14,7 @@ from simulations.comparing.arms import REFERENCES, UNTRAINED
 from simulations.comparing.folder import ComparisonFolder
 from simulations.comparing.plan import Plan, Planned, Values
 from simulations.records import Divergence, read_divergence, read_partition
+from simulations.run_folder import RunFolder
 
 Row = Mapping[str, Any]
 
@@ -61,6 +62,7 @@ class Results:
         self._folder = folder
         self._read: dict[str, Result] = {}
         self._diverged: dict[str, Divergence | None] = {}
+        self._alike: dict[tuple[object, ...], object] = {}
 
     def of(self, label: str, cell: Values, seed: int) -> Result:
         """Return a strategy's or reference's result in a cell at a seed, or the untrained one's."""
@@ -69,7 +71,7 @@ class Results:
         planned = self.plan.of(label, cell, seed)
         key = planned[0].folder
         if key not in self._read:
-            self._read[key] = self._combine(label, seed, planned)
+            self._read[key] = self._combine(label, cell, seed, planned)
         return self._read[key]
 
     def divergence(self, label: str, cell: Values, seed: int) -> Divergence | None:
@@ -91,7 +93,8 @@ class Results:
             (planned,) = self.plan.of(label, cell, seed)
             file = self._folder.run(planned).partition
             if file.exists() and self._folder.is_done(planned):
-                return read_partition(file)
+                found = read_partition(file)
+                return found if found[0].shape[0] else None
         return None
 
     @cached_property
@@ -110,7 +113,17 @@ class Results:
         told = ((run, self._folder.error(run)) for run in runs)
         return [(r.folder, e) for r, e in told if e is not None and not self._folder.is_done(r)]
 
-    def _combine(self, label: str, seed: int, planned: Sequence[Planned]) -> Result:
+    def _check_alike(
+        self, folder: RunFolder, what: str, of: tuple[object, ...], value: object
+    ) -> None:
+        """Refuse a run that cannot be compared with those that were read before it."""
+        if self._alike.setdefault((what, *of), value) != value:
+            raise ConfigError(
+                f"{folder.path}: has other {what} than the runs that it is compared with; remove "
+                "the folder, and the same `fedssl compare` makes the run again"
+            )
+
+    def _combine(self, label: str, cell: Values, seed: int, planned: Sequence[Planned]) -> Result:
         errors = [
             self._folder.error(run) or "not run yet"
             for run in planned
@@ -119,21 +132,27 @@ class Results:
         if errors:
             return Result(label, seed, [], 0, error=errors[0])
         folders = [self._folder.run(run) for run in planned]
-        for folder in folders:
-            if "linear_accuracy" not in folder.read_metrics()[-1]:
+        tables = [folder.read_finished() for folder in folders]
+        for folder, rows in zip(folders, tables, strict=True):
+            if not rows or any("linear_accuracy" not in row for row in (rows[0], rows[-1])):
                 raise ConfigError(
                     f"{folder.path}: has no linear accuracy to compare: training or test images "
                     "have no labels"
                 )
-        tables = [folder.read_metrics() for folder in folders]
-        kept = [folder.read_predictions() for folder in folders]
-        right = [_right(arrays, "final") for arrays in kept if "final" in arrays]
-        rows = [_mean(rows) for rows in zip(*tables, strict=True)]
-        clients = _count_clients(folders[0].partition.read_text(encoding="utf-8"))
+            self._check_alike(folder, "evaluated rounds", (label, *cell.items()), _evaluated(rows))
+        right = []
+        for folder in folders:
+            if (own := _right(folder, "final")) is not None:
+                self._check_alike(folder, "test images with a label", tuple(cell.items()), len(own))
+                right.append(own)
+        means = [_mean(each) for each in zip(*tables, strict=True)]
+        clients = read_partition(folders[0].partition)[0].shape[0]
+        if not clients:
+            raise ConfigError(f"{folders[0].partition}: has no clients to compare")
         if label in REFERENCES:
             # No model needs to travel.
-            rows = [{**row, "bytes_up": 0, "bytes_down": 0} for row in rows]
-        return Result(label, seed, rows, clients, right=np.mean(right, axis=0) if right else None)
+            means = [{**row, "bytes_up": 0, "bytes_down": 0} for row in means]
+        return Result(label, seed, means, clients, right=np.mean(right, axis=0) if right else None)
 
     def _untrained(self, cell: Values, seed: int) -> Result:
         """Return round 0, which all runs of a seed have in common, of the first that there is."""
@@ -141,16 +160,22 @@ class Results:
             found = self.of(label, cell, seed)
             if found.done:
                 planned = self.plan.of(label, cell, seed)[0]
-                arrays = self._folder.run(planned).read_predictions()
-                right = _right(arrays, "untrained") if "untrained" in arrays else None
+                right = _right(self._folder.run(planned), "untrained")
                 return Result(UNTRAINED, seed, found.rows[:1], found.clients, right=right)
         return Result(UNTRAINED, seed, [], 0, error="not run yet")
 
 
-def _right(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+def _right(folder: RunFolder, name: str) -> np.ndarray | None:
+    arrays = folder.read_predictions()
+    if name not in arrays:
+        return None
     labels = arrays["label"]
     right: np.ndarray = (arrays[name] == labels)[labels >= 0].astype(float)
-    return right
+    return right if len(right) else None
+
+
+def _evaluated(rows: Sequence[Row]) -> tuple[int, ...]:
+    return tuple(row["round"] for row in rows if "linear_accuracy" in row)
 
 
 def _mean(rows: Sequence[Row]) -> Row:
@@ -158,7 +183,7 @@ def _mean(rows: Sequence[Row]) -> Row:
     first = rows[0]
     if len(rows) == 1:
         return first
-    numbers = [name for name, value in first.items() if isinstance(value, (int, float))]
+    numbers = [n for n in first if all(isinstance(row.get(n), (int, float)) for row in rows)]
     return {
         name: sum(row[name] for row in rows)
         if name in SUMS
@@ -167,9 +192,3 @@ def _mean(rows: Sequence[Row]) -> Row:
         else first[name]
         for name in numbers
     }
-
-
-def _count_clients(partition: str) -> int:
-    """Return how many clients a ``partition.csv`` has, whose lines go up to the last."""
-    last = partition.rstrip().rpartition("\n")[2]
-    return int(last.partition(",")[0]) + 1

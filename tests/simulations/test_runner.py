@@ -386,7 +386,10 @@ def test_weights_that_explode_end_the_run_with_the_fix(small: Small, tmp_path: P
 
 def test_a_line_cut_within_its_round_number_is_dropped(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.metrics.write_text("")
+    costs = {"cohort": [], "failed": [], "bytes_up": 0, "bytes_down": 0, "seconds": 0.5}
+    for number in range(12):
+        folder.add_row({"round": number, **costs})
     folder.divergence.write_text("round,client,tensor,divergence\n1,0,w,0.5\n1")
     folder.forget_after(11)
     assert folder.divergence.read_text() == "round,client,tensor,divergence\n1,0,w,0.5\n"
+    assert len(folder.read_metrics()) == 12
