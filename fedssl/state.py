@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
@@ -261,8 +260,8 @@ def save_state(
     KeyError
         A tensor has a type that none of ours have.
     """
-    # Not by safetensors' own writer: it leaves a file without a name of ours where it is killed, and
-    # its text in memory is two copies of the state.
+    # Not by safetensors' own writers: that of files leaves one without a name of ours where it is
+    # killed, and that of bytes takes twice the state's memory.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     crc32 = 0
     with replacing(path, mode) as temporary, temporary.open("wb") as file:
@@ -274,7 +273,7 @@ def save_state(
 
 def _pieces(
     tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
-) -> Iterator[bytes | np.ndarray]:
+) -> Iterator[bytes | memoryview]:
     """Yield what a safetensors file holds: the length of its head, the head, and each tensor."""
     head: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     # The widest first, so that all are aligned.
@@ -291,7 +290,7 @@ def _pieces(
     yield len(text).to_bytes(8, "little")
     yield text
     for name in order:
-        yield tensors[name].reshape(-1).view(torch.uint8).numpy()
+        yield memoryview(tensors[name].reshape(-1).view(torch.uint8).numpy())
 
 
 def load_state(path: Path) -> tuple[State, dict[str, str]]:
