@@ -290,7 +290,7 @@ def _pieces(
     yield len(text).to_bytes(8, "little")
     yield text
     for name in order:
-        yield memoryview(tensors[name].reshape(-1).view(torch.uint8).numpy())
+        yield tensors[name].reshape(-1).view(torch.uint8).numpy().data
 
 
 def load_state(path: Path) -> tuple[State, dict[str, str]]:
