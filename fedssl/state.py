@@ -4,15 +4,15 @@ A state is a dictionary of tensors by name. Three kinds of tensors are in it: tr
 floating buffers (BatchNorm's running statistics), and integer counters.
 """
 
+import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -22,6 +22,21 @@ from fedssl.objectives.base import Objective
 from fedssl.plain_files import check_plain
 
 State = dict[str, Tensor]
+
+_DTYPES = {
+    torch.int64: "I64",
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.int32: "I32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+_NAMES = list(_DTYPES.values())
+"""How safetensors calls the types, in the order in which it writes them."""
 
 
 def is_private(name: str, private: tuple[str, ...]) -> bool:
@@ -233,7 +248,7 @@ def count_bytes(state: Mapping[str, Tensor]) -> int:
 def save_state(
     path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str], *, mode: int = 0o666
 ) -> int:
-    """Write a state as safetensors, never half a file; its bytes are in memory meanwhile.
+    """Write a state as safetensors, never half a file, and without a copy of it in memory.
 
     Parameters
     ----------
@@ -255,19 +270,40 @@ def save_state(
     ------
     WriteError
         It cannot be written.
+    KeyError
+        A tensor has a type that none of ours have.
     """
-    tensors: State = {}
-    written: set[int] = set()
-    for name, tensor in state.items():
-        tensor = tensor.detach().cpu().contiguous()
-        # safetensors refuses tensors that share memory, such as tied weights.
-        tensors[name] = tensor.clone() if tensor.data_ptr() in written else tensor
-        written.add(tensor.data_ptr())
-    content = save(tensors, dict(metadata))
-    # Not by safetensors, whose own temporary file a kill would leave, without a name of ours.
-    with replacing(path, mode) as temporary:
-        temporary.write_bytes(content)
-    return zlib.crc32(content)
+    # Not by safetensors' own writers: that of files leaves one without a name of ours where it is
+    # killed, and that of bytes takes twice the state's memory.
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    crc32 = 0
+    with replacing(path, mode) as temporary, temporary.open("wb") as file:
+        for piece in _pieces(tensors, metadata):
+            file.write(piece)
+            crc32 = zlib.crc32(piece, crc32)
+    return crc32
+
+
+def _pieces(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> Iterator[bytes | memoryview]:
+    """Yield what a safetensors file holds: the length of its head, the head, and each tensor."""
+    head: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    # The widest first, so that all are aligned.
+    order = sorted(tensors, key=lambda name: (_NAMES.index(_DTYPES[tensors[name].dtype]), name))
+    place = 0
+    for name in order:
+        tensor = tensors[name]
+        end = place + tensor.nbytes
+        dtype, shape = _DTYPES[tensor.dtype], list(tensor.shape)
+        head[name] = {"dtype": dtype, "shape": shape, "data_offsets": [place, end]}
+        place = end
+    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little")
+    yield text
+    for name in order:
+        yield tensors[name].reshape(-1).view(torch.uint8).numpy().data
 
 
 def load_state(path: Path) -> tuple[State, dict[str, str]]:

@@ -15,6 +15,7 @@ from simulations.bench import (
     overhead,
     precision,
     probing,
+    saving,
     work,
 )
 from simulations.bench.figure import Figure, Target
@@ -50,6 +51,7 @@ def measures(*, quick: bool, peers: Iterable[str] = ()) -> dict[str, Measure]:
         "the check of a reply": lambda: checking.a_reply(10, times=3 if quick else 9),
         "L-DAWA": lambda: merging.ldawa(10 if quick else 100, times=3 if quick else 5),
         "features": lambda: probing.features(1_000 if quick else 12_000, times=3),
+        "a checkpoint": lambda: saving.checkpoints(times=5 if quick else 15),
         "a GPU": precision.on_gpu,
     }
     if not quick:

@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 import resource
 import stat
@@ -6,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from fedssl import files
 from fedssl.files import (
     NoLocksError,
     WriteError,
@@ -162,7 +162,7 @@ def test_a_claim_on_a_file_that_was_removed_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "lock"
-    real, removed = files.fcntl.flock, False
+    real, removed = fcntl.flock, False
 
     def flock(file: int, operation: int) -> None:
         # Between our opening it and locking it, its owner removes it and is gone.
@@ -172,7 +172,7 @@ def test_a_claim_on_a_file_that_was_removed_is_none(
             path.unlink()
         real(file, operation)
 
-    monkeypatch.setattr(files.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     file = claim(path)
     assert file is not None
     assert os.path.samestat(os.fstat(file), path.stat())
@@ -186,7 +186,7 @@ def no_locks(file: int, operation: int) -> None:
 def test_without_locks_files_are_still_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     with pytest.raises(NoLocksError):
         claim(tmp_path / "lock")
     (tmp_path / "lock").unlink()

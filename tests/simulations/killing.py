@@ -23,7 +23,6 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from fedssl import files
 from simulations import load_experiment, reporting, run
 from simulations.run_folder import RunFolder
 
@@ -75,7 +74,7 @@ class Killer:
         self.seen: list[str] = []
         self.sizes: dict[str, int] = {}
         sys.addaudithook(self._audit)
-        files.os.fsync = self._sync  # type: ignore[assignment]
+        os.fsync = self._sync  # type: ignore[assignment]
 
     def watch(self, below: Path, at: int) -> None:
         """Begin to count; at 0 nothing is ended."""
@@ -180,7 +179,7 @@ def main(root: Path) -> dict[str, Any]:
     write_tiny(root)
     experiment = load_experiment(root / "tiny.yaml")
     # What pictures show is not the matter here, and drawing them takes most of the time.
-    reporting._figures = lambda records: {  # type: ignore[assignment]
+    reporting._figures = lambda records: {
         name: Figure(figsize=(0.1, 0.1)) for name in ("progress", "partition", "divergence")
     }
     killer = Killer()
@@ -244,7 +243,7 @@ def main(root: Path) -> dict[str, Any]:
     parts = [fork(partial(do, part)) for part in range(PARTS)]
     for part in parts:
         os.waitpid(part, 0)
-    done = {}
+    done: dict[str, Any] = {}
     for part in range(PARTS):
         done |= json.loads((root / f"done-{part}.json").read_text())
     return {"duration": duration, "done": done}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from fedssl.state import save_state
+from fedssl.state import load_state, save_state
 from simulations import checkpoint as module
 from simulations.checkpoint import Checkpoint, CheckpointFolder, NewerVersionError
 
@@ -325,7 +325,7 @@ def test_a_reader_follows_a_writer_that_is_two_rounds_ahead(
 ) -> None:
     save_three(tmp_path)
     writer, reader, said = CheckpointFolder(tmp_path), CheckpointFolder(tmp_path), list[str]()
-    read = module.load_state
+    read = load_state
     ahead = iter([4, 5])
 
     def slow(path: Path) -> Any:

@@ -12,6 +12,7 @@ from tests.simulations.killing import MOMENTS
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_run_that_is_killed_anywhere_resumes_to_the_same_bits(tmp_path: Path) -> None:
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -19,7 +20,7 @@ def test_a_run_that_is_killed_anywhere_resumes_to_the_same_bits(tmp_path: Path) 
         [sys.executable, "-m", "tests.simulations.killing", str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=550,
         env={**os.environ, **one},
     )
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from fedssl import files
 from fedssl.files import WriteError
 from simulations import ConfigError, Experiment, run
 from simulations.lock import LOCK, LockedError, is_passing, locked
@@ -99,7 +99,7 @@ def test_a_file_system_without_locks_is_told_and_nobody_kept_out(
     def flock(file: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(files.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     said: list[str] = []
     with locked(tmp_path, said.append), locked(tmp_path, said.append):
         assert not list(tmp_path.iterdir())

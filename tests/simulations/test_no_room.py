@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fedssl import files
 from fedssl.files import WriteError
 from simulations import Experiment, RunError, load_experiment, run
 from simulations.cli import app
@@ -59,7 +58,7 @@ def full_at(name: str, count: int = 1) -> Iterator[None]:
         real(file)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files.os, "fsync", fsync)
+        patch.setattr(os, "fsync", fsync)
         yield
 
 

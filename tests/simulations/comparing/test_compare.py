@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -486,18 +487,17 @@ def test_the_same_part_is_made_by_one_process_and_other_parts_by_others(tiny: Pa
     assert not list(tiny.rglob(".lock*"))
 
 
-@pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
-def test_a_run_that_another_process_makes_is_left_alone_and_has_not_failed(
-    tiny: Path, jobs: str
-) -> None:
+def test_a_run_that_another_process_makes_is_left_alone_and_has_not_failed(tiny: Path) -> None:
     taken = tiny / "runs" / "fedavg" / "seed-3"
     # A part without runs, which declares the plan.
     assert fedssl(*TWO, tiny, "--only", "3/3").exit_code == 0
     with locked(taken, print):
-        result = fedssl(*TWO, tiny, "--jobs", jobs)
+        result = fedssl(*TWO, tiny)
         assert result.exit_code == 0, result.output
         assert re.search(r"runs/fedavg/seed-3: left alone: .*writes there", result.stdout)
         assert not (tiny / "failed").exists()
         assert "1 of 2 runs are done" in (tiny / "report.html").read_text()
     assert fedssl(*TWO, tiny).exit_code == 0
     assert "runs are done" not in (tiny / "report.html").read_text()
+    # As a worker of --jobs tells it.
+    assert isinstance(pickle.loads(pickle.dumps(worker.Elsewhere("x"))), worker.Elsewhere)
