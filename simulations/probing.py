@@ -207,11 +207,11 @@ def _subject(
         here = own.model_copy(update={"engine": experiment.engine})
         last = max(1, rows[-1]["round"])
         known["after_update"] = after_update(
-            here, splits, parts, lambda: last_checkpoint(files).model, last
+            here, splits, parts, lambda: last_checkpoint(files, said).model, last
         )
     return subject_of(
         experiment,
-        _encoder(files, own, splits).to(device).eval(),
+        _encoder(files, own, splits, said).to(device).eval(),
         splits,
         gather(splits, experiment.evaluation),
         parts,
@@ -233,11 +233,13 @@ def _partition(
     return partition(own.partition, splits.train, own.seed)
 
 
-def _encoder(files: RunFolder, own: Experiment, splits: Splits) -> nn.Module:
+def _encoder(
+    files: RunFolder, own: Experiment, splits: Splits, said: Callable[[str], None]
+) -> nn.Module:
     """Load the encoder of the run's model, or of its checkpoint while it is not finished."""
     name = own.model.encoder
     if not os.path.lexists(files.model):
-        return at_checkpoint(files, own, image_size_of(own))[0].encoder
+        return at_checkpoint(files, own, image_size_of(own), said)[0].encoder
     try:
         is_ours = is_of_library(name) or "." not in name
         made = None if is_ours else build_encoder(name, splits.train.images.shape[-1])

@@ -1,6 +1,7 @@
 """A run's model: that of its end or, while it goes on or was stopped, of its last checkpoint."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +30,15 @@ class Trained:
     """Which round they are of, in words, where the run is not finished."""
 
 
-def trained(run: Path) -> Trained:
+def trained(run: Path, said: Callable[[str], None] = lambda _: None) -> Trained:
     """Return a run's model.
 
     Parameters
     ----------
     run : Path
         A run's folder, or its ``model.safetensors``.
+    said : Callable[[str], None]
+        Told where the newest checkpoint is damaged, and the one before is used.
 
     Raises
     ------
@@ -52,7 +55,7 @@ def trained(run: Path) -> Trained:
     experiment = load_experiment(files.config)
     check_own_code(experiment, run)
     size = image_size_of(experiment)
-    objective, found = at_checkpoint(files, experiment, size)
+    objective, found = at_checkpoint(files, experiment, size, said)
     state, about = model_of(objective, experiment, size)
     words = f"after round {found.round} of {experiment.rounds}: the run is not finished"
     return Trained(state, about, words)
@@ -70,16 +73,16 @@ def image_size_of(experiment: Experiment) -> int:
 
 
 def at_checkpoint(
-    files: RunFolder, experiment: Experiment, image_size: int
+    files: RunFolder, experiment: Experiment, image_size: int, said: Callable[[str], None]
 ) -> tuple[Objective, Checkpoint]:
-    """Return a run's objective as it is in its last checkpoint, and this.
+    """Return a run's objective as it is in its last checkpoint, and this; see `last_checkpoint`.
 
     Raises
     ------
     ConfigError
         There is none, it is damaged, or another model's.
     """
-    found = last_checkpoint(files)
+    found = last_checkpoint(files, said)
     try:
         objective = build_objective(experiment, image_size)
         adopt(objective, found.model)
@@ -91,10 +94,13 @@ def at_checkpoint(
     return objective, found
 
 
-def last_checkpoint(files: RunFolder) -> Checkpoint:
-    """Return a run's last checkpoint; a ConfigError says that there is none, or a damaged one."""
+def last_checkpoint(files: RunFolder, said: Callable[[str], None]) -> Checkpoint:
+    """Return a run's last checkpoint; a ConfigError says that there is none, or a damaged one.
+
+    ``said`` is told where the newest is damaged and the one before is returned.
+    """
     try:
-        found = files.checkpoint.load()
+        found = files.checkpoint.load(said)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if found is None:

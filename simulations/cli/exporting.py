@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from simulations.cli.shared import clear_errors, fail, out, say_own_code
+from simulations.cli.shared import clear_errors, err, fail, out, say_own_code
 
 
 def export(
@@ -51,7 +51,7 @@ def export(
             check_form(form)
             if not (run / "model.safetensors").exists():
                 say_own_code(run)
-            model = trained(run)
+            model = trained(run, lambda text: err.print(text, markup=False, soft_wrap=True))
             file = out_file or default_file(run if run.is_dir() else run.parent, form)
             lines = write(model.state, model.about, form, file)
         except ValueError as error:

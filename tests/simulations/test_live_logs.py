@@ -72,6 +72,7 @@ def test_rows_are_logged_under_their_own_names(
         logged = log.rounds[row.pop("round")]
         assert logged.pop("cohort") == len(row.pop("cohort"))
         assert logged.pop("failed") == len(row.pop("failed"))
+        assert row.pop("failed_reasons") == {}
         assert logged == {key: value for key, value in row.items() if value is not None}
     if name == "tensorboard":
         assert log.made == (("runs/small/tensorboard",), {"purge_step": 0})

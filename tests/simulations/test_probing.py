@@ -140,8 +140,8 @@ def test_a_run_that_goes_on_is_measured_as_far_as_it_came(runs: Path) -> None:
 
 
 def test_without_its_checkpoint_only_what_needs_it_is_refused(runs: Path) -> None:
-    index = runs / "a" / "checkpoint" / "checkpoint.json"
-    aside = index.rename(runs / "checkpoint.json")
+    index = runs / "a" / "checkpoint"
+    aside = index.rename(runs / "checkpoint")
     try:
         done, refused = probe(runs / "a", ["linear", "cka"])
     finally:

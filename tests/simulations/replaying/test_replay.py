@@ -172,7 +172,8 @@ def test_the_checkpoint_of_a_stopped_run_is_gone_on_from(folder: Path, tmp_path:
     assert steps[-1] == 3 + 1
     assert timeless(found.merges[0].row) == timeless(RunFolder(folder).read_metrics()[2])
     shutil.rmtree(stopped / "replays")
-    next((stopped / "checkpoint").glob("model-*")).write_bytes(b"damaged")
+    for model in (stopped / "checkpoint").glob("model-*"):
+        model.write_bytes(b"damaged")
     with pytest.raises(ConfigError, match=r"damaged.*remove it"):
         replay(stopped, 2)
 
