@@ -205,8 +205,9 @@ class Server:
 
     @cached_property
     def _looked_at(self) -> Tensor:
-        train = self._splits.train
-        return train.fetch(np.arange(min(LOOKED_AT, len(train))))
+        # Of those that the evaluation has fetched anyway.
+        images = self._gathered.test
+        return images.fetch(np.arange(min(LOOKED_AT, len(images))))
 
     def _fault_of_features(self) -> str | None:
         """Say that the encoder gives no finite features of a few fixed images, if so."""
