@@ -13,6 +13,7 @@ import numpy as np
 from fedssl.config_file import ConfigError
 from fedssl.partitions import Counts
 
+_COLUMNS = ["client", "class", "images"]
 _ENCODER = "encoder."
 _STATISTICS = (".running_mean", ".running_var")
 
@@ -64,10 +65,10 @@ def read_partition(path: Path) -> tuple[Counts, list[str]]:
     for number, row in enumerate(csv.reader(whole_lines(path)), start=1):
         try:
             if number == 1:
-                if row != ["client", "class", "images"]:
+                if row not in (_COLUMNS, [*_COLUMNS, "name"]):
                     raise ValueError("another heading")
                 continue
-            who, name, count = row
+            who, name, count, *_ = row
             client.append(int(who))
             images.append(int(count))
             label.append(found.setdefault(name, len(found)))

@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 from fedssl.config_file import ConfigError
 from fedssl.partitions import Counts
 from simulations import plots
+from simulations.client_names import read_client_names
 from simulations.figures import further, name_of, shown
 from simulations.files import replace_text
+from simulations.notes import read_cautions
 from simulations.records import Divergence, read_divergence, read_partition, whole_lines
 from simulations.report_page import PAGE, STYLE
 
@@ -37,6 +39,8 @@ class _Records:
     counts: Counts
     class_names: list[str]
     divergence: Divergence
+    client_names: list[str]
+    cautions: list[str]
 
 
 def report(folder: Path) -> Path:
@@ -77,6 +81,7 @@ def report(folder: Path) -> Path:
         title=folder.resolve().name,
         subtitle=_subtitle(records.config),
         unfinished=_unfinished(records),
+        cautions=records.cautions,
         headline=_headline(records),
         pictures=pictures,
         columns=_columns(records.rows),
@@ -92,7 +97,9 @@ def report(folder: Path) -> Path:
 def _figures(records: _Records) -> dict[str, Figure]:
     figures = {"progress": plots.progress(records.rows)}
     if len(records.counts.client):
-        figures["partition"] = plots.partition(records.counts, records.class_names)
+        figures["partition"] = plots.partition(
+            records.counts, records.class_names, records.client_names
+        )
     found = records.divergence
     if found.rounds:
         figures["divergence"] = plots.divergence(found.deltas, found.tensors, found.rounds)
@@ -220,6 +227,8 @@ def _read(folder: Path) -> _Records:
         counts,
         class_names,
         read_divergence(folder / "divergence.csv"),
+        read_client_names(folder / "partition.csv"),
+        read_cautions(folder),
     )
 
 

@@ -66,7 +66,13 @@ class RunFolder:
         text = self.metrics.read_text(encoding="utf-8")
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
-    def begin(self, experiment: Experiment, counts: Counts, classes: Sequence[str]) -> None:
+    def begin(
+        self,
+        experiment: Experiment,
+        counts: Counts,
+        classes: Sequence[str],
+        names: Sequence[str] = (),
+    ) -> None:
         """Write what is known before the first round.
 
         Parameters
@@ -77,17 +83,21 @@ class RunFolder:
             The images of each client and class.
         classes : Sequence[str]
             The C names of the columns.
+        names : Sequence[str]
+            What the K clients are called; none where a number says it all.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         replace_text(self.config, dump(experiment))
         replace_text(self.metrics, "")
         replace_text(self.divergence, "round,client,tensor,divergence\n")
         with replacing(self.partition) as file:
-            file.write("client,class,images\n")
+            file.write(f"client,class,images{',name' if names else ''}\n")
             # Not by csv, which takes twice as long over millions of lines.
             middle = [_middle(name) for name in classes]
+            last = [_middle(name)[:-1] for name in names]
             file.writelines(
-                f"{client}{middle[label]}{images}\n" for client, label, images in counts
+                f"{client}{middle[label]}{images}{last[client] if last else ''}\n"
+                for client, label, images in counts
             )
 
     def forget_after(self, server_round: int) -> None:

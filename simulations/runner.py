@@ -23,6 +23,7 @@ from simulations.client_states import give_to_clients, kept_by_clients
 from simulations.display import Display, Quiet
 from simulations.engines.opening import Engine, opened
 from simulations.experiment import Experiment
+from simulations.notes import lines, write_notes
 from simulations.prepare import Prepared, prepare
 from simulations.profiling import profiled
 from simulations.reporting import report
@@ -95,6 +96,8 @@ def run(
     folder = RunFolder(Path(out))
     prepared = prepare(experiment)
     found = find(folder, prepared.experiment, resume)
+    for line in lines(prepared):
+        display.said(line)
     with opened(prepared, folder, display) as grid:
         return carry_out(prepared, grid, folder, found, profile=profile, display=display)
 
@@ -142,7 +145,9 @@ def _rounds(
         give_to_clients(grid, found.clients)
         folder.forget_after(found.round)
     else:
-        folder.begin(prepared.experiment, prepared.counts, prepared.classes)
+        names = prepared.partition.names
+        folder.begin(prepared.experiment, prepared.counts, prepared.classes, names)
+        write_notes(folder.path, prepared)
     tensors = directed(server.shared())
     for number in range(found.round + 1 if found else 0, server.experiment.rounds + 1):
         with span("round", round=number):

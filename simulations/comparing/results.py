@@ -10,6 +10,7 @@ import numpy as np
 
 from fedssl.config_file import ConfigError
 from fedssl.partitions import Counts
+from simulations.client_names import read_client_names
 from simulations.comparing.arms import REFERENCES, UNTRAINED
 from simulations.comparing.folder import ComparisonFolder
 from simulations.comparing.plan import Plan, Planned, Values
@@ -93,6 +94,12 @@ class Results:
             if file.exists() and self._folder.is_done(planned):
                 return read_partition(file)
         return None
+
+    def client_names(self, cell: Values, seed: int) -> list[str]:
+        """Return what the clients of `partition` are called; none where they have no names."""
+        planned = [self.plan.of(label, cell, seed)[0] for label in self.plan.strategies]
+        files = [self._folder.run(run).partition for run in planned if self._folder.is_done(run)]
+        return read_client_names(files[0]) if files else []
 
     @cached_property
     def labels(self) -> list[str]:
