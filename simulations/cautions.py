@@ -18,13 +18,13 @@ def cautions(experiment: Experiment, splits: Splits) -> Iterator[str]:
     warmup = getattr(experiment.strategy, "warmup_rounds", 0)
     if isinstance(warmup, int) and warmup >= rounds:
         yield (
-            f"strategy.warmup_rounds = {warmup}: the run has {rounds} rounds, so "
+            f"strategy.warmup_rounds = {warmup}, but rounds = {rounds}: "
             f"{experiment.strategy.name} is FedAvg in all of them; raise rounds or lower it"
         )
     if experiment.client.warmup_rounds >= rounds:
         yield (
-            f"client.warmup_rounds = {experiment.client.warmup_rounds}: the run has {rounds} "
-            "rounds, so the learning rate never reaches client.lr; raise rounds or lower it"
+            f"client.warmup_rounds = {experiment.client.warmup_rounds}, but rounds = {rounds}: "
+            "the learning rate never reaches client.lr; raise rounds or lower it"
         )
 
 

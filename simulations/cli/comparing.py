@@ -74,6 +74,14 @@ def compare(
             help="Tell rounds and bytes to reach this accuracy. Default: the baseline's final one.",
         ),
     ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="linear_accuracy|rankme",
+            help="What is compared after the last round: the linear probe, or RankMe, which needs "
+            "no labels.",
+        ),
+    ] = "linear_accuracy",
     jobs: Annotated[
         int, typer.Option(metavar="N", help="Runs that are made at once, each in a process.")
     ] = 1,
@@ -133,11 +141,12 @@ def compare(
                 tune=tune or [],
                 tune_seeds=tune_seeds,
                 reach=reach,
+                metric=metric,
             )
         )
         watcher = (RunBars if out.is_terminal else RunLines)(out)
         try:
-            waiting = make_runs(plan, folder, jobs=jobs, only=part, watcher=watcher)
+            waiting = make_runs(plan, folder, jobs=jobs, only=part, watcher=watcher, said=_say)
         except KeyboardInterrupt:
             again = shlex.join(["fedssl", *sys.argv[1:]])
             err.print(f"\nstopped; go on with: {again}", markup=False, soft_wrap=True)
@@ -152,6 +161,10 @@ def compare(
         out.print(f"report: {page}", markup=False, soft_wrap=True)
         if failed:
             raise typer.Exit(1)
+
+
+def _say(text: str) -> None:
+    out.print(text, markup=False, soft_wrap=True)
 
 
 def _part(text: str) -> tuple[int, int]:

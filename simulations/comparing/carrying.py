@@ -1,13 +1,17 @@
 """Make the runs of a comparison that are not there yet."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from fedssl.config_file import ConfigError
+from fedssl.data import Splits
+from simulations.cautions import cautions, is_labelled
 from simulations.comparing import tuning
 from simulations.comparing.folder import ComparisonFolder
 from simulations.comparing.grid import experiment_of
 from simulations.comparing.jobs import execute
+from simulations.comparing.metric import METRICS
 from simulations.comparing.plan import Plan, Planned, Values
 from simulations.comparing.progress import Silent, Watcher
 from simulations.comparing.worker import Task
@@ -28,6 +32,7 @@ def compare(
     jobs: int = 1,
     only: Share = (1, 1),
     watcher: Watcher | None = None,
+    said: Callable[[str], None] = lambda _: None,
 ) -> list[Planned]:
     """Make every run of a comparison that is not done.
 
@@ -43,6 +48,8 @@ def compare(
         Make only part I of N, so that N machines that share ``out`` can make one each.
     watcher : Watcher | None
         Shows the progress; None shows nothing.
+    said : Callable[[str], None]
+        Told what was read as what, and what makes figures mean less than they seem to.
 
     Returns
     -------
@@ -57,7 +64,10 @@ def compare(
     """
     watcher = watcher or Silent()
     folder = ComparisonFolder(out)
-    prepare(experiment_of(plan, plan.runs[0]))
+    prepared = prepare(experiment_of(plan, plan.runs[0]))
+    _check_labels(plan, prepared.splits)
+    for line in _told(plan, prepared.splits):
+        said(line)
     folder.plan.declare(plan)
     folder.check(plan, [(run, {}) for run in plan.tuning])
     if plan.tuning:
@@ -68,6 +78,22 @@ def compare(
     folder.check(plan, runs)
     _make(plan, folder, runs, jobs, only, watcher)
     return []
+
+
+def _check_labels(plan: Plan, splits: Splits) -> None:
+    if plan.metric.labels and not is_labelled(splits):
+        free = [name for name, metric in METRICS.items() if not metric.labels]
+        raise ConfigError(
+            f"{plan.config}: training or test images have no labels, so there is no "
+            f"{plan.metric.name} to compare; compare without labels by --metric {' or '.join(free)}"
+        )
+
+
+def _told(plan: Plan, splits: Splits) -> list[str]:
+    """Return what is to be said before the first run, each once."""
+    every = (cautions(experiment_of(plan, run), splits) for run in plan.runs)
+    told = dict.fromkeys(caution for one in every for caution in one)
+    return [*splits.notes, *(f"caution: {caution}" for caution in told)]
 
 
 def _with_settings(plan: Plan, folder: ComparisonFolder) -> list[tuple[Planned, Values]]:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from fedssl.config_file import ConfigError, dump, parse_yaml, validate
 from fedssl.fields import Fields, Listed, Number
+from simulations.comparing.metric import METRICS, Metric
 from simulations.comparing.statistics import LEVEL, MARGIN
 from simulations.files import replace_text
 
@@ -23,7 +24,7 @@ Values = dict[str, str]
 _HEAD = """\
 # What is compared, declared before the first run. Every run is an ordinary one:
 #     fedssl run CONFIG OVERRIDES... RUN'S OVERRIDES... --out FOLDER
-# Statistics: final-round linear accuracy, paired by seed; paired t tests against the baseline,
+# Statistics: `measure` after the last round, paired by seed; paired t tests against the baseline,
 # adjusted together over the family by Holm's procedure; all else is exploratory.
 """
 
@@ -72,8 +73,9 @@ class Plan(Fields):
     """The seeds that they are chosen on: others than ``seeds``."""
     reach: Number | None = None
     """The accuracy in per cent whose cost is told; null is the baseline's final one."""
-    measure: Literal["linear_accuracy"] = "linear_accuracy"
-    """What is compared: the linear probe after the last round."""
+    measure: Literal["linear_accuracy", "rankme"] = "linear_accuracy"
+    """What is compared, after the last round: the linear probe's accuracy, or RankMe, which needs
+    no labels."""
     level: Number = LEVEL
     """Of tests and intervals."""
     margin: Number = MARGIN
@@ -82,6 +84,11 @@ class Plan(Fields):
     """All runs that are compared."""
     tuning: Annotated[tuple[Planned, ...], Listed] = ()
     """All runs that choose the tuned fields; they are scored on the validation split."""
+
+    @property
+    def metric(self) -> Metric:
+        """What is compared."""
+        return METRICS[self.measure]
 
     @property
     def cells(self) -> list[Values]:

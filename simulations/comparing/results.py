@@ -13,6 +13,7 @@ from fedssl.partitions import Counts
 from simulations.client_names import read_client_names
 from simulations.comparing.arms import REFERENCES, UNTRAINED
 from simulations.comparing.folder import ComparisonFolder
+from simulations.comparing.metric import LINEAR, Metric
 from simulations.comparing.plan import Plan, Planned, Values
 from simulations.records import Divergence, read_divergence, read_partition
 
@@ -37,6 +38,8 @@ class Result:
     right: np.ndarray | None = None
     """float [M]: how often each test image was classified rightly at the end, 0-1; None where no
     image has a label."""
+    metric: Metric = LINEAR
+    """What is compared."""
 
     @property
     def done(self) -> bool:
@@ -45,13 +48,13 @@ class Result:
 
     @property
     def accuracy(self) -> float:
-        """The linear probe's accuracy after the last round, in per cent."""
-        return 100 * float(self.rows[-1]["linear_accuracy"])
+        """The metric after the last round: of the linear probe its accuracy in per cent."""
+        return self.metric.of(self.rows[-1])
 
     @property
     def begins(self) -> float:
-        """The accuracy of the untrained encoder, in per cent."""
-        return 100 * float(self.rows[0]["linear_accuracy"])
+        """The metric of the untrained encoder."""
+        return self.metric.of(self.rows[0])
 
 
 class Results:
@@ -126,21 +129,23 @@ class Results:
         if errors:
             return Result(label, seed, [], 0, error=errors[0])
         folders = [self._folder.run(run) for run in planned]
+        metric = self.plan.metric
         for folder in folders:
-            if "linear_accuracy" not in folder.read_metrics()[-1]:
+            if metric.key not in folder.read_metrics()[-1]:
                 raise ConfigError(
-                    f"{folder.path}: has no linear accuracy to compare: training or test images "
-                    "have no labels"
+                    f"{folder.path}: has no {metric.name} to compare"
+                    + (": training or test images have no labels" if metric.labels else "")
                 )
         tables = [folder.read_metrics() for folder in folders]
         kept = [folder.read_predictions() for folder in folders]
-        right = [_right(arrays, "final") for arrays in kept if "final" in arrays]
+        right = [_right(a, "final") for a in kept if metric.labels and "final" in a]
         rows = [_mean(rows) for rows in zip(*tables, strict=True)]
         clients = _count_clients(folders[0].partition.read_text(encoding="utf-8"))
         if label in REFERENCES:
             # No model needs to travel.
             rows = [{**row, "bytes_up": 0, "bytes_down": 0} for row in rows]
-        return Result(label, seed, rows, clients, right=np.mean(right, axis=0) if right else None)
+        mean = np.mean(right, axis=0) if right else None
+        return Result(label, seed, rows, clients, right=mean, metric=metric)
 
     def _untrained(self, cell: Values, seed: int) -> Result:
         """Return round 0, which all runs of a seed have in common, of the first that there is."""
@@ -149,8 +154,10 @@ class Results:
             if found.done:
                 planned = self.plan.of(label, cell, seed)[0]
                 arrays = self._folder.run(planned).read_predictions()
-                right = _right(arrays, "untrained") if "untrained" in arrays else None
-                return Result(UNTRAINED, seed, found.rows[:1], found.clients, right=right)
+                told = self.plan.metric.labels and "untrained" in arrays
+                right = _right(arrays, "untrained") if told else None
+                rows, metric = found.rows[:1], self.plan.metric
+                return Result(UNTRAINED, seed, rows, found.clients, right=right, metric=metric)
         return Result(UNTRAINED, seed, [], 0, error="not run yet")
 
 

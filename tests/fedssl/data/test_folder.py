@@ -317,7 +317,8 @@ def test_a_list_names_files_labels_and_columns(tmp_path: Path) -> None:
         assert splits.train.fields["client"].tolist() == [n % 3 for n in range(10)]
         assert splits.test.labels.tolist() == [0, -1]
         with Image.open(tmp_path / "images" / "3.png") as image:
-            assert np.array_equal(splits.train.fetch()[3].permute(1, 2, 0).numpy(), np.asarray(image))
+            third = splits.train.fetch()[3].permute(1, 2, 0).numpy()
+            assert np.array_equal(third, np.asarray(image))
     assert splits.notes[0] == (
         "data.train: read as a list: 10 images, 2 classes, further columns: client, domain"
     )
