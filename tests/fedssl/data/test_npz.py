@@ -113,8 +113,10 @@ def test_a_single_array_is_refused(tmp_path: Path) -> None:
 
 
 def test_one_file_may_hold_all_splits_as_medmnist_does(tmp_path: Path) -> None:
-    arrays = {f"{split}_images": IMAGES for split in ("train", "val", "test")}
-    labels = {f"{split}_labels": LABELS[:, None] for split in ("train", "val", "test")}
+    arrays: dict[str, Any] = {f"{split}_images": IMAGES for split in ("train", "val", "test")}
+    labels: dict[str, Any] = {
+        f"{split}_labels": LABELS[:, None] for split in ("train", "val", "test")
+    }
     path = tmp_path / "pathmnist.npz"
     arrays["test_images"] = IMAGES[::-1]
     np.savez_compressed(path, **arrays, **labels)
