@@ -152,8 +152,9 @@ class RunFolder:
 def _middle(text: str) -> str:
     """Return a text as CSV has it between two commas, with these."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(["", text, ""])
-    return line.getvalue()
+    # Only what may end a line is quoted, so it must be named.
+    csv.writer(line, lineterminator="\r\n").writerow(["", text, ""])
+    return line.getvalue().removesuffix("\r\n")
 
 
 def new_folder(name: str, root: Path = Path("runs")) -> Path:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -60,8 +61,11 @@ class UnreadableImageError(ValueError):
 
 
 def printable(name: str) -> str:
-    """Return a file's name as text that can be written, whatever bytes it has on disk."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """Return a name as a line of text that can be written, whatever bytes it has on disk."""
+    hidden = {c for c in name if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")}
+    for letter in hidden:
+        name = name.replace(letter, letter.encode("unicode_escape").decode("ascii"))
+    return name
 
 
 def resize(images: Tensor, size: int) -> Tensor:
@@ -164,7 +168,7 @@ def unreadable(kind: str) -> str:
 def _said(error: Exception) -> str:
     """Return an exception's text in a line of bounded length."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(printable(str(text)).split())[:200]
+    return printable(" ".join(str(text).split()))[:200]
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -107,7 +107,7 @@ def _depth(found: Found, layout: Layout, wrong: Callable[[str], ValueError], len
     if least == 0:
         raise wrong(f"{files} {fits}: {_USES}")
     raise wrong(
-        f"{files} {fits}, since they lie more than two folders deep: say by data.layout whether "
+        f"{files} {fits}, since images lie more than two folders deep: say by data.layout whether "
         "the first folder below the root is the class (class) or the second (domain/class)"
     )
 

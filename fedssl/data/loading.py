@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Dataset, Splits
+from fedssl.data.files import printable
 from fedssl.data.memory_limit import check_fits
 from fedssl.data.on_demand import Fitted, fit
 from fedssl.data.select import balanced
@@ -28,7 +29,7 @@ def load(config: DataConfig) -> Splits:
     ValueError
         Something is missing or malformed; the message starts with the field at fault.
     """
-    read = config.read()
+    read = _on_lines(config.read())
     where = f"data.name = {config.name}"
     for split, part in (("train", read.train), ("test", read.test)):
         _check(part, f"{where}: {split}")
@@ -58,6 +59,21 @@ def load(config: DataConfig) -> Splits:
             f"images {_sides(test)}"
         )
     return replace(read, train=train, test=test)
+
+
+def _on_lines(splits: Splits) -> Splits:
+    """Return the same with names that have no line breaks or other control characters in them."""
+    train, test = (
+        replace(
+            part,
+            class_names=tuple(map(printable, part.class_names)),
+            field_names={
+                name: tuple(map(printable, values)) for name, values in part.field_names.items()
+            },
+        )
+        for part in (splits.train, splits.test)
+    )
+    return replace(splits, train=train, test=test, notes=tuple(map(printable, splits.notes)))
 
 
 def _finish(
