@@ -3,6 +3,7 @@
 import os
 import stat
 import unicodedata
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from torch.nn import functional as F
 
 from fedssl.data.kinds import FORMATS, UNREADABLE, seems, suffix
 from fedssl.data.memory_limit import check_fits
+
+# Pixels are counted here, by a limit of our own: Pillow's warning of its lower one is noise.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 MAX_PIXELS = 64_000_000
 PIXELS_OF_PILLOW = 178_956_970

@@ -41,9 +41,10 @@ class Root:
             return arrange(self.found, self.path, what, self.layout)
         name = self.splits.get(split) or self.splits["val"]
         listing = arrange(self.found.below(name), self.path / name, what, self.layout)
-        shown = " and ".join(f"{folder}/" for folder in self.splits.values())
+        there = [self.splits[each] for each in ("train", "val", "test") if each in self.splits]
+        shown = ", ".join(f"{folder}/" for folder in there)
         told = (
-            f"{what}: {shown} of one set found in {printable(str(self.path))}: {name}/ is taken; "
-            "set data.layout: domain/class if they are domains"
+            f"{what}: the splits {shown} of one set found in {printable(str(self.path))}, and "
+            f"{name}/ taken; set data.layout: domain/class if they are domains"
         )
         return replace(listing, notes=(told, *listing.notes))

@@ -282,8 +282,8 @@ def test_the_splits_of_a_set_are_recognised(tmp_path: Path) -> None:
     splits = load(Folder(train=tmp_path))
     assert (len(splits.train), len(splits.test)) == (12, 4)
     assert splits.train.class_names == ("a", "b")
-    assert f"train/ and val/ of one set found in {tmp_path}: train/ is taken" in splits.notes[0]
-    assert f"found in {tmp_path}: val/ is taken" in splits.notes[2]
+    assert f"the splits train/, val/ of one set found in {tmp_path}, and train/" in splits.notes[0]
+    assert f"found in {tmp_path}, and val/ taken" in splits.notes[2]
     classes(tmp_path / "Test", "ab", 3)
     for test in (None, tmp_path):
         splits = load(Folder(train=tmp_path, test=test))
