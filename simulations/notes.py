@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fedssl.config_file import ConfigError
 from fedssl.data.files import printable
 from simulations.cautions import cautions
 from simulations.files import replace_text
@@ -35,6 +36,28 @@ def write_notes(folder: Path, prepared: Prepared) -> None:
         writer.writerow(["path", "reason"])
         writer.writerows((printable(path), reason) for path, reason in skipped)
         replace_text(folder / "skipped.csv", text.getvalue())
+
+
+def check_skipped(folder: Path, prepared: Prepared) -> None:
+    """Refuse to go on with a run that left out other files than would be left out now.
+
+    Raises
+    ------
+    ConfigError
+        Names one of the files.
+    """
+    try:
+        with (folder / "skipped.csv").open(encoding="utf-8", newline="") as file:
+            before = {row["path"] for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, csv.Error):
+        before = set()
+    now = {printable(path) for path, _ in prepared.splits.skipped}
+    for path in sorted(before ^ now):
+        was, now_is = ("left out", "can be read") if path in before else ("read", "cannot be read")
+        raise ConfigError(
+            f"{folder}: cannot resume, {path} was {was} when this run began, and {now_is} now; put "
+            "it back as it was, or start a new run with another --out"
+        )
 
 
 def read_cautions(folder: Path) -> list[str]:

@@ -23,7 +23,7 @@ from simulations.client_states import give_to_clients, kept_by_clients
 from simulations.display import Display, Quiet
 from simulations.engines.opening import Engine, opened
 from simulations.experiment import Experiment
-from simulations.notes import lines, write_notes
+from simulations.notes import check_skipped, lines, write_notes
 from simulations.prepare import Prepared, prepare
 from simulations.profiling import profiled
 from simulations.reporting import report
@@ -96,6 +96,8 @@ def run(
     folder = RunFolder(Path(out))
     prepared = prepare(experiment)
     found = find(folder, prepared.experiment, resume)
+    if found:
+        check_skipped(folder.path, prepared)
     for line in lines(prepared):
         display.said(line)
     with opened(prepared, folder, display) as grid:

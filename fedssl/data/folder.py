@@ -175,6 +175,11 @@ def read_files(
     notes = train.notes + test.notes
     if every:
         notes += (f"data.on_bad_file = skip: {len(every):,} of {total:,} files were left out",)
+    if not in_memory:
+        notes += (
+            f"data.in_memory = false: of {len(paths):,} files the headers were read; one that is "
+            "damaged further in fails the client that needs it",
+        )
     if in_memory:
         cut = len(train.paths)
         parts = train.dataset(images[:cut]), test.dataset(images[cut:])

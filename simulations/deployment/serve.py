@@ -13,7 +13,7 @@ from simulations.deployment.superlink import Ports
 from simulations.display import Display
 from simulations.engines import FlowerConfig
 from simulations.experiment import Experiment
-from simulations.notes import lines
+from simulations.notes import check_skipped, lines
 from simulations.prepare import prepare_server
 from simulations.run_folder import RunFolder
 from simulations.runner import Run, carry_out, find
@@ -68,6 +68,8 @@ def serve(
     prepared = prepare_server(experiment, clients)
     folder = RunFolder(Path(out))
     found = find(folder, prepared.experiment, resume)
+    if found:
+        check_skipped(folder.path, prepared)
     for line in lines(prepared):
         display.said(line)
     with served(prepared, keys, ports, folder, display.said) as grid:

@@ -196,6 +196,17 @@ def test_a_run_tells_and_keeps_what_was_read(small: Small, tmp_path: Path) -> No
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Caution: strategy.warmup_rounds = 3" in page
     assert "worst_domain_accuracy" in (tmp_path / "run" / "metrics.jsonl").read_text()
+    overrides.append("--resume")
+    assert (
+        fedssl("run", tmp_path / "small.yaml", *overrides, "--out", tmp_path / "run").exit_code == 0
+    )
+    whole = (root / "photo" / "a" / "1.png").read_bytes()
+    (root / "photo" / "a" / "0.png").write_bytes(whole)
+    refused = fedssl("run", tmp_path / "small.yaml", *overrides, "--out", tmp_path / "run")
+    assert refused.exit_code == 2
+    assert "a/0.png was left out when this run began, and can be read now" in refused.output
+    (root / "photo" / "a" / "0.png").write_bytes(b"hello")
+    overrides.pop()
     (tmp_path / "run" / "notes.json").write_text("{")
     assert read_cautions(tmp_path / "run") == []
     assert "Caution" not in report(tmp_path / "run").read_text()
