@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-all lint format clean
+.PHONY: quickstart test test-all soak lint format clean
 
 quickstart: .venv/.installed  ## Install, run a first experiment, and say where its report lies.
 	$(BIN)/fedssl run configs/quickstart.yaml
@@ -12,6 +12,9 @@ test: .venv/.installed-test  ## The fast tests, under 5 minutes on 2 cores.
 
 test-all: lint test  ## All checks: lint, types, layers, fast and slow tests.
 	$(BIN)/pytest -m slow
+
+soak: .venv/.installed-test  ## 2,000 rounds with faulty clients: what of the process grows?
+	$(BIN)/python -m tests.soak --out runs/soak
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .

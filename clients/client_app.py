@@ -14,6 +14,7 @@ from strategies.messages import (
     ARRAYS,
     CHANCE_LOSS,
     DIVERGENCE,
+    LAST_COUNTED,
     METRICS,
     SENSITIVITY,
     STEPS,
@@ -52,7 +53,7 @@ def make_client_app(find: Callable[[Context], ClientRuntime]) -> ClientApp:
     @app.train()
     def train(message: Message, context: Context) -> Message:
         config = config_of(message.content)
-        ours = {"server-round", DIVERGENCE}
+        ours = {"server-round", DIVERGENCE, LAST_COUNTED}
         asked = Asked.from_config({k: v for k, v in config.items() if k not in ours})
         client = number_of(context)
         server_round = round_of(config)

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from flwr.app import Context, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from clients.child import Child
@@ -20,7 +20,14 @@ from clients.keys import ClientKeys
 from clients.limits import limit_cores, limit_memory
 from clients.private_states import PrivateStates
 from clients.reaching import Unreachable, free_port, parse, reach
-from strategies.messages import arrays_of, config_of, metrics_of, to_record, to_state
+from strategies.messages import (
+    LAST_COUNTED,
+    arrays_of,
+    config_of,
+    metrics_of,
+    to_record,
+    to_state,
+)
 
 SUPERNODE = "flwr.supernode.cli:flower_supernode"
 LEARNING, RUN = "learning", "run"
@@ -265,7 +272,8 @@ class Answering:
         try:
             check_version(task)
             reply = self._train_or_tell(task.message, task.context, self._app)
-        except Exception as error:
+        # A SystemExit, too: what training raises ends this round for this device, not its service.
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
             self._told(f"this client takes no part: {reason}")
             task.refuse(reason)
@@ -276,12 +284,15 @@ class Answering:
         context.node_config[PARTITION] = self._device.client
         if message.metadata.message_type != "train":
             return app(message, context)
-        run, server_round = _text(context, RUN), round_of(config_of(message.content))
-        kept = self._states.before(run, server_round)
+        config = config_of(message.content)
+        run, server_round = _text(context, RUN), round_of(config)
+        last = _last_counted(config, server_round)
+        kept = self._states.before(run, last + 1)
         context.state = RecordDict({PRIVATE: to_record(kept)} if kept else {})
         reply = app(message, context)
         if PRIVATE in context.state:
-            self._states.keep(run, server_round, to_state(arrays_of(context.state, PRIVATE)))
+            state = to_state(arrays_of(context.state, PRIVATE))
+            self._states.keep(run, server_round, state, before=last + 1)
         metrics = metrics_of(reply.content)
         self._told(
             f"round {server_round}: {metrics['num-examples']} images, loss "
@@ -304,6 +315,16 @@ def check_version(task: ClientTask) -> None:
             f"the server runs {task.run.fab_id} {task.run.fab_version}, this client has fedssl "
             f"{own}; install the same on both"
         )
+
+
+def _last_counted(config: ConfigRecord, server_round: int) -> int:
+    """Return the last round, below this one, in which this client's reply counted."""
+    last = config.get(LAST_COUNTED, server_round - 1)
+    if not isinstance(last, int) or not 0 <= last < server_round:
+        raise JoinError(
+            f"the server's message has {LAST_COUNTED} = {last!r} in round {server_round}"
+        )
+    return last
 
 
 def _text(context: Context, key: str) -> str:

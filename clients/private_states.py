@@ -1,4 +1,4 @@
-"""What a device keeps from round to round: on its own disk, two generations of each run."""
+"""What a device keeps from round to round: on its own disk, three generations of each run."""
 
 import re
 from collections.abc import Mapping
@@ -8,14 +8,16 @@ from torch import Tensor
 
 from fedssl.state import State, count_bytes, load_state, save_state
 
+GENERATIONS = 3
 _GENERATION = re.compile(r"round-(\d+)\.safetensors")
 
 
 class PrivateStates:
-    """A client's private state after the last two rounds that it took part in.
+    """A client's private state after the last three rounds that it took part in.
 
-    A server that was interrupted runs its last round again. The client may have finished it, so
-    what it kept from the round before is needed, too.
+    A reply may be refused or come too late, and a server that was interrupted runs its last round
+    again, or the one before, if its newest checkpoint is damaged. The client finished that round,
+    but it does not count, so what it kept from the rounds before is needed, too.
 
     Parameters
     ----------
@@ -37,33 +39,44 @@ class PrivateStates:
         run : str
             The run's name, of letters and digits: it comes from the server.
         server_round : int
-            From 1.
+            From 1: the one after the last that counted.
         """
         earlier = [number for number in self._rounds(run) if number < server_round]
         return load_state(self._file(run, max(earlier)))[0] if earlier else {}
 
-    def keep(self, run: str, server_round: int, state: Mapping[str, Tensor]) -> None:
-        """Keep the state after a round, and of the rounds before it the last one.
+    def keep(
+        self, run: str, server_round: int, state: Mapping[str, Tensor], *, before: int
+    ) -> None:
+        """Keep the state after a round, and the two newest of those that it may go back to.
+
+        Parameters
+        ----------
+        run, server_round
+            As in `before`.
+        state : Mapping[str, Tensor]
+            The client's private state.
+        before : int
+            The round that `before` was asked for.
 
         Raises
         ------
         ValueError
             It would take more than the limit; nothing was written.
         """
-        if self.limit is not None and 2 * count_bytes(state) > self.limit:
+        if self.limit is not None and GENERATIONS * count_bytes(state) > self.limit:
             raise ValueError(
-                f"the private state needs twice {count_bytes(state) / 1e6:.1f} MB on disk, more "
-                f"than the limit of {self.limit / 1e6:.1f} MB: raise --disk"
+                f"the private state needs {GENERATIONS} times {count_bytes(state) / 1e6:.1f} MB on "
+                f"disk, more than the limit of {self.limit / 1e6:.1f} MB: raise --disk"
             )
         file = self._file(run, server_round)
         file.parent.mkdir(parents=True, exist_ok=True)
         rounds = self._rounds(run)
-        # Those of later rounds are from before the server was interrupted.
-        stays = max((number for number in rounds if number < server_round), default=None)
+        # All others are of rounds that do not count.
+        stays = sorted(number for number in rounds if number < before)[1 - GENERATIONS :]
         stamp = {"run": run, "round": str(server_round)}
-        save_state(file, state, stamp)
+        save_state(file, state, stamp, mode=0o600)
         for number in rounds:
-            if number not in (stays, server_round):
+            if number not in (*stays, server_round):
                 self._file(run, number).unlink()
 
     def _rounds(self, run: str) -> list[int]:

@@ -4,7 +4,8 @@ Relative paths in a file are relative to that file; those in an override to the 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -12,22 +13,26 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from fedssl.errors import ConfigError as ConfigError
 from fedssl.fields import Choice, Fields, FromShell, nearest
+from fedssl.plain_files import MEGABYTE, read_text
 
 Config = TypeVar("Config", bound=Fields)
 
-
-class ConfigError(ValueError):
-    """The config cannot be used; the message names file, field, value and fix."""
+_MOST_VALUES = 2_000_000
+"""A plan of 100,000 runs has fewer."""
+_MOST_DEEP = 64
+_SHOWN = 200
+"""The most characters of a value that a message quotes."""
 
 
 class _Loader(yaml.SafeLoader):
     """A safe loader that reads 1e-3 as a number, and refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+        keys = Counter(str(key.value) for key, _ in node.value)
+        for key, count in keys.items():
+            if count > 1:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key} is given twice", node.start_mark
                 )
@@ -49,10 +54,49 @@ for _either in (_Loader, _Dumper):
 def parse_yaml(text: str, source: str) -> Any:
     """Parse YAML; ``source`` names it in errors."""
     try:
-        return yaml.load(text, _Loader)
-    # Besides its own errors, PyYAML lets pass those of a tag whose value it cannot build.
-    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"{source}: not valid YAML: {error}") from None
+        values = yaml.load(text, _Loader)
+    # Besides its own errors, PyYAML lets pass any of a tag whose value it cannot build.
+    except Exception as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise ConfigError(f"{source}{where}: not valid YAML: {what}") from None
+    _check_size(values, source)
+    return values
+
+
+def read_yaml(path: Path, most: int = MEGABYTE) -> Any:
+    """Parse a YAML file of at most so many bytes.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, or is no YAML.
+    """
+    return parse_yaml(read_text(path, most), str(path))
+
+
+def _check_size(values: Any, source: str) -> None:
+    """Refuse what a few lines of aliases blow up, or have hold itself: no code could walk it."""
+    level, count, depth = [values], 1, 0
+    while level and count <= _MOST_VALUES and depth <= _MOST_DEEP:
+        parts = [_parts(value) for value in level]
+        # Counted before they are put together, which could take all memory.
+        count += sum(map(len, parts))
+        depth += 1
+        if count <= _MOST_VALUES:
+            level = [value for part in parts for value in part]
+    if level:
+        raise ConfigError(
+            f"{source}: holds more than {_MOST_VALUES:,} values (those that aliases repeat count "
+            f"each time), or is nested more than {_MOST_DEEP} deep"
+        )
+
+
+def _parts(value: Any) -> Collection[Any]:
+    if isinstance(value, Mapping):
+        return [*value.keys(), *value.values()]
+    return value if isinstance(value, (list, tuple, set)) else ()
 
 
 def read(model: type[Config], path: Path, overrides: Iterable[str] = ()) -> Config:
@@ -73,15 +117,8 @@ def read(model: type[Config], path: Path, overrides: Iterable[str] = ()) -> Conf
     ConfigError
         All that is wrong with the file, a line each.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not a text file in UTF-8") from None
-    values = parse_yaml(text, str(path))
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: must hold `field: value` lines; `fedssl init` writes a start")
+    values = read_yaml(path)
+    _check_fields(values, str(path))
     for override in overrides:
         _override(model, values, override)
     return validate(model, values, base=path.parent, source=str(path))
@@ -95,12 +132,20 @@ def validate(model: type[Config], values: Any, *, base: Path, source: str) -> Co
     ConfigError
         All that is wrong, a line each.
     """
+    _check_fields(values, source)
     try:
         return model.model_validate(values, context={"base": base.absolute()})
     except ValidationError as error:
         lines = [_explain(model, values, problem) for problem in error.errors()]
         head = f"{source}: " + ("a problem" if len(lines) == 1 else f"{len(lines)} problems")
         raise ConfigError("\n".join([head, *(f"  {line}" for line in lines)])) from None
+
+
+def _check_fields(values: Any, source: str) -> None:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source}: must hold `field: value` lines; `fedssl init` writes a start")
+    if not all(isinstance(name, str) for name in values):
+        raise ConfigError(f"{source}: the name of every field must be a text")
 
 
 def dump(config: BaseModel) -> str:
@@ -226,7 +271,9 @@ def _explain(model: type[BaseModel], values: Any, problem: Mapping[str, Any]) ->
             message = problem["msg"][0].lower() + problem["msg"][1:]
             message = message.removeprefix("input should be ").replace("a valid", "a")
             message = f"must be {message}"
-    return f"{field} = {value if value is not None else 'null'}: {message}"
+    text = "null" if value is None else str(value)
+    text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return f"{field} = {text}: {message}"
 
 
 def _expected(context: Mapping[str, Any], value: object) -> str:

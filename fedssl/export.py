@@ -1,7 +1,6 @@
 """A trained encoder for other tools: torchvision, timm, ONNX, or a plain file of tensors."""
 
 import importlib.util
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +9,9 @@ from torch import nn
 
 from fedssl.encoders import stem_for
 from fedssl.fields import nearest
+from fedssl.files import WriteError, replacing
 from fedssl.libraries import timm_network
-from fedssl.model_file import About, load_encoder, read_model
+from fedssl.model_file import About, encoder_of, read_model
 from fedssl.state import State, save_state
 
 _RESNETS = ("resnet18", "resnet34", "resnet50")
@@ -45,24 +45,53 @@ def export(run: str | Path, form: str, out: Path | None = None) -> tuple[Path, s
         There is no such form, the encoder is not a network that the tool has, or a package that
         writing it needs is not installed.
     """
+    check_form(form)
+    state, about = read_model(run)
+    folder = Path(run) if Path(run).is_dir() else Path(run).parent
+    file = out or default_file(folder, form)
+    return file, write(state, about, form, file)
+
+
+def check_form(form: str) -> None:
+    """Raise a ValueError where there is no such form."""
     if form not in FORMATS:
         raise ValueError(
             f"--format {form}: there is no such format; {nearest(form, list(FORMATS))}"
         )
-    state, about = read_model(run)
+
+
+def default_file(folder: Path, form: str) -> Path:
+    """Return the file in a run's folder that is named after the form."""
     suffix = ".onnx" if form == "onnx" else ".safetensors"
-    folder = Path(run) if Path(run).is_dir() else Path(run).parent
-    file = out or folder / f"encoder-{form}{suffix}"
-    encoder = {n.removeprefix("encoder."): t for n, t in state.items() if n.startswith("encoder.")}
-    return file, FORMATS[form](Path(run), encoder, about, file)
+    return folder / f"encoder-{form}{suffix}"
 
 
-def _safetensors(run: Path, state: State, about: About, file: Path) -> str:
-    save_state(file, state, {"fedssl": about.to_json()})
+def write(state: State, about: About, form: str, file: Path) -> str:
+    """Write a model's encoder in another tool's form; return the lines of Python that load it.
+
+    Parameters
+    ----------
+    state : State
+        The model's tensors, named as in the objective.
+    about : About
+        What they are.
+    form, file
+        See `export`, also for the errors.
+    """
+    check_form(form)
+    return FORMATS[form](state, about, file)
+
+
+def _encoder(state: State) -> State:
+    return {n.removeprefix("encoder."): t for n, t in state.items() if n.startswith("encoder.")}
+
+
+def _safetensors(state: State, about: About, file: Path) -> str:
+    save_state(file, _encoder(state), {"fedssl": about.to_json()})
     return f"from safetensors.torch import load_file\n\nstate = load_file({str(file)!r})"
 
 
-def _torchvision(run: Path, state: State, about: About, file: Path) -> str:
+def _torchvision(state: State, about: About, file: Path) -> str:
     name = about.encoder.removeprefix("torchvision/")
     is_resnet = name in _RESNETS
     if about.encoder not in (f"torchvision/{name}", *_RESNETS):
@@ -90,7 +119,7 @@ def _torchvision(run: Path, state: State, about: About, file: Path) -> str:
     )
 
 
-def _timm(run: Path, state: State, about: About, file: Path) -> str:
+def _timm(state: State, about: About, file: Path) -> str:
     name = about.encoder.removeprefix("timm/")
     # timm's ResNets have the names of torchvision's.
     if about.encoder not in (f"timm/{name}", *_RESNETS):
@@ -117,30 +146,32 @@ def _timm(run: Path, state: State, about: About, file: Path) -> str:
 
 
 def _write_network(state: State, about: About, file: Path, make: str, strict: str) -> str:
-    plain = {name.removeprefix("network."): tensor for name, tensor in state.items()}
+    plain = {name.removeprefix("network."): tensor for name, tensor in _encoder(state).items()}
     save_state(file, plain, {"fedssl": about.to_json()})
     small = about.encoder in _RESNETS and stem_for(about.stem, about.image_size) == "cifar"
     lines = [make, *([_CIFAR_STEM] if small else [])]
     return "\n".join([*lines, f"model.load_state_dict(load_file({str(file)!r}), {strict}"])
 
 
-def _onnx(run: Path, state: State, about: About, file: Path) -> str:
+def _onnx(state: State, about: About, file: Path) -> str:
     if missing := [n for n in ("onnx", "onnxscript") if importlib.util.find_spec(n) is None]:
         raise ValueError(
             f"--format onnx needs {' and '.join(missing)}: "
             "pip install 'onnx>=1.17,<2' 'onnxscript>=0.5,<1'"
         )
-    encoder = load_encoder(run)
-    temporary = file.with_name(f".{file.name}.writing")
+    encoder = encoder_of(state, about)
     try:
-        torch.onnx.export(
-            captured(encoder, about.image_size),
-            f=str(temporary),
-            input_names=["images"],
-            output_names=["features"],
-            external_data=False,
-            verbose=False,
-        )
+        with replacing(file) as temporary:
+            torch.onnx.export(
+                captured(encoder, about.image_size),
+                f=str(temporary),
+                input_names=["images"],
+                output_names=["features"],
+                external_data=False,
+                verbose=False,
+            )
+    except WriteError:
+        raise
     # Of any class; PyTorch's own words are pages.
     except Exception as error:
         first = error
@@ -150,7 +181,6 @@ def _onnx(run: Path, state: State, about: About, file: Path) -> str:
         raise ValueError(
             f"--format onnx: PyTorch cannot write {about.encoder}: {why}; choose another format"
         ) from error
-    os.replace(temporary, file)
     return (
         f"import onnxruntime\n\nsession = onnxruntime.InferenceSession({str(file)!r})\n"
         'features = session.run(None, {"images": images})[0]  # float32 [B, 3, '
@@ -181,7 +211,7 @@ def captured(encoder: nn.Module, image_size: int) -> torch.export.ExportedProgra
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-FORMATS: dict[str, Callable[[Path, State, About, Path], str]] = {
+FORMATS: dict[str, Callable[[State, About, Path], str]] = {
     "torchvision": _torchvision,
     "timm": _timm,
     "onnx": _onnx,

@@ -24,6 +24,7 @@ from fedssl.precision import choose_precision
 from fedssl.receive import movement, receive
 from fedssl.seeding import generator, initialising
 from fedssl.state import State, adopt, clone, federated_state, private_state, split_state
+from fedssl.state_check import first_not_finite
 from fedssl.timeline import span
 from fedssl.views import Views
 from fedssl.warm_start import warm_start
@@ -289,8 +290,9 @@ class Worker:
         mean = total.item() / seen
         if not math.isfinite(mean):
             what = f"loss became {mean}"
-        elif broken := _first_not_finite(self.objective):
-            what = f"weights became infinite or NaN, in {broken} first,"
+        # Only of what stays here: the model is looked at by who merges it.
+        elif broken := first_not_finite(private_state(self.objective)):
+            what = f"private state became infinite or NaN, in {broken} first,"
         else:
             return Trained(mean, chance / seen, len(batches), terms.sensitivity())
         raise ValueError(
@@ -313,12 +315,3 @@ class Worker:
                 if len(rows) >= smallest and steps > 0:
                     steps -= 1
                     yield rows
-
-
-@torch.no_grad()
-def _first_not_finite(objective: Objective) -> str | None:
-    """Name the first floating tensor that holds an infinity or NaN; None where all are finite."""
-    tensors = {n: t for n, t in objective.state_dict().items() if t.is_floating_point()}
-    # Norms pass over the weights once at full speed; isfinite() takes ten times as long.
-    finite = torch.stack(torch._foreach_norm(list(tensors.values()))).isfinite().tolist()
-    return next((name for name, good in zip(tensors, finite, strict=True) if not good), None)

@@ -1,15 +1,17 @@
 """The file of a trained model, ``model.safetensors``, which says how to rebuild the encoder."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter
+from pydantic import Field, PositiveInt, TypeAdapter
 from torch import nn
 
 from fedssl.config import LearningConfig
 from fedssl.encoders import ENCODERS, build_encoder
+from fedssl.fields import Number
 from fedssl.libraries import is_of_library
 from fedssl.norms import use_group_norm
 from fedssl.objectives import Objective
@@ -24,13 +26,13 @@ class About:
     """Its name, as in ``model.encoder``."""
     stem: Literal["auto", "cifar", "imagenet"]
     norm: Literal["batch", "group"]
-    projector: tuple[int, ...]
+    projector: tuple[PositiveInt, ...]
     objective: str
     """As in the config."""
-    image_size: int
+    image_size: Annotated[int, Field(ge=1, le=8192)]
     """The side, in pixels, of the images that it was trained on."""
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[Number, ...]
+    std: tuple[Number, ...]
     """Each channel's constants, by which images were normalised."""
 
     def to_json(self) -> str:
@@ -52,6 +54,12 @@ def save_model(path: Path, objective: Objective, config: LearningConfig, image_s
     image_size : int
         The side, in pixels, of the images that it was trained on.
     """
+    state, about = model_of(objective, config, image_size)
+    save_state(path, state, {"fedssl": about.to_json()})
+
+
+def model_of(objective: Objective, config: LearningConfig, image_size: int) -> tuple[State, About]:
+    """Return what the file of a model holds; see `save_model`."""
     state = {
         name: tensor
         for name, tensor in federated_state(objective).items()
@@ -68,7 +76,7 @@ def save_model(path: Path, objective: Objective, config: LearningConfig, image_s
         mean=config.data.mean,
         std=config.data.std,
     )
-    save_state(path, state, {"fedssl": about.to_json()})
+    return state, about
 
 
 def read_model(path: str | Path) -> tuple[State, About]:
@@ -85,10 +93,12 @@ def read_model(path: str | Path) -> tuple[State, About]:
         The file is no model of fedssl.
     """
     file = _file(path)
-    if not file.exists():
+    if not os.path.lexists(file):
         raise ValueError(f"{file}: there is no such file; a run writes it when it is finished")
     try:
         state, metadata = load_state(file)
+        if "fedssl" not in metadata:
+            raise ValueError("it does not say what the model is")
         about = TypeAdapter(About).validate_python(
             {"norm": "batch", **json.loads(metadata["fedssl"])}
         )
@@ -125,12 +135,20 @@ def load_encoder(path: str | Path, encoder: nn.Module | None = None) -> nn.Modul
         The file is no model of fedssl, or another network's.
     """
     state, about = read_model(path)
+    try:
+        return encoder_of(state, about, encoder)
+    except ValueError as error:
+        raise ValueError(f"{_file(path)}: {error}") from error
+
+
+def encoder_of(state: State, about: About, encoder: nn.Module | None = None) -> nn.Module:
+    """Return the encoder of a model; see `load_encoder`."""
     name = about.encoder
     if encoder is None:
         if name not in ENCODERS and not is_of_library(name):
             raise ValueError(
-                f"{_file(path)}: holds a {name}, which is not fedssl's: make one and pass it "
-                "as load_encoder(path, encoder=...)"
+                f"holds a {name}, which is not fedssl's: make one and pass it as "
+                "load_encoder(path, encoder=...)"
             )
         encoder = build_encoder(name, about.image_size, about.stem)
         encoder = use_group_norm(encoder) if about.norm == "group" else encoder

@@ -1,7 +1,11 @@
 """What the clients of a run are called, where their data gave them names."""
 
 import csv
+from contextlib import closing
 from pathlib import Path
+
+from fedssl.config_file import ConfigError
+from simulations.records import whole_lines
 
 LONGEST = 24
 
@@ -10,13 +14,13 @@ def read_client_names(path: Path) -> list[str]:
     """Return the clients' names by a ``partition.csv``; none where they have none."""
     names: dict[int, str] = {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
+        with closing(whole_lines(path)) as lines:
+            rows = csv.DictReader(lines)
             if "name" not in (rows.fieldnames or ()):
                 return []
             for row in rows:
                 names[int(row["client"])] = row["name"]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+    except (ConfigError, ValueError, KeyError, TypeError, csv.Error):
         return []
     return [names.get(client, str(client)) for client in range(1 + max(names, default=-1))]
 

@@ -6,7 +6,7 @@ from flwr.app import RecordDict
 
 from clients.client_app import PRIVATE
 from fedssl.state import State
-from simulations.engines.opening import Engine
+from simulations.engines.engine import Engine
 from strategies.messages import arrays_of, to_record, to_state
 
 

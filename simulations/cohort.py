@@ -1,6 +1,6 @@
-"""Who takes part in a round, and a Grid that shows a strategy only them."""
+"""Who takes part in a round, and a Grid that shows a strategy only them and checked replies."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from flwr.serverapp import Grid
 
 from fedssl.seeding import numpy_generator
 from simulations.engines.wrapped import WrappedGrid
-from strategies.messages import DIVERGENCE, arrays_of, metrics_of, record_bytes
+from strategies.messages import arrays_of, record_bytes
 
 
 def cohort_size(clients: int, participation: float) -> int:
@@ -49,16 +49,29 @@ class Answer:
     client: int
     error: str | None = None
     """Why the client failed; None where it did not."""
+    refused: bool = False
+    """Whether it failed because its reply cannot be used: it is not asked again in the round."""
+    lost: bool = False
+    """Whether it failed because it went away, or was too late."""
     examples: int = 0
     loss: float = float("nan")
+    """NaN where the client does not tell it."""
     seconds: float = 0.0
     divergence: tuple[float, ...] = ()
     """δ of each floating tensor, in the model's order; empty where it was not asked for."""
     bytes_up: int = 0
+    norm: float | None = None
+    """‖w − g‖₂ of its update; None where it was not measured."""
+    clipped: bool = False
+    """Whether its update was shortened to ``strategy.max_update_norm``."""
+
+
+Check = Callable[[int, Message, Message], tuple[Message, Answer]]
+"""From a client, what it was sent and its reply, to the reply as the strategy may see it."""
 
 
 class CohortGrid(WrappedGrid):
-    """A Grid that lists only the cohort, sends in cohort order, and notes each reply.
+    """A Grid that lists only the cohort, sends in cohort order, and lets no reply in unchecked.
 
     So any Flower strategy, which samples among the nodes that it is shown, takes exactly our
     cohort, whatever it draws; and sums do not depend on who answers first.
@@ -69,16 +82,28 @@ class CohortGrid(WrappedGrid):
         The engine, which yields replies in the order of the messages.
     node_of : Callable[[int], int]
         The node of a client.
+    check : Check
+        What every reply passes before the strategy sees it.
     on_answer : Callable[[Answer], None]
         Called with each answer as it comes.
+    on_end : Callable[[Sequence[Answer]], None]
+        Called with all answers of a round before the strategy may merge them; what it raises ends
+        the round.
     """
 
     def __init__(
-        self, grid: Grid, node_of: Callable[[int], int], on_answer: Callable[[Answer], None]
+        self,
+        grid: Grid,
+        node_of: Callable[[int], int],
+        check: Check,
+        on_answer: Callable[[Answer], None] = lambda _: None,
+        on_end: Callable[[Sequence[Answer]], None] = lambda _: None,
     ):
         super().__init__(grid)
         self._node_of = node_of
+        self._check = check
         self._on_answer = on_answer
+        self._on_end = on_end
         self._nodes: dict[int, int] = {}
         self.answers: list[Answer] = []
         """This round's, in cohort order."""
@@ -98,31 +123,17 @@ class CohortGrid(WrappedGrid):
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterator[Message]:
-        """Send in cohort order; yield and note each reply in the same order."""
+        """Send in cohort order; check, note and yield each reply in the same order."""
         place = {node: number for number, node in enumerate(self._nodes)}
         ordered = sorted(messages, key=lambda message: place[message.metadata.dst_node_id])
-        clients = iter([self._nodes[message.metadata.dst_node_id] for message in ordered])
         self.bytes_down += sum(record_bytes(arrays_of(m.content)) for m in ordered)
-        for reply in self._grid.send_and_receive(ordered, timeout=timeout):
-            answer = _note(next(clients), reply)
+        replies = self._grid.send_and_receive(ordered, timeout=timeout)
+        for message, reply in zip(ordered, replies, strict=True):
+            client = self._nodes[message.metadata.dst_node_id]
+            reply, answer = self._check(client, message, reply)
             self.answers.append(answer)
             self._on_answer(answer)
             yield reply
             # So that no model is held here while the next one is waited for.
             del reply
-
-
-def _note(client: int, reply: Message) -> Answer:
-    if reply.has_error():
-        return Answer(client, error=reply.error.reason or "no reason given")
-    metrics: Mapping[str, object] = metrics_of(reply.content)
-    divergence = metrics.get(DIVERGENCE, [])
-    assert isinstance(divergence, list)
-    return Answer(
-        client,
-        examples=int(str(metrics["num-examples"])),
-        loss=float(str(metrics["train-loss"])),
-        seconds=float(str(metrics.get("seconds", 0.0))),
-        divergence=tuple(divergence),
-        bytes_up=record_bytes(arrays_of(reply.content)),
-    )
+        self._on_end(self.answers)

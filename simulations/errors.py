@@ -7,3 +7,7 @@ class RunError(RuntimeError):
 
 class TooFewAnswersError(RuntimeError):
     """Of a round's clients fewer answered than it needs; nothing of it counts, so run it again."""
+
+
+class BadModelError(RuntimeError):
+    """What a strategy made of a round's replies cannot be used; the global model is as before."""

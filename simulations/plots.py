@@ -1,5 +1,6 @@
 """The pictures of a run. Each function returns a matplotlib Figure, and touches no global state."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from fedssl.partitions import Counts
 from simulations.client_names import short
+from simulations.files import replace_bytes
 
 ACCURACIES = {
     "linear_accuracy": ("linear probe", "#0072B2", "-", "o"),
@@ -34,10 +36,10 @@ _COLUMNS = 200
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG: to a temporary name, then renamed, so never half a file."""
-    temporary = path.with_name(f".{path.name}.writing")
-    figure.savefig(temporary, format="png", dpi=150)
-    temporary.replace(path)
+    """Write a figure as PNG, never half a file."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    replace_bytes(path, content.getvalue())
 
 
 def progress(rows: Sequence[Mapping[str, Any]]) -> Figure:

@@ -44,7 +44,9 @@ class Prepared:
     def counts(self) -> Counts:
         """The images of each client and class."""
         if self.on_devices:
-            return self.partition.counts(np.zeros_like(self.partition.order), 1)
+            sizes = self.partition.sizes()
+            who = np.flatnonzero(sizes)
+            return Counts((len(sizes), 1), who, np.zeros_like(who), sizes[who])
         labels, classes = self.splits.train.labels.numpy(), self.classes
         if len(classes) > len(self.splits.train.class_names):
             labels = np.where(labels < 0, len(classes) - 1, labels)
@@ -60,7 +62,7 @@ def prepare(experiment: Experiment) -> Prepared:
         The data cannot be read, or cannot be shared out as the config wants it.
     """
     experiment = resolve(experiment)
-    splits = _load(experiment)
+    splits = load_images(experiment)
     try:
         parts = partition(experiment.partition, splits.train, experiment.seed)
     except ValueError as error:
@@ -93,7 +95,7 @@ def prepare_server(experiment: Experiment, clients: int) -> Prepared:
         The data cannot be read, or nothing be built as the config wants it.
     """
     experiment = resolve(experiment)
-    splits = _load(experiment)
+    splits = load_images(experiment)
     _, strategy = _try_to_build(experiment, splits.train.images.shape[-2:])
     check_cohort(experiment, clients, strategy)
     _check_measures(experiment, splits)
@@ -105,11 +107,24 @@ def prepare_server(experiment: Experiment, clients: int) -> Prepared:
     return Prepared(experiment, splits, nobody, on_devices=True)
 
 
-def _load(experiment: Experiment) -> Splits:
+def load_images(experiment: Experiment) -> Splits:
+    """Load an experiment's images.
+
+    Raises
+    ------
+    ConfigError
+        They cannot be read, or have no room in memory.
+    """
     try:
         return load(experiment.data)
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
+    # PyTorch tells so of sizes that no memory has room for.
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        first = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"data.name = {experiment.data.name}: cannot be loaded: {first}"
+        ) from error
 
 
 def check_cohort(experiment: Experiment, clients: int, strategy: Strategy) -> None:

@@ -6,6 +6,7 @@
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,22 +17,25 @@ import torch
 from torch import nn
 
 from fedssl.config_file import ConfigError
-from fedssl.data import Splits, load
+from fedssl.data import Splits
 from fedssl.encoders import build_encoder
 from fedssl.evaluation import MEASURES, Measured, Subject, gather, measure
 from fedssl.fields import nearest
 from fedssl.libraries import is_of_library
-from fedssl.local_update import build_objective
 from fedssl.model_file import load_encoder
 from fedssl.partitions import Partition, partition
-from fedssl.state import State, adopt
 from simulations import plots
 from simulations.engines import LocalConfig
 from simulations.experiment import Experiment, load_experiment
 from simulations.files import replace_text
+from simulations.inside import make_inside
+from simulations.own_code import check_own_code
+from simulations.prepare import load_images
 from simulations.probe_plots import picture_of
+from simulations.records import has_partition
 from simulations.run_folder import RunFolder
 from simulations.subjects import after_update, subject_of
+from simulations.trained import at_checkpoint, image_size_of, last_checkpoint
 
 SECTIONS = ("data", "evaluation", "views", "seed", "engine")
 """What of the config a probe may change: all but what the model is, and how it was trained."""
@@ -104,8 +108,7 @@ def probe(
             refused[name] = str(error)
             continue
         seconds = time.perf_counter() - begin
-        probes.mkdir(exist_ok=True)
-        file = probes / f"{name}{suffix}.json"
+        file = make_inside(probes) / f"{name}{suffix}.json"
         replace_text(file, _as_json(name, folder, subject, overrides, seconds, measured))
         figure, picture = picture_of(name, measured), file.with_suffix(".png")
         if figure:
@@ -169,6 +172,7 @@ def _config(folder: Path, overrides: Sequence[str]) -> Experiment:
             f"{folder}: holds no run with a finished round; give the folder that `fedssl run` wrote"
         )
     experiment = load_experiment(files.config, overrides)
+    check_own_code(experiment, folder)
     return experiment.model_copy(update={"engine": LocalConfig(device=experiment.engine.device)})
 
 
@@ -192,17 +196,19 @@ def _subject(
     )
     files = RunFolder(folder)
     rows = files.read_metrics()
+    splits = load_images(experiment)
     try:
-        splits = load(experiment.data)
         parts = _partition(own, experiment, splits, files)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise ConfigError(str(error)) from error
     device = torch.device(experiment.engine.device)
     known: dict[str, Any] = {}
     if parts is not None:
         here = own.model_copy(update={"engine": experiment.engine})
         last = max(1, rows[-1]["round"])
-        known["after_update"] = after_update(here, splits, parts, lambda: _checkpoint(files), last)
+        known["after_update"] = after_update(
+            here, splits, parts, lambda: last_checkpoint(files).model, last
+        )
     return subject_of(
         experiment,
         _encoder(files, own, splits).to(device).eval(),
@@ -222,32 +228,19 @@ def _partition(
     """Share out the images as the run did; None where they are others', or on devices."""
     if own.data != experiment.data:
         return None
-    with files.partition.open(encoding="utf-8") as file:
-        next(file, None)
-        if next(file, None) is None:
-            return None
+    if not has_partition(files.partition):
+        return None
     return partition(own.partition, splits.train, own.seed)
 
 
 def _encoder(files: RunFolder, own: Experiment, splits: Splits) -> nn.Module:
     """Load the encoder of the run's model, or of its checkpoint while it is not finished."""
     name = own.model.encoder
+    if not os.path.lexists(files.model):
+        return at_checkpoint(files, own, image_size_of(own))[0].encoder
     try:
-        if files.model.exists():
-            is_ours = is_of_library(name) or "." not in name
-            made = None if is_ours else build_encoder(name, splits.train.images.shape[-1])
-            return load_encoder(files.model, made)
-        # The stem goes by the images that it is trained on.
-        objective = build_objective(own, load(own.data).train.images.shape[-1])
-        adopt(objective, _checkpoint(files))
+        is_ours = is_of_library(name) or "." not in name
+        made = None if is_ours else build_encoder(name, splits.train.images.shape[-1])
+        return load_encoder(files.model, made)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return objective.encoder
-
-
-def _checkpoint(files: RunFolder) -> State:
-    """Return all federated tensors after the last finished round."""
-    found = files.checkpoint.load()
-    if found is None:
-        raise ValueError(f"{files.checkpoint.folder}: holds no checkpoint")
-    return found.model

@@ -31,6 +31,7 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
+from fedssl.files import make_folder
 from fedssl.timeline import Span, Timeline, recording
 from simulations.files import replace_text
 
@@ -69,7 +70,7 @@ def profiled(
         finally:
             if rows := rounds(timeline.spans):
                 folder = run_folder / "profile"
-                folder.mkdir(exist_ok=True)
+                make_folder(folder)
                 replace_text(folder / "profile.csv", _as_csv(rows))
                 replace_text(folder / "trace.json", _as_trace(timeline))
                 show(rows)

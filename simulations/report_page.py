@@ -26,6 +26,7 @@ img { display: block; width: 100%; background: #fff; border: 1px solid var(--lin
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .7rem; text-align: right; white-space: nowrap; }
 th { position: sticky; top: 0; background: var(--card); font-weight: 600; }
+.words { text-align: left; white-space: normal; overflow-wrap: anywhere; width: 100%; }
 tbody tr { border-top: 1px solid var(--line); }
 details { margin-top: 2.5rem; }
 summary { cursor: pointer; font-size: 1.2rem; font-weight: 600; }
@@ -71,6 +72,20 @@ PAGE = """\
 </tbody>
 </table>
 </div>
+{% if failures %}
+<h2>Clients that failed</h2>
+{% if failures | length > most_failures %}<p class="soft">The last {{ most_failures }} of {{ failures | length }}; metrics.jsonl has them all.</p>{% endif %}
+<div class="scroll" tabindex="0">
+<table>
+<thead><tr><th scope="col">Round</th><th scope="col">Client</th><th scope="col" class="words">Reason</th></tr></thead>
+<tbody>
+{% for round, client, reason in failures[-most_failures:] %}
+<tr><td>{{ round }}</td><td>{{ client }}</td><td class="words">{{ reason }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% endif %}
 <details>
 <summary>Config</summary>
 <pre>{{ config }}</pre>

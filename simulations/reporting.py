@@ -1,26 +1,31 @@
 """A run's report: its plots, and one self-contained page."""
 
 import base64
-import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
-from fedssl.config_file import ConfigError
+from fedssl.config_file import ConfigError, parse_yaml
+from fedssl.foreign_text import printable
 from fedssl.partitions import Counts
+from fedssl.plain_files import read_text
 from simulations import plots
 from simulations.client_names import read_client_names
 from simulations.figures import further, name_of, shown
 from simulations.files import replace_text
+from simulations.inside import make_inside
 from simulations.notes import read_cautions
-from simulations.records import Divergence, read_divergence, read_partition, whole_lines
+from simulations.records import MEND, Divergence, Row, read_divergence, read_partition
 from simulations.report_page import PAGE, STYLE
+from simulations.run_folder import RunFolder
 
+MOST_FAILURES = 100
+"""Failed clients that the page lists; ``metrics.jsonl`` has them all."""
 _TITLES = {
     "progress": "Progress",
     "partition": "Who has which images",
@@ -29,12 +34,12 @@ _TITLES = {
 
 
 @dataclass(frozen=True)
-class _Records:
+class Records:
     """What a run folder tells of the run."""
 
     config_text: str
     config: Mapping[str, Any]
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     summary: Mapping[str, Any] | None
     counts: Counts
     class_names: list[str]
@@ -66,11 +71,11 @@ def report(folder: Path) -> Path:
         It is no run folder, or a file in it is missing or cannot be read.
     """
     folder = Path(folder)
-    records = _read(folder)
+    records = read_records(folder)
     pictures = {}
-    (folder / "plots").mkdir(exist_ok=True)
+    drawn = make_inside(folder / "plots")
     for name, figure in _figures(records).items():
-        image = folder / "plots" / f"{name}.png"
+        image = drawn / f"{name}.png"
         plots.save(figure, image)
         pictures[_TITLES[name]] = base64.b64encode(image.read_bytes()).decode()
     environment = Environment(
@@ -78,7 +83,8 @@ def report(folder: Path) -> Path:
     )
     page = environment.from_string(PAGE).render(
         style=STYLE,
-        title=folder.resolve().name,
+        # A folder's name need be no text.
+        title=os.fsencode(folder.resolve().name).decode(errors="replace"),
         subtitle=_subtitle(records.config),
         unfinished=_unfinished(records),
         cautions=records.cautions,
@@ -86,6 +92,8 @@ def report(folder: Path) -> Path:
         pictures=pictures,
         columns=_columns(records.rows),
         rows=records.rows,
+        failures=_failures(records.rows),
+        most_failures=MOST_FAILURES,
         summary=records.summary,
         config=records.config_text,
     )
@@ -94,7 +102,7 @@ def report(folder: Path) -> Path:
     return path
 
 
-def _figures(records: _Records) -> dict[str, Figure]:
+def _figures(records: Records) -> dict[str, Figure]:
     figures = {"progress": plots.progress(records.rows)}
     if len(records.counts.client):
         figures["partition"] = plots.partition(
@@ -108,23 +116,30 @@ def _figures(records: _Records) -> dict[str, Figure]:
 
 def _subtitle(config: Mapping[str, Any]) -> str:
     parts = [
-        config.get("objective", {}).get("name"),
-        config.get("strategy", {}).get("name"),
-        config.get("model", {}).get("encoder"),
-        f"{config.get('partition', {}).get('name')} partition",
-        f"seed {config.get('seed')}",
+        _value(config, "objective", "name"),
+        _value(config, "strategy", "name"),
+        _value(config, "model", "encoder"),
+        f"{_value(config, 'partition', 'name')} partition",
+        f"seed {_value(config, 'seed')}",
     ]
-    return " · ".join(str(part) for part in parts if part)
+    return " · ".join(part for part in parts if part)
 
 
-def _unfinished(records: _Records) -> str | None:
+def _value(config: Any, *place: str) -> str | None:
+    """Return what a config, which may be another version's, has in a place."""
+    for key in place:
+        config = config.get(key) if isinstance(config, Mapping) else None
+    return None if config is None else str(config)
+
+
+def _unfinished(records: Records) -> str | None:
     done, planned = records.rows[-1]["round"], records.config.get("rounds")
     if isinstance(planned, int) and done < planned:
         return f"{done} of {planned} rounds are done: the figures are those so far."
     return None
 
 
-def _headline(records: _Records) -> list[tuple[str, str, str]]:
+def _headline(records: Records) -> list[tuple[str, str, str]]:
     """Return the tiles: label, figure, and a note."""
     rows = records.rows
     tiles = []
@@ -177,7 +192,18 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
         values = [row.get(key) for row in rows]
         heading = name_of(key).capitalize()
         columns.append((heading, ["–" if v is None else shown(key, v) for v in values]))
+    if any("clipped" in row for row in rows):
+        columns.append(("Clipped", [str(row.get("clipped") or "–") for row in rows]))
     return columns
+
+
+def _failures(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, str, str]]:
+    """Return round, client and reason of each client that failed, where the reason was kept."""
+    return [
+        (row["round"], str(client), printable(str(reason)))
+        for row in rows
+        for client, reason in row.get("failed_reasons", {}).items()
+    ]
 
 
 def _percent(value: float) -> str:
@@ -205,53 +231,39 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def _read(folder: Path) -> _Records:
-    if not (folder / "config.yaml").is_file() or not (folder / "metrics.jsonl").is_file():
+def read_records(folder: Path) -> Records:
+    """Read what a report needs, as far as it is whole.
+
+    Raises
+    ------
+    ConfigError
+        See `report`.
+    """
+    files = RunFolder(folder)
+    # A link that leads nowhere is there, too, and is told by name.
+    if not all(os.path.lexists(file) for file in (files.config, files.metrics)):
         raise ConfigError(
             f"{folder} is no run folder: it lacks config.yaml or metrics.jsonl; "
             "give the folder that `fedssl run` wrote"
         )
-    text = (folder / "config.yaml").read_text(encoding="utf-8")
-    try:
-        config = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{folder / 'config.yaml'} cannot be read: {error}") from error
+    text = read_text(files.config)
+    config = parse_yaml(text, str(files.config))
     if not isinstance(config, dict):
-        raise ConfigError(f"{folder / 'config.yaml'} cannot be read: it holds no config")
-    counts, class_names = read_partition(folder / "partition.csv")
-    return _Records(
+        raise ConfigError(f"{files.config}: cannot be read: it holds no config; {MEND}")
+    rows = files.read_finished()
+    if not rows:
+        raise ConfigError(
+            f"{files.metrics} has no row yet: wait until the untrained encoder is evaluated"
+        )
+    counts, class_names = read_partition(files.partition)
+    return Records(
         text,
         config,
-        _read_rows(folder / "metrics.jsonl"),
-        _read_summary(folder / "summary.json"),
+        rows,
+        files.read_summary(),
         counts,
         class_names,
-        read_divergence(folder / "divergence.csv"),
-        read_client_names(folder / "partition.csv"),
+        read_divergence(files.divergence, rows[-1]["round"]),
+        read_client_names(files.partition),
         read_cautions(folder),
     )
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(whole_lines(path), start=1):
-        try:
-            row = json.loads(line)
-            row["round"], row["cohort"], row["failed"], row["seconds"]
-            row["bytes_up"], row["bytes_down"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path}, line {number}, is no row of metrics: {error!r}") from error
-        rows.append(row)
-    if not rows:
-        raise ConfigError(f"{path} has no row yet: wait until the untrained encoder is evaluated")
-    return rows
-
-
-def _read_summary(path: Path) -> Mapping[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    return summary if isinstance(summary, dict) else None

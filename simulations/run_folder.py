@@ -5,17 +5,33 @@ import io
 import json
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fedssl.config_file import ConfigError, dump, parse_yaml, validate
+from fedssl.config_file import ConfigError, dump, read_yaml, validate
+from fedssl.files import append_text, make_folder, sweep, sync, sync_folder
 from fedssl.partitions import Counts
+from fedssl.plain_files import read_json, read_text
 from simulations.checkpoint import CheckpointFolder
 from simulations.experiment import Experiment
-from simulations.files import replace_text, replacing
+from simulations.files import replace_bytes, replace_text, replacing
+from simulations.lock import is_passing, locked
+from simulations.records import (
+    MEND,
+    Row,
+    check_divergence,
+    lost,
+    read_metrics,
+    read_predictions,
+    whole_lines,
+)
+
+_AGAIN = "remove it, and --resume writes it again"
 
 
 class RunFolder:
@@ -26,7 +42,8 @@ class RunFolder:
     ``predictions.npz`` (what the linear probe took each test image for, untrained and at the
     end), ``model.safetensors``, ``summary.json``, ``checkpoint/``, ``plots/``, ``report.html``; of
     a profiled run also ``profile/``, of a probed one ``probes/``, of a replayed one
-    ``replays/``, and of one on devices ``federation/``: its logs and name.
+    ``replays/``, and of one on devices ``federation/``: its logs and name. While it is written to,
+    also ``.lock``.
     """
 
     def __init__(self, path: Path):
@@ -42,29 +59,91 @@ class RunFolder:
         self.federation = path / "federation"
 
     def is_empty(self) -> bool:
-        """Say whether no run was begun here; one that found no clients left only its logs."""
+        """Say whether no run was begun here.
+
+        One that found no clients left only its logs, and one that was killed as it began a lock and
+        a temporary file.
+        """
         there = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
-        return there <= {self.federation.name}
+        return {name for name in there if not is_passing(name)} <= {self.federation.name}
+
+    def locked(self, said: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Return the context in which nobody else writes here; see `simulations.lock`."""
+        return locked(self.path, said)
+
+    def sweep(self) -> None:
+        """Remove what writers left that were killed."""
+        names = ("checkpoint", "plots", "probes", "profile")
+        sweep([self.path, *(self.path / name for name in names)])
+        self.checkpoint.tidy()
+
+    def has_trained(self) -> bool:
+        """Say whether a round after the untrained encoder's was noted."""
+        with closing(whole_lines(self.metrics)) as lines:
+            return self.metrics.exists() and len(list(islice(lines, 2))) > 1
 
     def run_name(self) -> str:
         """Return the name of the run that devices keep their state by, the same after a stop."""
         file = self.federation / "run"
         if not file.exists() or self.is_empty():
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
             replace_text(file, secrets.token_hex(16) + "\n")
-        return file.read_text(encoding="ascii").strip()
+        name = read_text(file).strip()
+        if not re.fullmatch("[0-9a-f]{32}", name):
+            raise ConfigError(
+                f"{file}: holds no run's name (32 digits from 0 to f), by which devices keep their "
+                "state; put the file back from a copy, or start a new run with another --out"
+            )
+        return name
 
     def read_config(self) -> Experiment:
-        """Return the experiment of this run."""
-        values = parse_yaml(self.config.read_text(encoding="utf-8"), str(self.config))
+        """Return the experiment of this run; a ConfigError says what is wrong with the file."""
+        values = read_yaml(self.config)
         return validate(Experiment, values, base=self.path, source=str(self.config))
 
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the rows of ``metrics.jsonl``; a last line cut short by a crash is left out."""
-        if not self.metrics.exists():
-            return []
-        text = self.metrics.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    def read_metrics(self) -> list[Row]:
+        """Return the rows of ``metrics.jsonl``, as far as they are whole; none where it is missing.
+
+        Raises
+        ------
+        ConfigError
+            See `simulations.records.read_metrics`.
+        """
+        return read_metrics(self.metrics) if self.metrics.exists() else []
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """Return what ``summary.json`` says; None where the run is not finished.
+
+        Raises
+        ------
+        ConfigError
+            It cannot be read.
+        """
+        if not self.summary.exists():
+            return None
+        try:
+            found = read_json(self.summary)
+        except ConfigError as error:
+            raise ConfigError(f"{error}; {_AGAIN}") from None
+        if not isinstance(found, dict):
+            raise ConfigError(f"{self.summary}: cannot be read: it holds no summary; {_AGAIN}")
+        return found
+
+    def read_finished(self) -> list[Row]:
+        """Return the rows of ``metrics.jsonl``, which are all if ``summary.json`` is there.
+
+        Raises
+        ------
+        ConfigError
+            Some are lost, or a file cannot be read.
+        """
+        rows = self.read_metrics()
+        last = (self.read_summary() or {}).get("rounds", -1)
+        if not isinstance(last, int):
+            raise ConfigError(f"{self.summary}: rounds = {last!r} is no number; {_AGAIN}")
+        if len(rows) <= last:
+            raise lost(self.metrics, rows, last)
+        return rows
 
     def begin(
         self,
@@ -86,10 +165,16 @@ class RunFolder:
         names : Sequence[str]
             What the K clients are called; none where a number says it all.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         replace_text(self.config, dump(experiment))
         replace_text(self.metrics, "")
         replace_text(self.divergence, "round,client,tensor,divergence\n")
+        self.write_partition(counts, classes, names)
+
+    def write_partition(
+        self, counts: Counts, classes: Sequence[str], names: Sequence[str] = ()
+    ) -> None:
+        """Write ``partition.csv``; see `begin`."""
         with replacing(self.partition) as file:
             file.write(f"client,class,images{',name' if names else ''}\n")
             # Not by csv, which takes twice as long over millions of lines.
@@ -99,50 +184,81 @@ class RunFolder:
                 f"{client}{middle[label]}{images}{last[client] if last else ''}\n"
                 for client, label, images in counts
             )
+        sync_folder(self.path)
+
+    def check_rows(self, finished: int) -> None:
+        """Refuse to go on where what was written up to this round is not all there.
+
+        Raises
+        ------
+        ConfigError
+            Names the file, what it lacks, and what to do.
+        """
+        rows = read_metrics(self.metrics, finished)
+        evaluated = {
+            row["round"]: set(row["cohort"]) - set(row["failed"])
+            for row in rows[1:]
+            if "rankme" in row
+        }
+        check_divergence(self.divergence, evaluated, finished)
+        if "linear_accuracy" in rows[0]:
+            due = {"untrained", "final"} if self.summary.exists() else {"untrained"}
+            if missing := due - self.read_predictions().keys():
+                raise ConfigError(
+                    f"{self.predictions}: lacks {' and '.join(sorted(missing))}: what the probe "
+                    f"took the test images for is lost; {MEND}"
+                )
 
     def forget_after(self, server_round: int) -> None:
-        """Drop what was written of rounds after this one: they are run again."""
-        rows = [row for row in self.read_metrics() if row["round"] <= server_round]
-        replace_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
-        with self.divergence.open(newline="", encoding="utf-8") as file:
-            head, *lines = file.read().splitlines(keepends=True)
-        kept = [
-            line
-            for line in lines
-            if line.endswith("\n") and int(line.split(",", 1)[0]) <= server_round
-        ]
-        replace_text(self.divergence, "".join([head, *kept]))
+        """Drop what was written of rounds after this one, which are run again; see `check_rows`."""
+        kept = read_metrics(self.metrics, server_round)
+        replace_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+        with replacing(self.divergence) as file:
+            for number, line in enumerate(whole_lines(self.divergence)):
+                # Rounds are in order.
+                if number and int(line.split(",", 1)[0]) > server_round:
+                    break
+                file.write(line)
 
     def add_row(self, row: Mapping[str, object]) -> None:
-        """Append a round to ``metrics.jsonl``."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """Append a round to ``metrics.jsonl``, after its δ, and bring both to the disk.
+
+        The checkpoint that follows counts on them.
+        """
+        append_text(self.metrics, json.dumps(row) + "\n")
+        for file in (self.metrics, self.divergence):
+            if file.exists():
+                sync(file)
 
     def add_divergence(
         self, server_round: int, client: int, tensors: Iterable[str], deltas: Iterable[float]
     ) -> None:
         """Append one client's δ, tensor by tensor, to ``divergence.csv``."""
-        with self.divergence.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows(
-                (server_round, client, tensor, f"{delta:.6g}")
-                for tensor, delta in zip(tensors, deltas, strict=True)
-            )
+        lines = io.StringIO()
+        csv.writer(lines, lineterminator="\n").writerows(
+            (server_round, client, tensor, f"{delta:.6g}")
+            for tensor, delta in zip(tensors, deltas, strict=True)
+        )
+        append_text(self.divergence, lines.getvalue())
 
     def add_predictions(self, name: str, labels: np.ndarray, predicted: np.ndarray) -> None:
         """Write to ``predictions.npz`` what the probe took the test images for, int64 [M] each."""
         arrays = self.read_predictions() | {"label": labels, name: predicted}
-        temporary = self.predictions.with_name(f".{self.predictions.name}.writing")
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        temporary.replace(self.predictions)
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+        replace_bytes(self.predictions, content.getvalue())
 
     def read_predictions(self) -> dict[str, np.ndarray]:
-        """Return the arrays of ``predictions.npz``: ``label``, ``untrained`` and ``final``."""
-        if not self.predictions.exists():
-            return {}
-        with np.load(self.predictions, allow_pickle=False) as file:
-            return dict(file)
+        """Return the arrays of ``predictions.npz``: ``label``, ``untrained`` and ``final``.
+
+        Of a run that was never probed there are none.
+
+        Raises
+        ------
+        ConfigError
+            See `simulations.records.read_predictions`.
+        """
+        return read_predictions(self.predictions) if self.predictions.exists() else {}
 
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Write ``summary.json``."""
@@ -159,7 +275,7 @@ def _middle(text: str) -> str:
 
 def new_folder(name: str, root: Path = Path("runs")) -> Path:
     """Make the first free folder of ``runs/NAME``, ``runs/NAME-2``, …"""
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     number = 1
     while True:
         path = root / (name if number == 1 else f"{name}-{number}")

@@ -6,6 +6,7 @@
 >>> finished.metrics[-1]["linear_accuracy"]
 """
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,15 @@ from torch import nn
 
 from fedssl.config_file import ConfigError
 from fedssl.evaluation.parallel import one_thread
+from fedssl.files import WriteError
 from fedssl.model_file import load_encoder, save_model
 from fedssl.timeline import span
-from simulations.checkpoint import Checkpoint
+from simulations.checkpoint import Checkpoint, NewerVersionError
 from simulations.client_states import give_to_clients, kept_by_clients
 from simulations.display import Display, Quiet
-from simulations.engines.opening import Engine, opened
+from simulations.engines.engine import Engine
+from simulations.engines.opening import opened
+from simulations.errors import RunError
 from simulations.experiment import Experiment
 from simulations.notes import check_skipped, lines, write_notes
 from simulations.prepare import Prepared, prepare
@@ -31,6 +35,8 @@ from simulations.run_folder import RunFolder, check_same
 from simulations.server import Server
 from simulations.summary import summarise
 from strategies.ldawa import directed
+
+_WITHOUT = "put a copy of it there, or start a new run with another --out"
 
 
 @dataclass(frozen=True)
@@ -88,20 +94,23 @@ def run(
     Raises
     ------
     ConfigError
-        The config cannot be used, or ``out`` holds something else; nothing was written.
+        The config cannot be used, ``out`` holds something else, or another process writes there;
+        nothing was written.
     RunError
-        Every client of a round failed; the rounds before it are kept, and can be resumed.
+        Every client of a round failed, or a file cannot be written; the rounds before it are kept,
+        and can be resumed.
     """
     display = display or Quiet()
     folder = RunFolder(Path(out))
-    prepared = prepare(experiment)
-    found = find(folder, prepared.experiment, resume)
-    if found:
-        check_skipped(folder.path, prepared)
-    for line in lines(prepared):
-        display.said(line)
-    with opened(prepared, folder, display) as grid:
-        return carry_out(prepared, grid, folder, found, profile=profile, display=display)
+    with folder.locked(display.said):
+        prepared = prepare(experiment)
+        found = find(folder, prepared.experiment, resume, display.said)
+        if found:
+            check_skipped(folder.path, prepared)
+        for line in lines(prepared):
+            display.said(line)
+        with opened(prepared, folder, display) as grid:
+            return carry_out(prepared, grid, folder, found, profile=profile, display=display)
 
 
 def carry_out(
@@ -113,7 +122,34 @@ def carry_out(
     profile: bool = False,
     display: Display,
 ) -> Run:
-    """Run the rounds that are left, and write the rest of the run's folder; see `run`."""
+    """Run the rounds that are left, and write the rest of the run's folder; see `run`.
+
+    The folder must be locked.
+    """
+    try:
+        _carry_out(prepared, grid, folder, found, profile, display)
+    except WriteError as error:
+        raise RunError(f"{error}; all finished rounds are kept: go on by --resume") from error
+    try:
+        report(folder.path)
+    # The run is done and on disk, and its report can be drawn from there at any time.
+    except Exception as error:
+        display.said(
+            f"the run is finished, but its report could not be drawn: {error}; then draw it by "
+            f"fedssl report {folder.path}"
+        )
+    return Run(folder.path)
+
+
+def _carry_out(
+    prepared: Prepared,
+    grid: Engine,
+    folder: RunFolder,
+    found: Checkpoint | None,
+    profile: bool,
+    display: Display,
+) -> None:
+    folder.sweep()
     device = torch.device(prepared.experiment.engine.device)
     recorded = profiled(folder.path, device, display.profiled) if profile else nullcontext()
     # Merging, too, uses a single thread: its sums must not depend on the machine.
@@ -130,8 +166,6 @@ def carry_out(
             _rounds(server, grid, folder, prepared, found, display)
         save_model(folder.model, server.objective, server.experiment, server.image_size)
         folder.write_summary(summarise(server.experiment, folder.read_metrics()))
-    report(folder.path)
-    return Run(folder.path)
 
 
 def _rounds(
@@ -146,6 +180,9 @@ def _rounds(
         server.restore(found.model, found.strategy)
         give_to_clients(grid, found.clients)
         folder.forget_after(found.round)
+        folder.write_partition(prepared.counts, prepared.classes, prepared.partition.names)
+        for row in folder.read_metrics():
+            grid.settle(row["round"], set(row["cohort"]) - set(row["failed"]))
     else:
         names = prepared.partition.names
         folder.begin(prepared.experiment, prepared.counts, prepared.classes, names)
@@ -170,8 +207,15 @@ def _rounds(
             display.ended(row)
 
 
-def find(folder: RunFolder, experiment: Experiment, resume: bool) -> Checkpoint | None:
+def find(
+    folder: RunFolder,
+    experiment: Experiment,
+    resume: bool,
+    said: Callable[[str], None] = lambda _: None,
+) -> Checkpoint | None:
     """Look at what is in the folder: refuse to overwrite it, or find where to go on.
+
+    ``said`` is told where the newest checkpoint is damaged, and the one before is taken.
 
     Raises
     ------
@@ -189,6 +233,16 @@ def find(folder: RunFolder, experiment: Experiment, resume: bool) -> Checkpoint 
         raise ConfigError(f"{folder.path}: is not empty, but holds no run (no config.yaml)")
     check_same(folder.read_config(), experiment, folder.path)
     try:
-        return folder.checkpoint.load()
+        found = folder.checkpoint.load(said)
+    except NewerVersionError as error:
+        raise ConfigError(str(error)) from error
     except ValueError as error:
-        raise ConfigError(f"{error}; start a new run with another --out") from error
+        raise ConfigError(f"{error}; {_WITHOUT}") from error
+    if found is None and folder.has_trained():
+        raise ConfigError(
+            f"{folder.checkpoint.folder}: the checkpoint is missing, although rounds were "
+            f"finished; {_WITHOUT}"
+        )
+    if found:
+        folder.check_rows(found.round)
+    return found

@@ -1,32 +1,38 @@
 """The server of an experiment: it draws cohorts, lets a strategy merge, and measures the result."""
 
+import math
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 import torch
-from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 from torch import Tensor
 
 from fedssl.data import Splits
 from fedssl.evaluation import Gathered, evaluate, gather, measure
+from fedssl.evaluation.features import extract
 from fedssl.evaluation.recalibrate import recalibrated
 from fedssl.local_update import build_objective
 from fedssl.partitions import Partition
 from fedssl.state import State, adopt, federated_state, floating_buffers, model_parts
 from fedssl.timeline import span
-from simulations.cohort import Answer, CohortGrid, draw_cohort
+from simulations.cohort import Answer, draw_cohort
 from simulations.display import Display
-from simulations.errors import RunError, TooFewAnswersError
+from simulations.engines.engine import Engine
+from simulations.errors import RunError
 from simulations.experiment import Experiment
 from simulations.subjects import after_update, subject_of
+from simulations.training import Training
 from strategies import Stateful
 from strategies import build as build_strategy
 from strategies.base import shared_state
-from strategies.messages import DIVERGENCE, to_record, to_state
+
+LOOKED_AT = 16
+"""Images by which a merged model's statistics are measured, where clients keep theirs."""
+FEATURES_OF = 2
+"""Images whose features are looked at in every round."""
 
 
 class Server:
@@ -40,12 +46,14 @@ class Server:
         The images; only their sizes and the probe's part are used here.
     partition : Partition
         Who has how many.
-    grid : Grid
-        The engine; node n is client n - 1.
+    engine : Engine
+        Where the clients run.
     display : Display
         Shows the answers as they come.
     on_devices : bool (default: False)
         Whether the clients' images are elsewhere, so that ``partition`` is of none of ``splits``.
+    grid : Grid | None (default: None)
+        A Grid around the engine; None for the engine itself.
     """
 
     def __init__(
@@ -53,9 +61,10 @@ class Server:
         experiment: Experiment,
         splits: Splits,
         partition: Partition,
-        grid: Grid,
+        engine: Engine,
         display: Display,
         on_devices: bool = False,
+        grid: Grid | None = None,
     ):
         self.experiment = experiment
         self.image_size = splits.train.images.shape[-1]
@@ -65,8 +74,16 @@ class Server:
         self._splits = splits
         self._partition = None if on_devices else partition
         self._sizes = partition.sizes()
-        self._grid = CohortGrid(grid, lambda client: client + 1, display.answered)
-        self._merge_seconds = 0.0
+        self._training = Training(
+            experiment,
+            self.objective,
+            self._strategy,
+            engine,
+            grid or engine,
+            self._sizes,
+            display,
+            self._fault_of_features,
+        )
         self._predicted: Tensor | None = None
 
     def state(self) -> State:
@@ -105,45 +122,9 @@ class Server:
         Raises
         ------
         RunError
-            No client succeeded, or the strategy gave no model or another one's.
+            See `Training.run`.
         """
-        before = self.strategy_state()
-        while True:
-            try:
-                return self._train_once(server_round, cohort)
-            except TooFewAnswersError:
-                if isinstance(self._strategy, Stateful):
-                    self._strategy.load_state_dict(before)
-
-    def _train_once(self, server_round: int, cohort: list[int]) -> list[Answer]:
-        self._grid.begin_round(cohort)
-        arrays = to_record(self.state())
-        config = ConfigRecord({DIVERGENCE: self._is_measured(server_round)})
-        name = self.experiment.strategy.name
-        try:
-            messages = self._strategy.configure_train(server_round, arrays, config, self._grid)
-            replies = self._grid.send_and_receive(messages)
-            with ExitStack() as merging:
-                taken = merging.enter_context(closing(self._as_merged(replies, merging)))
-                merged, _ = self._strategy.aggregate_train(server_round, taken)
-        except ValueError as error:
-            raise RunError(f"round {server_round}: the strategy {name} failed: {error}") from error
-        answers = self._grid.answers
-        if len(answers) < len(cohort):
-            raise RunError(
-                f"round {server_round}: the strategy {name} took the answers of {len(answers)} of "
-                f"{len(cohort)} clients; it must take all that the Grid lists"
-            )
-        if all(answer.error for answer in answers):
-            reason = f"client {answers[0].client}: {answers[0].error}"
-            raise RunError(f"round {server_round}: every client failed; {reason}")
-        if merged is None:
-            raise RunError(f"round {server_round}: the strategy {name} gave no model")
-        try:
-            adopt(self.objective, to_state(merged))
-        except ValueError as error:
-            raise RunError(f"round {server_round}: the strategy {name}: {error}") from error
-        return answers
+        return self._training.run(server_round, cohort, measured=self._is_measured(server_round))
 
     def _is_measured(self, server_round: int) -> bool:
         last = server_round == self.experiment.rounds
@@ -216,6 +197,25 @@ class Server:
         names, shared = floating_buffers(self.objective.encoder), self.shared()
         return any(f"encoder.{name}" not in shared for name in names)
 
+    def _clipped(self, good: Sequence[Answer]) -> dict[str, int]:
+        """Return how many updates were shortened, where there is a limit."""
+        if self.experiment.strategy.max_update_norm is None:
+            return {}
+        return {"clipped": sum(answer.clipped for answer in good)}
+
+    @cached_property
+    def _looked_at(self) -> Tensor:
+        train = self._splits.train
+        return train.fetch(np.arange(min(LOOKED_AT, len(train))))
+
+    def _fault_of_features(self) -> str | None:
+        """Say that the encoder gives no finite features of a few fixed images, if so."""
+        data, encoder = self.experiment.data, self.objective.encoder
+        if self._lacks_statistics:
+            encoder = recalibrated(encoder, self._looked_at, data.mean, data.std)
+        features = extract(encoder, self._looked_at[:FEATURES_OF], data.mean, data.std)
+        return None if features.isfinite().all() else "its features are infinite or NaN"
+
     def complete(self) -> None:
         """Measure the encoder's statistics, where clients keep theirs; no client ever sees them."""
         if not self._lacks_statistics:
@@ -235,43 +235,33 @@ class Server:
         tuple[dict[str, object], list[Answer]]
             The row for ``metrics.jsonl``, and the clients' answers.
         """
-        begin = time.perf_counter()
-        self._merge_seconds = 0.0
+        begin, merged = time.perf_counter(), self._training.merge_seconds
         answers = self.train(server_round, cohort) if server_round else []
         trained = time.perf_counter()
         measures = self.measure(server_round)
         end = time.perf_counter()
         good = [answer for answer in answers if answer.error is None]
-        examples = sum(answer.examples for answer in good)
         row: dict[str, object] = {
             "round": server_round,
             "cohort": cohort,
             "failed": [answer.client for answer in answers if answer.error is not None],
-            "train_loss": sum(a.examples * a.loss for a in good) / examples if good else None,
+            "failed_reasons": {str(a.client): a.error for a in answers if a.error is not None},
+            **self._clipped(good),
+            "train_loss": _mean_loss(good),
             **measures,
             "bytes_up": sum(answer.bytes_up for answer in good),
-            "bytes_down": self._grid.bytes_down,
+            "bytes_down": self._training.bytes_down if server_round else 0,
             "seconds": round(end - begin, 3),
             "train_seconds": round(trained - begin, 3),
-            "merge_seconds": round(self._merge_seconds, 3),
+            "merge_seconds": round(self._training.merge_seconds - merged, 3),
             "evaluate_seconds": round(end - trained, 3),
             "client_seconds": round(sum(answer.seconds for answer in good), 3),
         }
         return row, answers
 
-    def _as_merged(
-        self, replies: Iterable[Message], merging: ExitStack
-    ) -> Generator[Message, None, None]:
-        """Yield the replies; what a strategy does between and after them is merging."""
-        for reply in replies:
-            with self._merging():
-                yield reply
-            del reply
-        merging.enter_context(self._merging())
 
-    @contextmanager
-    def _merging(self) -> Iterator[None]:
-        begin = time.perf_counter()
-        with span("merge"):
-            yield
-        self._merge_seconds += time.perf_counter() - begin
+def _mean_loss(good: Sequence[Answer]) -> float | None:
+    """Return the mean training loss by images, over the clients that tell theirs."""
+    told = [answer for answer in good if not math.isnan(answer.loss)]
+    examples = sum(answer.examples for answer in told)
+    return sum(a.examples * a.loss for a in told) / examples if told else None

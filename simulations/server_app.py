@@ -42,11 +42,12 @@ def main(grid: Grid, context: Context) -> None:
         experiment = experiment.model_copy(update={"engine": FlowerConfig()})
     prepared = prepare(experiment)
     folder = RunFolder(Path(config["out"]) if config["out"] else new_folder(path.stem))
-    found = find(folder, prepared.experiment, resume=False)
     display = Lines(Console(width=120))
-    engine = prepared.experiment.engine
-    assert isinstance(engine, FlowerConfig)
-    devices = DeviceGrid(grid, engine, prepared.partition.clients, display.said)
-    devices.wait_for_clients()
-    done = carry_out(prepared, devices, folder, found, display=display)
+    with folder.locked(display.said):
+        found = find(folder, prepared.experiment, resume=False)
+        engine = prepared.experiment.engine
+        assert isinstance(engine, FlowerConfig)
+        devices = DeviceGrid(grid, engine, prepared.partition.clients, display.said)
+        devices.wait_for_clients()
+        done = carry_out(prepared, devices, folder, found, display=display)
     display.said(f"report: {done.folder.absolute() / 'report.html'}")

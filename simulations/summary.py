@@ -9,6 +9,8 @@ import torch
 
 from simulations.experiment import Experiment
 
+_OF_A_ROUND = ("cohort", "failed", "failed_reasons", "clipped")
+
 
 def summarise(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the last round's figures, the totals of all rounds, and what it all ran on.
@@ -20,7 +22,8 @@ def summarise(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> dict[st
     rows : Sequence[dict]
         Those of ``metrics.jsonl``, from round 0 to the last.
     """
-    last = {k: v for k, v in rows[-1].items() if k not in ("cohort", "failed")}
+    last = {k: v for k, v in rows[-1].items() if k not in _OF_A_ROUND}
+    clips = experiment.strategy.max_update_norm is not None
     totals = ("bytes_up", "bytes_down", "seconds", "client_seconds", "merge_seconds")
     device = experiment.engine.device
     return {
@@ -32,6 +35,7 @@ def summarise(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> dict[st
         "total": {
             **{key: round(sum(row.get(key, 0) for row in rows), 3) for key in totals},
             "failed": sum(len(row["failed"]) for row in rows),
+            **({"clipped": sum(row.get("clipped", 0) for row in rows)} if clips else {}),
         },
         "seed": experiment.seed,
         "strategy": experiment.strategy.name,

@@ -1,5 +1,6 @@
 """What our Flower strategies share: who takes part, and replies that are folded as they come."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from logging import INFO, WARNING
@@ -38,6 +39,8 @@ class FoldingStrategy(Strategy):
 
     minimum_clients: int = 1
     """The fewest clients whose models it can merge."""
+    needs: frozenset[str] = frozenset()
+    """The metrics that it needs of every reply, beside ``num-examples`` and what it asks for."""
 
     def __init__(self) -> None:
         self._global: dict[str, Tensor] | None = None
@@ -83,8 +86,8 @@ class FoldingStrategy(Strategy):
         -------
         tuple[ArrayRecord | None, MetricRecord | None]
             The merged model, where what did not come back is as it was, and of the clients'
-            metrics ``train-loss`` (the mean by examples) and ``num-examples`` (the sum); two None
-            where every client failed.
+            metrics ``train-loss`` (the mean by examples, of those that tell it) and
+            ``num-examples`` (the sum); two None where every client failed.
 
         Raises
         ------
@@ -96,7 +99,7 @@ class FoldingStrategy(Strategy):
         if self._global is None:
             raise RuntimeError("aggregate_train was called before configure_train")
         fold = self.start_fold(server_round, self._awaited)
-        clients, total, loss = 0, 0, 0.0
+        clients, total, told, loss = 0, 0, 0, 0.0
         for reply in replies:
             node = reply.metadata.src_node_id
             if reply.has_error():
@@ -108,13 +111,14 @@ class FoldingStrategy(Strategy):
             except ValueError as error:
                 raise ValueError(f"the reply of node {node}: {error}") from error
             clients, total = clients + 1, total + report.examples
-            loss += report.examples * report.loss
+            if not math.isnan(report.loss):
+                told, loss = told + report.examples, loss + report.examples * report.loss
             # So that this model's memory is free before the next one comes.
             del reply, state
         if clients == 0:
             return None, None
         arrays = to_record({**self._global, **fold.result()})
-        mean = loss / total if total else float("nan")
+        mean = loss / told if told else math.nan
         return arrays, MetricRecord({"num-examples": total, "train-loss": mean})
 
     def configure_evaluate(
@@ -152,7 +156,7 @@ def asked_of(strategy: Strategy, server_round: int, state: Mapping[str, Tensor])
 
 def _read(content: RecordDict) -> tuple[dict[str, Tensor], Report]:
     arrays, metrics = arrays_of(content), metrics_of(content)
-    examples, loss = metrics.get("num-examples"), metrics.get("train-loss")
+    examples, loss = metrics.get("num-examples"), metrics.get("train-loss", math.nan)
     if not isinstance(examples, int):
         raise ValueError(f"its metric num-examples is {examples!r} in place of an int")
     if not isinstance(loss, (int, float)):

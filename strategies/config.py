@@ -1,12 +1,13 @@
 """The ``strategy`` section of a config: what all strategies share, and a class of one's own."""
 
 import inspect
+from typing import Literal
 
 from flwr.serverapp.strategy import Strategy
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from fedssl.dotted import load_dotted
-from fedssl.fields import Dotted, Fields
+from fedssl.fields import Dotted, Fields, Number
 from fedssl.state import ModelParts
 
 # Flower's own strategies wait for ever for as many nodes as their minimums say, and would ask
@@ -24,6 +25,12 @@ class StrategyConfig(Fields):
 
     name: str
     """How client models become one: a name that `fedssl list` prints, or a dotted path."""
+    max_update_norm: Number | None = Field(None, gt=0)
+    """The most that a client's model may be away from the one it was sent, as ‖w − g‖₂ over all
+    floating tensors that it sends; null for no limit."""
+    on_exceed: Literal["clip", "refuse"] = "clip"
+    """What becomes of a client that is further away: its update is shortened to the limit, or the
+    client counts as failed."""
 
     def build(self, parts: ModelParts) -> Strategy:
         """Return the strategy, for a model of these parts.

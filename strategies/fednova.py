@@ -67,6 +67,8 @@ class FedNova(FoldingStrategy):
     Optimization", NeurIPS 2020, with ‖a‖₁ = τ (plain SGD).
     """
 
+    needs = frozenset({STEPS})
+
     def __init__(self, buffers: frozenset[str] = frozenset()):
         super().__init__()
         self.buffers = buffers

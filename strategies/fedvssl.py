@@ -13,7 +13,7 @@ from fedssl.state import ModelParts
 from strategies.config import StrategyConfig
 from strategies.encoder_only import EncoderOnly
 from strategies.fold import ExampleMean, Fold, Report
-from strategies.loss_weighted import SoftmaxMean
+from strategies.loss_weighted import LossWeighted, SoftmaxMean
 
 
 class _Mixed:
@@ -55,6 +55,8 @@ class FedVSSL(EncoderOnly):
     equation 3, with stochastic weight averaging on the server; the weights by loss are its idea,
     their softmax is not.
     """
+
+    needs = LossWeighted.needs
 
     def __init__(self, alpha: float = 0.9):
         super().__init__()

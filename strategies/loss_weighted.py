@@ -67,6 +67,8 @@ class LossWeighted(FoldingStrategy):
     Understanding", ECCV 2022, as a softmax, and measured from chance.
     """
 
+    needs = frozenset({"train-loss", CHANCE_LOSS})
+
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return a mean weighed by the softmax."""
         return SoftmaxMean(global_state)

@@ -5,6 +5,7 @@ In one process a model crosses by reference (0.4 ms for 11 million parameters, w
 tensors that came in a message are shared with whoever sent it: never write to them.
 """
 
+import io
 import math
 from collections.abc import Mapping
 from functools import cached_property
@@ -13,9 +14,13 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.common.constant import SType
+from numpy.lib import format as npy
 from torch import Tensor
 
 Kind = TypeVar("Kind")
+
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 ARRAYS = "arrays"
 """Key of the ArrayRecord: the model."""
@@ -30,6 +35,10 @@ STEPS = "num-steps"
 """In a reply's metrics: how many local steps the client took."""
 CHANCE_LOSS = "chance-loss"
 """In a reply's metrics: the loss of an encoder that tells nothing apart, at its batch sizes."""
+
+LAST_COUNTED = "last-counted"
+"""In a message's config, to devices: the last round in which this client's reply counted, 0 for
+none. What the client keeps for itself goes on from there."""
 
 SENSITIVITY = "sensitivity"
 """In a reply's metrics, where it is asked for: Ω of each parameter, in the model's order."""
@@ -98,11 +107,50 @@ def to_record(state: Mapping[str, Tensor]) -> ArrayRecord:
 
 
 def to_state(record: ArrayRecord) -> dict[str, Tensor]:
-    """Return the tensors of a record: shared where they crossed by reference."""
-    return {
-        name: array.tensor if isinstance(array, TensorArray) else torch.from_numpy(array.numpy())
-        for name, array in record.items()
-    }
+    """Return the tensors of a record: shared where they crossed by reference.
+
+    Raises
+    ------
+    ValueError
+        An array that came over the wire is not what it says that it is.
+    """
+    return {name: _tensor(name, array) for name, array in record.items()}
+
+
+def _tensor(name: str, array: Array) -> Tensor:
+    if isinstance(array, TensorArray):
+        return array.tensor
+    try:
+        return torch.from_numpy(_elements(array))
+    # On a header that is none, numpy's reader raises all kinds of errors.
+    except Exception as error:
+        raise ValueError(f"its tensor {name} cannot be read: {error}") from error
+
+
+def _elements(array: Array) -> np.ndarray:
+    """Return a copy of the elements of an array in numpy's format.
+
+    Not by ``np.load``, which makes room for what the header claims before it looks how much there
+    is.
+    """
+    if array.stype != SType.NUMPY:
+        raise ValueError(f"it is encoded as {array.stype}, not as {SType.NUMPY}")
+    file = io.BytesIO(array.data)
+    version = npy.read_magic(file)
+    if version not in _HEADERS:
+        raise ValueError(f"version {version[0]}.{version[1]} of numpy's format is not known")
+    shape, by_columns, dtype = _HEADERS[version](file)
+    if dtype.kind not in "biuf":
+        raise ValueError(f"it holds {dtype}, which are no numbers")
+    if (str(dtype), shape) != (array.dtype, tuple(array.shape)):
+        raise ValueError(f"it says {array.dtype} {tuple(array.shape)}, but is {dtype} {shape}")
+    begin, count = file.tell(), math.prod(shape)
+    if len(array.data) - begin != count * dtype.itemsize:
+        raise ValueError(
+            f"it has {len(array.data) - begin} bytes in place of {count * dtype.itemsize}"
+        )
+    flat = np.frombuffer(array.data, dtype, count, begin)
+    return flat.reshape(shape, order="F" if by_columns else "C").copy()
 
 
 def record_bytes(record: ArrayRecord) -> int:

@@ -24,6 +24,12 @@ def single_thread() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_waiting_for_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what only a power failure would show, and slow disks make most of a tiny run."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+
+
 @pytest.fixture
 def write_npz(tmp_path: Path) -> Callable[..., Path]:
     """Write `count` random 16×16 images of three classes that differ in colour."""

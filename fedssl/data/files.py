@@ -2,7 +2,6 @@
 
 import os
 import stat
-import unicodedata
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from PIL import Image, ImageColor, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedssl import foreign_text
 from fedssl.data.kinds import FORMATS, UNREADABLE, seems, suffix
 from fedssl.data.memory_limit import check_fits
 
@@ -66,10 +66,7 @@ class UnreadableImageError(ValueError):
 
 def printable(name: str) -> str:
     """Return a name as a line of text that can be written, whatever bytes it has on disk."""
-    hidden = {c for c in name if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")}
-    for letter in hidden:
-        name = name.replace(letter, letter.encode("unicode_escape").decode("ascii"))
-    return name
+    return name if name.isprintable() else foreign_text.printable(name, limit=10 * len(name))
 
 
 def resize(images: Tensor, size: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Which client holds which images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,11 @@ class Partition:
         key = owner * len(owner) + np.arange(len(owner))
         key.sort()
         return cls(key % max(len(owner), 1), np.concatenate([[0], np.cumsum(sizes)]))
+
+    @classmethod
+    def of_sizes(cls, sizes: Sequence[int]) -> "Partition":
+        """Build from how many images each client has, where these are elsewhere: it lists none."""
+        return cls(np.empty(0, np.int64), np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]))
 
     @property
     def clients(self) -> int:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from simulations.bench import (
     against,
+    checking,
     measuring,
     merging,
     million,
     overhead,
     precision,
     probing,
+    saving,
     work,
 )
 from simulations.bench.figure import Figure, Target
@@ -46,8 +48,10 @@ def measures(*, quick: bool, peers: Iterable[str] = ()) -> dict[str, Measure]:
             "resnet18", 4 if quick else 16, 4 if quick else 16, times=1 if quick else 5
         ),
         "bf16 on the CPU": lambda: precision.on_cpu(4 if quick else 16, times=1 if quick else 5),
+        "the check of a reply": lambda: checking.a_reply(10, times=3 if quick else 9),
         "L-DAWA": lambda: merging.ldawa(10 if quick else 100, times=3 if quick else 5),
         "features": lambda: probing.features(1_000 if quick else 12_000, times=3),
+        "a checkpoint": lambda: saving.checkpoints(times=5 if quick else 15),
         "a GPU": precision.on_gpu,
     }
     if not quick:

@@ -65,7 +65,7 @@ class IdleWorker(Worker):
     """Does all that a local update does but the learning."""
 
     def _train(self, *given: object, client: int, round: int) -> Trained:
-        return Trained()
+        return Trained(steps=1)
 
 
 class IdleRuntime(ClientRuntime):

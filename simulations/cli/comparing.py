@@ -146,7 +146,7 @@ def compare(
         )
         watcher = (RunBars if out.is_terminal else RunLines)(out)
         try:
-            waiting = make_runs(plan, folder, jobs=jobs, only=part, watcher=watcher, said=_say)
+            waiting = make_runs(plan, folder, jobs=jobs, only=part, watcher=watcher)
         except KeyboardInterrupt:
             again = shlex.join(["fedssl", *sys.argv[1:]])
             err.print(f"\nstopped; go on with: {again}", markup=False, soft_wrap=True)
@@ -161,10 +161,6 @@ def compare(
         out.print(f"report: {page}", markup=False, soft_wrap=True)
         if failed:
             raise typer.Exit(1)
-
-
-def _say(text: str) -> None:
-    out.print(text, markup=False, soft_wrap=True)
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from simulations.cli.shared import clear_errors, fail, out
+from simulations.cli.shared import clear_errors, fail, out, say_own_code
 
 
 def export(
@@ -31,6 +31,9 @@ def export(
 ) -> None:
     """Write a run's trained encoder for another tool, and say how to load it there.
 
+    Of a run that is not finished it is the encoder of the newest finished round, as its checkpoint
+    has it.
+
     `torchvision` and `timm` are for their own networks and our resnet18, 34 and 50: a state dict
     with that library's names. `onnx` is the network itself, for any number of images. `safetensors`
     is the encoder's tensors by our names.
@@ -41,13 +44,20 @@ def export(
         fedssl export runs/resnet --format torchvision --out resnet18.safetensors
     """
     with clear_errors():
-        from fedssl.export import export as write
+        from fedssl.export import check_form, default_file, write
+        from simulations.trained import trained
 
         try:
-            file, lines = write(run, form, out_file)
+            check_form(form)
+            if not (run / "model.safetensors").exists():
+                say_own_code(run)
+            model = trained(run)
+            file = out_file or default_file(run if run.is_dir() else run.parent, form)
+            lines = write(model.state, model.about, form, file)
         except ValueError as error:
             fail(str(error))
-        out.print(f"encoder: {file}\nload it with:\n", markup=False, soft_wrap=True)
+        which = f" ({model.unfinished})" if model.unfinished else ""
+        out.print(f"encoder: {file}{which}\nload it with:\n", markup=False, soft_wrap=True)
         out.print(
             "\n".join(f"    {line}".rstrip() for line in lines.splitlines()),
             markup=False,

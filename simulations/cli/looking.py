@@ -76,11 +76,13 @@ def init(
     ],
 ) -> None:
     """Write a commented config to start from: an experiment that runs as it is, in minutes."""
+    from simulations.files import replace_text
+
     if path.exists():
         fail(f"{path}: exists already; give a name that is free")
     starter = Path(__file__).parents[1] / "starter.yaml"
     try:
-        path.write_text(starter.read_text(encoding="utf-8"), encoding="utf-8")
+        replace_text(path, starter.read_text(encoding="utf-8"))
     except OSError as error:
         fail(f"{path}: cannot be written: {error.strerror}")
     out.print(f"wrote {path}; run it with: fedssl run {path}", markup=False, soft_wrap=True)

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulations.cli.shared import Device, Overrides, all_overrides, clear_errors, err, fail, out
+from simulations.cli.shared import (
+    Device,
+    Overrides,
+    all_overrides,
+    clear_errors,
+    err,
+    fail,
+    out,
+    say_own_code,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,6 +77,9 @@ def probe(
             fail("which run? give its folder; `fedssl probe --list` lists what can be measured")
         from fedssl.evaluation import MEASURES
         from simulations.probing import probe as measure
+
+        for folder in (run_folder, *(against or ())):
+            say_own_code(folder)
 
         names = [name.strip() for name in protocol.split(",") if name.strip()]
         if names == ["all"]:

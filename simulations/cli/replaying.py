@@ -1,6 +1,5 @@
 """``fedssl replay`` and ``audit``: one round's replies, merged again."""
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from simulations.cli.shared import Device, clear_errors, err, out
+from simulations.cli.shared import Device, clear_errors, err, out, say_own_code
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,7 +69,7 @@ def replay(
     with clear_errors():
         from simulations.replaying import replay as merge_again
 
-        sys.path.append(os.getcwd())
+        say_own_code(run_folder)
         with _progress() as told:
             found = merge_again(
                 run_folder, server_round, strategies, rounds, device=device, told=told
@@ -100,7 +99,7 @@ def audit(
     with clear_errors():
         from simulations.replaying import audit as probe_all
 
-        sys.path.append(os.getcwd())
+        say_own_code(run_folder)
         with _progress() as told:
             found = probe_all(run_folder, server_round, strategies, device=device, told=told)
         _print(_probes(found))

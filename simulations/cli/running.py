@@ -108,4 +108,7 @@ def run_into(
     finally:
         if made and not any(made.iterdir()):
             made.rmdir()
-    out.print(f"report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+    page = folder / "report.html"
+    out.print(
+        f"report: {page}" if page.exists() else f"run: {folder}", markup=False, soft_wrap=True
+    )

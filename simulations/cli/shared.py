@@ -64,6 +64,17 @@ def load(
     return load_experiment(config, all_overrides(overrides, engine, device))
 
 
+def say_own_code(run: Path) -> None:
+    """Say which of a person's own modules a run's config names, before any of them is imported."""
+    from simulations.own_code import own_code_of
+
+    # A dotted path may name a module beside the person, as `python -m` would find it.
+    sys.path.append(os.getcwd())
+    if (run / "config.yaml").is_file():
+        for line in own_code_of(run):
+            err.print(line, markup=False, style="dim", soft_wrap=True)
+
+
 def all_overrides(overrides: list[str] | None, engine: str | None, device: str | None) -> list[str]:
     """Return the overrides, and those options that are another way to write one."""
     extra = [f"engine.name={engine}"] * bool(engine) + [f"engine.device={device}"] * bool(device)
@@ -85,8 +96,11 @@ def clear_errors() -> Iterator[None]:
 
 def fail(message: str) -> NoReturn:
     """Print a message for the person, and end with exit code 2."""
+    from fedssl.plain_files import printable
+
     err.print("[bold red]error:[/] ", end="")
-    err.print(message, markup=False, soft_wrap=True)
+    # It may quote files that others have written.
+    err.print(printable(message), markup=False, soft_wrap=True)
     raise typer.Exit(2)
 
 

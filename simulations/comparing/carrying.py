@@ -1,7 +1,7 @@
 """Make the runs of a comparison that are not there yet."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fedssl.config_file import ConfigError
@@ -17,6 +17,7 @@ from simulations.comparing.progress import Silent, Watcher
 from simulations.comparing.worker import Task
 from simulations.engines import LocalConfig
 from simulations.experiment import Experiment
+from simulations.lock import LOCK, locked
 from simulations.prepare import prepare
 
 Share = tuple[int, int]
@@ -32,7 +33,6 @@ def compare(
     jobs: int = 1,
     only: Share = (1, 1),
     watcher: Watcher | None = None,
-    said: Callable[[str], None] = lambda _: None,
 ) -> list[Planned]:
     """Make every run of a comparison that is not done.
 
@@ -45,11 +45,10 @@ def compare(
     jobs : int
         How many runs are made at once. It changes no result.
     only : tuple[int, int]
-        Make only part I of N, so that N machines that share ``out`` can make one each.
+        Make only part I of N, so that N machines that share ``out`` can make one each. The same
+        part is made by one process at a time, and so is each run.
     watcher : Watcher | None
         Shows the progress; None shows nothing.
-    said : Callable[[str], None]
-        Told what was read as what, and what makes figures mean less than they seem to.
 
     Returns
     -------
@@ -60,14 +59,22 @@ def compare(
     Raises
     ------
     ConfigError
-        The data cannot be read, or what is in ``out`` is another comparison's; nothing was run.
+        The data cannot be read, what is in ``out`` is another comparison's, or another process
+        makes the same part; nothing was run.
     """
     watcher = watcher or Silent()
-    folder = ComparisonFolder(out)
+    part, parts = only
+    with locked(out, watcher.said, f"{LOCK}-{part}-of-{parts}"):
+        return _compare(plan, ComparisonFolder(out), jobs, only, watcher)
+
+
+def _compare(
+    plan: Plan, folder: ComparisonFolder, jobs: int, only: Share, watcher: Watcher
+) -> list[Planned]:
     prepared = prepare(experiment_of(plan, plan.runs[0]))
     _check_labels(plan, prepared.splits)
     for line in _told(plan, prepared.splits):
-        said(line)
+        watcher.said(line)
     folder.plan.declare(plan)
     folder.check(plan, [(run, {}) for run in plan.tuning])
     if plan.tuning:

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fedssl.config_file import ConfigError
+from fedssl.plain_files import printable, read_text
 from simulations.comparing.grid import experiment_of
-from simulations.comparing.plan import Plan, PlanFile, Planned
+from simulations.comparing.plan import LARGEST, Plan, PlanFile, Planned
 from simulations.experiment import resolve
 from simulations.files import replace_text
 from simulations.run_folder import RunFolder, check_same
@@ -36,7 +37,11 @@ class ComparisonFolder:
     def error(self, planned: Planned) -> str | None:
         """Return why a run failed when it was last tried, or None."""
         file = self._error_file(planned.folder)
-        return file.read_text(encoding="utf-8") if file.exists() else None
+        return printable(read_text(file)) if file.exists() else None
+
+    def read_tuning(self) -> str | None:
+        """Return the text of ``tuning.json``, or None where nothing was tuned."""
+        return read_text(self.tuning, LARGEST) if self.tuning.exists() else None
 
     def note(self, name: str, error: str | None) -> None:
         """Keep why the run in the folder ``name`` failed, or that it did not."""

@@ -6,10 +6,10 @@ from functools import partial
 from multiprocessing.connection import wait
 
 from simulations.comparing.progress import Watcher
-from simulations.comparing.worker import Task, Worker, carry_out
+from simulations.comparing.worker import Elsewhere, Task, Worker, carry_out
 
 Note = Callable[[Task, str | None], None]
-"""Called with each run that ended, and what went wrong or None."""
+"""Called with each run that ended here, and what went wrong or None."""
 
 
 def execute(tasks: Sequence[Task], jobs: int, watcher: Watcher, note: Note) -> None:
@@ -37,7 +37,8 @@ class _Watching:
         self._note = note
 
     def ended(self, task: Task, error: str | None) -> None:
-        self._note(task, error)
+        if not isinstance(error, Elsewhere):
+            self._note(task, error)
         self._ended(task, error)
 
 

@@ -4,18 +4,22 @@ It declares what is compared with what, on which seeds, and which comparisons ma
 p values are adjusted together; so that none of this can depend on what the runs show.
 """
 
+import math
+import os
 from collections.abc import Mapping
 from itertools import product
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from fedssl.config_file import ConfigError, dump, parse_yaml, validate
 from fedssl.fields import Fields, Listed, Number
+from fedssl.plain_files import MEGABYTE, read_text
 from simulations.comparing.metric import METRICS, Metric
 from simulations.comparing.statistics import LEVEL, MARGIN
 from simulations.files import replace_text
+from simulations.lock import is_passing
 
 Words = Annotated[tuple[str, ...], Listed]
 Values = dict[str, str]
@@ -29,10 +33,21 @@ _HEAD = """\
 """
 
 
+LARGEST = 64 * MEGABYTE
+"""A plan of 100,000 runs is smaller."""
+
+
+def _inside(folder: str) -> str:
+    parts = PurePath(folder).parts
+    if not parts or PurePath(folder).is_absolute() or ".." in parts or not folder.isprintable():
+        raise ValueError("must be a path below the comparison's folder")
+    return folder
+
+
 class Planned(Fields):
     """One run."""
 
-    folder: str
+    folder: Annotated[str, AfterValidator(_inside)]
     """Where it lies, below the comparison's folder."""
     strategy: str
     """Its strategy's or reference's label."""
@@ -85,6 +100,39 @@ class Plan(Fields):
     tuning: Annotated[tuple[Planned, ...], Listed] = ()
     """All runs that choose the tuned fields; they are scored on the validation split."""
 
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if not self.strategies or not self.seeds:
+            raise ValueError("strategies, seeds: at least one of each is compared")
+        for name, values in (("strategies", self.labels), ("seeds", self.seeds)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name}: one is there twice")
+        for name, labels in (("baseline", (self.baseline,)), ("family", self.family)):
+            if not set(labels) <= set(self.strategies):
+                raise ValueError(f"{name}: names none of the strategies")
+        if not all(label.isprintable() for label in self.labels):
+            raise ValueError("strategies: a name has signs that cannot be printed")
+        if not 0 < self.level < 1 or self.margin <= 0:
+            raise ValueError("level, margin: must be from 0 to 1, and above 0")
+        return self
+
+    def check_runs(self) -> None:
+        """Raise a ValueError where a strategy or reference has no run in a cell at a seed."""
+        # Counted first: a few fields of many values would be more cells than any machine holds.
+        runs = len(self.runs)
+        if math.prod(map(len, self.vary.values())) * len(self.seeds) > runs:
+            raise ValueError("runs: are fewer than the cells at all seeds")
+        of: dict[tuple[str, int], list[Planned]] = {}
+        for run in self.runs:
+            of.setdefault((run.strategy, run.seed), []).append(run)
+        for label, cell, seed in product(self.labels, self.cells, self.seeds):
+            own = [r for r in of.get((label, seed), ()) if r.values.items() <= cell.items()]
+            if not own or (len(own) > 1 and label in self.strategies):
+                raise ValueError(
+                    f"runs: {label} has {len(own)} at seed {seed} where one is due"
+                    + (f", at {cell}" if cell else "")
+                )
+
     @property
     def metric(self) -> Metric:
         """What is compared."""
@@ -133,7 +181,11 @@ class PlanFile:
 
     def exists(self) -> bool:
         """Say whether the folder is that of a comparison."""
-        return self.path.is_file()
+        return os.path.lexists(self.path)
+
+    def read_text(self) -> str:
+        """Return the file's text; a ConfigError says that it cannot be read."""
+        return read_text(self.path, LARGEST)
 
     def read(self) -> Plan:
         """Return the plan.
@@ -145,8 +197,13 @@ class PlanFile:
         """
         if not self.exists():
             raise ConfigError(f"{self.path.parent}: holds no comparison (no plan.yaml)")
-        values = parse_yaml(self.path.read_text(encoding="utf-8"), str(self.path))
-        return validate(Plan, values, base=self.path.parent, source=str(self.path))
+        values = parse_yaml(self.read_text(), str(self.path))
+        plan = validate(Plan, values, base=self.path.parent, source=str(self.path))
+        try:
+            plan.check_runs()
+        except ValueError as error:
+            raise ConfigError(f"{self.path}: {error}") from None
+        return plan
 
     def declare(self, plan: Plan) -> None:
         """Write the plan, or see that the one on disk is the same.
@@ -160,7 +217,7 @@ class PlanFile:
         if self.exists():
             _check_same(self.read(), plan, folder)
             return
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and not all(is_passing(path.name) for path in folder.iterdir()):
             raise ConfigError(
                 f"{folder}: is not empty, but holds no comparison (no plan.yaml); give another "
                 "folder by --out"

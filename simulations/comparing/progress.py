@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from simulations.comparing.worker import Task
+from simulations.comparing.worker import Elsewhere, Task
 from simulations.display import describe
 
 
@@ -35,6 +35,9 @@ class Watcher(Protocol):
     def ended(self, task: Task, error: str | None) -> None:
         """Show that a run ended."""
 
+    def said(self, text: str) -> None:
+        """Show what else there is to say."""
+
 
 class Silent:
     """Shows nothing."""
@@ -51,6 +54,9 @@ class Silent:
         """Do nothing."""
 
     def ended(self, task: Task, error: str | None) -> None:
+        """Do nothing."""
+
+    def said(self, text: str) -> None:
         """Do nothing."""
 
 
@@ -84,11 +90,17 @@ class RunLines:
         self._ended += 1
         seconds = time.perf_counter() - self._began[task.name]
         told = f"failed: {error}" if error else self._last.get(task.name, "done before")
+        if isinstance(error, Elsewhere):
+            told = f"left alone: {error}"
         self._console.print(
             f"{self._ended}/{self._runs} {task.name}: {told}  {seconds:.0f} s",
             markup=False,
             soft_wrap=True,
         )
+
+    def said(self, text: str) -> None:
+        """Print it."""
+        self._console.print(text, markup=False, soft_wrap=True)
 
 
 class RunBars(RunLines):

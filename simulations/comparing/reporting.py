@@ -1,6 +1,7 @@
 """Write what a comparison found: tables, pictures, and one self-contained page."""
 
 import base64
+import os
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +26,7 @@ from simulations.comparing.plan import Plan
 from simulations.comparing.results import Results
 from simulations.comparing.tables import cell_name
 from simulations.files import replace_text
+from simulations.inside import make_inside
 from simulations.report_page import STYLE
 
 _CAPTIONS = {
@@ -124,10 +126,10 @@ def report(out: Path, console: Console | None = None) -> Path:
 
 def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Finding]) -> Path:
     plan = results.plan
-    (folder.path / "plots").mkdir(exist_ok=True)
+    drawn = make_inside(folder.path / "plots")
     figures, shown = _figures(results, lines), {}
     for name, (heading, caption) in _CAPTIONS.items():
-        image = folder.path / "plots" / f"{name}.png"
+        image = drawn / f"{name}.png"
         if name in figures:
             plots.save(figures[name], image)
             shown[heading] = caption, base64.b64encode(image.read_bytes()).decode()
@@ -142,7 +144,8 @@ def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Find
         style=STYLE,
         script=SCRIPT,
         script_hash=SCRIPT_HASH,
-        title=folder.path.resolve().name,
+        # A folder's name need be no text.
+        title=os.fsencode(folder.path.resolve().name).decode(errors="replace"),
         subtitle=_subtitle(plan),
         unfinished=f"{done} of {planned} runs are done." if done < planned else None,
         failures=results.failures(),
@@ -153,8 +156,8 @@ def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Find
             for title, columns in zip(titles, tables.columns_of(plan.metric), strict=True)
         ],
         notes=tables.notes(plan, lines),
-        tuned=folder.tuning.read_text(encoding="utf-8") if folder.tuning.exists() else None,
-        plan=folder.plan.path.read_text(encoding="utf-8"),
+        tuned=folder.read_tuning(),
+        plan=folder.plan.read_text(),
     )
     path = folder.path / "report.html"
     replace_text(path, page)

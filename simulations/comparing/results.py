@@ -16,6 +16,7 @@ from simulations.comparing.folder import ComparisonFolder
 from simulations.comparing.metric import LINEAR, Metric
 from simulations.comparing.plan import Plan, Planned, Values
 from simulations.records import Divergence, read_divergence, read_partition
+from simulations.run_folder import RunFolder
 
 Row = Mapping[str, Any]
 
@@ -65,6 +66,7 @@ class Results:
         self._folder = folder
         self._read: dict[str, Result] = {}
         self._diverged: dict[str, Divergence | None] = {}
+        self._alike: dict[tuple[object, ...], object] = {}
 
     def of(self, label: str, cell: Values, seed: int) -> Result:
         """Return a strategy's or reference's result in a cell at a seed, or the untrained one's."""
@@ -73,7 +75,7 @@ class Results:
         planned = self.plan.of(label, cell, seed)
         key = planned[0].folder
         if key not in self._read:
-            self._read[key] = self._combine(label, seed, planned)
+            self._read[key] = self._combine(label, cell, seed, planned)
         return self._read[key]
 
     def divergence(self, label: str, cell: Values, seed: int) -> Divergence | None:
@@ -95,7 +97,8 @@ class Results:
             (planned,) = self.plan.of(label, cell, seed)
             file = self._folder.run(planned).partition
             if file.exists() and self._folder.is_done(planned):
-                return read_partition(file)
+                found = read_partition(file)
+                return found if found[0].shape[0] else None
         return None
 
     def client_names(self, cell: Values, seed: int) -> list[str]:
@@ -120,7 +123,17 @@ class Results:
         told = ((run, self._folder.error(run)) for run in runs)
         return [(r.folder, e) for r, e in told if e is not None and not self._folder.is_done(r)]
 
-    def _combine(self, label: str, seed: int, planned: Sequence[Planned]) -> Result:
+    def _check_alike(
+        self, folder: RunFolder, what: str, of: tuple[object, ...], value: object
+    ) -> None:
+        """Refuse a run that cannot be compared with those that were read before it."""
+        if self._alike.setdefault((what, *of), value) != value:
+            raise ConfigError(
+                f"{folder.path}: has other {what} than the runs that it is compared with; remove "
+                "the folder, and the same `fedssl compare` makes the run again"
+            )
+
+    def _combine(self, label: str, cell: Values, seed: int, planned: Sequence[Planned]) -> Result:
         errors = [
             self._folder.error(run) or "not run yet"
             for run in planned
@@ -130,22 +143,30 @@ class Results:
             return Result(label, seed, [], 0, error=errors[0])
         folders = [self._folder.run(run) for run in planned]
         metric = self.plan.metric
-        for folder in folders:
-            if metric.key not in folder.read_metrics()[-1]:
+        tables = [folder.read_finished() for folder in folders]
+        for folder, rows in zip(folders, tables, strict=True):
+            if not rows or any(metric.key not in row for row in (rows[0], rows[-1])):
                 raise ConfigError(
                     f"{folder.path}: has no {metric.name} to compare"
                     + (": training or test images have no labels" if metric.labels else "")
                 )
-        tables = [folder.read_metrics() for folder in folders]
-        kept = [folder.read_predictions() for folder in folders]
-        right = [_right(a, "final") for a in kept if metric.labels and "final" in a]
-        rows = [_mean(rows) for rows in zip(*tables, strict=True)]
-        clients = _count_clients(folders[0].partition.read_text(encoding="utf-8"))
+            self._check_alike(
+                folder, "evaluated rounds", (label, *cell.items()), _evaluated(rows, metric)
+            )
+        right = []
+        for folder in folders:
+            if metric.labels and (own := _right(folder, "final")) is not None:
+                self._check_alike(folder, "test images with a label", tuple(cell.items()), len(own))
+                right.append(own)
+        means = [_mean(each) for each in zip(*tables, strict=True)]
+        clients = read_partition(folders[0].partition)[0].shape[0]
+        if not clients:
+            raise ConfigError(f"{folders[0].partition}: has no clients to compare")
         if label in REFERENCES:
             # No model needs to travel.
-            rows = [{**row, "bytes_up": 0, "bytes_down": 0} for row in rows]
+            means = [{**row, "bytes_up": 0, "bytes_down": 0} for row in means]
         mean = np.mean(right, axis=0) if right else None
-        return Result(label, seed, rows, clients, right=mean, metric=metric)
+        return Result(label, seed, means, clients, right=mean, metric=metric)
 
     def _untrained(self, cell: Values, seed: int) -> Result:
         """Return round 0, which all runs of a seed have in common, of the first that there is."""
@@ -153,18 +174,23 @@ class Results:
             found = self.of(label, cell, seed)
             if found.done:
                 planned = self.plan.of(label, cell, seed)[0]
-                arrays = self._folder.run(planned).read_predictions()
-                told = self.plan.metric.labels and "untrained" in arrays
-                right = _right(arrays, "untrained") if told else None
-                rows, metric = found.rows[:1], self.plan.metric
+                metric, rows = self.plan.metric, found.rows[:1]
+                right = _right(self._folder.run(planned), "untrained") if metric.labels else None
                 return Result(UNTRAINED, seed, rows, found.clients, right=right, metric=metric)
         return Result(UNTRAINED, seed, [], 0, error="not run yet")
 
 
-def _right(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+def _right(folder: RunFolder, name: str) -> np.ndarray | None:
+    arrays = folder.read_predictions()
+    if name not in arrays:
+        return None
     labels = arrays["label"]
     right: np.ndarray = (arrays[name] == labels)[labels >= 0].astype(float)
-    return right
+    return right if len(right) else None
+
+
+def _evaluated(rows: Sequence[Row], metric: Metric) -> tuple[int, ...]:
+    return tuple(row["round"] for row in rows if metric.key in row)
 
 
 def _mean(rows: Sequence[Row]) -> Row:
@@ -172,7 +198,7 @@ def _mean(rows: Sequence[Row]) -> Row:
     first = rows[0]
     if len(rows) == 1:
         return first
-    numbers = [name for name, value in first.items() if isinstance(value, (int, float))]
+    numbers = [n for n in first if all(isinstance(row.get(n), (int, float)) for row in rows)]
     return {
         name: sum(row[name] for row in rows)
         if name in SUMS
@@ -181,9 +207,3 @@ def _mean(rows: Sequence[Row]) -> Row:
         else first[name]
         for name in numbers
     }
-
-
-def _count_clients(partition: str) -> int:
-    """Return how many clients a ``partition.csv`` has, whose lines go up to the last."""
-    last = partition.rstrip().rpartition("\n")[2]
-    return int(last.partition(",")[0]) + 1

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rich.markup import escape
 from rich.table import Table
 
 from simulations.comparing import statistics
@@ -169,16 +170,11 @@ def as_tables(lines: Sequence[Finding], metric: Metric = LINEAR) -> list[Table]:
         before = ""
         for line in lines:
             if (cell := cell_name(line.values)) != before:
-                table.add_row(f"[bold]{cell}[/]")
+                table.add_row(f"[bold]{escape(cell)}[/]")
                 before = cell
-            table.add_row(*(_plain(column.show(line)) for column in columns.values()))
+            table.add_row(*(escape(column.show(line)) for column in columns.values()))
         tables.append(table)
     return tables
-
-
-def _plain(text: str) -> str:
-    """Keep rich from reading a label's brackets as markup."""
-    return text.replace("[", r"\[")
 
 
 def _what(metric: Metric) -> str:

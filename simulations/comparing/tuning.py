@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from fedssl.config_file import ConfigError
 from simulations.comparing.folder import ComparisonFolder
 from simulations.comparing.plan import Plan, Planned, Values
 from simulations.files import replace_text
+from simulations.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,17 @@ def choose(plan: Plan, folder: ComparisonFolder, run: Planned) -> Choice:
 def _score(folder: ComparisonFolder, runs: list[Planned]) -> float | None:
     if not all(map(folder.is_done, runs)):
         return None
-    return fmean(folder.run(run).read_metrics()[-1]["linear_accuracy"] for run in runs)
+    return fmean(_last_accuracy(folder.run(run)) for run in runs)
+
+
+def _last_accuracy(run: RunFolder) -> float:
+    rows = run.read_finished()
+    if not rows or "linear_accuracy" not in rows[-1]:
+        raise ConfigError(
+            f"{run.metrics}: has no linear accuracy in its last row; remove {run.path}, and the "
+            "same `fedssl compare` makes the run again"
+        )
+    return float(rows[-1]["linear_accuracy"])
 
 
 def not_ended(plan: Plan, folder: ComparisonFolder) -> list[Planned]:

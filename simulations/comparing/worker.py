@@ -10,6 +10,7 @@ from types import FrameType
 
 from simulations.display import Quiet
 from simulations.experiment import Experiment
+from simulations.lock import LockedError
 from simulations.runner import run
 
 Tell = Callable[[Mapping[str, object]], None]
@@ -29,6 +30,10 @@ class Task:
     folder: Path
 
 
+class Elsewhere(str):
+    """Why a run was left alone: another process makes it, so it has not failed."""
+
+
 class _Telling(Quiet):
     def __init__(self, tell: Tell):
         self._tell = tell
@@ -39,9 +44,14 @@ class _Telling(Quiet):
 
 
 def carry_out(task: Task, tell: Tell) -> str | None:
-    """Run to the end; return what went wrong, or None."""
+    """Run to the end; return what went wrong, or None.
+
+    It is an `Elsewhere` where another process makes this run.
+    """
     try:
         run(task.experiment, task.folder, resume=True, display=_Telling(tell))
+    except LockedError as error:
+        return Elsewhere(error)
     # Whatever a class of a person's own raises must not stop the other runs.
     except Exception as error:
         kind = "" if isinstance(error, (ValueError, RuntimeError)) else f"{type(error).__name__}: "

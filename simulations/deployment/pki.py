@@ -2,7 +2,6 @@
 
 import datetime
 import ipaddress
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from clients.keys import ClientKeys
 from fedssl.config_file import ConfigError
+from fedssl.files import replacing
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """By these the server reaches itself."""
@@ -218,8 +218,6 @@ def _write_key(
 
 
 def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
-    temporary = path.with_name(f".{path.name}.writing")
     # Private from its first byte on.
-    with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-        file.write(data)
-    temporary.replace(path)
+    with replacing(path, mode) as temporary:
+        temporary.write_bytes(data)

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from fedssl.config_file import ConfigError
 from fedssl.partitions import Partition
 from simulations.deployment.pki import ServerKeys
@@ -54,7 +52,8 @@ def serve(
     Raises
     ------
     ConfigError
-        The config, a key or a port cannot be used; nothing was written.
+        The config, a key or a port cannot be used, or another process writes to ``out``; nothing
+        was written.
     RunError
         Too few clients for too long; the rounds before can be resumed.
     """
@@ -65,18 +64,19 @@ def serve(
     clients = len(keys.public_keys())
     _check_number(experiment.partition.clients, clients)
     ports.check()
-    prepared = prepare_server(experiment, clients)
     folder = RunFolder(Path(out))
-    found = find(folder, prepared.experiment, resume)
-    if found:
-        check_skipped(folder.path, prepared)
-    for line in lines(prepared):
-        display.said(line)
-    with served(prepared, keys, ports, folder, display.said) as grid:
-        grid.wait_for_clients()
-        sizes = [grid.sizes.get(client, 0) for client in range(prepared.partition.clients)]
-        there = Partition.of(np.repeat(np.arange(len(sizes)), sizes), len(sizes))
-        return carry_out(replace(prepared, partition=there), grid, folder, found, display=display)
+    with folder.locked(display.said):
+        prepared = prepare_server(experiment, clients)
+        found = find(folder, prepared.experiment, resume, display.said)
+        if found:
+            check_skipped(folder.path, prepared)
+        for line in lines(prepared):
+            display.said(line)
+        with served(prepared, keys, ports, folder, display.said) as grid:
+            grid.wait_for_clients()
+            sizes = [grid.sizes.get(client, 0) for client in range(prepared.partition.clients)]
+            there = replace(prepared, partition=Partition.of_sizes(sizes))
+            return carry_out(there, grid, folder, found, display=display)
 
 
 def _check_number(clients: int | None, keys: int) -> None:

@@ -26,13 +26,13 @@ from flwr.supercore.fab import Fab
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.task_identity import TaskIdentity
-from flwr.superlink.grid import HttpGrid
 
 from clients.child import Child
 from clients.flower_runtime import SERVER_TASK, Runtime, new_secret
 from clients.reaching import free_port
 from fedssl.config_file import ConfigError
 from simulations.deployment.pki import ServerKeys
+from simulations.engines.flower_replies import CarefulGrid
 from simulations.errors import RunError
 
 SUPERLINK = "flwr.superlink.cli:flower_superlink"
@@ -165,7 +165,7 @@ def _grid(runtime: Runtime) -> Iterator[Grid]:
     token = None
     while token is None:
         token = runtime.claim(SERVER_TASK)
-    grid = HttpGrid(runtime.address, False, runtime.root_certificates, token=token)
+    grid = CarefulGrid(runtime.address, False, runtime.root_certificates, token=token)
     client = grid._runtime_client
     heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
     heartbeat.start()

@@ -110,6 +110,8 @@ class FlowerConfig(EngineConfig):
     """Seconds that clients have to answer in a round; who is later counts as failed."""
     give_up_after: Number = Field(3600.0, gt=0)
     """Seconds with fewer than min_clients after which the run stops; it can be resumed."""
+    max_examples: PositiveInt = 10_000_000
+    """The most images that a client may say it has: it weighs by them in most strategies."""
 
 
 ENGINES: dict[str, type[EngineConfig]] = {

@@ -2,29 +2,40 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from flwr.app import Message, MessageType, RecordDict
-from flwr.common.constant import ErrorCode
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from clients.client_app import PARTITION
+from fedssl.foreign_text import printable
 from fedssl.timeline import span
 from simulations.engines import FlowerConfig, flower_private
+from simulations.engines.engine import Engine
+from simulations.engines.flower_private import LOST, NOT_HERE
+from simulations.engines.flower_replies import BESIDE_THE_MODEL, CarefulGrid
 from simulations.engines.wrapped import WrappedGrid
-from simulations.errors import RunError, TooFewAnswersError
-from strategies.messages import metrics_of
+from simulations.errors import RunError
+from strategies.messages import (
+    CONFIG,
+    LAST_COUNTED,
+    METRICS,
+    arrays_of,
+    config_of,
+    metrics_of,
+    record_bytes,
+)
+from strategies.reply import check_whole
 
 ANSWER_SECONDS, REFUSED_SECONDS = 120.0, 10.0
 """How long a device has to say who it is, and stays refused, before it is asked again."""
 POLL_SECONDS = 0.2
 REPEAT_SECONDS = 3.0
-NOT_HERE = ErrorCode.NODE_UNAVAILABLE
-LOST = {ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, NOT_HERE}
-"""Errors of a client that went away; the others are a client's own."""
+_ANSWER = {PARTITION, "num-examples"}
+"""The metrics by which a device says who it is."""
 
 
-class DeviceGrid(WrappedGrid):
+class DeviceGrid(WrappedGrid, Engine):
     """Send each message to the device that is the client, and yield the replies in their order.
 
     Node n is client n - 1; which of the SuperLink's nodes that is, each says when it comes. A
@@ -54,6 +65,7 @@ class DeviceGrid(WrappedGrid):
         keys: Mapping[int, int] | None = None,
     ):
         super().__init__(grid)
+        self.repeats = True
         self._engine = engine
         self._clients = clients
         self._told = told
@@ -63,6 +75,7 @@ class DeviceGrid(WrappedGrid):
         self._not_before: dict[int, float] = {}
         self._said: dict[int, str] = {}
         self._last_round = time.monotonic()
+        self._last_counted: dict[int, int] = {}
         self.sizes: dict[int, int] = {}
         """How many images each client has that was here."""
         self.states: dict[int, RecordDict] = {}
@@ -71,6 +84,28 @@ class DeviceGrid(WrappedGrid):
     def get_node_ids(self) -> Iterable[int]:
         """Return the node of every client, whether it is here or not."""
         return range(1, self._clients + 1)
+
+    def size_of(self, client: int) -> int:
+        """Return how many images a client registered with; 0 before it was here."""
+        return self.sizes.get(client, 0)
+
+    def fewest(self, asked: int) -> int:
+        """Return how many of so many clients have to answer: `min_clients`, or all of them."""
+        return min(self._engine.min_clients, asked)
+
+    def settle(self, server_round: int, counted: Collection[int]) -> None:
+        """Note whose replies counted: each client is told with its next message."""
+        self._last_counted |= dict.fromkeys(counted, server_round)
+        self._last_round = time.monotonic() if counted else self._last_round
+
+    def wait_to_repeat(self, good: int, asked: int) -> None:
+        """Wait a little before a round is run again; a RunError says that it was long enough."""
+        self._told(
+            f"{good} of {asked} clients answered, but engine.min_clients = "
+            f"{self._engine.min_clients}"
+        )
+        self._give_up_after(time.monotonic() - self._last_round, good)
+        time.sleep(REPEAT_SECONDS)
 
     def wait_for_clients(self) -> None:
         """Wait until all clients are here, or enough of them for long enough.
@@ -100,40 +135,25 @@ class DeviceGrid(WrappedGrid):
 
         Raises
         ------
-        TooFewAnswersError
-            Fewer than `min_clients` answered within ``round_timeout``.
         RunError
-            And that for ``give_up_after`` seconds.
+            Fewer than `min_clients` were here for ``give_up_after`` seconds.
         """
         asked = list(messages)
-        needed = min(self._engine.min_clients, len(asked))
-        self._wait_for_some(needed, [_client(message) for message in asked])
+        self._wait_for_some(self.fewest(len(asked)), [_client(message) for message in asked])
         deadline = time.monotonic() + self._engine.round_timeout
-        good, own_fault = 0, False
         for message, message_id in zip(asked, self._send(asked), strict=True):
             with span("wait"):
                 reply = self._reply(message, message_id, deadline)
-            good += not reply.has_error()
-            own_fault |= reply.has_error() and reply.error.code not in LOST
             yield reply
             # So that no model is held here while the next one is waited for.
             del reply
-        # Where all that answered failed by themselves, to ask again would not help.
-        if good < needed and (good or not own_fault):
-            self._told(
-                f"{good} of {len(asked)} clients answered, but engine.min_clients = {needed}"
-            )
-            self._give_up_after(time.monotonic() - self._last_round, good)
-            time.sleep(REPEAT_SECONDS)
-            raise TooFewAnswersError(f"{good} clients answered")
-        self._last_round = time.monotonic()
 
     def _send(self, messages: Iterable[Message]) -> list[str | None]:
         """Push what can be pushed, and return the id of each message; None where nobody is."""
         here = self._here()
         outgoing = {
             _client(message): Message(
-                message.content,
+                self._own_content(message),
                 here[_client(message)],
                 message.metadata.message_type,
                 # Longer, so that a late answer is no error on the client's side.
@@ -143,9 +163,18 @@ class DeviceGrid(WrappedGrid):
             for message in messages
             if _client(message) in here
         }
+        if isinstance(self._grid, CarefulGrid):
+            sent = max((record_bytes(arrays_of(m.content)) for m in outgoing.values()), default=0)
+            self._grid.most_bytes = 2 * sent + BESIDE_THE_MODEL
         pushed = self._grid.push_messages(list(outgoing.values())) if outgoing else []
         ids = dict(zip(outgoing, pushed, strict=True))
         return [ids.get(_client(message)) for message in messages]
+
+    def _own_content(self, message: Message) -> RecordDict:
+        """Return what a message holds, and by which of its rounds the client goes on."""
+        last = self._last_counted.get(_client(message), 0)
+        config = ConfigRecord({**config_of(message.content), LAST_COUNTED: last})
+        return RecordDict({**message.content, CONFIG: config})
 
     def _reply(self, message: Message, message_id: str | None, deadline: float) -> Message:
         if message_id is None:
@@ -207,18 +236,43 @@ class DeviceGrid(WrappedGrid):
         if reply.has_error():
             self._refuse(node, reply.error.reason or "no reason given")
             return
-        metrics = metrics_of(reply.content)
-        client, size = int(str(metrics[PARTITION])), int(str(metrics["num-examples"]))
-        if self._keys is not None and self._keys.get(node) != client:
-            self._refuse(node, f"it says that it is client {client}")
-        elif not 0 <= client < self._clients:
-            self._refuse(node, f"client {client}: there are clients 0 to {self._clients - 1}")
+        try:
+            client, size = self._registered(node, reply.content)
+        except ValueError as error:
+            self._refuse(node, str(error))
         else:
             self._nodes[client], self.sizes[client] = node, size
             self._told(f"client {client} is here, with {size} images")
 
-    def _refuse(self, node: int, reason: str) -> None:
+    def _registered(self, node: int, content: RecordDict) -> tuple[int, int]:
+        """Return which client a node says it is, and how many images it has.
+
+        Raises
+        ------
+        ValueError
+            Its answer is not one, or not true.
+        """
+        metrics = metrics_of(content)
+        if unknown := sorted(
+            map(str, [*(content.keys() - {METRICS}), *(metrics.keys() - _ANSWER)])
+        ):
+            raise ValueError(f"its answer has an unexpected {unknown[0]}")
+        client = metrics.get(PARTITION)
+        if not isinstance(client, int) or not 0 <= client < self._clients:
+            raise ValueError(f"client {client}: there are clients 0 to {self._clients - 1}")
+        if self._keys is not None and self._keys.get(node) != client:
+            raise ValueError(f"it says that it is client {client}")
+        try:
+            size = check_whole(
+                "num-examples", metrics.get("num-examples"), self._engine.max_examples
+            )
+        except ValueError as error:
+            raise ValueError(f"{error} (engine.max_examples)") from None
+        return client, size
+
+    def _refuse(self, node: int, why: str) -> None:
         """Say why a node takes no part, once; it is asked again later, for it may be mended."""
+        reason = printable(why)
         self._not_before[node] = time.monotonic() + REFUSED_SECONDS
         if self._said.get(node) != reason:
             self._said[node] = reason

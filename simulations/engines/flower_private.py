@@ -10,7 +10,23 @@ from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-__all__ = ["Run", "become_server", "empty_run", "error_reply", "number", "reason"]
+__all__ = [
+    "LOST",
+    "NOT_HERE",
+    "REFUSED",
+    "Run",
+    "become_server",
+    "empty_run",
+    "error_reply",
+    "number",
+    "reason",
+]
+
+NOT_HERE = ErrorCode.NODE_UNAVAILABLE
+LOST = {ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, NOT_HERE}
+"""Errors of a client that went away; the others are a client's own."""
+REFUSED = ErrorCode.MOD_FAILED_PRECONDITION
+"""That of a reply that cannot be used: the nearest that Flower has."""
 
 RUN_ID = 1
 """The number of the only run in this process."""
@@ -33,14 +49,14 @@ def number(message: Message, message_id: str) -> None:
     message.metadata.__dict__["_message_id"] = message_id
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Return what an error reply says of what a ClientApp raised."""
     return f"{type(error).__name__}: {error}"
 
 
 def error_reply(
     message: Message,
-    error: Exception | str,
+    error: BaseException | str,
     code: int = ErrorCode.CLIENT_APP_RAISED_EXCEPTION,
 ) -> Message:
     """Return the reply that Flower sends when a ClientApp raises, or for another reason.
@@ -49,7 +65,7 @@ def error_reply(
     ----------
     message : Message
         What is replied to.
-    error : Exception | str
+    error : BaseException | str
         What was raised, or what `reason` says of it.
     code : int
         One of Flower's ``ErrorCode``.

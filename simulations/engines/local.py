@@ -2,18 +2,18 @@
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from flwr.app import Context, Message, RecordDict
-from flwr.serverapp import Grid
 
 from fedssl.timeline import span
 from simulations.engines import flower_private
+from simulations.engines.engine import Engine
 from simulations.engines.flower_private import Run
 
 
-class LocalGrid(Grid):
+class LocalGrid(Engine):
     """Run each message's client in one of a few threads and yield the replies in their order.
 
     The engine `ray` uses it, too: each thread then has its client run in another process.
@@ -41,11 +41,21 @@ class LocalGrid(Grid):
         self._numbers = itertools.count(1)
         self._started: dict[str, Future[Message]] = {}
         self.states: dict[int, RecordDict] = {}
-        """What each client keeps from round to round, by its number."""
+        self._before: dict[int, RecordDict] = {}
+        """What the clients of the round under way kept before it."""
 
     def close(self) -> None:
         """End the threads; clients that wait are not started."""
         self._pool.shutdown(cancel_futures=True)
+
+    def settle(self, server_round: int, counted: Collection[int]) -> None:
+        """Let the clients whose replies did not count have again what they kept before."""
+        for client, state in self._before.items():
+            if client not in counted:
+                self.states[client] = state
+                if not state:
+                    del self.states[client]
+        self._before = {}
 
     def set_run(self, run: Run) -> None:
         """Keep the run's description."""
@@ -123,8 +133,12 @@ class LocalGrid(Grid):
         )
         try:
             reply = self._app(message, context)
-        except Exception as error:
+            if not isinstance(reply, Message):
+                raise TypeError(f"it answered with a {type(reply).__name__}, not a message")
+        # A SystemExit, too: what a client's code raises ends that client's round, not the run.
+        except BaseException as error:
             return flower_private.error_reply(message, error)
         if context.state:
+            self._before.setdefault(client, state)
             self.states[client] = context.state
         return reply

@@ -11,13 +11,10 @@ from fedssl.config_file import ConfigError
 from simulations.deployment.rehearsal import rehearsal
 from simulations.display import Display
 from simulations.engines import FlowerConfig, LocalConfig, RayConfig
-from simulations.engines.flower import DeviceGrid
+from simulations.engines.engine import Engine
 from simulations.engines.local import LocalGrid
 from simulations.prepare import Prepared
 from simulations.run_folder import RunFolder
-
-Engine = LocalGrid | DeviceGrid
-"""A Flower Grid whose node n is client n - 1, and that yields replies in cohort order."""
 
 
 def opened(

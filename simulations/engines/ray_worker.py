@@ -156,7 +156,8 @@ class RayWorker:
             if reply.has_error():
                 return reply.error.reason or "no reason given"
             return Answer(pack(reply.content), pack(own.state))
-        except Exception as error:
+        # A SystemExit, too, which would end this process and all that it holds.
+        except BaseException as error:
             return flower_private.reason(error)
 
     def _model(self, reference: ObjectRef[Model]) -> ArrayRecord:

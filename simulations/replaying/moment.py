@@ -2,26 +2,73 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from flwr.app import Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 
 from fedssl.config_file import ConfigError
+from fedssl.plain_files import MEGABYTE, read_json
 from fedssl.state import State, load_state, save_state
 from simulations.checkpoint import Checkpoint, CheckpointFolder
 from simulations.engines import flower_private
 from simulations.files import replace_text
+from simulations.inside import make_inside
+from simulations.records import Client, check_row
 from strategies.messages import (
     ARRAYS,
+    DIVERGENCE,
     METRICS,
+    SENSITIVITY,
     arrays_of,
     config_of,
     metrics_of,
     to_record,
     to_state,
 )
+
+
+class _Reply(BaseModel):
+    """A client's, but for its model."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    client: Client
+    metrics: dict[str, int | float | list[int] | list[float]] | None = None
+    """None where it failed."""
+    error: str = "no reason given"
+
+    @model_validator(mode="after")
+    def _has_images(self) -> Self:
+        examples = 1 if self.metrics is None else self.metrics.get("num-examples")
+        if not isinstance(examples, int) or examples < 1:
+            raise ValueError(f"num-examples = {examples!r} is no number of images")
+        return self
+
+
+class _Index(BaseModel):
+    """What ``replies.json`` holds."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    round: int = Field(ge=1)
+    sensitivity_decay: float | None
+    row: dict[str, Any]
+    replies: list[_Reply]
+
+    @model_validator(mode="after")
+    def _can_be_merged(self) -> Self:
+        if len({reply.client for reply in self.replies}) < len(self.replies):
+            raise ValueError("a client is there twice")
+        if all(reply.metrics is None for reply in self.replies):
+            raise ValueError("no client succeeded")
+        return self
+
+
+_LONGEST = 1024 * MEGABYTE
 
 
 class Moment:
@@ -43,8 +90,12 @@ class Moment:
 
     def begin(self) -> None:
         """Empty it; it is not whole until `finish`."""
+        make_inside(self.path)
         self._index.unlink(missing_ok=True)
-        self._replies.mkdir(parents=True, exist_ok=True)
+        self._checkpoint.clear()
+        self.__dict__.pop("_read", None)
+        self.__dict__.pop("_kinds", None)
+        make_inside(self._replies)
         for file in self._replies.iterdir():
             file.unlink()
 
@@ -89,38 +140,39 @@ class Moment:
         try:
             found = self._checkpoint.load()
         except ValueError as error:
-            raise ConfigError(f"{error}; remove {self.path}, and it is made again") from error
-        assert found is not None
+            raise ConfigError(f"{error}; {self._again}") from error
+        if found is None or found.round != self.round - 1:
+            what = "no checkpoint" if found is None else "another round's checkpoint"
+            raise ConfigError(f"{self._checkpoint.folder}: holds {what}; {self._again}")
         return found
 
     @property
     def round(self) -> int:
         """The round."""
-        return int(self._read()["round"])
+        return self._read.round
 
     @property
     def decay(self) -> float | None:
         """That of the sensitivity in the replies; None where they have none."""
-        found: float | None = self._read()["sensitivity_decay"]
-        return found
+        return self._read.sensitivity_decay
 
     @property
     def row(self) -> dict[str, Any]:
         """What the run's own strategy made of the round."""
-        found: dict[str, Any] = self._read()["row"]
-        return found
+        return self._read.row
 
     @property
     def cohort(self) -> list[int]:
         """All clients that were asked, in the order in which they are merged."""
-        return [reply["client"] for reply in self._read()["replies"]]
+        return [reply.client for reply in self._read.replies]
 
     def models(self) -> Iterator[tuple[int, int, State]]:
         """Yield client, number of images and model of each that did not fail, one at a time."""
-        for reply in self._read()["replies"]:
-            if "metrics" in reply:
-                client = reply["client"]
-                yield client, reply["metrics"]["num-examples"], self._model(client)
+        for reply in self._read.replies:
+            if reply.metrics is not None:
+                examples = reply.metrics["num-examples"]
+                assert isinstance(examples, int)
+                yield reply.client, examples, self._model(reply.client)
 
     def answer(self, message: Message) -> Message:
         """Return a client's reply as if it had been made to this message.
@@ -133,11 +185,11 @@ class Moment:
             The message asks for a tensor that the reply lacks.
         """
         client = message.metadata.dst_node_id - 1
-        kept = next(reply for reply in self._read()["replies"] if reply["client"] == client)
+        kept = next(reply for reply in self._read.replies if reply.client == client)
         # A reply refers to its message by an id, which engines give when they send it.
         flower_private.number(message, f"replayed {client}")
-        if "metrics" not in kept:
-            return flower_private.error_reply(message, kept["error"])
+        if kept.metrics is None:
+            return flower_private.error_reply(message, kept.error)
         model = self._model(client)
         config = config_of(message.content)
         held_back = config.get("withheld", ())
@@ -151,26 +203,56 @@ class Moment:
         content = RecordDict(
             {
                 ARRAYS: to_record({name: model[name] for name in wanted}),
-                METRICS: MetricRecord(kept["metrics"]),
+                METRICS: MetricRecord(_asked_for(kept.metrics, config)),
             }
         )
         return Message(content, reply_to=message)
 
     def _model(self, client: int) -> State:
+        file = self._file(client)
         try:
-            return load_state(self._file(client))[0]
-        except (OSError, SafetensorError) as error:
-            raise ConfigError(
-                f"{self._file(client)}: the reply is damaged: {error}; remove {self.path}, and it "
-                "is made again"
-            ) from error
+            state = load_state(file)[0]
+        except (ValueError, OSError, SafetensorError) as error:
+            raise ConfigError(f"{file}: the reply is damaged: {error}; {self._again}") from error
+        for name, tensor in state.items():
+            if self._kinds.get(name) != (tensor.shape, tensor.dtype):
+                raise ConfigError(f"{file}: {name} is not the model's; {self._again}")
+        return state
+
+    @cached_property
+    def _kinds(self) -> dict[str, tuple[Any, Any]]:
+        """Shape and type of each tensor that was sent."""
+        return {name: (t.shape, t.dtype) for name, t in self.before().model.items()}
+
+    @property
+    def _again(self) -> str:
+        return f"remove {self.path}, and it is made again"
 
     def _file(self, client: int) -> Path:
         return self._replies / f"client-{client}.safetensors"
 
-    def _read(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._index.read_text(encoding="utf-8"))
+    @cached_property
+    def _read(self) -> _Index:
+        try:
+            found = _Index.model_validate(read_json(self._index, _LONGEST))
+            check_row(found.row, "row")
+            if not isinstance(found.row.get("rankme"), float):
+                raise ConfigError("row: has no RankMe")
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            what = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            raise ConfigError(f"{self._index}: {what}; {self._again}") from None
+        except ConfigError as error:
+            raise ConfigError(f"{self._index}: {error}; {self._again}") from None
         return found
+
+
+def _asked_for(metrics: Mapping[str, Any], config: ConfigRecord) -> dict[str, Any]:
+    """Return a reply's metrics without those that another message had asked for."""
+    left_out = {DIVERGENCE}
+    if config.get("sensitivity-decay") is None:
+        left_out.add(SENSITIVITY)
+    return {name: value for name, value in metrics.items() if name not in left_out}
 
 
 def moments(replays: Path) -> list[Moment]:

@@ -16,9 +16,13 @@ from simulations.client_states import give_to_clients, kept_by_clients
 from simulations.cohort import Answer, cohort_size
 from simulations.comparing.arms import Arm, arms
 from simulations.display import Quiet
-from simulations.engines.opening import Engine, opened
+from simulations.engines.engine import Engine
+from simulations.engines.opening import opened
 from simulations.experiment import Experiment
+from simulations.inside import make_inside
+from simulations.own_code import check_own_code
 from simulations.prepare import Prepared, prepare
+from simulations.records import has_partition
 from simulations.replaying.candidates import (
     Candidate,
     build_candidate,
@@ -81,7 +85,9 @@ class Opened:
     def server(self, experiment: Experiment, grid: Grid) -> Server:
         """Return a server of its rounds."""
         prepared = self.prepared
-        return Server(experiment, prepared.splits, prepared.partition, grid, self.steps)
+        return Server(
+            experiment, prepared.splits, prepared.partition, self.engine, self.steps, grid=grid
+        )
 
     @property
     def experiment(self) -> Experiment:
@@ -126,7 +132,7 @@ class Opened:
         RunError
             A round of it failed.
         """
-        replays = replays_of(self.folder)
+        replays = make_inside(replays_of(self.folder))
         moment = Moment(replays / f"round-{self.round}")
         if moment.is_whole() and self.decay in (None, moment.decay):
             return moment
@@ -237,12 +243,13 @@ def open_run(
         raise ConfigError(
             f"{path}: holds no run with a finished round; give the folder that `fedssl run` wrote"
         )
-    if len(folder.partition.read_text(encoding="utf-8").splitlines()) < 2:
+    if not has_partition(folder.partition):
         raise ConfigError(
             f"{path}: its clients' images are on devices, so no round of it can be made again here"
         )
     where = [f"engine.device={device}"] if device else []
     own = load(folder, where)
+    check_own_code(own, path)
     if not 1 <= server_round <= own.rounds:
         raise ConfigError(f"--round {server_round}: the run has rounds 1 to {own.rounds}")
     chosen = [Arm(own.strategy.name)] if strategies is None else arms(strategies)

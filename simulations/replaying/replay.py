@@ -17,6 +17,7 @@ from simulations import plots
 from simulations.comparing.arms import file_name
 from simulations.comparing.statistics import over_test_images
 from simulations.files import replace_text
+from simulations.inside import make_inside
 from simulations.replaying import pictures
 from simulations.replaying.candidates import Candidate, forgot
 from simulations.replaying.merging import Step, mean_norms, step, weights
@@ -171,7 +172,7 @@ def _merge(opened: Opened, candidate: Candidate, moment: Moment, last: int) -> _
     rows, right = [row], [_right(server)]
     model = clone(server.state())
     file = moment.path / "models" / f"{file_name(candidate.label)}.safetensors"
-    file.parent.mkdir(exist_ok=True)
+    make_inside(file.parent)
     save_model(file, server.objective, server.experiment, server.image_size)
     steps.did(f"{candidate.label}: merged and probed")
     opened.go_on(candidate, moment, server, last)

@@ -198,9 +198,18 @@ def test_a_loss_that_explodes_is_an_error_with_the_fix(small: Small) -> None:
         run(worker, received)
 
 
-def test_weights_that_explode_in_the_last_step_are_an_error_that_names_them(small: Small) -> None:
-    worker, received = make(small("client.lr=1e38"))
-    with pytest.raises(ValueError, match=r"weights became infinite or NaN, in \S+ first, in round"):
+def test_a_private_state_that_explodes_in_the_last_step_is_an_error_that_names_it(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, received = make(small())
+
+    def explode(share: float) -> None:
+        next(iter(private_state(worker.objective).values())).fill_(float("inf"))
+
+    monkeypatch.setattr(worker.objective, "after_step", explode)
+    with pytest.raises(
+        ValueError, match=r"private state became infinite or NaN, in target\S+ first, in round"
+    ):
         run(worker, received, count=8)
 
 

