@@ -13,8 +13,8 @@ from clients.runtime import ClientRuntime
 from fedssl.config import LearningConfig
 from fedssl.config_file import ConfigError, validate
 from fedssl.data import Dataset
-from fedssl.data.files import decode_all, resize
-from fedssl.data.folder import list_files
+from fedssl.data.files import Decoding, decode_all, resize
+from fedssl.data.folder import Folder, list_files
 from fedssl.data.npz import read_npz
 from fedssl.partitions import Partition
 
@@ -29,7 +29,7 @@ class Device:
     Parameters
     ----------
     images : Path
-        A folder of image files, or an ``.npz`` file as the data set ``npz`` has them.
+        A folder of image files, a list of them, or an ``.npz`` file as the data set ``npz`` has.
     client : int
         Its number in the federation.
     device : torch.device
@@ -56,8 +56,10 @@ class Device:
             return len(read_npz("--images", self.images).labels)
         return len(list_files(self.images, "--images").paths)
 
-    def read(self, size: int) -> Dataset:
+    def read(self, size: int, background: str = "white") -> Dataset:
         """Decode all images once, each resized to ``size`` × ``size`` pixels.
+
+        What is transparent lies on ``background``.
 
         Raises
         ------
@@ -70,7 +72,8 @@ class Device:
             images = resize(found.images, size).expand(-1, 3, -1, -1).contiguous()
             return Dataset(images, found.labels, found.class_names, {})
         listing = list_files(self.images, "--images")
-        return listing.dataset(decode_all(listing.paths, size))
+        decoding = Decoding(background=background)
+        return listing.dataset(decode_all(listing.paths, size, decoding, "--images"))
 
     def runtime(self, learning: str) -> ClientRuntime:
         """Return what the device holds to train as ``learning`` says; built once.
@@ -90,7 +93,8 @@ class Device:
         if self._built is None or self._built[0] != learning:
             config = from_text(learning, self.allowed)
             assert config.data.size is not None
-            dataset = self.read(config.data.size)
+            background = config.data.background if isinstance(config.data, Folder) else "white"
+            dataset = self.read(config.data.size, background)
             owner = np.full(len(dataset.labels), self.client)
             partition = Partition.of(owner, self.client + 1)
             self._built = learning, ClientRuntime(config, dataset, partition, self.device)
@@ -109,6 +113,9 @@ def as_text(config: LearningConfig, size: int) -> str:
     """
     kept = config.model_dump(mode="json", include=set(LearningConfig.model_fields))
     data = {key: kept["data"][key] for key in ("mean", "std")}
+    # Left out where it is the default, which devices of older versions take without being told.
+    if (background := kept["data"].get("background", "white")) != "white":
+        data["background"] = background
     kept["data"] = {"name": "folder", "train": ".", "size": size, **data}
     # The weights that a run begins with come from the server by message, as in every round.
     kept["model"]["init"] = None

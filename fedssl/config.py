@@ -69,7 +69,7 @@ class ClientConfig(Fields):
     """fresh: momentum starts at zero in each round; kept: each client keeps its own."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     """bf16: forward pass by autocast, weights stay float32; auto: where the hardware has it."""
-    threads: PositiveInt = 1
+    threads: int = Field(1, ge=1, le=256)
     """Intra-op CPU threads of a local update. It changes the order of sums, and so the bits."""
 
     @model_validator(mode="before")

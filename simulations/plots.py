@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fedssl.partitions import Counts
+from simulations.client_names import short
 from simulations.files import replace_bytes
 
 ACCURACIES = {
@@ -95,7 +96,9 @@ def _say(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
 
 
-def partition(counts: Counts, class_names: Sequence[str]) -> Figure:
+def partition(
+    counts: Counts, class_names: Sequence[str], client_names: Sequence[str] = ()
+) -> Figure:
     """Draw which client has how many images of which class.
 
     Bars for few clients and classes, a heat map for more; beyond 200 clients, how sizes and class
@@ -107,16 +110,20 @@ def partition(counts: Counts, class_names: Sequence[str]) -> Figure:
         The images of each client and class.
     class_names : Sequence[str]
         The C names; the one called ``unlabelled`` is drawn grey.
+    client_names : Sequence[str]
+        The K names of the clients; none where they have numbers only.
     """
     clients, classes = counts.shape
     if clients <= _BARS[0] and classes <= _BARS[1]:
-        return _partition_bars(counts.dense(), [literal(name) for name in class_names])
+        return _partition_bars(counts.dense(), [literal(n) for n in class_names], client_names)
     if clients <= _COLUMNS:
-        return _partition_map(counts.dense(), [literal(name) for name in class_names])
+        return _partition_map(counts.dense(), [literal(n) for n in class_names], client_names)
     return _partition_histograms(counts)
 
 
-def _partition_bars(counts: np.ndarray, names: Sequence[str]) -> Figure:
+def _partition_bars(
+    counts: np.ndarray, names: Sequence[str], client_names: Sequence[str]
+) -> Figure:
     clients, classes = counts.shape
     size = (max(8.0, 3 + 0.2 * clients), max(4.0, 1 + 0.23 * classes))
     figure = Figure(figsize=size, layout="constrained")
@@ -134,6 +141,7 @@ def _partition_bars(counts: np.ndarray, names: Sequence[str]) -> Figure:
     axes.set(title="Images of each client, by class", xlabel="client", ylabel="images")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=20, integer=True, min_n_ticks=1))
     axes.set_xlim(-0.6, clients - 0.4)
+    _name_clients(axes, client_names)
     axes.spines[["top", "right"]].set_visible(False)
     # From the top down, as the bars are stacked.
     handles, labels = axes.get_legend_handles_labels()
@@ -162,7 +170,7 @@ def class_look(place: int, name: str) -> dict[str, Any]:
     }
 
 
-def _partition_map(counts: np.ndarray, names: Sequence[str]) -> Figure:
+def _partition_map(counts: np.ndarray, names: Sequence[str], client_names: Sequence[str]) -> Figure:
     clients, classes = counts.shape
     height = 1.6 + float(np.clip(0.2 * classes, 2.5, 7))
     figure = Figure(figsize=(9, height), layout="constrained")
@@ -182,9 +190,24 @@ def _partition_map(counts: np.ndarray, names: Sequence[str]) -> Figure:
     )
     main.set(xlabel="client", ylabel="class")
     main.xaxis.set_major_locator(MaxNLocator(nbins=20, integer=True, min_n_ticks=1))
+    _name_clients(main, client_names)
     _label_rows(main, names, most=40)
     figure.colorbar(image, ax=main, label="share of the client's images (%)")
     return figure
+
+
+def _name_clients(axes: Axes, names: Sequence[str]) -> None:
+    """Name every client, where they have names and all are legible."""
+    if 0 < len(names) <= _BARS[0]:
+        shown = [literal(short(name)) for name in names]
+        upright = max(map(len, shown)) * len(shown) > 60
+        axes.set_xticks(
+            range(len(names)),
+            shown,
+            rotation=60 if upright else 0,
+            ha="right" if upright else "center",
+            fontsize="small",
+        )
 
 
 def _partition_histograms(counts: Counts) -> Figure:

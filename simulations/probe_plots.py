@@ -1,6 +1,7 @@
 """The pictures of probes, each drawn from what its measure found."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fedssl.evaluation import Measured
+from simulations.client_names import short
 from simulations.plots import CLASS_COLOURS, literal
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#BBBBBB"
@@ -25,21 +27,33 @@ def picture_of(protocol: str, measured: Measured) -> Figure | None:
 def harm(measured: Measured) -> Figure:
     """Draw the accuracy of each class, and of each client, with the mean over their images."""
     details = measured.details
-    both = "client_accuracy" in details
-    figure = Figure(figsize=(11 if both else 6, 4.2), layout="constrained")
-    axes = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
+    by_client, by_domain = "client_accuracy" in details, "domain_accuracy" in details
+    panels = 1 + by_domain + by_client
+    figure = Figure(figsize=(1 + 5 * panels, 4.2), layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)[0]
     names = [literal(name) for name in details["classes"]]
     figures = measured.figures
     worst, gap = figures["worst_class_accuracy"], figures["class_gap"]
     _bars(axes[0], details["class_accuracy"], details["class_images"], names, worst, gap)
     axes[0].set(title="By class, test images", ylabel="accuracy of the linear probe (%)")
-    if both:
+    if by_domain:
+        domains = [literal(short(name)) for name in details["domains"]]
+        worst, gap = figures["worst_domain_accuracy"], figures["domain_gap"]
+        _bars(axes[1], details["domain_accuracy"], details["domain_images"], domains, worst, gap)
+        axes[1].set(title="By domain, test images")
+    if by_client:
         accuracy = details["client_accuracy"]
-        numbers = [str(n) for n in range(len(accuracy))]
+        numbers = _client_names(details, range(len(accuracy)))
         worst, gap = figures["worst_client_accuracy"], figures["client_gap"]
-        _bars(axes[1], accuracy, details["client_images"], numbers, worst, gap)
-        axes[1].set(title="By client, its own images, held out of the probe", xlabel="client")
+        _bars(axes[-1], accuracy, details["client_images"], numbers, worst, gap)
+        axes[-1].set(title="By client, its own images, held out of the probe", xlabel="client")
     return figure
+
+
+def _client_names(details: Mapping[str, Any], clients: Sequence[int]) -> list[str]:
+    """Return what clients are called in a picture: their names, or else their numbers."""
+    names = details.get("client_names") or list(map(str, clients))
+    return [literal(short(name)) for name in names]
 
 
 def _bars(
@@ -73,7 +87,7 @@ def _bars(
 def cka(measured: Measured) -> Figure:
     """Draw how alike each pair of encoders is."""
     details = measured.details
-    alike, names = np.array(details["cka"]), ["global", *map(str, details["clients"])]
+    alike, names = np.array(details["cka"]), ["global", *_client_names(details, details["clients"])]
     size = 2.5 + 0.45 * len(names)
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
@@ -95,7 +109,8 @@ def scatter(measured: Measured) -> Figure:
     if (labels >= 0).any():
         kinds.append(("class", labels, lambda n: literal(details["classes"][n])))
     if (clients >= 0).any():
-        kinds.append(("client", clients, str))
+        names = _client_names(details, range(int(clients.max()) + 1))
+        kinds.append(("client", clients, lambda n: names[n]))
     if not kinds:
         kinds.append(("image", labels, str))
     figure = Figure(figsize=(6 * len(kinds) + 0.5, 5), layout="constrained")

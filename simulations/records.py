@@ -190,15 +190,25 @@ def _row(line: str, place: str, number: int) -> Row:
     return found
 
 
-def _table(path: Path, heading: Sequence[str]) -> Generator[tuple[int, list[str]], None, None]:
-    """Yield the number and the cells of each line of a CSV file below its heading."""
+def _table(
+    path: Path, heading: Sequence[str], further: Sequence[str] = ()
+) -> Generator[tuple[int, list[str]], None, None]:
+    """Yield the number and the cells of each line of a CSV file below its heading.
+
+    The heading may go on with ``further``.
+    """
     with closing(whole_lines(path)) as lines:
         reader = csv.reader(lines, strict=True)
         try:
-            if (first := next(reader, None)) != list(heading):
+            first = next(reader, None)
+            if first not in (list(heading), [*heading, *further]):
                 what = "is empty" if first is None else "has another heading"
                 raise ConfigError(f"{path}, line 1, is not {','.join(heading)}: it {what}; {MEND}")
             for row in reader:
+                if further and len(row) != len(first):
+                    raise ConfigError(
+                        f"{path}, line {reader.line_num}, is not {','.join(first)}; {MEND}"
+                    )
                 yield reader.line_num, row
         except csv.Error as error:
             raise ConfigError(f"{path}, line {reader.line_num}: {error}; {MEND}") from None
@@ -216,9 +226,9 @@ def read_partition(path: Path) -> tuple[Counts, list[str]]:
     heading = ["client", "class", "images"]
     # Not lists: there may be millions of lines.
     client, label, images = array("q"), array("q"), array("q")
-    for number, row in _table(path, heading):
+    for number, row in _table(path, heading, ["name"]):
         try:
-            who, name, count = row
+            who, name, count = row[:3]
             client.append(_within(who, 0, _MOST_CLIENTS))
             images.append(_within(count, 1, _MOST_IMAGES))
             if len(name) > _LONGEST_NAME:
@@ -243,7 +253,7 @@ def has_partition(path: Path) -> bool:
     ConfigError
         It is missing, or its first lines cannot be read.
     """
-    with closing(_table(path, ["client", "class", "images"])) as lines:
+    with closing(_table(path, ["client", "class", "images"], ["name"])) as lines:
         return next(lines, None) is not None
 
 

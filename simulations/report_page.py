@@ -50,6 +50,7 @@ PAGE = """\
 <h1>{{ title }}</h1>
 <p class="soft">{{ subtitle }}</p>
 {% if unfinished %}<p class="note">{{ unfinished }}</p>{% endif %}
+{% for caution in cautions %}<p class="note">Caution: {{ caution }}</p>{% endfor %}
 <dl class="tiles">
 {% for label, figure, note in headline %}
 <div class="tile"><dt>{{ label }}</dt><dd class="figure">{{ figure }}</dd><dd class="about">{{ note }}</dd></div>

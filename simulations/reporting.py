@@ -15,9 +15,11 @@ from fedssl.foreign_text import printable
 from fedssl.partitions import Counts
 from fedssl.plain_files import read_text
 from simulations import plots
+from simulations.client_names import read_client_names
 from simulations.figures import further, name_of, shown
 from simulations.files import replace_text
 from simulations.inside import make_inside
+from simulations.notes import read_cautions
 from simulations.records import MEND, Divergence, Row, read_divergence, read_partition
 from simulations.report_page import PAGE, STYLE
 from simulations.run_folder import RunFolder
@@ -42,6 +44,8 @@ class Records:
     counts: Counts
     class_names: list[str]
     divergence: Divergence
+    client_names: list[str]
+    cautions: list[str]
 
 
 def report(folder: Path) -> Path:
@@ -83,6 +87,7 @@ def report(folder: Path) -> Path:
         title=os.fsencode(folder.resolve().name).decode(errors="replace"),
         subtitle=_subtitle(records.config),
         unfinished=_unfinished(records),
+        cautions=records.cautions,
         headline=_headline(records),
         pictures=pictures,
         columns=_columns(records.rows),
@@ -100,7 +105,9 @@ def report(folder: Path) -> Path:
 def _figures(records: Records) -> dict[str, Figure]:
     figures = {"progress": plots.progress(records.rows)}
     if len(records.counts.client):
-        figures["partition"] = plots.partition(records.counts, records.class_names)
+        figures["partition"] = plots.partition(
+            records.counts, records.class_names, records.client_names
+        )
     found = records.divergence
     if found.rounds:
         figures["divergence"] = plots.divergence(found.deltas, found.tensors, found.rounds)
@@ -257,4 +264,6 @@ def read_records(folder: Path) -> Records:
         counts,
         class_names,
         read_divergence(files.divergence, rows[-1]["round"]),
+        read_client_names(files.partition),
+        read_cautions(folder),
     )

@@ -145,7 +145,13 @@ class RunFolder:
             raise lost(self.metrics, rows, last)
         return rows
 
-    def begin(self, experiment: Experiment, counts: Counts, classes: Sequence[str]) -> None:
+    def begin(
+        self,
+        experiment: Experiment,
+        counts: Counts,
+        classes: Sequence[str],
+        names: Sequence[str] = (),
+    ) -> None:
         """Write what is known before the first round.
 
         Parameters
@@ -156,21 +162,27 @@ class RunFolder:
             The images of each client and class.
         classes : Sequence[str]
             The C names of the columns.
+        names : Sequence[str]
+            What the K clients are called; none where a number says it all.
         """
         make_folder(self.path)
         replace_text(self.config, dump(experiment))
         replace_text(self.metrics, "")
         replace_text(self.divergence, "round,client,tensor,divergence\n")
-        self.write_partition(counts, classes)
+        self.write_partition(counts, classes, names)
 
-    def write_partition(self, counts: Counts, classes: Sequence[str]) -> None:
+    def write_partition(
+        self, counts: Counts, classes: Sequence[str], names: Sequence[str] = ()
+    ) -> None:
         """Write ``partition.csv``; see `begin`."""
         with replacing(self.partition) as file:
-            file.write("client,class,images\n")
+            file.write(f"client,class,images{',name' if names else ''}\n")
             # Not by csv, which takes twice as long over millions of lines.
             middle = [_middle(name) for name in classes]
+            last = [_middle(name)[:-1] for name in names]
             file.writelines(
-                f"{client}{middle[label]}{images}\n" for client, label, images in counts
+                f"{client}{middle[label]}{images}{last[client] if last else ''}\n"
+                for client, label, images in counts
             )
         sync_folder(self.path)
 
@@ -256,8 +268,9 @@ class RunFolder:
 def _middle(text: str) -> str:
     """Return a text as CSV has it between two commas, with these."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(["", text, ""])
-    return line.getvalue()
+    # Only what may end a line is quoted, so it must be named.
+    csv.writer(line, lineterminator="\r\n").writerow(["", text, ""])
+    return line.getvalue().removesuffix("\r\n")
 
 
 def new_folder(name: str, root: Path = Path("runs")) -> Path:

@@ -27,6 +27,7 @@ from simulations.engines.engine import Engine
 from simulations.engines.opening import opened
 from simulations.errors import RunError
 from simulations.experiment import Experiment
+from simulations.notes import check_skipped, lines, write_notes
 from simulations.prepare import Prepared, prepare
 from simulations.profiling import profiled
 from simulations.reporting import report
@@ -104,6 +105,10 @@ def run(
     with folder.locked(display.said):
         prepared = prepare(experiment)
         found = find(folder, prepared.experiment, resume, display.said)
+        if found:
+            check_skipped(folder.path, prepared)
+        for line in lines(prepared):
+            display.said(line)
         with opened(prepared, folder, display) as grid:
             return carry_out(prepared, grid, folder, found, profile=profile, display=display)
 
@@ -175,11 +180,13 @@ def _rounds(
         server.restore(found.model, found.strategy)
         give_to_clients(grid, found.clients)
         folder.forget_after(found.round)
-        folder.write_partition(prepared.counts, prepared.classes)
+        folder.write_partition(prepared.counts, prepared.classes, prepared.partition.names)
         for row in folder.read_metrics():
             grid.settle(row["round"], set(row["cohort"]) - set(row["failed"]))
     else:
-        folder.begin(prepared.experiment, prepared.counts, prepared.classes)
+        names = prepared.partition.names
+        folder.begin(prepared.experiment, prepared.counts, prepared.classes, names)
+        write_notes(folder.path, prepared)
     tensors = directed(server.shared())
     for number in range(found.round + 1 if found else 0, server.experiment.rounds + 1):
         with span("round", round=number):

@@ -11,7 +11,8 @@ from fedssl.encoders import count_parameters
 from fedssl.last_visit import to_remember
 from fedssl.local_update import build_objective
 from fedssl.state import count_bytes, federated_state, model_parts, private_state
-from simulations import plots
+from simulations import notes, plots
+from simulations.client_names import short
 from simulations.cohort import draw_cohort
 from simulations.experiment import Experiment
 from simulations.prepare import Prepared, prepare
@@ -54,6 +55,8 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
         f"{sent:,.1f} MB to each and back" + (f"; {kept:,.1f} MB stay on each" if kept else ""),
     ]
     console.print("\n".join(lines), markup=False, soft_wrap=True)
+    for note in notes.lines(prepared):
+        console.print(note, markup=False, soft_wrap=True)
     _print_partition(prepared, console)
     return prepared
 
@@ -61,7 +64,7 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
 def draw(prepared: Prepared, path: Path) -> None:
     """Write the picture of the partition as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    plots.save(plots.partition(prepared.counts, prepared.classes), path)
+    plots.save(plots.partition(prepared.counts, prepared.classes, prepared.partition.names), path)
 
 
 def _print_partition(prepared: Prepared, console: Console) -> None:
@@ -73,13 +76,16 @@ def _print_partition(prepared: Prepared, console: Console) -> None:
         soft_wrap=True,
     )
     bar = 40 / sizes.max()
+    named = [short(name) for name in prepared.partition.names[:ROWS]] or list(map(str, range(ROWS)))
+    width = max(10, *map(len, named))
     for client, row in enumerate(prepared.counts.dense(ROWS)):
         most = [
             f"{classes[c]} {row[c] / max(1, sizes[client]):.0%}"
             for c in np.argsort(-row, kind="stable")[:3]
             if row[c]
         ]
-        line = f"{client:>10} {sizes[client]:>7,}  {'█' * max(1, round(sizes[client] * bar)):<40}"
+        size = sizes[client]
+        line = f"{named[client]:>{width}} {size:>7,}  {'█' * max(1, round(size * bar)):<40}"
         console.print(f"{line}  {', '.join(most)}", markup=False, soft_wrap=True)
     if len(sizes) > ROWS:
         console.print(f"           … and {len(sizes) - ROWS:,} more clients", markup=False)

@@ -52,6 +52,7 @@ def subject_of(
         view=Views(experiment.views, data.mean, data.std),
         train=splits.train,
         owner=known_to.owners(len(splits.train)) if known_to else None,
+        client_names=known_to.names if known_to else (),
         **known,
     )
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from fedssl.data.dataset import Splits
+from fedssl.data.where import Where
 from fedssl.fields import Fields, Listed, Number
 
 Constants = Annotated[tuple[Number, ...], Listed]
@@ -27,8 +28,12 @@ class DataConfig(Fields):
     """Which data set: a name that `fedssl list` prints, or a dotted path to a function."""
     limit: Limit = Limit()
     """Keep only so many images."""
-    size: int | None = Field(default=None, ge=1)
+    size: int | None = Field(default=None, ge=1, le=2048)
     """The side in pixels that images are resized to when they are loaded; null keeps theirs."""
+    where: Where = Field(default_factory=dict)
+    """Train only on images with these values of a column: {domain: [photo, cartoon]}."""
+    test_where: Where = Field(default_factory=dict)
+    """Test only on images with these values of a column: {domain: sketch}."""
     mean: Constants = (0.5,)
     """Subtracted from each channel (red, green, blue, or one for all) on the 0-1 scale."""
     std: Constants = (0.25,)

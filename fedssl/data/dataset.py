@@ -1,7 +1,7 @@
 """What a loaded image set is, wherever it came from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ class Dataset:
     """The name of each label; empty where nothing is labelled."""
     fields: Mapping[str, np.ndarray] = field(default_factory=dict)
     """int64 [N] each, by name: what a `natural` partition may split by (writer, camera, domain)."""
+    field_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By column: what its numbers, from 0, are called; left out where a number says it all."""
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -38,7 +40,12 @@ class Dataset:
         """Return the set of the images at ``index`` (int64 [M]), in memory."""
         fields = {name: values[index] for name, values in self.fields.items()}
         labels = self.labels[torch.from_numpy(index)]
-        return Dataset(self.fetch(index), labels, self.class_names, fields)
+        return Dataset(self.fetch(index), labels, self.class_names, fields, self.field_names)
+
+    def name_of(self, column: str, value: int) -> str:
+        """Return what a column's number is called."""
+        names = self.field_names.get(column, ())
+        return names[value] if 0 <= value < len(names) else str(value)
 
 
 @dataclass(frozen=True)
@@ -50,3 +57,8 @@ class Splits:
 
     train: Dataset
     test: Dataset
+    _: KW_ONLY
+    notes: tuple[str, ...] = ()
+    """What was read as what, a line each."""
+    skipped: tuple[tuple[str, str], ...] = ()
+    """Files that could not be read and were left out: path, and why."""

@@ -1,40 +1,76 @@
-"""Folders of image files."""
+"""Folders of image files, and lists of them."""
 
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-import numpy as np
-import torch
-from PIL import Image
-from pydantic import model_validator
+from PIL import ImageColor
+from pydantic import AfterValidator, Field, model_validator
 
-from fedssl.data.config import DataConfig, Limit
-from fedssl.data.dataset import Dataset, Splits
-from fedssl.data.files import decode_all
-from fedssl.data.on_demand import Files, Images
+from fedssl.data.config import DataConfig
+from fedssl.data.dataset import Splits
+from fedssl.data.files import (
+    MAX_PIXELS,
+    PIXELS_OF_PILLOW,
+    USUAL,
+    Decoding,
+    check_headers,
+    decode_good,
+    printable,
+    refusal,
+)
+from fedssl.data.layouts import Layout, arrange
+from fedssl.data.listed import in_order, read_list, with_classes
+from fedssl.data.listing import Listing
+from fedssl.data.on_demand import Files
+from fedssl.data.roots import Root
 from fedssl.data.select import balanced, hold_out
+from fedssl.data.where import chosen
 from fedssl.fields import File
+
+OnBadFile = Literal["refuse", "skip"]
+
+
+def _colour(name: str) -> str:
+    try:
+        ImageColor.getrgb(name)
+    except ValueError:
+        raise ValueError("is no colour: give a name such as white, or #rrggbb") from None
+    return name
 
 
 class Folder(DataConfig):
     """When the images are files: one folder per class, or per domain and class, or unlabelled.
 
     The layout is found out: ``root/class/file``; ``root/domain/class/file``, where a natural
-    partition may split by ``domain``; or ``root/file``, unlabelled.
+    partition may split by ``domain``; ``root/file``, unlabelled; ``train/``, ``test/`` and ``val/``
+    in one root; or a list of files (CSV: ``path,label,client,domain``). `fedssl show` says what was
+    read as what. JPEG, PNG, WebP, BMP, GIF (the first frame), TIFF and PPM are read, turned as
+    their EXIF data say.
     """
 
     name: Literal["folder"] = "folder"
     """This data set."""
     train: File
-    """The folder of the training images."""
+    """The folder of the training images; or a list of them, whose paths are relative to it: lines
+    of path,label, or a CSV whose head names `path`, `label` and columns to split by."""
     test: File | None = None
-    """The folder of the test images, laid out alike; null holds out a fifth of each class."""
+    """The same of the test images; null takes test/ or val/ beside train/ where there are such, and
+    else holds out a fifth of each class."""
+    layout: Layout = "auto"
+    """What folders mean. class: the first below the root is the class, at any depth of the files;
+    domain/class: the second is, and the first is the domain; auto: by how deep the files lie."""
     in_memory: bool = True
     """Decode every image once, at the start; false decodes a client's whenever it trains, for sets
-    that memory cannot hold, and needs `size`."""
+    that memory cannot hold, and needs `size`: the start then looks at each file's header only."""
+    on_bad_file: OnBadFile = "refuse"
+    """What to do about files that cannot be read: refuse them, all at once, before any work; or
+    skip them, and list them in the run's skipped.csv. A file whose header is good but whose rest is
+    damaged is found at the start only with `in_memory`; else it fails the client that needs it."""
+    max_pixels: int = Field(MAX_PIXELS, ge=1, le=PIXELS_OF_PILLOW)
+    """An image whose header claims more pixels is not decoded, but counts as a bad file."""
+    background: Annotated[str, AfterValidator(_colour)] = "white"
+    """What transparent pixels lie on: a colour such as white, black or '#808080'."""
 
     @model_validator(mode="after")
     def _size_is_known(self) -> Self:
@@ -46,106 +82,128 @@ class Folder(DataConfig):
 
     def read(self) -> Splits:
         """Find the files; those that ``limit`` keeps are decoded now, or else on demand."""
-        listing = list_files(self.train, "data.train")
-        if self.test is None:
-            kept, held = hold_out(listing.labels)
-            if not len(kept) or not len(held):
-                raise ValueError(f"data.train = {self.train}: too few images to hold out a fifth")
-            train, test = listing.take(kept), listing.take(held)
+        train, test = self._listings()
+        decoding = Decoding(self.max_pixels, self.background)
+        return read_files(
+            train.take(balanced(train.labels, self.limit.train)),
+            test.take(balanced(test.labels, self.limit.test)),
+            self.size,
+            decoding,
+            skip=self.on_bad_file == "skip",
+            in_memory=self.in_memory,
+        )
+
+    def _listings(self) -> tuple[Listing, Listing]:
+        """Return the training and the test files, chosen by ``where`` and ``test_where``."""
+        root = None
+        if self.train.is_file():
+            train = read_list(self.train, "data.train")
         else:
-            train, test = listing, list_files(self.test, "data.test")
-        if self.in_memory:
-            return read_files(train, test, self.limit, self.size)
-        assert self.size is not None
-        return Splits(*(x.dataset(Files(x.paths, self.size)) for x in (train, test)))
+            root = Root.open(self.train, "data.train", self.layout)
+            train = root.part("train", "data.train")
+        if self.test is None and not (root and root.splits):
+            return self._held_out(train)
+        if self.test is None:
+            assert root is not None
+            test = root.part("test", "data.test")
+        elif self.test.is_file():
+            test = read_list(self.test, "data.test")
+        else:
+            test = Root.open(self.test, "data.test", self.layout).part("test", "data.test")
+        if self.train.is_file() or (self.test and self.test.is_file()):
+            # A list of some images need not have all classes.
+            names = in_order({*train.class_names, *test.class_names})
+            train, test = with_classes(train, names), with_classes(test, names)
+        return self._chosen(train, test)
+
+    def _chosen(self, train: Listing, test: Listing) -> tuple[Listing, Listing]:
+        return (
+            train.take(chosen(train, self.where, "data.where")),
+            test.take(chosen(test, self.test_where, "data.test_where")),
+        )
+
+    def _held_out(self, whole: Listing) -> tuple[Listing, Listing]:
+        """Return what is left for training, and what is held out for testing."""
+        bare = replace(whole, bad=(), notes=())
+        if any(not {*v} & {*self.test_where.get(k, v)} for k, v in self.where.items()):
+            train, test = self._chosen(whole, bare)
+            told = "data.test: null; data.test_where takes other images than data.where"
+        else:
+            kept, held = hold_out(whole.labels)
+            if not len(kept) or not len(held):
+                raise ValueError(
+                    f"data.train = {printable(str(self.train))}: too few images to hold out a "
+                    "fifth for testing; give data.test"
+                )
+            train, test = self._chosen(whole.take(kept), bare.take(held))
+            each = "each class" if whole.class_names else "the images"
+            told = f"data.test: null, so a fifth of {each} of data.train is held out"
+        return train, replace(test, notes=(f"{told}: {len(test.paths):,} images",))
 
 
-@dataclass(frozen=True)
-class Listing:
-    """Image files that are not decoded yet."""
-
-    paths: list[str]
-    labels: np.ndarray
-    """int64 [N]; -1 where unlabelled."""
-    class_names: tuple[str, ...]
-    fields: dict[str, np.ndarray]
-
-    def take(self, index: np.ndarray) -> "Listing":
-        """Return the files at ``index``."""
-        fields = {name: values[index] for name, values in self.fields.items()}
-        paths = [self.paths[place] for place in index]
-        return Listing(paths, self.labels[index], self.class_names, fields)
-
-    def dataset(self, images: Images) -> Dataset:
-        """Return the files' images with what is known of them."""
-        return Dataset(images, torch.from_numpy(self.labels), self.class_names, self.fields)
-
-
-def read_files(train: Listing, test: Listing, limit: Limit, size: int | None) -> Splits:
-    """Decode what ``limit`` keeps of each listing."""
-    train = train.take(balanced(train.labels, limit.train))
-    test = test.take(balanced(test.labels, limit.test))
-    # Together, so that images of one size in training and another in testing are found out.
-    images = decode_all(train.paths + test.paths, size)
-    parts = images[: len(train.paths)], images[len(train.paths) :]
-    return Splits(*(x.dataset(part) for x, part in zip((train, test), parts, strict=True)))
-
-
-def list_files(root: Path, what: str) -> Listing:
-    """List the image files under ``root``, sorted by path, and tell its layout.
-
-    ``what`` is what errors call the folder.
+def read_files(
+    train: Listing,
+    test: Listing,
+    size: int | None,
+    decoding: Decoding = USUAL,
+    *,
+    skip: bool = False,
+    in_memory: bool = True,
+) -> Splits:
+    """Decode all files, or look at their headers where they are not to be in memory.
 
     Raises
     ------
     ValueError
-        There is no such folder, no image in it, or images at different depths.
+        Some cannot be read, and are not to be skipped; or none can.
     """
+    # Together, so that images of one size in training and another in testing are found out.
+    paths = train.paths + test.paths
+    if in_memory:
+        images, bad = decode_good(paths, size, decoding)
+    else:
+        bad = check_headers(paths, decoding)
+    # Training and test images may be the same files.
+    every = list(dict.fromkeys([*train.bad, *test.bad, *bad.values()]))
+    total = len({*paths, *(path for path, _ in every)})
+    if every and (not skip or len(bad) == len(paths)):
+        fix = ": none is left" if skip else ", or leave them out by data.on_bad_file: skip"
+        raise ValueError(refusal(every, total, "data", fix))
+    number = len(train.paths)
+    train = train.without([place for place in bad if place < number])
+    test = test.without([place - number for place in bad if place >= number])
+    notes = train.notes + test.notes
+    if every:
+        notes += (f"data.on_bad_file = skip: {len(every):,} of {total:,} files were left out",)
+    if not in_memory:
+        notes += (
+            f"data.in_memory = false: of {len(paths):,} files the headers were read; one that is "
+            "damaged further in fails the client that needs it",
+        )
+    if in_memory:
+        cut = len(train.paths)
+        parts = train.dataset(images[:cut]), test.dataset(images[cut:])
+    else:
+        assert size is not None
+        train_files, test_files = (Files(x.paths, size, decoding) for x in (train, test))
+        parts = train.dataset(train_files), test.dataset(test_files)
+    return Splits(*parts, notes=notes, skipped=tuple(every))
 
-    def wrong(problem: str) -> ValueError:
-        return ValueError(f"{what} = {root}: {problem}")
 
-    if not root.is_dir():
-        raise wrong("there is no such folder; correct the path")
-    folders = list(_walk(str(root), (), set(Image.registered_extensions())))
-    if not folders:
-        raise wrong("no image files in it")
-    depth, first = len(folders[0][0]), folders[0][1][0]
-    for parts, files in folders:
-        if len(parts) != depth or depth > 2:
-            raise wrong(
-                f"{files[0]} and {first} do not fit one layout: use root/class/file, "
-                "root/domain/class/file or root/file throughout"
-            )
-    paths = [path for _, files in folders for path in files]
-    if depth == 0:
-        return Listing(paths, np.full(len(paths), -1), (), {})
-    sizes = [len(files) for _, files in folders]
-    names, labels = np.unique([parts[-1] for parts, _ in folders], return_inverse=True)
-    fields = {}
-    if depth == 2:
-        domains = np.unique([parts[0] for parts, _ in folders], return_inverse=True)[1]
-        fields["domain"] = np.repeat(domains, sizes)
-    return Listing(paths, np.repeat(labels, sizes), tuple(names.tolist()), fields)
+def list_files(root: Path, what: str) -> Listing:
+    """List the images in a folder, or of a list, whatever its layout; see `Folder`.
 
+    ``what`` is what errors call it.
 
-def _walk(
-    folder: str, parts: tuple[str, ...], suffixes: set[str]
-) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    """Yield each folder's names below the root and its image files, sorted, but nothing hidden.
-
-    Plain strings, since there may be millions of files.
+    Raises
+    ------
+    ValueError
+        There is no such folder, no image in it, or one that is known to be unreadable.
     """
-    files, folders = [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(entry.name)
-            elif os.path.splitext(entry.name)[1].lower() in suffixes:
-                files.append(entry.path)
-    if files:
-        yield parts, sorted(files)
-    for name in sorted(folders):
-        yield from _walk(os.path.join(folder, name), (*parts, name), suffixes)
+    if root.is_file():
+        listing = read_list(root, what)
+    else:
+        listing = arrange(Root.open(root, what).found, root, what, lenient=True)
+    if listing.bad:
+        raise ValueError(refusal(listing.bad, len(listing.paths) + len(listing.bad), what))
+    return listing

@@ -81,6 +81,7 @@ def _draw() -> Splits:
         torch.from_numpy(letters),
         tuple(LETTERS),
         {"font": fonts},
+        {"font": FONTS},
     )
     return Splits(whole.take(np.arange(TRAIN)), whole.take(np.arange(TRAIN, total)))
 

@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Dataset, Splits
+from fedssl.data.files import printable
+from fedssl.data.memory_limit import check_fits
 from fedssl.data.on_demand import Fitted, fit
 from fedssl.data.select import balanced
+from fedssl.data.where import chosen
 
 
 def load(config: DataConfig) -> Splits:
@@ -25,7 +29,7 @@ def load(config: DataConfig) -> Splits:
     ValueError
         Something is missing or malformed; the message starts with the field at fault.
     """
-    read = config.read()
+    read = _on_lines(config.read())
     where = f"data.name = {config.name}"
     for split, part in (("train", read.train), ("test", read.test)):
         _check(part, f"{where}: {split}")
@@ -35,29 +39,62 @@ def load(config: DataConfig) -> Splits:
             f"data.test: its classes ({', '.join(tested)}) are not those of data.train "
             f"({', '.join(names)}); make them the same"
         )
-    train = _finish(read.train, config.limit.train, config.size, f"{where}: train")
-    test = _finish(read.test, config.limit.test, config.size, f"{where}: test")
+    train = _finish(
+        read.train,
+        chosen(read.train, config.where, "data.where"),
+        config.limit.train,
+        config.size,
+        f"{where}: train",
+    )
+    test = _finish(
+        read.test,
+        chosen(read.test, config.test_where, "data.test_where"),
+        config.limit.test,
+        config.size,
+        f"{where}: test",
+    )
     if train.images.shape[1:] != test.images.shape[1:]:
         raise ValueError(
             f"data.size is needed, since the training images are {_sides(train)} and the test "
             f"images {_sides(test)}"
         )
-    return Splits(train, test)
+    return replace(read, train=train, test=test)
 
 
-def _finish(dataset: Dataset, limit: int | None, size: int | None, where: str) -> Dataset:
-    whole = limit is None or limit >= len(dataset)
-    kept = None if whole else balanced(dataset.labels.numpy(), limit)
+def _on_lines(splits: Splits) -> Splits:
+    """Return the same with names that have no line breaks or other control characters in them."""
+    train, test = (
+        replace(
+            part,
+            class_names=tuple(map(printable, part.class_names)),
+            field_names={
+                name: tuple(map(printable, values)) for name, values in part.field_names.items()
+            },
+        )
+        for part in (splits.train, splits.test)
+    )
+    return replace(splits, train=train, test=test, notes=tuple(map(printable, splits.notes)))
+
+
+def _finish(
+    dataset: Dataset, rows: np.ndarray, limit: int | None, size: int | None, where: str
+) -> Dataset:
+    """Apply ``limit`` and ``size`` to those of a set's images that are at ``rows``, int64 [M]."""
+    rows = rows[balanced(dataset.labels.numpy()[rows], limit)]
+    whole = len(rows) == len(dataset)
+    _, channels, height, width = dataset.images.shape
     if isinstance(dataset.images, Tensor):
-        dataset = dataset if kept is None else dataset.take(kept)
+        if size is not None and size * size > height * width:
+            check_fits((len(rows), channels, size, size), f"{where} images")
+        dataset = dataset if whole else dataset.take(rows)
         return replace(dataset, images=fit(dataset.fetch(), size))
-    rows = None if kept is None else torch.from_numpy(kept)
-    fitted = Fitted(dataset.images, rows, size, where)
+    index = None if whole else torch.from_numpy(rows)
+    fitted = Fitted(dataset.images, index, size, where)
     fitted[torch.zeros(1, dtype=torch.int64)]  # so that mistakes show before any work
-    if rows is None:
+    if index is None:
         return replace(dataset, images=fitted)
-    fields = {name: values[kept] for name, values in dataset.fields.items()}
-    return Dataset(fitted, dataset.labels[rows], dataset.class_names, fields)
+    fields = {name: values[rows] for name, values in dataset.fields.items()}
+    return replace(dataset, images=fitted, labels=dataset.labels[index], fields=fields)
 
 
 def _sides(dataset: Dataset) -> str:

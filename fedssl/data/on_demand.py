@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fedssl.data.files import decode_all, resize
+from fedssl.data.files import USUAL, Decoding, decode_all, resize
 
 
 class Images(Protocol):
@@ -37,6 +37,8 @@ class Files:
     """N of them."""
     size: int
     """The side in pixels that every image is resized to."""
+    decoding: Decoding = USUAL
+    """How the files become images."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -45,7 +47,7 @@ class Files:
 
     def __getitem__(self, rows: Tensor, /) -> Tensor:
         """Decode some of the files."""
-        return decode_all([self.paths[row] for row in rows.tolist()], self.size)
+        return decode_all([self.paths[row] for row in rows.tolist()], self.size, self.decoding)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from torchvision import datasets
 
 from fedssl.data.config import Constants, DataConfig
 from fedssl.data.dataset import Dataset, Splits
-from fedssl.data.folder import Listing, read_files
-from fedssl.data.select import hold_out
+from fedssl.data.folder import read_files
+from fedssl.data.listing import Listing
+from fedssl.data.select import balanced, hold_out
 from fedssl.fields import File
 
 
@@ -234,4 +235,8 @@ class EuroSat(Downloaded):
             {},
         )
         train, test = (listing.take(index) for index in hold_out(listing.labels))
-        return read_files(train, test, self.limit, self.size)
+        return read_files(
+            train.take(balanced(train.labels, self.limit.train)),
+            test.take(balanced(test.labels, self.limit.test)),
+            self.size,
+        )

@@ -69,4 +69,6 @@ def measure(subject: Subject) -> Measured:
     if len(between):
         figures["cka_between_clients"] = between.mean().item()
         figures["cka_least"] = between.min().item()
-    return Measured(figures, {"clients": chosen, "cka": alike.tolist()})
+    names = [subject.client_names[client] for client in chosen if subject.client_names]
+    named = {"client_names": names} if names else {}
+    return Measured(figures, {"clients": chosen, **named, "cka": alike.tolist()})

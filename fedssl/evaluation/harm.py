@@ -1,5 +1,7 @@
 """Representation harm: which classes, and whose images, does the encoder serve worst?"""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -74,8 +76,9 @@ def held_out_predictions(
 def measure(subject: Subject) -> Measured:
     """Measure the linear probe's accuracy by class, and by client.
 
-    By class it is that on the test images. A test image has no client, so by client it is that on
-    the client's own labelled training images, each predicted by one of five probes that were not
+    By class it is that on the test images, and so it is by domain, where they have such a column
+    (as folders of the layout domain/class do). A test image has no client, so by client it is that
+    on the client's own labelled training images, each predicted by one of five probes that were not
     fitted on it; the encoder was trained on them, though, without their labels. Every client's
     images count towards one probe, so a client whose classes are rare elsewhere does worse.
 
@@ -90,11 +93,24 @@ def measure(subject: Subject) -> Measured:
     classes, class_count = by_group(right, test_labels.cpu().numpy(), len(names))
     worst, gap = extremes(classes, class_count)
     figures = {"worst_class_accuracy": worst, "class_gap": gap}
-    details = {
+    details: dict[str, Any] = {
         "classes": list(names),
         "class_accuracy": _numbers(classes),
         "class_images": class_count.tolist(),
     }
+    test = subject.images.test
+    if (domains := test.fields.get("domain")) is not None:
+        values, group = np.unique(domains, return_inverse=True)
+        group = np.where(test.labels.numpy() < 0, -1, group)
+        accuracy, images = by_group(right, group, len(values))
+        if images.any():
+            worst, gap = extremes(accuracy, images)
+            figures |= {"worst_domain_accuracy": worst, "domain_gap": gap}
+            details |= {
+                "domains": [test.name_of("domain", value) for value in values.tolist()],
+                "domain_accuracy": _numbers(accuracy),
+                "domain_images": images.tolist(),
+            }
     if subject.clients is not None and (subject.clients >= 0).any():
         predicted = held_out_predictions(
             subject.train_features, labels, l2, subject.draws("representation harm")
@@ -105,6 +121,8 @@ def measure(subject: Subject) -> Measured:
         worst, gap = extremes(clients, images)
         figures |= {"worst_client_accuracy": worst, "client_gap": gap}
         details |= {"client_accuracy": _numbers(clients), "client_images": images.tolist()}
+        if subject.client_names:
+            details["client_names"] = list(subject.client_names)
     return Measured(figures, details)
 
 

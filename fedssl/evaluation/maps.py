@@ -103,7 +103,9 @@ def _chosen(subject: Subject) -> tuple[Tensor, dict[str, Any]]:
     shown = subject.train.take(rows)
     features = extract(subject.encoder, shown.fetch(), subject.mean, subject.std)
     clients = np.full(len(rows), -1) if subject.owner is None else subject.owner[rows]
+    names = {"client_names": list(subject.client_names)} if subject.client_names else {}
     return features, {
+        **names,
         "labels": shown.labels.tolist(),
         "classes": list(shown.class_names),
         "clients": clients.tolist(),

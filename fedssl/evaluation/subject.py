@@ -57,6 +57,8 @@ class Subject:
     """All training images, labelled or not."""
     owner: np.ndarray | None = None
     """int64 [N]: each training image's client, −1 where none has it; None where it is unknown."""
+    client_names: Sequence[str] = ()
+    """What the clients are called; empty where a number says it all."""
     after_update: Callable[[int], nn.Module] | None = None
     """Makes a client's encoder, after one local update of this model; None where it cannot be."""
     rounds: Sequence[Mapping[str, Any]] = ()

@@ -1,5 +1,7 @@
 """The ways to share out the training images among clients."""
 
+from dataclasses import replace
+
 from fedssl.data.dataset import Dataset
 from fedssl.fields import Choice
 from fedssl.partitions.classes import Classes
@@ -55,7 +57,7 @@ def partition(config: PartitionConfig, dataset: Dataset, seed: int) -> Partition
             f"partition.minimum = {minimum}: a client got only {least} images; use that minimum or "
             "fewer clients"
         )
-    return result
+    return replace(result, names=config.client_names(dataset, owner))
 
 
 __all__ = ["PARTITIONS", "Counts", "Partition", "PartitionChoice", "PartitionConfig", "partition"]

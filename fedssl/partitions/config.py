@@ -23,6 +23,13 @@ class PartitionConfig(Fields):
     minimum: int = Field(default=2, ge=1)
     """The fewest images that a client may hold."""
 
+    def client_names(self, dataset: Dataset, owner: np.ndarray) -> tuple[str, ...]:
+        """Return what the clients are called whose images are those of ``owner``, int64 [N].
+
+        Empty where a number says it all.
+        """
+        return ()
+
     @abstractmethod
     def assign(self, dataset: Dataset, random: np.random.Generator) -> np.ndarray:
         """Return each image's client, int64 [N] in [0, K).

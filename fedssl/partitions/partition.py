@@ -16,6 +16,8 @@ class Partition:
     """int64 [N]: the images, client after client, ascending within each."""
     offsets: np.ndarray
     """int64 [K + 1]: where each client's images begin in ``order``."""
+    names: tuple[str, ...] = ()
+    """What the K clients are called; empty where a number says it all."""
 
     @classmethod
     def of(cls, owner: np.ndarray, clients: int) -> "Partition":

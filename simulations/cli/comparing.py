@@ -74,6 +74,14 @@ def compare(
             help="Tell rounds and bytes to reach this accuracy. Default: the baseline's final one.",
         ),
     ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="linear_accuracy|rankme",
+            help="What is compared after the last round: the linear probe, or RankMe, which needs "
+            "no labels.",
+        ),
+    ] = "linear_accuracy",
     jobs: Annotated[
         int, typer.Option(metavar="N", help="Runs that are made at once, each in a process.")
     ] = 1,
@@ -133,6 +141,7 @@ def compare(
                 tune=tune or [],
                 tune_seeds=tune_seeds,
                 reach=reach,
+                metric=metric,
             )
         )
         watcher = (RunBars if out.is_terminal else RunLines)(out)

@@ -4,10 +4,14 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from fedssl.config_file import ConfigError
+from fedssl.data import Splits
+from simulations.cautions import cautions, is_labelled
 from simulations.comparing import tuning
 from simulations.comparing.folder import ComparisonFolder
 from simulations.comparing.grid import experiment_of
 from simulations.comparing.jobs import execute
+from simulations.comparing.metric import METRICS
 from simulations.comparing.plan import Plan, Planned, Values
 from simulations.comparing.progress import Silent, Watcher
 from simulations.comparing.worker import Task
@@ -67,7 +71,10 @@ def compare(
 def _compare(
     plan: Plan, folder: ComparisonFolder, jobs: int, only: Share, watcher: Watcher
 ) -> list[Planned]:
-    prepare(experiment_of(plan, plan.runs[0]))
+    prepared = prepare(experiment_of(plan, plan.runs[0]))
+    _check_labels(plan, prepared.splits)
+    for line in _told(plan, prepared.splits):
+        watcher.said(line)
     folder.plan.declare(plan)
     folder.check(plan, [(run, {}) for run in plan.tuning])
     if plan.tuning:
@@ -78,6 +85,22 @@ def _compare(
     folder.check(plan, runs)
     _make(plan, folder, runs, jobs, only, watcher)
     return []
+
+
+def _check_labels(plan: Plan, splits: Splits) -> None:
+    if plan.metric.labels and not is_labelled(splits):
+        free = [name for name, metric in METRICS.items() if not metric.labels]
+        raise ConfigError(
+            f"{plan.config}: training or test images have no labels, so there is no "
+            f"{plan.metric.name} to compare; compare without labels by --metric {' or '.join(free)}"
+        )
+
+
+def _told(plan: Plan, splits: Splits) -> list[str]:
+    """Return what is to be said before the first run, each once."""
+    every = (cautions(experiment_of(plan, run), splits) for run in plan.runs)
+    told = dict.fromkeys(caution for one in every for caution in one)
+    return [*splits.notes, *(f"caution: {caution}" for caution in told)]
 
 
 def _with_settings(plan: Plan, folder: ComparisonFolder) -> list[tuple[Planned, Values]]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from fedssl.partitions import Counts
+from simulations.client_names import short
 from simulations.comparing.looks import WIDTH, Look, columns_for, legend, looks
 from simulations.comparing.plan import Values
 from simulations.comparing.results import Results
@@ -33,6 +34,8 @@ class _Clients:
     seed: int
     names: list[str]
     """Of the rows."""
+    single: bool
+    """Whether a row is a client."""
     images: np.ndarray
     """float [N, C]: the images of each class, the mean over a row's clients."""
     drift: dict[str, np.ndarray]
@@ -48,7 +51,9 @@ def by_client(results: Results) -> Figure | None:
     if not found:
         return None
     classes = sorted({name for _, (_, (_, names), _) in found for name in names}, key=in_order)
-    cells = [_in_rows(cell, *told, classes) for cell, told in found]
+    cells = [
+        _in_rows(cell, *told, classes, results.client_names(cell, told[0])) for cell, told in found
+    ]
     labels = [label for label in results.labels if any(label in cell.drift for cell in cells)]
     look = looks(results.labels)
     heights = [0.4 + len(cell.names) * (0.16 + 0.018 * len(labels)) for cell in cells]
@@ -97,6 +102,7 @@ def _in_rows(
     partition: tuple[Counts, list[str]],
     told: Mapping[str, Divergence],
     classes: Sequence[str],
+    client_names: Sequence[str],
 ) -> _Clients:
     counts, names = partition
     sizes = counts.sizes()
@@ -111,12 +117,12 @@ def _in_rows(
     images /= np.array([[len(row)] for row in rows])
     ends = np.cumsum([0, *map(len, rows)])
     named = (
-        [str(client) for client in order]
+        [literal(short(client_names[c])) if client_names else str(c) for c in order]
         if len(rows) == len(order)
         else [f"{a + 1}–{b}" for a, b in pairwise(ends)]
     )
     drift = {label: _mean_of_rows(one.drift, rows) for label, one in told.items()}
-    return _Clients(cell, seed, named, images, drift)
+    return _Clients(cell, seed, named, len(rows) == len(order), images, drift)
 
 
 def _mean_of_rows(drift: Mapping[int, float], rows: Sequence[np.ndarray]) -> np.ndarray:
@@ -146,7 +152,7 @@ def _draw_map(axes: Axes, cell: _Clients, classes: Sequence[str]) -> None:
 
 
 def _single(cell: _Clients) -> bool:
-    return "–" not in cell.names[0]
+    return cell.single
 
 
 def _name_rows(axes: Axes, cell: _Clients, x_label: str) -> None:

@@ -22,7 +22,7 @@ class Cost:
     server_seconds: float
     """The time the server merged, without evaluation."""
     reach: float
-    """The accuracy in per cent that the next three are about."""
+    """The accuracy in per cent, or other metric, that the next three are about."""
     reached: int
     """In how many seeds it was reached."""
     rounds_to_reach: float | None
@@ -73,6 +73,6 @@ def _crossing(result: Result, reach: float) -> tuple[int, float] | None:
     sent = 0.0
     for row in result.rows:
         sent += sum(row[name] for name in _BYTES)
-        if 100 * row.get("linear_accuracy", -1.0) >= reach:
+        if result.metric.key in row and result.metric.of(row) >= reach:
             return int(row["round"]), sent
     return None

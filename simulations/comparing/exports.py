@@ -11,6 +11,7 @@ from typing import Any
 
 from simulations.comparing import statistics
 from simulations.comparing.findings import Finding
+from simulations.comparing.metric import LINEAR, Metric
 from simulations.comparing.results import SUMS, Results
 from simulations.comparing.tables import ACCURACY_COLUMNS, Show, cell_name, notes
 from simulations.figures import ALWAYS, further
@@ -64,20 +65,23 @@ _SHORT = (
 """The columns of the tables that are for print."""
 
 
-def _short() -> dict[str, Show]:
-    return {name: ACCURACY_COLUMNS[name].show for name in _SHORT}
+def _short(metric: Metric) -> dict[str, Show]:
+    shows = [ACCURACY_COLUMNS[name].show for name in _SHORT]
+    heads = {"accuracy (%)": metric.heading, "difference (points)": metric.difference}
+    return dict(zip((heads.get(name, name) for name in _SHORT), shows, strict=True))
 
 
-def as_markdown(lines: Sequence[Finding]) -> str:
+def as_markdown(lines: Sequence[Finding], metric: Metric = LINEAR) -> str:
     """Return the table of accuracies in Markdown, a section for each cell."""
     text = []
     for cell, group in groupby(lines, key=lambda line: cell_name(line.values)):
         text += [f"### {cell}", ""] if cell else []
-        text.append(_markdown_row(_SHORT))
+        text.append(_markdown_row(list(_short(metric))))
         text.append(
             _markdown_row([":--" if n in ("strategy", "verdict") else "--:" for n in _SHORT])
         )
-        text += [_markdown_row([show(line) for show in _short().values()]) for line in group]
+        shows = _short(metric).values()
+        text += [_markdown_row([show(line) for show in shows]) for line in group]
         text.append("")
     return "\n".join(text)
 
@@ -86,14 +90,16 @@ def _markdown_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def as_latex(lines: Sequence[Finding]) -> str:
+def as_latex(lines: Sequence[Finding], metric: Metric = LINEAR) -> str:
     """Return the table of accuracies as a LaTeX tabular that needs no package."""
     form = "".join("l" if name in ("strategy", "verdict") else "r" for name in _SHORT)
-    text = [rf"\begin{{tabular}}{{{form}}}", r"\hline", _latex_row(_SHORT), r"\hline"]
+    text = [rf"\begin{{tabular}}{{{form}}}", r"\hline"]
+    text += [_latex_row(list(_short(metric))), r"\hline"]
     for cell, group in groupby(lines, key=lambda line: cell_name(line.values)):
         if cell:
             text.append(rf"\multicolumn{{{len(_SHORT)}}}{{l}}{{\textit{{{_latex(cell)}}}}} \\")
-        text += [_latex_row([show(line) for show in _short().values()]) for line in group]
+        shows = _short(metric).values()
+        text += [_latex_row([show(line) for show in shows]) for line in group]
         text.append(r"\hline")
     return "\n".join([*text, r"\end{tabular}", ""])
 

@@ -153,7 +153,7 @@ def _verdict(line: Finding, plan: Plan) -> str:
         whose = f"{len(line.missing)} of its" if line.missing else "some of the baseline's"
         return f"incomplete, so not tested: it lacks {whose} runs"
     if not any(found.by_seed):
-        return "the same accuracy in every seed"
+        return f"the same {plan.metric.short} in every seed"
     if not line.in_family:
         return "exploratory"
     if len(plan.seeds) < 2:
@@ -164,10 +164,10 @@ def _verdict(line: Finding, plan: Plan) -> str:
     close = found.p_equivalent_adjusted < plan.level
     if found.p_adjusted < plan.level:
         said = "higher" if found.estimate.mean > 0 else "lower"
-        said += f", but by less than {plan.margin:g} point" if close else ""
+        said += f", but by less than {plan.margin:g} {plan.metric.one}" if close else ""
         doubt = low <= 0 <= high
     elif close:
-        said = f"equivalent within ±{plan.margin:g} point"
+        said = f"equivalent within ±{plan.margin:g} {plan.metric.one}"
         doubt = low < -plan.margin or high > plan.margin
     else:
         return "no difference shown" + (", once adjusted" if found.p < plan.level else "")

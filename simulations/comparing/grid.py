@@ -17,6 +17,7 @@ from simulations.comparing.arms import (
     file_name,
     split,
 )
+from simulations.comparing.metric import LINEAR, METRICS
 from simulations.comparing.plan import Plan, Planned, Values, combinations
 from simulations.experiment import Experiment, load_experiment
 
@@ -45,6 +46,7 @@ class Request:
     tune: Sequence[str] = ()
     tune_seeds: int = 1
     reach: float | None = None
+    metric: str = LINEAR.key
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,12 @@ def make_plan(request: Request) -> Plan:
             "--tune client.local_steps: central makes as many as all clients together, so it "
             "cannot be tuned beside it; leave one of the two out"
         )
+    _check_names("--metric", [request.metric], list(METRICS))
+    if grid.tune and not METRICS[request.metric].labels:
+        raise ConfigError(
+            f"--metric {request.metric}: --tune chooses by the labels of held-out images; leave "
+            "one of the two out"
+        )
     if request.seeds < 1 or request.tune_seeds < 1:
         raise ConfigError("--seeds and --tune-seeds: at least 1 is needed")
     seeds = range(base.seed, base.seed + request.seeds)
@@ -175,6 +183,7 @@ def make_plan(request: Request) -> Plan:
         tune=dict(grid.tune),
         tune_seeds=tuple(tune_seeds),
         reach=request.reach,
+        measure=METRICS[request.metric].key,  # type: ignore[arg-type]  # one of the literals
         runs=tuple(r for r in grid.found.values() if r.folder.startswith("runs/")),
         tuning=tuple(r for r in grid.found.values() if r.folder.startswith("tuning/")),
     )

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from simulations.comparing.arms import UNTRAINED
 from simulations.comparing.findings import Difference, Finding
 from simulations.comparing.looks import GREY, WIDTH, Look, frame, legend, looks
+from simulations.comparing.metric import Metric
 from simulations.comparing.plan import Values
 from simulations.comparing.results import Result, Results
 from simulations.comparing.tables import cell_name
@@ -71,7 +72,7 @@ def _panels(
     for axes in grid.flat[len(plan.cells) :]:
         axes.remove()
     for axes in grid[:, 0]:
-        axes.set_ylabel("linear probe, test accuracy (%)")
+        axes.set_ylabel(_axis(plan.metric))
     legend(figure, [label for label in labels if label in drawn], look)
     return figure
 
@@ -88,7 +89,7 @@ def final(results: Results, lines: Sequence[Finding]) -> Figure:
         for line in lines:
             if line.values == cell and line.accuracy is not None:
                 _interval(axes, line, labels.index(line.strategy), look[line.strategy])
-        frame(axes, cell_name(cell), "linear probe, test accuracy after the last round (%)")
+        frame(axes, cell_name(cell), _axis(plan.metric, " after the last round"))
         axes.set_yticks(range(len(labels)), [literal(label) for label in labels])
         axes.set_ylim(len(labels) - 0.4, -0.6)
         base = next((x for x in lines if x.values == cell and x.is_baseline and x.accuracy), None)
@@ -118,7 +119,8 @@ def differences(results: Results, lines: Sequence[Finding]) -> Figure:
             if line.values == cell and line.difference:
                 place = labels.index(line.strategy)
                 _difference(axes, line.difference, place, look[line.strategy])
-        frame(axes, cell_name(cell), f"points above {literal(plan.baseline)}, paired by seed")
+        above = f"{plan.metric.unit} above {literal(plan.baseline)}, paired by seed"
+        frame(axes, cell_name(cell), above)
         axes.set_yticks(range(len(labels)), [literal(label) for label in labels])
         axes.set_ylim(len(labels) - 0.4, -0.6)
     for axes in grid.flat[len(plan.cells) :]:
@@ -164,6 +166,10 @@ def _interval(axes: Axes, line: Finding, place: int, look: Look) -> None:
     )
 
 
+def _axis(metric: Metric, when: str = "") -> str:
+    return metric.axis + when + (f" ({metric.suffix.strip()})" if metric.suffix else "")
+
+
 def _done(results: Results, label: str, cell: Values) -> list[Result]:
     every = (results.of(label, cell, seed) for seed in results.plan.seeds)
     return [result for result in every if result.done]
@@ -172,8 +178,7 @@ def _done(results: Results, label: str, cell: Values) -> list[Result]:
 def _curves(done: Sequence[Result]) -> tuple[np.ndarray, np.ndarray]:
     """Return the evaluated rounds, int [R], and accuracies in per cent, float [seeds, R]."""
     table = [
-        {row["round"]: 100 * row["linear_accuracy"] for row in r.rows if "linear_accuracy" in row}
-        for r in done
+        {row["round"]: r.metric.of(row) for row in r.rows if r.metric.key in row} for r in done
     ]
     return np.array(list(table[0])), np.array([list(rows.values()) for rows in table])
 
@@ -181,7 +186,7 @@ def _curves(done: Sequence[Result]) -> tuple[np.ndarray, np.ndarray]:
 def _sent(result: Result) -> np.ndarray:
     """Return what had travelled by each evaluated round, float [R]."""
     sent = np.cumsum([row["bytes_up"] + row["bytes_down"] for row in result.rows], dtype=float)
-    return sent[[n for n, row in enumerate(result.rows) if "linear_accuracy" in row]]
+    return sent[[n for n, row in enumerate(result.rows) if result.metric.key in row]]
 
 
 def _line(axes: Axes, x: np.ndarray, y: np.ndarray, look: Look) -> None:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 from fedssl.config_file import ConfigError, dump, parse_yaml, validate
 from fedssl.fields import Fields, Listed, Number
 from fedssl.plain_files import MEGABYTE, read_text
+from simulations.comparing.metric import METRICS, Metric
 from simulations.comparing.statistics import LEVEL, MARGIN
 from simulations.files import replace_text
 from simulations.lock import is_passing
@@ -27,7 +28,7 @@ Values = dict[str, str]
 _HEAD = """\
 # What is compared, declared before the first run. Every run is an ordinary one:
 #     fedssl run CONFIG OVERRIDES... RUN'S OVERRIDES... --out FOLDER
-# Statistics: final-round linear accuracy, paired by seed; paired t tests against the baseline,
+# Statistics: `measure` after the last round, paired by seed; paired t tests against the baseline,
 # adjusted together over the family by Holm's procedure; all else is exploratory.
 """
 
@@ -87,8 +88,9 @@ class Plan(Fields):
     """The seeds that they are chosen on: others than ``seeds``."""
     reach: Number | None = None
     """The accuracy in per cent whose cost is told; null is the baseline's final one."""
-    measure: Literal["linear_accuracy"] = "linear_accuracy"
-    """What is compared: the linear probe after the last round."""
+    measure: Literal["linear_accuracy", "rankme"] = "linear_accuracy"
+    """What is compared, after the last round: the linear probe's accuracy, or RankMe, which needs
+    no labels."""
     level: Number = LEVEL
     """Of tests and intervals."""
     margin: Number = MARGIN
@@ -130,6 +132,11 @@ class Plan(Fields):
                     f"runs: {label} has {len(own)} at seed {seed} where one is due"
                     + (f", at {cell}" if cell else "")
                 )
+
+    @property
+    def metric(self) -> Metric:
+        """What is compared."""
+        return METRICS[self.measure]
 
     @property
     def cells(self) -> list[Values]:

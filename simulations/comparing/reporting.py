@@ -107,14 +107,14 @@ def report(out: Path, console: Console | None = None) -> Path:
     for name, text in (
         ("results.csv", exports.as_csv(results)),
         ("summary.json", exports.as_json(results, lines)),
-        ("table.md", exports.as_markdown(lines)),
-        ("table.tex", exports.as_latex(lines)),
+        ("table.md", exports.as_markdown(lines, plan.metric)),
+        ("table.tex", exports.as_latex(lines, plan.metric)),
     ):
         replace_text(folder.path / name, text)
     if console:
         # Figures are never cut: a narrower terminal wraps the lines.
         wide = Console(file=console.file, width=max(console.width, _WIDTH), highlight=False)
-        for part in tables.as_tables(lines):
+        for part in tables.as_tables(lines, plan.metric):
             wide.print(part)
             wide.print()
         for note in tables.notes(plan, lines):
@@ -136,6 +136,7 @@ def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Find
         else:
             image.unlink(missing_ok=True)
     done, planned = results.progress()
+    titles = ("Accuracy" if plan.metric.labels else plan.metric.name), "Cost"
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
@@ -151,8 +152,8 @@ def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Find
         sentences=sentences(plan, lines),
         pictures=shown,
         tables=[
-            ("Accuracy", list(tables.ACCURACY_COLUMNS), _cells(lines, tables.ACCURACY_COLUMNS)),
-            ("Cost", list(tables.COST_COLUMNS), _cells(lines, tables.COST_COLUMNS)),
+            (title, list(columns), _cells(lines, columns))
+            for title, columns in zip(titles, tables.columns_of(plan.metric), strict=True)
         ],
         notes=tables.notes(plan, lines),
         tuned=folder.read_tuning(),
@@ -217,7 +218,7 @@ def sentences(plan: Plan, lines: Sequence[Finding]) -> list[str]:
         seeds = tables.interval((found.estimate.low, found.estimate.high))
         said.append(
             f"{line.strategy} against {plan.baseline}{where}: "
-            f"{tables.points(found.estimate.mean)} points (over seeds {seeds}, over "
+            f"{tables.points(found.estimate.mean)} {plan.metric.unit} (over seeds {seeds}, over "
             f"test images {tables.interval(found.images)}; adjusted p "
             f"{tables.probability(found.p_adjusted)}): {line.verdict}."
         )

@@ -10,8 +10,10 @@ import numpy as np
 
 from fedssl.config_file import ConfigError
 from fedssl.partitions import Counts
+from simulations.client_names import read_client_names
 from simulations.comparing.arms import REFERENCES, UNTRAINED
 from simulations.comparing.folder import ComparisonFolder
+from simulations.comparing.metric import LINEAR, Metric
 from simulations.comparing.plan import Plan, Planned, Values
 from simulations.records import Divergence, read_divergence, read_partition
 from simulations.run_folder import RunFolder
@@ -37,6 +39,8 @@ class Result:
     right: np.ndarray | None = None
     """float [M]: how often each test image was classified rightly at the end, 0-1; None where no
     image has a label."""
+    metric: Metric = LINEAR
+    """What is compared."""
 
     @property
     def done(self) -> bool:
@@ -45,13 +49,13 @@ class Result:
 
     @property
     def accuracy(self) -> float:
-        """The linear probe's accuracy after the last round, in per cent."""
-        return 100 * float(self.rows[-1]["linear_accuracy"])
+        """The metric after the last round: of the linear probe its accuracy in per cent."""
+        return self.metric.of(self.rows[-1])
 
     @property
     def begins(self) -> float:
-        """The accuracy of the untrained encoder, in per cent."""
-        return 100 * float(self.rows[0]["linear_accuracy"])
+        """The metric of the untrained encoder."""
+        return self.metric.of(self.rows[0])
 
 
 class Results:
@@ -97,6 +101,12 @@ class Results:
                 return found if found[0].shape[0] else None
         return None
 
+    def client_names(self, cell: Values, seed: int) -> list[str]:
+        """Return what the clients of `partition` are called; none where they have no names."""
+        planned = [self.plan.of(label, cell, seed)[0] for label in self.plan.strategies]
+        files = [self._folder.run(run).partition for run in planned if self._folder.is_done(run)]
+        return read_client_names(files[0]) if files else []
+
     @cached_property
     def labels(self) -> list[str]:
         """All that the tables show, from the baseline on."""
@@ -132,17 +142,20 @@ class Results:
         if errors:
             return Result(label, seed, [], 0, error=errors[0])
         folders = [self._folder.run(run) for run in planned]
+        metric = self.plan.metric
         tables = [folder.read_finished() for folder in folders]
         for folder, rows in zip(folders, tables, strict=True):
-            if not rows or any("linear_accuracy" not in row for row in (rows[0], rows[-1])):
+            if not rows or any(metric.key not in row for row in (rows[0], rows[-1])):
                 raise ConfigError(
-                    f"{folder.path}: has no linear accuracy to compare: training or test images "
-                    "have no labels"
+                    f"{folder.path}: has no {metric.name} to compare"
+                    + (": training or test images have no labels" if metric.labels else "")
                 )
-            self._check_alike(folder, "evaluated rounds", (label, *cell.items()), _evaluated(rows))
+            self._check_alike(
+                folder, "evaluated rounds", (label, *cell.items()), _evaluated(rows, metric)
+            )
         right = []
         for folder in folders:
-            if (own := _right(folder, "final")) is not None:
+            if metric.labels and (own := _right(folder, "final")) is not None:
                 self._check_alike(folder, "test images with a label", tuple(cell.items()), len(own))
                 right.append(own)
         means = [_mean(each) for each in zip(*tables, strict=True)]
@@ -152,7 +165,8 @@ class Results:
         if label in REFERENCES:
             # No model needs to travel.
             means = [{**row, "bytes_up": 0, "bytes_down": 0} for row in means]
-        return Result(label, seed, means, clients, right=np.mean(right, axis=0) if right else None)
+        mean = np.mean(right, axis=0) if right else None
+        return Result(label, seed, means, clients, right=mean, metric=metric)
 
     def _untrained(self, cell: Values, seed: int) -> Result:
         """Return round 0, which all runs of a seed have in common, of the first that there is."""
@@ -160,8 +174,9 @@ class Results:
             found = self.of(label, cell, seed)
             if found.done:
                 planned = self.plan.of(label, cell, seed)[0]
-                right = _right(self._folder.run(planned), "untrained")
-                return Result(UNTRAINED, seed, found.rows[:1], found.clients, right=right)
+                metric, rows = self.plan.metric, found.rows[:1]
+                right = _right(self._folder.run(planned), "untrained") if metric.labels else None
+                return Result(UNTRAINED, seed, rows, found.clients, right=right, metric=metric)
         return Result(UNTRAINED, seed, [], 0, error="not run yet")
 
 
@@ -174,8 +189,8 @@ def _right(folder: RunFolder, name: str) -> np.ndarray | None:
     return right if len(right) else None
 
 
-def _evaluated(rows: Sequence[Row]) -> tuple[int, ...]:
-    return tuple(row["round"] for row in rows if "linear_accuracy" in row)
+def _evaluated(rows: Sequence[Row], metric: Metric) -> tuple[int, ...]:
+    return tuple(row["round"] for row in rows if metric.key in row)
 
 
 def _mean(rows: Sequence[Row]) -> Row:

@@ -9,6 +9,7 @@ from rich.table import Table
 from simulations.comparing import statistics
 from simulations.comparing.costs import Cost
 from simulations.comparing.findings import Difference, Finding
+from simulations.comparing.metric import LINEAR, Metric
 from simulations.comparing.plan import Plan, Values
 from simulations.comparing.statistics import Estimate
 from simulations.reporting import size
@@ -137,14 +138,23 @@ COST_COLUMNS: dict[str, Column] = {
 """The columns of the table of costs."""
 
 
+def columns_of(metric: Metric) -> tuple[dict[str, Column], dict[str, Column]]:
+    """Return the columns of both tables, of accuracies (or another metric) and of costs."""
+    heads = {"accuracy (%)": metric.heading, "difference (points)": metric.difference}
+    accuracies = {heads.get(name, name): column for name, column in ACCURACY_COLUMNS.items()}
+    reaches = _cost(lambda value: f"{value:.1f}{metric.suffix}", lambda c: c.reach)
+    return accuracies, COST_COLUMNS | {"reaches": reaches}
+
+
 _ON_PAGE = ("by seed", "p", "below untrained")
 """Columns that only the page has room for."""
 
 
-def as_tables(lines: Sequence[Finding]) -> list[Table]:
+def as_tables(lines: Sequence[Finding], metric: Metric = LINEAR) -> list[Table]:
     """Return both tables for the terminal."""
     tables = []
-    for title, every in (("Accuracy", ACCURACY_COLUMNS), ("Cost", COST_COLUMNS)):
+    titles = metric.short[0].upper() + metric.short[1:], "Cost"
+    for title, every in zip(titles, columns_of(metric), strict=True):
         columns = {name: column for name, column in every.items() if name not in _ON_PAGE}
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for name in columns:
@@ -153,7 +163,7 @@ def as_tables(lines: Sequence[Finding]) -> list[Table]:
             if name == "strategy":
                 cells += [cell_name(line.values) for line in lines]
             table.add_column(
-                name.replace(" (points)", ""),
+                name.removesuffix(f" ({metric.unit})"),
                 justify="left" if words else "right",
                 min_width=None if name == "verdict" else max(map(len, cells)),
             )
@@ -165,6 +175,17 @@ def as_tables(lines: Sequence[Finding]) -> list[Table]:
             table.add_row(*(escape(column.show(line)) for column in columns.values()))
         tables.append(table)
     return tables
+
+
+def _what(metric: Metric) -> str:
+    """Say what is compared, and how far it can be trusted."""
+    if metric.labels:
+        return "Accuracy: linear probe"
+    return "RankMe (how many dimensions the features use; more need not be better for a task)"
+
+
+def _a(metric: Metric) -> str:
+    return "an accuracy" if metric.labels else f"a {metric.name}"
 
 
 def notes(plan: Plan, lines: Sequence[Finding]) -> list[str]:
@@ -184,19 +205,20 @@ def notes(plan: Plan, lines: Sequence[Finding]) -> list[str]:
     told = f"Ended below their untrained encoder: {'; '.join(collapsed)}." if collapsed else ""
     return [
         *([told] if told else []),
-        f"Accuracy: linear probe after the last round, mean over {seeds} seeds ± half of the 95 % "
+        f"{_what(plan.metric)} after the last round, mean over {seeds} seeds ± half of the 95 % "
         "t interval; runs that collapsed count, the best round is never taken.",
-        f"Difference: to {plan.baseline}, in points, paired by seed. Interval over seeds: paired "
-        f"t, degrees of freedom {max(0, seeds - 1)}; it is for these test images. Over test "
-        "images: they are drawn anew and the models stay.",
+        f"Difference: to {plan.baseline}, in {plan.metric.unit}, paired by seed. Interval over "
+        f"seeds: paired t, degrees of freedom {max(0, seeds - 1)}; it is for these test images. "
+        "Over test images: they are drawn anew and the models stay.",
         f"p: paired t test. p (Holm): adjusted over the {family} comparisons that plan.yaml "
         "declares; all others are exploratory and get no verdict.",
         f"With {seeds} seeds the smallest p that sign flips can reach is "
         f"{statistics.smallest_p(seeds):.3g}: {flips}.",
-        f"Equivalent: two one-sided t tests refuse a difference of {plan.margin:g} point either "
+        f"Equivalent: two one-sided t tests refuse a difference of {plan.margin:g} "
+        f"{plan.metric.one} either "
         "way, adjusted like p. No difference shown is not the same as equal.",
         "Cost: mean over seeds. The references send no models; what it takes to bring central's "
         "images together is not counted. Server: the time it merged. Clients: the local updates' "
-        "wall time, which rises where several run at once. Reaching an accuracy: the first "
+        f"wall time, which rises where several run at once. Reaching {_a(plan.metric)}: the first "
         "evaluated round that has it, which favours noisy runs.",
     ]

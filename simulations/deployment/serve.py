@@ -11,6 +11,7 @@ from simulations.deployment.superlink import Ports
 from simulations.display import Display
 from simulations.engines import FlowerConfig
 from simulations.experiment import Experiment
+from simulations.notes import check_skipped, lines
 from simulations.prepare import prepare_server
 from simulations.run_folder import RunFolder
 from simulations.runner import Run, carry_out, find
@@ -67,6 +68,10 @@ def serve(
     with folder.locked(display.said):
         prepared = prepare_server(experiment, clients)
         found = find(folder, prepared.experiment, resume, display.said)
+        if found:
+            check_skipped(folder.path, prepared)
+        for line in lines(prepared):
+            display.said(line)
         with served(prepared, keys, ports, folder, display.said) as grid:
             grid.wait_for_clients()
             sizes = [grid.sizes.get(client, 0) for client in range(prepared.partition.clients)]

@@ -47,7 +47,7 @@ class LocalConfig(EngineConfig):
     """In this process, on threads: the fastest on one machine with one GPU or a few cores."""
 
     name: Literal["local"] = "local"
-    workers: PositiveInt | None = None
+    workers: int | None = Field(None, ge=1, le=1024)
     """Clients that run at once; null is one on a GPU and one a core on a CPU."""
 
     def resolve(self, threads: int) -> Self:
@@ -69,7 +69,7 @@ class RayConfig(EngineConfig):
     """In processes of their own, through Ray: for several GPUs, many cores, or a cluster."""
 
     name: Literal["ray"] = "ray"
-    workers: PositiveInt | None = None
+    workers: int | None = Field(None, ge=1, le=1024)
     """Processes that each run a client at a time; null is as many as there is room for: one per
     `client.threads` cores on CPUs, one per GPU with cuda."""
     gpus_per_worker: Number | None = Field(None, ge=0, le=1)

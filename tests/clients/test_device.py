@@ -60,6 +60,27 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, small: Small) -> None:
         device(folder).runtime(as_text(small(), 16))
 
 
+def test_folders_at_any_depth_are_read(tmp_path: Path, small: Small) -> None:
+    for place, name in enumerate(("2024/01", "2024", "2025/a/b")):
+        (tmp_path / "own" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9), (place, 0, 0)).save(tmp_path / "own" / name / "x.png")
+    assert device(tmp_path / "own").count() == 3
+    assert len(device(tmp_path / "own").read(8)) == 3
+    (tmp_path / "own" / "x.heic").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"--images: .*x\.heic cannot be read .* HEIC"):
+        device(tmp_path / "own").count()
+
+
+def test_what_transparency_lies_on_is_the_servers_choice(tmp_path: Path, small: Small) -> None:
+    (tmp_path / "own").mkdir()
+    Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(tmp_path / "own" / "x.png")
+    assert "background" not in as_text(small(), 8)
+    black = small(f"data={{name: folder, train: {tmp_path}, background: black}}")
+    for experiment, value in ((small(), 255), (black, 0)):
+        images, _ = device(tmp_path / "own").runtime(as_text(experiment, 8)).images_of(2)
+        assert bool((images == value).all())
+
+
 def test_a_device_learns_what_the_server_learns_and_not_where_its_files_are(
     small: Small, tmp_path: Path
 ) -> None:

@@ -280,6 +280,7 @@ def test_natural_keeps_each_value_together() -> None:
             {"name": "classes", "clients": 70, "classes_per_client": 10},
             r"partition\.classes_per_client = 10: class 0 has 60 images for 70 clients",
         ),
+        ({"name": "natural"}, r"partition\.field is missing: the data set has writer"),
         ({"name": "natural", "field": "hospital"}, r"partition\.field = hospital: .* has writer"),
         (
             {"name": "natural", "field": "writer", "clients": 41},
@@ -329,7 +330,7 @@ def test_other_partitions_take_unlabelled_images(name: str) -> None:
         {"name": "quantity", "clients": 3, "alpha": -1.0},
         {"name": "shards", "clients": 3, "shards_per_client": 0},
         {"name": "classes", "clients": 3, "classes_per_client": 0},
-        {"name": "natural", "clients": 3},
+        {"name": "natural", "clients": 0, "field": "writer"},
         {"name": "zipf", "clients": 3},
     ],
 )

@@ -60,7 +60,11 @@ def test_every_set_is_documented_and_picked_by_its_name() -> None:
         {"name": "glyphs", "std": [0.1, 0.0, 0.1]},
         {"name": "glyphs", "std": []},
         {"name": "glyphs", "mean": [float("nan")]},
-        {"name": "npz", "train": "a.npz"},
+        {"name": "npz", "test": "a.npz"},
+        {"name": "glyphs", "size": 2049},
+        {"name": "glyphs", "where": {"font": [1.5]}},
+        {"name": "folder", "train": "a", "max_pixels": 10**9},
+        {"name": "folder", "train": "a", "background": "whiteish"},
     ],
 )
 def test_sections_that_make_no_sense_are_refused(section: dict[str, Any]) -> None:

@@ -128,11 +128,15 @@ def test_a_folder_gives_the_same_images_whether_in_memory_or_not(tmp_path: Path)
 
 def test_a_file_that_cannot_be_read_is_named_when_it_is_needed(tmp_path: Path) -> None:
     train = classes(tmp_path / "train")
-    (train / "b" / "3.png").write_bytes(b"hello")
+    whole = (train / "b" / "3.png").read_bytes()
+    (train / "b" / "3.png").write_bytes(whole[: len(whole) // 2])
     lazy = load(Folder(train=train, test=classes(tmp_path / "test"), size=4, in_memory=False)).train
     assert lazy.fetch(np.array([0, 7])).shape == (2, 3, 4, 4)
     with pytest.raises(ValueError, match=r"b/3\.png cannot be read as an image"):
         lazy.fetch(np.array([0, 8]))
+    (train / "b" / "3.png").write_bytes(b"hello")
+    with pytest.raises(ValueError, match=r"b/3\.png cannot be read as an image"):
+        load(Folder(train=train, test=tmp_path / "test", size=4, in_memory=False))
 
 
 def test_files_on_demand_need_a_size(tmp_path: Path) -> None:

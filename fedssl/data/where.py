@@ -1,0 +1,77 @@
+"""Choose images by what a column says of them, such as their domain."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BeforeValidator
+
+from fedssl.data.dataset import Dataset
+from fedssl.data.listing import Listing
+from fedssl.fields import nearest
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _texts(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_text, value))
+    return (_text(value),)
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Where = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_texts)]
+"""Columns, and the values of each that are wanted."""
+
+
+def names_of(part: Dataset | Listing, column: str) -> tuple[list[str], np.ndarray]:
+    """Return the values of a column that images have, by name, and each one's number."""
+    values = np.unique(part.fields[column])
+    names = part.field_names.get(column)
+    return [str(v) if names is None else names[v] for v in values.tolist()], values
+
+
+def chosen(part: Dataset | Listing, where: Mapping[str, Sequence[str]], what: str) -> np.ndarray:
+    """Return the places of the images that have one of the wanted values in every column.
+
+    Parameters
+    ----------
+    part : Dataset | Listing
+        The images.
+    where : Mapping[str, Sequence[str]]
+        Columns, and the values of each that are wanted.
+    what : str
+        The field that errors name, such as ``data.where``.
+
+    Returns
+    -------
+    np.ndarray
+        int64 [M], ascending.
+
+    Raises
+    ------
+    ValueError
+        There is no such column or value, or no image left.
+    """
+    kept = np.ones(len(part.labels), bool)
+    for column, wanted in where.items():
+        if column not in part.fields:
+            known = ", ".join(sorted(part.fields))
+            raise ValueError(
+                f"{what}.{column}: the images have "
+                + (f"the columns {known}" if known else "no columns to choose by")
+            )
+        names, values = names_of(part, column)
+        for name in wanted:
+            if name not in names:
+                raise ValueError(
+                    f"{what}.{column} = {name}: there is no such value; {nearest(name, names)}"
+                )
+        numbers = [v for name, v in zip(names, values.tolist(), strict=True) if name in wanted]
+        kept &= np.isin(part.fields[column], numbers)
+    if where and not kept.any():
+        raise ValueError(f"{what}: no image is left; name more values")
+    return np.flatnonzero(kept)
