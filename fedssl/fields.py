@@ -56,7 +56,8 @@ def _path(value: Any, info: ValidationInfo) -> Any:
 
 def nearest(name: str, valid: list[str]) -> str:
     """Return a hint at the valid name nearest to ``name``, or at all of them where none is near."""
-    close = difflib.get_close_matches(name, valid, n=1)
+    # Nothing so long is a misspelt name, and comparing takes time.
+    close = difflib.get_close_matches(name[:100], valid, n=1)
     return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(valid)}"
 
 

@@ -138,7 +138,8 @@ class PlanFile:
         """
         if not self.exists():
             raise ConfigError(f"{self.path.parent}: holds no comparison (no plan.yaml)")
-        values = parse_yaml(self.path.read_text(encoding="utf-8"), str(self.path))
+        text = self.path.read_text(encoding="utf-8")
+        values = parse_yaml(text, str(self.path), most_bytes=10**8, most_values=10**6)
         return validate(Plan, values, base=self.path.parent, source=str(self.path))
 
     def declare(self, plan: Plan) -> None:
