@@ -25,7 +25,7 @@ DEPTH = 32
 """How deep sections and lists may be nested."""
 SECONDS = 5.0
 """How long a pipe or a device, such as standard input, may take."""
-DIGITS = 1000
+DIGITS = 400
 """The most characters of a number."""
 
 _TAG = "tag:yaml.org,2002:"
@@ -48,7 +48,8 @@ class _Refused(yaml.MarkedYAMLError):
 
 
 def _refused(node: yaml.Node | yaml.Event, why: str) -> _Refused:
-    return _Refused(problem=why, problem_mark=node.start_mark)
+    mark: yaml.error.Mark | None = node.start_mark  # type: ignore[assignment]
+    return _Refused(problem=why, problem_mark=mark)
 
 
 class _Loader(yaml.SafeLoader):
@@ -67,7 +68,7 @@ class _Loader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
         before = self._values
         if isinstance(event, yaml.AliasEvent) and event.anchor in self.anchors:
             size = self._sizes.get(id(self.anchors[event.anchor]))
@@ -160,7 +161,7 @@ def _number(node: yaml.ScalarNode, kind: str) -> int | float:
     plain = text.replace("_", "").lower()
     try:
         if kind == "int" and _WHOLE.match(text):
-            return int(plain, 0)
+            return _within_64_bits(node, int(plain, 0))
         if not (_FLOAT.match(text) or _WHOLE.match(text)):
             raise ValueError
         number = float(plain.replace(".inf", "inf").replace(".nan", "nan"))
@@ -168,6 +169,12 @@ def _number(node: yaml.ScalarNode, kind: str) -> int | float:
         raise _refused(node, f"{printable(text, 60)} is no number") from None
     if "e" in plain and "." not in plain and abs(number) <= _EXACT and number.is_integer():
         return int(number)
+    return number
+
+
+def _within_64_bits(node: yaml.Node, number: int) -> int:
+    if not -(2**63) <= number < 2**63:
+        raise _refused(node, f"{printable(number, 60)} does not fit into 64 bits")
     return number
 
 

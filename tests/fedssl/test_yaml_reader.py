@@ -93,6 +93,7 @@ REFUSED = [
     ("a: !!map [x]", "the tag !!map means nothing"),
     ("a: !!int ''", "line 1:  is no number"),
     ("a: " + "9" * 5000, "a number of 5,000 characters"),
+    ("a: 9223372036854775808", "9223372036854775808 does not fit into 64 bits"),
     ("a: b: c", "not valid YAML: line 1: mapping values are not allowed"),
     ("a: [", "not valid YAML: line 1: "),
     ("a: *b", "not valid YAML: line 1: found undefined alias 'b'"),
