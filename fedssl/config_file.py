@@ -114,7 +114,11 @@ def validate(model: type[Config], values: Any, *, base: Path, source: str) -> Co
 
 def dump(config: BaseModel) -> str:
     """Return a config as YAML, every default written out."""
-    values = config.model_dump(mode="json")
+    return as_yaml(config.model_dump(mode="json"))
+
+
+def as_yaml(values: Mapping[str, Any]) -> str:
+    """Return plain values as YAML that is read as these values."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, default_flow_style=None)
 
 

@@ -126,10 +126,7 @@ def _write_network(state: State, about: About, file: Path, make: str, strict: st
 
 def _onnx(run: Path, state: State, about: About, file: Path) -> str:
     if missing := [n for n in ("onnx", "onnxscript") if importlib.util.find_spec(n) is None]:
-        raise ValueError(
-            f"--format onnx needs {' and '.join(missing)}: "
-            "pip install 'onnx>=1.17,<2' 'onnxscript>=0.5,<1'"
-        )
+        raise ValueError(f"--format onnx needs {' and '.join(missing)}: pip install 'fedssl[onnx]'")
     encoder = load_encoder(run)
     temporary = file.with_name(f".{file.name}.writing")
     try:

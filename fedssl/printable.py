@@ -36,11 +36,16 @@ def printable(text: object, most: int = LINE) -> str:
     'cat\\x1b[2J'
     """
     whole = str(text)
-    safe = "".join(map(_escaped, whole[: most + 1]))
+    safe = spelled_out(whole[: most + 1])
     if max(len(whole), len(safe)) <= most:
         return safe
     end = f"… ({len(whole):,} characters)"
     return safe[: max(1, most - len(end))] + end
+
+
+def spelled_out(text: str) -> str:
+    r"""Return a line in which what a terminal would obey is written as in Python: ``\x1b``."""
+    return text if text.isascii() and text.isprintable() else "".join(map(_escaped, text))
 
 
 def _escaped(character: str) -> str:

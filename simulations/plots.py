@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fedssl.partitions import Counts
+from simulations.fonts import class_labels, literal, set_fonts
 
 ACCURACIES = {
     "linear_accuracy": ("linear probe", "#0072B2", "-", "o"),
@@ -34,6 +35,7 @@ _COLUMNS = 200
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG: to a temporary name, then renamed, so never half a file."""
+    set_fonts(figure)
     temporary = path.with_name(f".{path.name}.writing")
     figure.savefig(temporary, format="png", dpi=150)
     temporary.replace(path)
@@ -108,9 +110,9 @@ def partition(counts: Counts, class_names: Sequence[str]) -> Figure:
     """
     clients, classes = counts.shape
     if clients <= _BARS[0] and classes <= _BARS[1]:
-        return _partition_bars(counts.dense(), [literal(name) for name in class_names])
+        return _partition_bars(counts.dense(), class_labels(class_names))
     if clients <= _COLUMNS:
-        return _partition_map(counts.dense(), [literal(name) for name in class_names])
+        return _partition_map(counts.dense(), class_labels(class_names))
     return _partition_histograms(counts)
 
 
@@ -273,9 +275,3 @@ def label_columns(axes: Axes, rounds: Sequence[int], most: int) -> None:
     """Name every column by its round, or evenly spaced ones where not all would be legible."""
     places = range(0, len(rounds), -(-len(rounds) // most))
     axes.set_xticks(places, [str(rounds[i]) for i in places])
-
-
-def literal(text: str) -> str:
-    """Keep matplotlib from reading a name as mathematics, or as hidden from the legend."""
-    text = text.replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text

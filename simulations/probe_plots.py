@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fedssl.evaluation import Measured
-from simulations.plots import CLASS_COLOURS, literal
+from simulations.fonts import class_labels, literal
+from simulations.plots import CLASS_COLOURS
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#BBBBBB"
 _NAMED = 20
@@ -28,7 +29,7 @@ def harm(measured: Measured) -> Figure:
     both = "client_accuracy" in details
     figure = Figure(figsize=(11 if both else 6, 4.2), layout="constrained")
     axes = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
-    names = [literal(name) for name in details["classes"]]
+    names = class_labels(details["classes"])
     figures = measured.figures
     worst, gap = figures["worst_class_accuracy"], figures["class_gap"]
     _bars(axes[0], details["class_accuracy"], details["class_images"], names, worst, gap)
@@ -93,7 +94,7 @@ def scatter(measured: Measured) -> Figure:
     labels, clients = (np.array(details[key]) for key in ("labels", "clients"))
     kinds: list[tuple[str, np.ndarray, Callable[[int], str]]] = []
     if (labels >= 0).any():
-        kinds.append(("class", labels, lambda n: literal(details["classes"][n])))
+        kinds.append(("class", labels, class_labels(details["classes"]).__getitem__))
     if (clients >= 0).any():
         kinds.append(("client", clients, str))
     if not kinds:

@@ -16,6 +16,7 @@ from fedssl.partitions import Counts
 from simulations import plots
 from simulations.figures import further, name_of, shown
 from simulations.files import replace_text
+from simulations.fonts import numbers_told
 from simulations.records import Divergence, read_divergence, read_partition, whole_lines
 from simulations.report_page import PAGE, STYLE
 
@@ -79,6 +80,7 @@ def report(folder: Path) -> Path:
         unfinished=_unfinished(records),
         headline=_headline(records),
         pictures=pictures,
+        numbered=numbers_told(records.class_names),
         columns=_columns(records.rows),
         rows=records.rows,
         summary=records.summary,

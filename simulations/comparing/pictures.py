@@ -13,7 +13,7 @@ from simulations.comparing.looks import GREY, WIDTH, Look, frame, legend, looks
 from simulations.comparing.plan import Values
 from simulations.comparing.results import Result, Results
 from simulations.comparing.tables import cell_name
-from simulations.plots import literal
+from simulations.fonts import literal
 
 _IN_A_ROW = 2
 """The most panels side by side."""

@@ -248,7 +248,9 @@ def test_many_problems_fit_a_screen_and_choices_are_listed_once(tmp_path: Path) 
     assert len(lines) == 22
 
 
-@pytest.mark.parametrize("value", ["x" * 100_000, "[" + "1, " * 5000 + "1]", "{a: " + "b" * 9000 + "}"])
+@pytest.mark.parametrize(
+    "value", ["x" * 100_000, "[" + "1, " * 5000 + "1]", "{a: " + "b" * 9000 + "}"]
+)
 def test_a_long_value_is_cut(tmp_path: Path, value: str) -> None:
     message = complaint(tmp_path, GOOD + f"client: {{lr: {value}}}\n")
     assert "client.lr = " in message

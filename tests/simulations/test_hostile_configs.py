@@ -164,7 +164,7 @@ def test_overrides_of_any_kind_are_read_or_refused_in_words(overrides: list[str]
 
 
 @pytest.mark.slow
-@settings(quick, max_examples=3000)
+@settings(quick, max_examples=2000)
 @given(mutated())
 def test_thousands_of_mutated_configs(values: Any) -> None:
     refused_or_read(lambda: validate(Experiment, values, base=Path("/"), source="mutated"))
