@@ -16,6 +16,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
+from clients.reaching import spare_loopback
 from fedssl.fields import nearest
 from fedssl.printable import printable
 from simulations.cli import (
@@ -37,6 +38,7 @@ os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 # A filter, since Flower sets its logger's level anew when it is imported.
 logging.getLogger("flwr").addFilter(lambda record: record.levelno >= logging.ERROR)
 
+spare_loopback(os.environ)
 # Pictures are drawn into files. A notebook's setting would ask for a package of the notebook's.
 os.environ["MPLBACKEND"] = "agg"
 
