@@ -47,6 +47,8 @@ class FromShell(str):
 def _path(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, (str, Path)):
         return value
+    if "\0" in str(value):
+        raise ValueError("holds a NUL character, which no path has")
     base = Path.cwd() if isinstance(value, FromShell) else (info.context or {}).get("base", "")
     try:
         return Path(base) / Path(value).expanduser()

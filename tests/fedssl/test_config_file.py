@@ -297,6 +297,11 @@ def test_what_is_no_file_is_refused(path: str, words: str) -> None:
         load_experiment(path)
 
 
+def test_no_path_has_a_nul(tmp_path: Path) -> None:
+    text = GOOD.replace("train.npz", '"a\\0b"')
+    assert "data.train = a\\x00b: holds a NUL character" in complaint(tmp_path, text)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
         load_experiment(tmp_path / "none.yaml")
