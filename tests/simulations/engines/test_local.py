@@ -71,7 +71,7 @@ def test_a_failing_client_gives_an_error_reply_and_keeps_its_old_state(grid: Loc
     good, bad = grid.send_and_receive(messages(1, 3))
     assert good.has_content()
     assert re.match(
-        r"RuntimeError: out of memory \(in \S+\.py, line \d+, in \w+\)$", bad.error.reason
+        r"RuntimeError: out of memory \(in \S+\.py, line \d+, in \w+\)$", str(bad.error.reason)
     )
     assert 3 not in grid.states
 

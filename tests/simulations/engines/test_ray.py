@@ -225,7 +225,7 @@ def test_a_failing_client_gives_the_reply_of_the_engine_local_and_keeps_its_old_
     good, bad = telling.send(1, FAILS)
     assert good.has_content()
     assert re.match(
-        r"RuntimeError: out of memory \(in \S+\.py, line \d+, in \w+\)$", bad.error.reason
+        r"RuntimeError: out of memory \(in \S+\.py, line \d+, in \w+\)$", str(bad.error.reason)
     )
     assert FAILS not in telling.grid.states
 
