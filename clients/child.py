@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
+from clients.reaching import spare_loopback
+
 LAST_LINES = 30
 _ERROR = re.compile(r"(?:\x1b\[\d+m)*ERROR *(?:\x1b\[\d+m)*: *(.+)")
 GRACE = 5.0
@@ -60,6 +62,7 @@ class Child:
             # Flower starts its other commands by name.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }
+        spare_loopback(environment)
         # A session of its own: Ctrl-C reaches us alone, and we end it in order.
         self._process = subprocess.Popen(
             self._command,

@@ -2,9 +2,11 @@
 
 import socket
 import ssl
+from collections.abc import MutableMapping
 from pathlib import Path
 
 SECONDS = 10.0
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Unreachable(OSError):
@@ -30,6 +32,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def spare_loopback(environment: MutableMapping[str, str]) -> None:
+    """Have no proxy asked for this machine itself, where the environment names a proxy.
+
+    gRPC and HTTP clients read these variables, and a proxy elsewhere cannot reach our processes.
+    """
+    if not any(name.lower().endswith("_proxy") for name in environment):
+        return
+    given = [environment.get(name, "") for name in ("no_proxy", "NO_PROXY")]
+    both = ",".join(hosts for hosts in given if hosts)
+    # gRPC looks at this one first.
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        hosts = [host.strip() for host in (environment.get(name) or both).split(",")]
+        if "*" not in hosts:
+            spared = dict.fromkeys([*filter(None, hosts), *LOOPBACK])
+            environment[name] = ",".join(spared)
 
 
 def reach(server: str, root_certificate: Path) -> None:

@@ -4,8 +4,7 @@ Relative paths in a file are relative to that file; those in an override to the 
 """
 
 import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -13,90 +12,47 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from fedssl import yaml_reader
 from fedssl.errors import ConfigError as ConfigError
 from fedssl.fields import Choice, Fields, FromShell, nearest
-from fedssl.plain_files import MEGABYTE, read_text
+from fedssl.plain_files import read_text
+from fedssl.printable import printable, printable_value
 
 Config = TypeVar("Config", bound=Fields)
 
-_MOST_VALUES = 2_000_000
-"""A plan of 100,000 runs has fewer."""
-_MOST_DEEP = 64
-_SHOWN = 200
-"""The most characters of a value that a message quotes."""
 
-
-class _Loader(yaml.SafeLoader):
-    """A safe loader that reads 1e-3 as a number, and refuses a key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = Counter(str(key.value) for key, _ in node.value)
-        for key, count in keys.items():
-            if count > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key} is given twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
+PROBLEMS = 20
+"""The most problems of a config that are told one by one."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what `_Loader` reads: a text that it would take for a number is quoted."""
+    """Writes what `yaml_reader` reads: a text that it would take for a number is quoted."""
 
 
-for _either in (_Loader, _Dumper):
-    _either.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-        list("-+0123456789."),
-    )
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?0o[0-7_]+$"), list("-+0"))
 
 
-def parse_yaml(text: str, source: str) -> Any:
-    """Parse YAML; ``source`` names it in errors."""
+def parse_yaml(
+    text: str,
+    source: str,
+    most_bytes: int = yaml_reader.BYTES,
+    most_values: int = yaml_reader.VALUES,
+) -> Any:
+    """Parse YAML; ``source`` names it in errors. For the limits see `yaml_reader.parse`."""
     try:
-        values = yaml.load(text, _Loader)
-    # Besides its own errors, PyYAML lets pass any of a tag whose value it cannot build.
-    except Exception as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise ConfigError(f"{source}{where}: not valid YAML: {what}") from None
-    _check_size(values, source)
-    return values
+        return yaml_reader.parse(text, most_bytes, most_values)
+    except yaml_reader.UnreadableError as error:
+        raise ConfigError(f"{printable(source)}: {error}") from None
 
 
-def read_yaml(path: Path, most: int = MEGABYTE) -> Any:
-    """Parse a YAML file of at most so many bytes.
-
-    Raises
-    ------
-    ConfigError
-        It cannot be read, or is no YAML.
-    """
-    return parse_yaml(read_text(path, most), str(path))
-
-
-def _check_size(values: Any, source: str) -> None:
-    """Refuse what a few lines of aliases blow up, or have hold itself: no code could walk it."""
-    level, count, depth = [values], 1, 0
-    while level and count <= _MOST_VALUES and depth <= _MOST_DEEP:
-        parts = [_parts(value) for value in level]
-        # Counted before they are put together, which could take all memory.
-        count += sum(map(len, parts))
-        depth += 1
-        if count <= _MOST_VALUES:
-            level = [value for part in parts for value in part]
-    if level:
-        raise ConfigError(
-            f"{source}: holds more than {_MOST_VALUES:,} values (those that aliases repeat count "
-            f"each time), or is nested more than {_MOST_DEEP} deep"
-        )
-
-
-def _parts(value: Any) -> Collection[Any]:
-    if isinstance(value, Mapping):
-        return [*value.keys(), *value.values()]
-    return value if isinstance(value, (list, tuple, set)) else ()
+def read_yaml(path: Path) -> Any:
+    """Parse a plain YAML file; a ConfigError says that it cannot be read, or is no YAML."""
+    return parse_yaml(read_text(path, yaml_reader.BYTES), str(path))
 
 
 def read(model: type[Config], path: Path, overrides: Iterable[str] = ()) -> Config:
@@ -117,7 +73,15 @@ def read(model: type[Config], path: Path, overrides: Iterable[str] = ()) -> Conf
     ConfigError
         All that is wrong with the file, a line each.
     """
-    values = read_yaml(path)
+    shown = printable(path)
+    try:
+        text = yaml_reader.read_text(path)
+    except (OSError, yaml_reader.UnreadableError) as error:
+        why = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else error
+        raise ConfigError(f"{shown}: {why}") from None
+    except ValueError:  # A NUL character in the name.
+        raise ConfigError(f"{shown}: is no file name") from None
+    values = parse_yaml(text, str(path))
     _check_fields(values, str(path))
     for override in overrides:
         _override(model, values, override)
@@ -136,39 +100,71 @@ def validate(model: type[Config], values: Any, *, base: Path, source: str) -> Co
     try:
         return model.model_validate(values, context={"base": base.absolute()})
     except ValidationError as error:
-        lines = [_explain(model, values, problem) for problem in error.errors()]
-        head = f"{source}: " + ("a problem" if len(lines) == 1 else f"{len(lines)} problems")
+        problems = error.errors(include_url=False, include_input=False)
+        count, told = len(problems), problems[:PROBLEMS]
+        head = f"{printable(source)}: " + ("a problem" if count == 1 else f"{count:,} problems")
+        lines = _once([_explain(model, values, problem) for problem in told])
+        if count > len(told):
+            lines.append(f"… and {count - len(told):,} more")
         raise ConfigError("\n".join([head, *(f"  {line}" for line in lines)])) from None
 
 
 def _check_fields(values: Any, source: str) -> None:
     if not isinstance(values, dict):
-        raise ConfigError(f"{source}: must hold `field: value` lines; `fedssl init` writes a start")
-    if not all(isinstance(name, str) for name in values):
-        raise ConfigError(f"{source}: the name of every field must be a text")
+        raise ConfigError(
+            f"{printable(source)}: must hold `field: value` lines; `fedssl init` writes a start"
+        )
 
 
 def dump(config: BaseModel) -> str:
     """Return a config as YAML, every default written out."""
-    values = config.model_dump(mode="json")
+    return as_yaml(config.model_dump(mode="json"))
+
+
+def as_yaml(values: Mapping[str, Any]) -> str:
+    """Return plain values as YAML that is read as these values."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, default_flow_style=None)
+
+
+def _once(lines: list[str]) -> list[str]:
+    """Leave out a list of choices that was told before."""
+    told: set[str] = set()
+    shorter = []
+    for line in lines:
+        before, mark, choices = line.partition("; choose one of ")
+        shorter.append(before if mark and choices in told else line)
+        told.add(choices)
+    return shorter
 
 
 def _override(model: type[Fields], values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
+    shown = printable(override, 100)
     if not equals or not all(parts):
-        raise ConfigError(f"{override}: an override is written key=value, such as client.lr=0.05")
-    value = _from_shell(parse_yaml(text, override))
+        raise ConfigError(f"{shown}: an override is written key=value, such as client.lr=0.05")
+    if len(parts) > yaml_reader.DEPTH:
+        raise ConfigError(f"{shown}: is nested more than {yaml_reader.DEPTH} levels deep")
+    value = _from_shell(parse_yaml(text, shown))
     section = values
     for depth, part in enumerate(parts[:-1]):
-        section = section.setdefault(part, {})
+        if section.get(part) is None:
+            section[part] = {} if depth else _default_choice(model, part)
+        section = section[part]
         if not isinstance(section, dict):
-            place = ".".join(parts[: depth + 1])
-            raise ConfigError(f"{override}: {place} is a value, not a section of fields")
+            place = printable(".".join(parts[: depth + 1]), 60)
+            raise ConfigError(f"{shown}: {place} is a value, not a section of fields")
     if parts[-1] == "name" and len(parts) == 2 and section.get("name") != value:
         _forget_old_choice(model, parts[0], section, value)
     section[parts[-1]] = value
+
+
+def _default_choice(model: type[Fields], name: str) -> dict[str, Any]:
+    """Return a section that names what the model chooses where the section is left out."""
+    field = model.model_fields.get(name)
+    if field is None or _choice(field) is None or field.is_required():
+        return {}
+    return {"name": field.get_default(call_default_factory=True).name}
 
 
 def _forget_old_choice(
@@ -241,9 +237,23 @@ def _get(values: Any, part: Any) -> Any:
     return None
 
 
+_KINDS = {
+    "int_type": "must be an integer",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a section of fields",
+    "model_type": "must be a section of fields",
+    "model_attributes_type": "must be a section of fields",
+}
+"""What pydantic calls otherwise than a person who writes YAML does."""
+
+
 def _explain(model: type[BaseModel], values: Any, problem: Mapping[str, Any]) -> str:
     steps = list(_models_along(model, values, tuple(problem["loc"])))
-    field = ".".join(str(part) for part, *_ in steps)
+    field = printable(".".join(str(part) for part, *_ in steps), 100)
     last, owner, around, choice = steps[-1] if steps else (None, model, values, None)
     value = _get(around, last) if steps else values
     context = problem.get("ctx", {})
@@ -258,7 +268,8 @@ def _explain(model: type[BaseModel], values: Any, problem: Mapping[str, Any]) ->
             given = _get(value, "name")
             if given is None:
                 return f"{field}: needs a `name`; choose one of {', '.join(names)}"
-            return f"{field}.name = {given}: there is no such choice; {nearest(str(given), names)}"
+            shown = printable_value(given)
+            return f"{field}.name = {shown}: there is no such choice; {nearest(shown, names)}"
         case "value_error":
             message = str(context["error"])
             # A check over several fields names them itself.
@@ -267,15 +278,42 @@ def _explain(model: type[BaseModel], values: Any, problem: Mapping[str, Any]) ->
                 return f"{field}{'.' if named else ': '}{message}" if field else message
         case "union_tag" | "literal_error":
             message = f"there is no such choice; {_expected(context, value)}"
+        case "int_type" | "float_type" | "bool_type" as kind:
+            message = _KINDS[kind] + _hint(value, kind)
+        case kind if kind in _KINDS:
+            message = _KINDS[kind]
         case _:
             message = problem["msg"][0].lower() + problem["msg"][1:]
             message = message.removeprefix("input should be ").replace("a valid", "a")
             message = f"must be {message}"
-    text = "null" if value is None else str(value)
-    text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    return f"{field} = {text}: {message}"
+    return f"{field} = {_quoted(value)}: {message}"
+
+
+def _quoted(value: Any) -> str:
+    """Write a value as in YAML: in quotes where it would be a number or the like without them."""
+    return f'"{value}"' if isinstance(value, str) and _plain(value) else printable_value(value)
+
+
+def _plain(text: str) -> bool:
+    """Whether a text is read as something else than text where it stands without quotes."""
+    try:
+        return len(text) < 100 and isinstance(yaml_reader.parse(text), (bool, int, float))
+    except yaml_reader.UnreadableError:
+        return False
+
+
+def _hint(value: Any, kind: str) -> str:
+    if isinstance(value, str):
+        if _plain(value):
+            return ", but this is text, since it stands in quotes; write it without them"
+        if kind != "bool_type" and re.fullmatch(r"[-+]?0[0-9_]{1,20}", value):
+            number = int(value.replace("_", ""))
+            return f"; write {number}: a leading zero may mean an octal number"
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"; write {printable_value(int(value), 40)}"
+    return ""
 
 
 def _expected(context: Mapping[str, Any], value: object) -> str:
     valid = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-    return nearest(str(value), valid)
+    return nearest(printable_value(value), valid)

@@ -155,10 +155,7 @@ def _write_network(state: State, about: About, file: Path, make: str, strict: st
 
 def _onnx(state: State, about: About, file: Path) -> str:
     if missing := [n for n in ("onnx", "onnxscript") if importlib.util.find_spec(n) is None]:
-        raise ValueError(
-            f"--format onnx needs {' and '.join(missing)}: "
-            "pip install 'onnx>=1.17,<2' 'onnxscript>=0.5,<1'"
-        )
+        raise ValueError(f"--format onnx needs {' and '.join(missing)}: pip install 'fedssl[onnx]'")
     encoder = encoder_of(state, about)
     try:
         with replacing(file) as temporary:

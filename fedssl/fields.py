@@ -47,6 +47,8 @@ class FromShell(str):
 def _path(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, (str, Path)):
         return value
+    if "\0" in str(value):
+        raise ValueError("holds a NUL character, which no path has")
     base = Path.cwd() if isinstance(value, FromShell) else (info.context or {}).get("base", "")
     try:
         return Path(base) / Path(value).expanduser()
@@ -56,7 +58,8 @@ def _path(value: Any, info: ValidationInfo) -> Any:
 
 def nearest(name: str, valid: list[str]) -> str:
     """Return a hint at the valid name nearest to ``name``, or at all of them where none is near."""
-    close = difflib.get_close_matches(name, valid, n=1)
+    # Nothing so long is a misspelt name, and comparing takes time.
+    close = difflib.get_close_matches(name[:100], valid, n=1)
     return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(valid)}"
 
 

@@ -152,7 +152,7 @@ def timm_network(name: str, image_size: int) -> tuple[nn.Module, dict[str, int]]
     except ModuleNotFoundError as error:
         if error.name != "timm":
             raise
-        raise ValueError("timm is not installed: pip install 'timm>=1,<2'") from None
+        raise ValueError("timm is not installed: pip install 'fedssl[timm]'") from None
     # Its names may also be addresses, from which it would fetch weights or code.
     if name.partition(".")[0] not in timm.list_models():
         raise ValueError(f"timm has no such model; {nearest(name, timm.list_models())}")

@@ -103,10 +103,3 @@ def short(value: object, most: int = 80) -> str:
     """Return a value as a message can quote it: on one line, and not all of a long one."""
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}…"
-
-
-def printable(text: str) -> str:
-    """Escape what would command a terminal; lines stay."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text
-    )

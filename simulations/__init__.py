@@ -6,6 +6,8 @@
 """
 
 import importlib
+import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +18,21 @@ if TYPE_CHECKING:
     from simulations.runner import Run, run
 
 __all__ = ["ConfigError", "Experiment", "Run", "RunError", "load_experiment", "report", "run"]
+
+
+def _check_siblings() -> None:
+    """Refuse packages of other people's in the place of those that this one is installed with."""
+    home = Path(__file__).resolve().parents[1]
+    for name in ("fedssl", "strategies", "clients"):
+        spec = importlib.util.find_spec(name)
+        if spec and spec.origin and Path(spec.origin).resolve().parents[1] != home:
+            raise ImportError(
+                f"`{name}` is a package that fedssl needs, but Python finds {spec.origin} in its "
+                "place; rename that folder, or start Python elsewhere"
+            )
+
+
+_check_siblings()
 
 _HOMES = {
     "ConfigError": "fedssl.config_file",

@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fedssl.printable import printable, printable_message
 from simulations.cohort import Answer
 from simulations.experiment import Experiment
 from simulations.figures import further, name_of, shown
@@ -88,7 +89,8 @@ class Lines:
     def answered(self, answer: Answer) -> None:
         """Print a failure."""
         if answer.error is not None:
-            self._console.print(f"client {answer.client} failed: {answer.error}", markup=False)
+            text = f"client {answer.client} failed: {printable(answer.error)}"
+            self._console.print(text, markup=False, emoji=False, soft_wrap=True)
 
     def ended(self, row: Mapping[str, object]) -> None:
         """Print the round's figures."""
@@ -105,7 +107,8 @@ class Lines:
 
     def said(self, text: str) -> None:
         """Print it."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        text = printable_message(text)
+        self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 class Live(Lines):
@@ -120,7 +123,7 @@ class Live(Lines):
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
             console=console,
         )
         self._round_bar = TaskID(0)
@@ -130,8 +133,10 @@ class Live(Lines):
     def running(self, experiment: Experiment, first: int) -> Iterator[None]:
         """Show the bars."""
         with super().running(experiment, first), self._progress as progress:
-            rounds = experiment.rounds + 1
-            self._round_bar = progress.add_task("rounds", total=rounds, completed=first, text="")
+            # As the lines count: round 0 probes the untrained encoder, and trains nothing.
+            self._round_bar = progress.add_task(
+                "rounds", total=experiment.rounds, completed=max(0, first - 1), text=""
+            )
             self._client_bar = progress.add_task("clients", total=None, text="")
             yield
 
@@ -155,7 +160,7 @@ class Live(Lines):
     def ended(self, row: Mapping[str, object]) -> None:
         """Print the round's line above the bars, and move the rounds' bar."""
         super().ended(row)
-        self._progress.update(self._round_bar, advance=1, text="")
+        self._progress.update(self._round_bar, completed=int(str(row["round"])), text="")
 
 
 def describe(row: Mapping[str, object]) -> str:

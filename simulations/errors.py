@@ -1,8 +1,16 @@
 """What can go wrong in a run that began."""
 
+from fedssl.printable import printable_message
+
 
 class RunError(RuntimeError):
-    """A run cannot go on; what it finished is on disk."""
+    """A run cannot go on; what it finished is on disk.
+
+    What in the message came from outside is made printable, and its length bounded.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(printable_message(message))
 
 
 class TooFewAnswersError(RuntimeError):

@@ -20,7 +20,7 @@ def listing() -> Table:
         "model.encoder": {
             **{name: when for name, (when, _) in ENCODERS.items()},
             "torchvision/NAME": "A classifier of torchvision's, such as torchvision/resnet101.",
-            "timm/NAME": "A model of timm's, which must be installed: pip install 'timm>=1,<2'.",
+            "timm/NAME": "A model of timm's, which must be installed: pip install 'fedssl[timm]'.",
         },
         "objective.name": {name: _first_line(made) for name, made in OBJECTIVES.items()},
         "objective.terms": {name: _first_line(made) for name, made in TERMS.items()},

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fedssl.config_file import ConfigError
 from fedssl.files import NoLocksError, claim, is_leftover, naming
+from fedssl.printable import printable
 
 LOCK = ".lock"
 _LOCKS = re.compile(r"\.lock(-\d+-of-\d+)?")
@@ -110,4 +111,4 @@ def _holder(file: Path) -> str:
     except (OSError, ValueError, LookupError, TypeError):
         return "another process"
     words = f"process {pid} on {host}, since {since},"
-    return "".join(letter if letter.isprintable() else "?" for letter in words[:300])
+    return printable(words)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedssl.config_file import ConfigError
-from fedssl.data.files import printable
+from fedssl.printable import spelled_out
 from simulations.cautions import cautions
 from simulations.files import replace_text
 from simulations.prepare import Prepared
@@ -34,7 +34,7 @@ def write_notes(folder: Path, prepared: Prepared) -> None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["path", "reason"])
-        writer.writerows((printable(path), reason) for path, reason in skipped)
+        writer.writerows((spelled_out(path), reason) for path, reason in skipped)
         replace_text(folder / "skipped.csv", text.getvalue())
 
 
@@ -51,7 +51,7 @@ def check_skipped(folder: Path, prepared: Prepared) -> None:
             before = {row["path"] for row in csv.DictReader(file)}
     except (OSError, ValueError, KeyError, csv.Error):
         before = set()
-    now = {printable(path) for path, _ in prepared.splits.skipped}
+    now = {spelled_out(path) for path, _ in prepared.splits.skipped}
     for path in sorted(before ^ now):
         was, now_is = ("left out", "can be read") if path in before else ("read", "cannot be read")
         raise ConfigError(

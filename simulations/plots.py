@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from fedssl.partitions import Counts
 from simulations.client_names import short
 from simulations.files import replace_bytes
+from simulations.fonts import class_labels, literal, set_fonts
 
 ACCURACIES = {
     "linear_accuracy": ("linear probe", "#0072B2", "-", "o"),
@@ -37,6 +38,7 @@ _COLUMNS = 200
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, never half a file."""
+    set_fonts(figure)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=150)
     replace_bytes(path, content.getvalue())
@@ -115,9 +117,9 @@ def partition(
     """
     clients, classes = counts.shape
     if clients <= _BARS[0] and classes <= _BARS[1]:
-        return _partition_bars(counts.dense(), [literal(n) for n in class_names], client_names)
+        return _partition_bars(counts.dense(), class_labels(class_names), client_names)
     if clients <= _COLUMNS:
-        return _partition_map(counts.dense(), [literal(n) for n in class_names], client_names)
+        return _partition_map(counts.dense(), class_labels(class_names), client_names)
     return _partition_histograms(counts)
 
 
@@ -298,9 +300,3 @@ def label_columns(axes: Axes, rounds: Sequence[int], most: int) -> None:
     """Name every column by its round, or evenly spaced ones where not all would be legible."""
     places = range(0, len(rounds), -(-len(rounds) // most))
     axes.set_xticks(places, [str(rounds[i]) for i in places])
-
-
-def literal(text: str) -> str:
-    """Keep matplotlib from reading a name as mathematics, or as hidden from the legend."""
-    text = text.replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text

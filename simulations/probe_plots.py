@@ -11,7 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from fedssl.evaluation import Measured
 from simulations.client_names import short
-from simulations.plots import CLASS_COLOURS, literal
+from simulations.fonts import class_labels, literal
+from simulations.plots import CLASS_COLOURS
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#BBBBBB"
 _NAMED = 20
@@ -31,7 +32,7 @@ def harm(measured: Measured) -> Figure:
     panels = 1 + by_domain + by_client
     figure = Figure(figsize=(1 + 5 * panels, 4.2), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
-    names = [literal(name) for name in details["classes"]]
+    names = class_labels(details["classes"])
     figures = measured.figures
     worst, gap = figures["worst_class_accuracy"], figures["class_gap"]
     _bars(axes[0], details["class_accuracy"], details["class_images"], names, worst, gap)
@@ -107,7 +108,7 @@ def scatter(measured: Measured) -> Figure:
     labels, clients = (np.array(details[key]) for key in ("labels", "clients"))
     kinds: list[tuple[str, np.ndarray, Callable[[int], str]]] = []
     if (labels >= 0).any():
-        kinds.append(("class", labels, lambda n: literal(details["classes"][n])))
+        kinds.append(("class", labels, class_labels(details["classes"]).__getitem__))
     if (clients >= 0).any():
         names = _client_names(details, range(int(clients.max()) + 1))
         kinds.append(("client", clients, lambda n: names[n]))

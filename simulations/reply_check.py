@@ -6,7 +6,7 @@ from flwr.app import Message
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from fedssl.foreign_text import printable
+from fedssl.printable import printable
 from fedssl.state import ModelParts, State
 from simulations.cohort import Answer
 from simulations.engines import flower_private

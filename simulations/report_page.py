@@ -60,6 +60,7 @@ PAGE = """\
 <h2>{{ heading }}</h2>
 <img src="data:image/png;base64,{{ image }}" alt="{{ heading }}">
 {% endfor %}
+{% if numbered %}<p class="soft">{{ numbered }}</p>{% endif %}
 <h2>Round by round</h2>
 <div class="scroll" tabindex="0">
 <table>

@@ -11,13 +11,14 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from fedssl.config_file import ConfigError, parse_yaml
-from fedssl.foreign_text import printable
 from fedssl.partitions import Counts
 from fedssl.plain_files import read_text
+from fedssl.printable import printable
 from simulations import plots
 from simulations.client_names import read_client_names
 from simulations.figures import further, name_of, shown
 from simulations.files import replace_text
+from simulations.fonts import numbers_told
 from simulations.inside import make_inside
 from simulations.notes import read_cautions
 from simulations.records import MEND, Divergence, Row, read_divergence, read_partition
@@ -90,6 +91,7 @@ def report(folder: Path) -> Path:
         cautions=records.cautions,
         headline=_headline(records),
         pictures=pictures,
+        numbered=numbers_told(records.class_names),
         columns=_columns(records.rows),
         rows=records.rows,
         failures=_failures(records.rows),

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
-from rich.console import Console
 
 from clients.finding import ROOT, overrides_of
 from simulations.display import Lines
@@ -20,6 +19,7 @@ from simulations.experiment import load_experiment
 from simulations.prepare import prepare
 from simulations.run_folder import RunFolder, new_folder
 from simulations.runner import carry_out, find
+from simulations.terminal import Terminal
 
 app = ServerApp()
 
@@ -42,7 +42,7 @@ def main(grid: Grid, context: Context) -> None:
         experiment = experiment.model_copy(update={"engine": FlowerConfig()})
     prepared = prepare(experiment)
     folder = RunFolder(Path(config["out"]) if config["out"] else new_folder(path.stem))
-    display = Lines(Console(width=120))
+    display = Lines(Terminal(width=120))
     with folder.locked(display.said):
         found = find(folder, prepared.experiment, resume=False)
         engine = prepared.experiment.engine

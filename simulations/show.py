@@ -1,16 +1,25 @@
-"""What a config means, told without training: the resolved config, the model, the partition."""
+"""What a config means, told without training: the resolved config, the model, the partition.
 
+All that is printed is YAML that loads as the same config; what is no part of it is in comments.
+"""
+
+import importlib.machinery
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.syntax import Syntax
 
-from fedssl.config_file import dump
+from fedssl.config_file import as_yaml, dump
 from fedssl.encoders import count_parameters
 from fedssl.last_visit import to_remember
+from fedssl.libraries import is_of_library
 from fedssl.local_update import build_objective
+from fedssl.printable import printable
 from fedssl.state import count_bytes, federated_state, model_parts, private_state
+from fedssl.views import Views
 from simulations import notes, plots
 from simulations.client_names import short
 from simulations.cohort import draw_cohort
@@ -31,9 +40,10 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
     ConfigError
         See `prepare`.
     """
+    _say(console, _imports(experiment))
     prepared = prepare(experiment)
     experiment = prepared.experiment
-    console.print(Syntax(dump(experiment), "yaml", background_color="default", word_wrap=True))
+    _print_yaml(console, dump(experiment))
     train, test = prepared.splits.train, prepared.splits.test
     _, channels, height, width = train.images.shape
     objective = build_objective(experiment, width)
@@ -54,11 +64,61 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
         f"a round    {len(cohort):,} of {prepared.partition.clients:,} clients, "
         f"{sent:,.1f} MB to each and back" + (f"; {kept:,.1f} MB stay on each" if kept else ""),
     ]
-    console.print("\n".join(lines), markup=False, soft_wrap=True)
-    for note in notes.lines(prepared):
-        console.print(note, markup=False, soft_wrap=True)
+    _say(console, [*lines, *notes.lines(prepared)])
     _print_partition(prepared, console)
     return prepared
+
+
+def describe_views(experiment: Experiment, console: Console) -> Prepared:
+    """Print the steps of an experiment's views, and return it with its images shared out.
+
+    Raises
+    ------
+    ConfigError
+        See `prepare`.
+    """
+    _say(console, _imports(experiment))
+    prepared = prepare(experiment)
+    _print_yaml(console, as_yaml({"views": experiment.model_dump(mode="json")["views"]}))
+    size = prepared.splits.train.images.shape[-2:]
+    count = build_objective(prepared.experiment, size[-1]).views_in_all
+    recipe = Views(experiment.views, experiment.data.mean, experiment.data.std)
+    sizes = [recipe.size_of((size[0], size[1]), view) for view in range(1, count + 1)]
+    _say(console, [f"image      {size[0]}×{size[1]} pixels"])
+    _say(console, [f"view {n:<6}{h}×{w} pixels" for n, (h, w) in enumerate(sizes, start=1)])
+    return prepared
+
+
+def _imports(experiment: Experiment) -> list[str]:
+    """Tell which modules the config has imported: their code runs before anything is checked."""
+    named = {
+        "data.name": experiment.data.name,
+        "model.encoder": experiment.model.encoder,
+        "objective.name": experiment.objective.name,
+        "strategy.name": experiment.strategy.name,
+    }
+    lines = []
+    for field, path in named.items():
+        if "." in path and not is_of_library(path):
+            module = path.rpartition(".")[0]
+            top = module.partition(".")[0]
+            spec = importlib.machinery.PathFinder.find_spec(top, sys.path)
+            place = spec.origin if spec and spec.origin else "not found"
+            lines.append(f"imports    {printable(module, 80)} ({printable(place)}), by {field}")
+    return lines
+
+
+def _print_yaml(console: Console, text: str) -> None:
+    if console.is_terminal:
+        console.print(Syntax(text, "yaml", background_color="default", word_wrap=True))
+    else:
+        console.print(text, end="", markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def _say(console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        text = f"# {line}".rstrip()
+        console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def draw(prepared: Prepared, path: Path) -> None:
@@ -69,23 +129,19 @@ def draw(prepared: Prepared, path: Path) -> None:
 
 def _print_partition(prepared: Prepared, console: Console) -> None:
     classes, sizes = prepared.classes, prepared.partition.sizes()
-    console.print(
-        f"partition  {int(sizes.min()):,} to {int(sizes.max()):,} images a client, "
-        f"median {int(np.median(sizes)):,}",
-        markup=False,
-        soft_wrap=True,
-    )
+    shown = f"{int(sizes.min()):,} to {int(sizes.max()):,} images a client"
+    _say(console, [f"partition  {shown}, median {int(np.median(sizes)):,}"])
     bar = 40 / sizes.max()
     named = [short(name) for name in prepared.partition.names[:ROWS]] or list(map(str, range(ROWS)))
     width = max(10, *map(len, named))
     for client, row in enumerate(prepared.counts.dense(ROWS)):
         most = [
-            f"{classes[c]} {row[c] / max(1, sizes[client]):.0%}"
+            f"{printable(classes[c], 40)} {row[c] / max(1, sizes[client]):.0%}"
             for c in np.argsort(-row, kind="stable")[:3]
             if row[c]
         ]
         size = sizes[client]
         line = f"{named[client]:>{width}} {size:>7,}  {'█' * max(1, round(size * bar)):<40}"
-        console.print(f"{line}  {', '.join(most)}", markup=False, soft_wrap=True)
+        _say(console, [f"{line}  {', '.join(most)}"])
     if len(sizes) > ROWS:
-        console.print(f"           … and {len(sizes) - ROWS:,} more clients", markup=False)
+        _say(console, [f"           … and {len(sizes) - ROWS:,} more clients"])

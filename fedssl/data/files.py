@@ -13,9 +13,9 @@ from PIL import Image, ImageColor, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedssl import foreign_text
 from fedssl.data.kinds import FORMATS, UNREADABLE, seems, suffix
 from fedssl.data.memory_limit import check_fits
+from fedssl.printable import spelled_out
 
 # Pixels are counted here, by a limit of our own: Pillow's warning of its lower one is noise.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -60,13 +60,8 @@ class UnreadableImageError(ValueError):
     """A file cannot be read as an image."""
 
     def __init__(self, path: str, reason: str):
-        super().__init__(f"{printable(path)} cannot be read as an image: {reason}")
+        super().__init__(f"{spelled_out(path)} cannot be read as an image: {reason}")
         self.path, self.reason = path, reason
-
-
-def printable(name: str) -> str:
-    """Return a name as a line of text that can be written, whatever bytes it has on disk."""
-    return name if name.isprintable() else foreign_text.printable(name, limit=10 * len(name))
 
 
 def resize(images: Tensor, size: int) -> Tensor:
@@ -169,7 +164,7 @@ def unreadable(kind: str) -> str:
 def _said(error: Exception) -> str:
     """Return an exception's text in a line of bounded length."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return printable(" ".join(str(text).split()))[:200]
+    return spelled_out(" ".join(str(text).split()))[:200]
 
 
 def _orientation(image: Image.Image) -> int | None:
@@ -269,8 +264,8 @@ def decode_good(
                 pool.shutdown(wait=False, cancel_futures=True)
                 sides = [f"{s[2]}×{s[1]}" for s in (images[0].shape, found.shape)]
                 raise ValueError(
-                    f"data.size is needed, since the images differ in size: {printable(first)} is "
-                    f"{sides[0]}, {printable(paths[place])} {sides[1]}"
+                    "data.size is needed, since the images differ in size: "
+                    f"{spelled_out(first)} is {sides[0]}, {spelled_out(paths[place])} {sides[1]}"
                 )
             images[kept] = found
             kept += 1
@@ -308,10 +303,8 @@ def refusal(bad: Sequence[tuple[str, str]], total: int, where: str = "", fix: st
     start = f"{where}: " if where else ""
     if len(bad) == 1:
         path, reason = bad[0]
-        return (
-            f"{start}{printable(path)} cannot be read as an image: {reason}; mend or remove it{fix}"
-        )
-    told = [f"{printable(path)}: {reason}" for path, reason in bad[:_SHOWN]]
+        return f"{start}{spelled_out(path)} cannot be read as an image: {reason}; mend or remove it{fix}"
+    told = [f"{spelled_out(path)}: {reason}" for path, reason in bad[:_SHOWN]]
     more = [f"… and {len(bad) - _SHOWN:,} more"] if len(bad) > _SHOWN else []
     head = f"{start}{len(bad):,} of {total:,} files cannot be read as images; mend or remove them"
     return "\n  ".join([head + fix, *told, *more])

@@ -16,7 +16,6 @@ from fedssl.data.files import (
     Decoding,
     check_headers,
     decode_good,
-    printable,
     refusal,
 )
 from fedssl.data.layouts import Layout, arrange
@@ -27,6 +26,7 @@ from fedssl.data.roots import Root
 from fedssl.data.select import balanced, hold_out
 from fedssl.data.where import chosen
 from fedssl.fields import File
+from fedssl.printable import spelled_out
 
 OnBadFile = Literal["refuse", "skip"]
 
@@ -132,7 +132,7 @@ class Folder(DataConfig):
             kept, held = hold_out(whole.labels)
             if not len(kept) or not len(held):
                 raise ValueError(
-                    f"data.train = {printable(str(self.train))}: too few images to hold out a "
+                    f"data.train = {spelled_out(str(self.train))}: too few images to hold out a "
                     "fifth for testing; give data.test"
                 )
             train, test = self._chosen(whole.take(kept), bare.take(held))

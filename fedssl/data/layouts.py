@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from fedssl.data.files import printable
 from fedssl.data.listing import Listing
 from fedssl.data.walking import Found
+from fedssl.printable import spelled_out
 
 Layout = Literal["auto", "class", "domain/class"]
 
@@ -59,7 +59,7 @@ def arrange(
     """
 
     def wrong(problem: str) -> ValueError:
-        return ValueError(f"{what} = {printable(str(root))}: {problem}")
+        return ValueError(f"{what} = {spelled_out(str(root))}: {problem}")
 
     if not found.folders:
         seen = found.seen()
@@ -98,11 +98,11 @@ def _depth(found: Found, layout: Layout, wrong: Callable[[str], ValueError], len
         if least >= wanted:
             return wanted
         raise wrong(
-            f"{printable(shallow[1][0])} lies in too few folders for data.layout = {layout}: "
+            f"{spelled_out(shallow[1][0])} lies in too few folders for data.layout = {layout}: "
             f"use root/{layout}/file throughout"
         )
     pair = [shallow[1][0], (deep if deep is not shallow else found.folders[-1])[1][-1]]
-    files = " and ".join(map(printable, dict.fromkeys(pair)))
+    files = " and ".join(map(spelled_out, dict.fromkeys(pair)))
     fits = "do not fit one layout" if len(set(pair)) > 1 else "does not fit a layout"
     if least == 0:
         raise wrong(f"{files} {fits}: {_USES}")
@@ -148,7 +148,7 @@ def _doubt(listing: Listing, found: Found, root: Path, what: str, depth: int) ->
     names: Sequence[str] = listing.class_names
     if depth == 1 and len(names) == 1:
         return (
-            f"; if {names[0]} is no class, give {what} = {printable(str(root / names[0]))} for "
+            f"; if {names[0]} is no class, give {what} = {spelled_out(str(root / names[0]))} for "
             "unlabelled images"
         )
     if depth == 2:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fedssl.data.files import printable
 from fedssl.data.kinds import SUFFIXES, suffix
 from fedssl.data.listing import Listing
+from fedssl.printable import spelled_out
 
 COLUMNS = ("path", "label", "client", "domain")
 """What a list without a head has, in this order; all but the first may be missing."""
@@ -34,7 +34,7 @@ def read_list(path: Path, what: str) -> Listing:
     """
 
     def wrong(problem: str) -> ValueError:
-        return ValueError(f"{what} = {printable(str(path))}: {problem}")
+        return ValueError(f"{what} = {spelled_out(str(path))}: {problem}")
 
     try:
         if path.stat().st_size > _LARGEST:

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Dataset, Splits
-from fedssl.data.files import printable
 from fedssl.data.memory_limit import check_fits
 from fedssl.data.on_demand import Fitted, fit
 from fedssl.data.select import balanced
 from fedssl.data.where import chosen
+from fedssl.printable import spelled_out
 
 
 def load(config: DataConfig) -> Splits:
@@ -66,14 +66,14 @@ def _on_lines(splits: Splits) -> Splits:
     train, test = (
         replace(
             part,
-            class_names=tuple(map(printable, part.class_names)),
+            class_names=tuple(map(spelled_out, part.class_names)),
             field_names={
-                name: tuple(map(printable, values)) for name, values in part.field_names.items()
+                name: tuple(map(spelled_out, values)) for name, values in part.field_names.items()
             },
         )
         for part in (splits.train, splits.test)
     )
-    return replace(splits, train=train, test=test, notes=tuple(map(printable, splits.notes)))
+    return replace(splits, train=train, test=test, notes=tuple(map(spelled_out, splits.notes)))
 
 
 def _finish(

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fedssl.data.files import printable
 from fedssl.data.layouts import Layout, arrange, splits_of
 from fedssl.data.listing import Listing
 from fedssl.data.walking import Found, walk
+from fedssl.printable import spelled_out
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Root:
         """Find the files; ``what`` is what errors call the folder."""
         if not path.is_dir():
             raise ValueError(
-                f"{what} = {printable(str(path))}: there is no such folder; correct the path"
+                f"{what} = {spelled_out(str(path))}: there is no such folder; correct the path"
             )
         try:
             found = walk(str(path))
@@ -44,7 +44,7 @@ class Root:
         there = [self.splits[each] for each in ("train", "val", "test") if each in self.splits]
         shown = ", ".join(f"{folder}/" for folder in there)
         told = (
-            f"{what}: the splits {shown} of one set found in {printable(str(self.path))}, and "
+            f"{what}: the splits {shown} of one set found in {spelled_out(str(self.path))}, and "
             f"{name}/ taken; set data.layout: domain/class if they are domains"
         )
         return replace(listing, notes=(told, *listing.notes))

@@ -4,8 +4,9 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 
-from fedssl.data.files import printable, unreadable
+from fedssl.data.files import unreadable
 from fedssl.data.kinds import SUFFIXES, UNREADABLE, suffix
+from fedssl.printable import spelled_out
 
 _DEEPEST = 32
 _MOST = 1_000_000
@@ -55,7 +56,7 @@ def walk(root: str) -> Found:
         count += 1
         if len(parts) > _DEEPEST or count > _MOST:
             raise ValueError(
-                f"{printable(folder)}: lies more than {_DEEPEST} folders deep, or there are more "
+                f"{spelled_out(folder)}: lies more than {_DEEPEST} folders deep, or there are more "
                 f"than {_MOST:,} folders; see whether links lead back"
             )
         files, folders = [], []
@@ -63,7 +64,7 @@ def walk(root: str) -> Found:
             here = os.stat(folder)
             if (here.st_dev, here.st_ino) in above:
                 raise ValueError(
-                    f"{printable(folder)}: is a link to a folder above it, so it has no end; "
+                    f"{spelled_out(folder)}: is a link to a folder above it, so it has no end; "
                     "remove it"
                 )
             with os.scandir(folder) as entries:
@@ -81,15 +82,17 @@ def walk(root: str) -> Found:
                     elif ending in UNREADABLE:
                         found.bad.append((parts, entry.path, unreadable(UNREADABLE[ending])))
                     else:
-                        found.others[printable(ending) or "without suffix"] += 1
+                        found.others[spelled_out(ending) or "without suffix"] += 1
         except OSError as error:
-            raise ValueError(f"{printable(folder)}: cannot be listed ({error.strerror})") from None
+            raise ValueError(
+                f"{spelled_out(folder)}: cannot be listed ({error.strerror})"
+            ) from None
         if files:
             found.folders.append((parts, sorted(files)))
         for name in sorted(folders):
             visit(
                 os.path.join(folder, name),
-                (*parts, printable(name)),
+                (*parts, spelled_out(name)),
                 above | {(here.st_dev, here.st_ino)},
             )
 

@@ -64,10 +64,10 @@ MEASURES: dict[str, Measure] = {
     "harm": Measure("Who is served worst: accuracy by class and by client.", harm.measure),
     "map": Measure("To look at: features in two dimensions, by PCA.", maps.measure, labels=False),
     "map-tsne": Measure(
-        "The same by t-SNE (an extra: fedssl[maps]).", maps.measure_tsne, labels=False
+        "The same by t-SNE (needs pip install 'fedssl[maps]').", maps.measure_tsne, labels=False
     ),
     "map-umap": Measure(
-        "The same by UMAP (an extra: fedssl[maps]).", maps.measure_umap, labels=False
+        "The same by UMAP (needs pip install 'fedssl[maps]').", maps.measure_umap, labels=False
     ),
     "sslmem": Measure(
         "What is remembered of single images; needs a run without them, --against.",

@@ -10,9 +10,15 @@ PyTorch and Flower take seconds to import, so each command imports what it needs
 
 import logging
 import os
+from typing import Annotated
 
+import click
 import typer
+from typer.core import TyperGroup
 
+from clients.reaching import spare_loopback
+from fedssl.fields import nearest
+from fedssl.printable import printable
 from simulations.cli import (
     benching,
     comparing,
@@ -23,6 +29,7 @@ from simulations.cli import (
     replaying,
     running,
 )
+from simulations.cli.shared import tolerate_any_encoding
 
 # Flower reports its use over the network unless told not to, before it is imported.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
@@ -31,8 +38,31 @@ os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 # A filter, since Flower sets its logger's level anew when it is imported.
 logging.getLogger("flwr").addFilter(lambda record: record.levelno >= logging.ERROR)
 
+spare_loopback(os.environ)
+# Pictures are drawn into files. A notebook's setting would ask for a package of the notebook's.
+os.environ["MPLBACKEND"] = "agg"
+
+
+class _Commands(TyperGroup):
+    """The commands; ``--debug`` may stand before or after one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--debug" in args:
+            args = ["--debug", *(argument for argument in args if argument != "--debug")]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            name = printable(args[0], 60)
+            ctx.fail(f"there is no command {name}; {nearest(name, list(self.commands))}")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="fedssl",
+    cls=_Commands,
     help="Study, compare and deploy federated self-supervised learning.",
     epilog="Start with: fedssl init my.yaml && fedssl run my.yaml",
     no_args_is_help=True,
@@ -40,6 +70,18 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _everywhere(
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Where something fails, print the whole traceback."),
+    ] = False,
+) -> None:
+    tolerate_any_encoding()
+
+
 app.command()(running.run)
 app.command()(comparing.compare)
 app.command()(looking.show)

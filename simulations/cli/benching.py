@@ -49,6 +49,8 @@ def bench(
         fedssl bench --growth growth/
     """
     with clear_errors():
+        from rich.text import Text
+
         from fedssl.fields import nearest
         from simulations.bench import bench as measure
         from simulations.bench.against import PEERS
@@ -69,7 +71,7 @@ def bench(
         with err.status("measuring") as status:
 
             def began(name: str) -> None:
-                status.update(f"measuring {name}")
+                status.update(Text(f"measuring {name}"))
                 if not err.is_terminal:
                     err.print(f"measuring {name}")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from simulations.cli.shared import ConfigPath, Overrides, clear_errors, fail, load, out
+from simulations.cli.shared import ConfigPath, Overrides, clear_errors, err, fail, load, out
 
 
 def show(
@@ -15,35 +15,37 @@ def show(
     overrides: Overrides = None,
     views: Annotated[
         bool,
-        typer.Option("--views", help="Draw images and their views, in place of the partition."),
+        typer.Option("--views", help="Show the views that clients train on, in place of the rest."),
     ] = False,
     picture: Annotated[
         Path | None,
         typer.Option(
-            help="Where to write the picture. Default: `runs/NAME-partition.png`, or "
-            "`runs/NAME-views.png`.",
+            help="Also draw a picture, into this PNG file: which client has how many images of "
+            "which class, or with `--views` some images and their views.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
     """Show what a config means, without training.
 
-    Prints the resolved config, the model's size and the partition, and draws a picture of which
-    client has how many images of which class, or of what the clients train on.
+    Prints the resolved config, and in comments the model's size and the partition; or with
+    `--views` the steps of the views and their sizes. What it prints is YAML that loads.
 
     For example:
 
         fedssl show configs/quickstart.yaml
+        fedssl show configs/quickstart.yaml rounds=50 > mine.yaml
+        fedssl show configs/quickstart.yaml --picture partition.png
         fedssl show configs/quickstart.yaml views=byol --views --picture byol.png
     """
     with clear_errors():
         from simulations import contact_sheet, show
 
         experiment = load(config, overrides)
-        prepared = show.describe(experiment, out)
-        target = picture or Path("runs") / f"{config.stem}-{'views' if views else 'partition'}.png"
-        (contact_sheet if views else show).draw(prepared, target)
-        out.print(f"picture: {target}", markup=False, soft_wrap=True)
+        prepared = (show.describe_views if views else show.describe)(experiment, out)
+        if picture is not None:
+            (contact_sheet if views else show).draw(prepared, picture)
+            err.print(f"picture: {picture}", soft_wrap=True)
 
 
 def report(

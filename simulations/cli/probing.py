@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedssl.printable import printable
 from simulations.cli.shared import (
     Device,
     Overrides,
@@ -75,6 +76,8 @@ def probe(
             return
         if run_folder is None:
             fail("which run? give its folder; `fedssl probe --list` lists what can be measured")
+        from rich.text import Text
+
         from fedssl.evaluation import MEASURES
         from simulations.probing import probe as measure
 
@@ -95,7 +98,7 @@ def probe(
                     err.print(doing, markup=False)
 
             def said(text: str) -> None:
-                status.update(f"{doing}: {text}" if text else doing)
+                status.update(Text(printable(f"{doing}: {text}" if text else doing)))
 
             done, refused = measure(
                 run_folder,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from simulations.cli.shared import Device, clear_errors, err, out, say_own_code
+from simulations.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -137,8 +137,8 @@ def _progress() -> "Iterator[Told]":
 
 def _print(table: "Table") -> None:
     """Print a table with no figure cut; a terminal that is narrower wraps its lines."""
-    needed = Console(width=sys.maxsize).measure(table).maximum
-    Console(file=out.file, width=max(out.width, needed), highlight=False, markup=False).print(table)
+    needed = Terminal(width=sys.maxsize).measure(table).maximum
+    Terminal(file=out.file, width=max(out.width, needed)).print(table)
 
 
 def _say(found: "Replayed | Audited") -> None:

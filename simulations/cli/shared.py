@@ -1,6 +1,8 @@
 """What the commands share: where they print, how they fail, and common arguments."""
 
+import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -8,14 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
+import click
 import typer
-from rich.console import Console
+
+from fedssl.printable import SPELL_OUT, printable_message
+from simulations.terminal import Terminal
 
 if TYPE_CHECKING:
     from simulations.experiment import Experiment
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Terminal()
+err = Terminal(stderr=True)
 
 ConfigPath = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.", show_default=False)
@@ -83,24 +88,41 @@ def all_overrides(overrides: list[str] | None, engine: str | None, device: str |
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Print what a person can mend as a message, without a traceback."""
+    """Print what a person can mend as a message, without a traceback; `--debug` shows that."""
     try:
         yield
     except Exception as error:
+        from fedssl.dotted import place_in_own_code
         from simulations import ConfigError, RunError
 
-        if not isinstance(error, (ConfigError, RunError, OSError)):
+        place = place_in_own_code(error)
+        can_be_mended = isinstance(error, (ConfigError, RunError, OSError))
+        if _is_debugging() or not (can_be_mended or place):
             raise
-        fail(str(error))
+        message = str(error) if can_be_mended else f"{type(error).__name__}: {error}"
+        if place:
+            # Python tells a syntax error's place in the message, too.
+            message = re.sub(r" \([^()]*, line \d+\)$", "", message)
+            message += f"\n  in {place}; `fedssl --debug …` shows the whole traceback"
+        fail(message)
+
+
+def _is_debugging() -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().params.get("debug"))
+
+
+def tolerate_any_encoding() -> None:
+    """Let a terminal or file that lacks a character get what comes near it, and no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=SPELL_OUT)
 
 
 def fail(message: str) -> NoReturn:
     """Print a message for the person, and end with exit code 2."""
-    from fedssl.plain_files import printable
-
-    err.print("[bold red]error:[/] ", end="")
-    # It may quote files that others have written.
-    err.print(printable(message), markup=False, soft_wrap=True)
+    err.print("error:", style="bold red", end=" ")
+    err.print(printable_message(message), soft_wrap=True)
     raise typer.Exit(2)
 
 

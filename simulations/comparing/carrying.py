@@ -143,7 +143,7 @@ def _make(
 
 
 def _rounds(tasks: Iterable[Task]) -> int:
-    return sum(task.experiment.rounds + 1 for task in tasks)
+    return sum(task.experiment.rounds for task in tasks)
 
 
 def _share_of_cores(experiment: Experiment, jobs: int) -> Experiment:

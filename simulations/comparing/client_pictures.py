@@ -17,7 +17,8 @@ from simulations.comparing.looks import WIDTH, Look, columns_for, legend, looks
 from simulations.comparing.plan import Values
 from simulations.comparing.results import Results
 from simulations.comparing.tables import cell_name
-from simulations.plots import class_look, literal
+from simulations.fonts import class_labels, literal
+from simulations.plots import class_look
 from simulations.records import Divergence, in_order
 
 _ROWS = 20
@@ -47,10 +48,10 @@ def by_client(results: Results) -> Figure | None:
 
     One seed's, since the clients of the next have other images. None where no run tells δ.
     """
-    found = [(cell, told) for cell in results.plan.cells if (told := _first(results, cell))]
+    found = _found(results)
     if not found:
         return None
-    classes = sorted({name for _, (_, (_, names), _) in found for name in names}, key=in_order)
+    classes = _classes(found)
     cells = [
         _in_rows(cell, *told, classes, results.client_names(cell, told[0])) for cell, told in found
     ]
@@ -68,8 +69,8 @@ def by_client(results: Results) -> Figure | None:
         left.set_title(literal(where), loc="left", fontsize="medium", fontweight="bold")
     if len(classes) <= _CLASSES:
         handles = [
-            Patch(label=literal(name), **class_look(place, name))
-            for place, name in enumerate(classes)
+            Patch(label=label, **class_look(place, name))
+            for place, (name, label) in enumerate(zip(classes, class_labels(classes), strict=True))
         ]
         figure.legend(
             handles=handles,
@@ -82,7 +83,20 @@ def by_client(results: Results) -> Figure | None:
     return figure
 
 
+def classes_of(results: Results) -> list[str]:
+    """Return the names of the classes of `by_client`, in its order."""
+    return _classes(_found(results))
+
+
 _Told = tuple[int, tuple[Counts, list[str]], dict[str, Divergence]]
+
+
+def _found(results: Results) -> list[tuple[Values, _Told]]:
+    return [(cell, told) for cell in results.plan.cells if (told := _first(results, cell))]
+
+
+def _classes(found: Sequence[tuple[Values, _Told]]) -> list[str]:
+    return sorted({name for _, (_, (_, names), _) in found for name in names}, key=in_order)
 
 
 def _first(results: Results, cell: Values) -> _Told | None:
@@ -147,7 +161,8 @@ def _draw_map(axes: Axes, cell: _Clients, classes: Sequence[str]) -> None:
         shares, aspect="auto", cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest"
     )
     places = range(0, len(classes), -(-len(classes) // 20))
-    axes.set_xticks(places, [literal(classes[p]) for p in places], rotation=90, fontsize=6)
+    labels = class_labels(classes)
+    axes.set_xticks(places, [labels[p] for p in places], rotation=90, fontsize=6)
     _name_rows(axes, cell, "class (dark: a large share of the images)")
 
 

@@ -16,7 +16,8 @@ from simulations.comparing.looks import WIDTH, folded
 from simulations.comparing.plan import Values
 from simulations.comparing.results import Results
 from simulations.comparing.tables import cell_name
-from simulations.plots import label_columns, literal
+from simulations.fonts import literal
+from simulations.plots import label_columns
 from simulations.records import Divergence
 
 _PANELS = 6

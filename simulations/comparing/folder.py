@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fedssl.config_file import ConfigError
-from fedssl.plain_files import printable, read_text
+from fedssl.plain_files import read_text
+from fedssl.printable import printable_message
 from simulations.comparing.grid import experiment_of
 from simulations.comparing.plan import LARGEST, Plan, PlanFile, Planned
 from simulations.experiment import resolve
@@ -37,7 +38,7 @@ class ComparisonFolder:
     def error(self, planned: Planned) -> str | None:
         """Return why a run failed when it was last tried, or None."""
         file = self._error_file(planned.folder)
-        return printable(read_text(file)) if file.exists() else None
+        return printable_message(read_text(file)) if file.exists() else None
 
     def read_tuning(self) -> str | None:
         """Return the text of ``tuning.json``, or None where nothing was tuned."""

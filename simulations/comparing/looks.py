@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from simulations.comparing.arms import REFERENCES, UNTRAINED
-from simulations.plots import literal
+from simulations.fonts import literal
 
 Style = Literal["-", "--", "-.", ":"]
 

@@ -14,7 +14,7 @@ from simulations.comparing.metric import Metric
 from simulations.comparing.plan import Values
 from simulations.comparing.results import Result, Results
 from simulations.comparing.tables import cell_name
-from simulations.plots import literal
+from simulations.fonts import literal
 
 _IN_A_ROW = 2
 """The most panels side by side."""

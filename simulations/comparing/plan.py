@@ -197,7 +197,7 @@ class PlanFile:
         """
         if not self.exists():
             raise ConfigError(f"{self.path.parent}: holds no comparison (no plan.yaml)")
-        values = parse_yaml(self.read_text(), str(self.path))
+        values = parse_yaml(self.read_text(), str(self.path), most_bytes=10**8, most_values=10**6)
         plan = validate(Plan, values, base=self.path.parent, source=str(self.path))
         try:
             plan.check_runs()

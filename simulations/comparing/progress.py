@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fedssl.printable import printable
 from simulations.comparing.worker import Elsewhere, Task
 from simulations.display import describe
 
@@ -89,12 +90,13 @@ class RunLines:
         """Print the run's last figures, or why it failed."""
         self._ended += 1
         seconds = time.perf_counter() - self._began[task.name]
-        told = f"failed: {error}" if error else self._last.get(task.name, "done before")
+        told = f"failed: {printable(error)}" if error else self._last.get(task.name, "done before")
         if isinstance(error, Elsewhere):
-            told = f"left alone: {error}"
+            told = f"left alone: {printable(error)}"
         self._console.print(
             f"{self._ended}/{self._runs} {task.name}: {told}  {seconds:.0f} s",
             markup=False,
+            emoji=False,
             soft_wrap=True,
         )
 
@@ -109,7 +111,7 @@ class RunBars(RunLines):
     def __init__(self, console: Console):
         super().__init__(console)
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -131,14 +133,14 @@ class RunBars(RunLines):
     def began(self, task: Task) -> None:
         """Add its bar."""
         super().began(task)
-        rounds = task.experiment.rounds + 1
-        self._bars[task.name] = self._progress.add_task(task.name, total=rounds)
+        name = printable(task.name, 80)
+        self._bars[task.name] = self._progress.add_task(name, total=task.experiment.rounds)
 
     def advanced(self, task: Task, row: Mapping[str, object]) -> None:
         """Move its bar, and that of all."""
         super().advanced(task, row)
         before = self._progress.tasks[self._progress.task_ids.index(self._bars[task.name])]
-        now = int(str(row["round"])) + 1
+        now = int(str(row["round"]))
         # A run that goes on begins after the rounds that it has.
         self._progress.update(self._whole, advance=now - before.completed)
         self._progress.update(self._bars[task.name], completed=now)

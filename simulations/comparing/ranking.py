@@ -10,7 +10,7 @@ from simulations.comparing.findings import Finding
 from simulations.comparing.looks import WIDTH, looks
 from simulations.comparing.results import Results
 from simulations.comparing.statistics import LEVEL, RESAMPLES
-from simulations.plots import literal
+from simulations.fonts import literal
 
 
 def ranks(results: Results, lines: Sequence[Finding]) -> Figure | None:

@@ -26,8 +26,10 @@ from simulations.comparing.plan import Plan
 from simulations.comparing.results import Results
 from simulations.comparing.tables import cell_name
 from simulations.files import replace_text
+from simulations.fonts import numbers_told
 from simulations.inside import make_inside
 from simulations.report_page import STYLE
+from simulations.terminal import Terminal
 
 _CAPTIONS = {
     "differences": (
@@ -113,7 +115,7 @@ def report(out: Path, console: Console | None = None) -> Path:
         replace_text(folder.path / name, text)
     if console:
         # Figures are never cut: a narrower terminal wraps the lines.
-        wide = Console(file=console.file, width=max(console.width, _WIDTH), highlight=False)
+        wide = Terminal(file=console.file, width=max(console.width, _WIDTH))
         for part in tables.as_tables(lines, plan.metric):
             wide.print(part)
             wide.print()
@@ -132,6 +134,8 @@ def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Find
         image = drawn / f"{name}.png"
         if name in figures:
             plots.save(figures[name], image)
+            if name == "by-client":
+                caption = f"{caption} {numbers_told(client_pictures.classes_of(results))}".rstrip()
             shown[heading] = caption, base64.b64encode(image.read_bytes()).decode()
         else:
             image.unlink(missing_ok=True)

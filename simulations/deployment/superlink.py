@@ -8,6 +8,7 @@ Touches what Flower keeps private. Written for Flower 1.39.
 """
 
 import hashlib
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +30,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from clients.child import Child
 from clients.flower_runtime import SERVER_TASK, Runtime, new_secret
-from clients.reaching import free_port
+from clients.reaching import free_port, spare_loopback
 from fedssl.config_file import ConfigError
 from simulations.deployment.pki import ServerKeys
 from simulations.engines.flower_replies import CarefulGrid
@@ -118,6 +119,7 @@ def superlink(
     RunError
         The SuperLink did not start, or refused the run.
     """
+    spare_loopback(os.environ)
     with ExitStack() as stack:
         secret, secret_file = stack.enter_context(new_secret())
         port = free_port()

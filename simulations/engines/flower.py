@@ -8,7 +8,7 @@ from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from clients.client_app import PARTITION
-from fedssl.foreign_text import printable
+from fedssl.printable import printable
 from fedssl.timeline import span
 from simulations.engines import FlowerConfig, flower_private
 from simulations.engines.engine import Engine

@@ -10,6 +10,8 @@ from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedssl.dotted import place_in_own_code
+
 __all__ = [
     "LOST",
     "NOT_HERE",
@@ -50,8 +52,9 @@ def number(message: Message, message_id: str) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error reply says of what a ClientApp raised."""
-    return f"{type(error).__name__}: {error}"
+    """Return what an error reply says: what a ClientApp raised, and where in own code."""
+    place = place_in_own_code(error)
+    return f"{type(error).__name__}: {error}" + (f" (in {place})" if place else "")
 
 
 def error_reply(

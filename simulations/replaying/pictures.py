@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from simulations.comparing.looks import looks
-from simulations.plots import literal
+from simulations.fonts import literal
 
 if TYPE_CHECKING:
     from simulations.replaying.audit import Probe

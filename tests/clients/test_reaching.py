@@ -1,12 +1,17 @@
+import os
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import grpc
+import httpx
 import pytest
 
-from clients.reaching import Unreachable, free_port, parse, reach
+from clients.reaching import Unreachable, free_port, parse, reach, spare_loopback
 from simulations.deployment.pki import ServerKeys, make_pki
 
 
@@ -72,6 +77,59 @@ def test_nobody_there_is_told_apart(keys: ServerKeys) -> None:
 def test_a_file_that_is_no_certificate_is_named(keys: ServerKeys) -> None:
     with pytest.raises(ValueError, match=r"client\.pub: is no certificate"):
         reach("localhost:1", keys.client(0).public)
+
+
+DEAD = "http://127.0.0.1:9"
+PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "ALL_PROXY", "grpc_proxy"), DEAD)
+
+
+@pytest.mark.parametrize(
+    ("environment", "spared"),
+    [
+        ({}, None),
+        ({"no_proxy": "a"}, "a,localhost,127.0.0.1,::1"),
+        (PROXIES, "localhost,127.0.0.1,::1"),
+        (PROXIES | {"NO_PROXY": "a.org, .b"}, "a.org,.b,localhost,127.0.0.1,::1"),
+        (PROXIES | {"no_proxy": "localhost"}, "localhost,127.0.0.1,::1"),
+        (PROXIES | {"no_proxy": "*"}, "*"),
+    ],
+)
+def test_no_proxy_is_asked_for_this_machine(environment: dict[str, str], spared: str) -> None:
+    made = dict(environment)
+    spare_loopback(made)
+    again = dict(made)
+    spare_loopback(again)
+    assert made == again
+    assert made.get("no_proxy") == made.get("no_grpc_proxy") or spared == "*"
+    assert (made.get("no_proxy") or made.get("NO_PROXY")) == spared
+    assert {name: made[name] for name in environment if "no_" not in name.lower()} == {
+        name: value for name, value in environment.items() if "no_" not in name.lower()
+    }
+
+
+def test_http_and_grpc_reach_this_machine_past_a_dead_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in PROXIES.items():
+        monkeypatch.setenv(name, value)
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{web.server_port}"
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(address)
+        spare_loopback(os.environ)
+        assert httpx.get(address).status_code == 501
+        web.shutdown()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        grpc.channel_ready_future(channel).result(timeout=20)
+    server.stop(None).wait()
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name)
 
 
 def test_addresses() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedssl.dotted import load_dotted
+from fedssl.dotted import load_dotted, place_in_own_code
 
 
 def test_finds_what_is_named() -> None:
@@ -38,3 +38,27 @@ def test_the_module_s_own_errors_pass_through(
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ModuleNotFoundError, match="a_library_that_is_missing"):
         load_dotted("broken_module.Thing")
+
+
+@pytest.mark.parametrize("path", ["strategies.mine.Thing", "clients.mine.Thing"])
+def test_a_folder_called_like_a_package_of_ours_is_told(path: str) -> None:
+    package = path.partition(".")[0]
+    with pytest.raises(ValueError, match=f"{package} is fedssl's own package; name yours other"):
+        load_dotted(path)
+
+
+def test_the_place_of_an_error_is_the_innermost_line_of_own_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_json.py").write_text("import json\ndef read():\n    json.loads('x')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    read = load_dotted("own_json.read")
+    assert callable(read)
+    with pytest.raises(ValueError, match="Expecting value") as caught:
+        read()
+    place = f"{tmp_path / 'own_json.py'}, line 3, in read"
+    assert place_in_own_code(caught.value) == place
+    wrapper = KeyError("x")
+    assert place_in_own_code(wrapper) is None
+    wrapper.__cause__ = caught.value
+    assert place_in_own_code(wrapper) == place

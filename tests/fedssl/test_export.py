@@ -203,7 +203,7 @@ def test_missing_packages_are_said_with_the_way_to_install_them(
 ) -> None:
     run = save("convnet")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"needs onnx and onnxscript: pip install 'onnx"):
+    with pytest.raises(ValueError, match=r"onnxscript: pip install 'fedssl\[onnx\]'"):
         export(run, "onnx")
     assert not (run / "encoder-onnx.onnx").exists()
 

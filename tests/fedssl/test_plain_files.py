@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedssl.errors import ConfigError
-from fedssl.plain_files import check_plain, parse_json, printable, read_json, read_text, short
+from fedssl.plain_files import check_plain, parse_json, read_json, read_text, short
 
 
 def test_a_text_is_read_as_it_is(tmp_path: Path) -> None:
@@ -52,6 +52,5 @@ def test_what_is_no_json_of_ours_is_told(text: str) -> None:
         parse_json(text, "a")
 
 
-def test_messages_quote_little_and_command_no_terminal() -> None:
+def test_messages_quote_little() -> None:
     assert short("x" * 500) == "'" + "x" * 79 + "…"
-    assert printable("zwölf\n\x1b[2J\u202e") == "zwölf\n\\x1b[2J\\u202e"

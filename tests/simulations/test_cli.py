@@ -1,15 +1,22 @@
 import json
-from collections.abc import Callable
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from fedssl.config_file import parse_yaml
 from fedssl.objectives import OBJECTIVES
 from simulations.bench.figure import Figure, Target
 from simulations.cli import app
-from simulations.experiment import Experiment, load_experiment
+from simulations.experiment import Experiment, load_experiment, resolve
 from simulations.server import Server
 from strategies import STRATEGIES
 
@@ -84,15 +91,142 @@ def test_show_describes_without_training(config: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "48 train, 24 test, 3×16×16, 3 classes" in result.output
     assert "2 of 4 clients" in result.output
-    assert (config.parent / "runs" / "small-partition.png").read_bytes()[1:4] == b"PNG"
+    assert not (config.parent / "runs").exists()
 
 
-def test_show_draws_images_and_their_views(config: Path) -> None:
-    result = fedssl("show", config, "views=byol", "--views")
+def test_what_show_prints_loads_as_the_same_config(config: Path, small: Small) -> None:
+    result = fedssl("show", config, "--picture", "shown.png", "seed=4")
+    (config.parent / "elsewhere").mkdir()
+    again = write_text(config.parent / "elsewhere" / "again.yaml", result.stdout)
+    assert load_experiment(again) == resolve(small("seed=4"))
+    assert result.stderr == "picture: shown.png\n"
+    assert (config.parent / "shown.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_show_views_prints_the_views_alone_and_draws_where_it_is_told(config: Path) -> None:
+    result = fedssl("show", config, "views=byol", "--views", "--picture", "views/of.png")
     assert result.exit_code == 0, result.output
-    assert "name: solarize" in result.output
-    assert result.output.splitlines()[-1] == "picture: runs/small-views.png"
-    assert (config.parent / "runs" / "small-views.png").read_bytes()[1:4] == b"PNG"
+    shown = parse_yaml(result.stdout, "shown")
+    assert list(shown) == ["views"]
+    assert [step["name"] for step in shown["views"]][-1] == "solarize"
+    assert "# view 2     16×16 pixels" in result.stdout
+    assert (config.parent / "views" / "of.png").read_bytes()[1:4] == b"PNG"
+
+
+OWN = """
+from strategies.fedavg import FedAvg
+
+class Failing(FedAvg):
+    def aggregate_train(self, server_round, replies):
+        return {}["gone"]
+
+class Refusing(FedAvg):
+    def __init__(self):
+        raise TypeError("not \\x1b[31m today")
+"""
+
+
+@pytest.fixture
+def own(config: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Write modules of a person's own, which fail."""
+    monkeypatch.syspath_prepend(str(config.parent))
+    write_text(config.parent / "own_module.py", OWN)
+    write_text(config.parent / "own_syntax.py", "def f(:\n")
+    yield config
+    sys.modules.pop("own_module", None)
+
+
+def test_show_says_which_modules_a_config_imports(own: Path) -> None:
+    result = fedssl("show", own, "strategy.name=own_module.FedAvg")
+    file = own.parent / "own_module.py"
+    assert f"# imports    own_module ({file}), by strategy.name" in result.stdout.splitlines()
+    assert "imports" not in fedssl("show", own).stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "place"),
+    [
+        ("own_module.Failing", "error: KeyError: 'gone'", "own_module.py, line 6, in aggregate"),
+        ("own_module.Refusing", r"TypeError: not \x1b[31m today", "own_module.py, line 10, in __i"),
+        ("own_syntax.Thing", "SyntaxError: invalid syntax", "own_syntax.py, line 1"),
+    ],
+)
+def test_an_error_in_own_code_is_told_with_its_place_once(
+    own: Path, name: str, message: str, place: str
+) -> None:
+    arguments = ("run", own, "rounds=1", f"strategy.name={name}", "--out", "runs/failing")
+    result = fedssl(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count(place.partition(",")[0]) == 1
+    assert f"  in {own.parent / place}" in result.stderr
+    assert "Traceback" not in result.stderr
+    for debugged in (("--debug", *arguments), (*arguments, "--debug")):
+        error = fedssl(*debugged, "--resume").exception
+        assert error is not None
+        assert not isinstance(error, SystemExit)
+
+
+def test_debug_works_for_every_command(config: Path) -> None:
+    for command in ("run", "show", "report", "probe"):
+        assert isinstance(fedssl(command, "gone", "--debug").exception, ValueError | OSError)
+        assert isinstance(fedssl(command, "gone").exception, SystemExit)
+
+
+def test_a_misspelt_command_is_told_once() -> None:
+    output = fedssl("rn").output
+    assert output.count("id you mean") == 1
+    assert "there is no command rn; did you mean run?" in output
+
+
+def test_brackets_are_printed_as_they_are() -> None:
+    words = " ".join(fedssl("list").output.split())
+    assert "pip install 'fedssl[maps]'" in words
+    assert "pip install 'fedssl[timm]'" in words
+
+
+def test_install_hints_are_spelled_alike() -> None:
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    files = [root / "README.md", *(root / "docs").glob("*.md")]
+    for package in ("fedssl", "strategies", "clients", "simulations"):
+        files += [f for f in (root / package).rglob("*.py") if "peers" not in f.parts]
+    hints = [h for f in files for h in re.findall(r"pip install ('[^']*'|\.)", f.read_text())]
+    extras = [f"'fedssl[{extra}]'" for extra in project["optional-dependencies"]]
+    allowed = [*extras, *(f"'{name}'" for name in project["dependencies"]), ".", "'fedssl[{name}]'"]
+    assert len(hints) > 8
+    assert [hint for hint in hints if hint not in allowed] == []
+
+
+def in_a_process(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "simulations.cli", *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | environment,
+        capture_output=True,
+        timeout=200,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "cp1252", "MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "MPLBACKEND": "nonsense"},
+    ],
+    ids=" ".join,
+)
+def test_odd_environments_break_nothing(config: Path, environment: dict[str, str]) -> None:
+    with np.load(config.parent / "train.npz") as arrays:
+        names = np.array(["猫", "\x1b[31mdog", "b\u202eird"])
+        np.savez(config.parent / "train.npz", **arrays, class_names=names)
+    result = in_a_process("show", config, "--picture", "p.png", **environment)
+    assert result.returncode == 0, result.stderr
+    assert b"\x1b" not in result.stdout
+    text = result.stdout.decode(environment.get("PYTHONIOENCODING", "ascii"))
+    assert load_experiment(write_text(config.parent / "again.yaml", text)).seed == 3
+    assert b"Traceback" not in result.stderr
+    assert b"Warning" not in result.stderr
 
 
 def test_export_writes_the_encoder_and_says_how_to_load_it(config: Path) -> None:
@@ -146,6 +280,11 @@ def test_report_refuses_what_is_no_run(tmp_path: Path) -> None:
     result = fedssl("report", tmp_path)
     assert result.exit_code == 2
     assert str(tmp_path) in result.stderr.replace("\n", "")
+
+
+def write_text(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def test_bench_prints_a_table_and_writes_json(

@@ -75,7 +75,10 @@ def test_flowers_own_strategy_takes_exactly_the_cohort_in_its_order(grid: Cohort
     assert merged is not None
     np.testing.assert_allclose(merged["w"].numpy(), (6 * 5 + 1 * 0) / 7)
     assert [answer.client for answer in grid.answers] == [5, 2, 0]
-    assert [answer.error for answer in grid.answers] == [None, "ValueError: no camera", None]
+    first, failed, last = (answer.error for answer in grid.answers)
+    assert first is None
+    assert last is None
+    assert str(failed).startswith("ValueError: no camera (in ")
     assert grid.bytes_down == 3 * 8
 
 

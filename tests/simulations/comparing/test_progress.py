@@ -13,7 +13,7 @@ CONFIG = Path(__file__).parents[3] / "configs" / "smoke.yaml"
 def watch(console: Console, kind: type[RunLines]) -> RunLines:
     watcher = kind(console)
     one, other = (Task(f"runs/a/seed-{n}", load_experiment(CONFIG), Path("x")) for n in (0, 1))
-    with watcher.running(rounds=8, runs=3, done=1):
+    with watcher.running(rounds=6, runs=3, done=1):
         watcher.began(one)
         watcher.began(other)
         watcher.advanced(one, {"round": 3, "cohort": [1], "linear_accuracy": 0.5})
@@ -36,5 +36,5 @@ def test_a_terminal_has_bars_that_reach_the_end() -> None:
     watcher = watch(Console(file=text, width=120, force_terminal=True, highlight=False), RunBars)
     assert isinstance(watcher, RunBars)
     (whole,) = watcher._progress.tasks
-    assert whole.completed == whole.total == 8
+    assert whole.completed == whole.total == 6
     assert "3/3 runs/a/seed-1: failed: no [memory]" in text.getvalue()

@@ -133,4 +133,9 @@ def _below(pid: int) -> set[int]:
     return found
 
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.getcwd(), "COLUMNS": "200"}
+# A proxy that nobody runs: on the loopback device none may be asked.
+_DEAD = dict.fromkeys(
+    ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "grpc_proxy"),
+    "http://127.0.0.1:9",
+)
+ENVIRONMENT = {**os.environ, **_DEAD, "PYTHONPATH": os.getcwd(), "COLUMNS": "200"}
