@@ -303,7 +303,8 @@ def refusal(bad: Sequence[tuple[str, str]], total: int, where: str = "", fix: st
     start = f"{where}: " if where else ""
     if len(bad) == 1:
         path, reason = bad[0]
-        return f"{start}{spelled_out(path)} cannot be read as an image: {reason}; mend or remove it{fix}"
+        one = f"{start}{spelled_out(path)} cannot be read as an image: {reason}"
+        return f"{one}; mend or remove it{fix}"
     told = [f"{spelled_out(path)}: {reason}" for path, reason in bad[:_SHOWN]]
     more = [f"… and {len(bad) - _SHOWN:,} more"] if len(bad) > _SHOWN else []
     head = f"{start}{len(bad):,} of {total:,} files cannot be read as images; mend or remove them"
