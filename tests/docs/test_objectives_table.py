@@ -45,7 +45,11 @@ def write(folder: Path, script: Any, objective: str, ends: list[tuple[float, flo
         run = folder / "glyphs" / objective / f"seed-{seed}"
         run.mkdir(parents=True)
         (run / "config.yaml").write_text(config)
-        rows = [{"linear_accuracy": before}, {"linear_accuracy": after}]
+        empty = {"cohort": [], "failed": [], "bytes_up": 0, "bytes_down": 0, "seconds": 0.1}
+        rows = [
+            {"round": number, **empty, "linear_accuracy": accuracy}
+            for number, accuracy in enumerate((before, after))
+        ]
         (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

@@ -80,7 +80,8 @@ def test_a_dotted_path_starts_with_none_of_the_old_fields(tmp_path: Path) -> Non
     text = GOOD + "strategy: {name: ldawa, warmup_rounds: 1}\n"
     path = "flwr.serverapp.strategy.FedMedian"
     experiment = load_experiment(write(tmp_path, text), [f"strategy.name={path}"])
-    assert experiment.strategy.model_dump() == {"name": path}
+    shared = {"max_update_norm": None, "on_exceed": "clip"}
+    assert experiment.strategy.model_dump() == {"name": path, **shared}
 
 
 def test_a_dump_reads_back_the_same(tmp_path: Path) -> None:
@@ -164,7 +165,6 @@ def test_epochs_and_steps_exclude_each_other(tmp_path: Path) -> None:
         ("rounds: 3\nrounds: 4\n", "rounds is given twice"),
         ("objective: {}\n" + GOOD.replace("objective: {name: simclr}", ""), "needs a `name`"),
         (GOOD.replace("objective: {name: simclr}", ""), "objective: is missing"),
-        (GOOD.replace(", test: sub/test.npz", ""), "data.test: is missing"),
         (GOOD.replace("{name: simclr}", "simclr"), "objective"),
         ("seed: 2001-99-99\n" + GOOD, "seed = 2001-99-99: must be an integer"),
         ("seed: !!int x\n", "line 1: x is no number"),
