@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from fedssl.printable import spelled_out
 from simulations.comparing import statistics
 from simulations.comparing.costs import Cost
 from simulations.comparing.findings import Difference, Finding
@@ -170,9 +171,9 @@ def as_tables(lines: Sequence[Finding], metric: Metric = LINEAR) -> list[Table]:
         before = ""
         for line in lines:
             if (cell := cell_name(line.values)) != before:
-                table.add_row(f"[bold]{escape(cell)}[/]")
+                table.add_row(Text(spelled_out(cell), style="bold"))
                 before = cell
-            table.add_row(*(escape(column.show(line)) for column in columns.values()))
+            table.add_row(*(column.show(line) for column in columns.values()))
         tables.append(table)
     return tables
 

@@ -190,7 +190,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
         ("metrics.jsonl", '{"round": 0\n', "metrics.jsonl, line 1: is not valid JSON"),
         ("metrics.jsonl", '{"round": 0}\n', "line 1, is no row of metrics.*cohort"),
         ("metrics.jsonl", "[]\n", "line 1, is no row"),
-        ("config.yaml", "a: [", "config.yaml, line 1: not valid YAML"),
+        ("config.yaml", "a: [", "config.yaml: not valid YAML: line 1"),
         ("config.yaml", "", "config.yaml: cannot be read: it holds no config"),
         ("summary.json", "{", r"summary.json: is not valid JSON.*; remove it, and --resume writes"),
         ("partition.csv", "client,class,images\n0,cat\n", "partition.csv, line 2,"),

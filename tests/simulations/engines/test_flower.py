@@ -81,7 +81,7 @@ class Played(Grid):
         self._run = flower_private.empty_run()
         for client in range(prepared.partition.clients):
             device = Device(folder / "nowhere", client, torch.device("cpu"))
-            device.read = self._images(prepared, client)  # type: ignore[method-assign,assignment]
+            device.read = self._images(prepared, client)  # type: ignore[method-assign]
             states = PrivateStates(folder / f"state-{client}")
             self.devices[self.node(client)] = Answering(device, states, lambda text: None)
 
@@ -90,9 +90,9 @@ class Played(Grid):
         return 1000 - client
 
     @staticmethod
-    def _images(prepared: Prepared, client: int) -> Callable[[int], Dataset]:
+    def _images(prepared: Prepared, client: int) -> Callable[..., Dataset]:
         rows = torch.from_numpy(prepared.partition.indices(client))
-        return lambda size: prepared.splits.train.take(rows.numpy())
+        return lambda size, background="white": prepared.splits.train.take(rows.numpy())
 
     def set_run(self, run: Run) -> None:
         self._run = run

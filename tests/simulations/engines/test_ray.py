@@ -44,7 +44,8 @@ def closed_port() -> int:
     ("overrides", "message"),
     [
         (("engine.workers=1000",), r"engine\.workers = 1000: a worker takes client\.threads = 1"),
-        (("client.threads=1000",), r"client\.threads = 1000, .* room for 0; lower"),
+        (("client.threads=250",), r"client\.threads = 250, .* room for 0; lower"),
+        (("client.threads=1000",), r"client\.threads = 1000: must be less than or equal to 256"),
         (("engine.gpus_per_worker=1",), r"engine\.gpus_per_worker = 1: engine\.device is cpu"),
         (("engine.gpus_per_worker=1.5",), r"engine\.gpus_per_worker = 1\.5: must be less"),
         (("engine.workers=0",), r"engine\.workers = 0: must be greater"),
