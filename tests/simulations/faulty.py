@@ -156,7 +156,8 @@ def raises(error: BaseException) -> Fault:
     """Let the client's code raise."""
 
     def spoil(given: Given) -> None:
-        raise error
+        # A new one each time: one that is raised again keeps all frames that it passed through.
+        raise type(error)(*error.args)
 
     return spoil
 
