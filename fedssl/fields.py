@@ -4,7 +4,7 @@ import difflib
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,8 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     ValidationInfo,
+    field_validator,
+    model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
 
@@ -28,6 +30,32 @@ class Fields(BaseModel):
         validate_default=True,
         use_attribute_docstrings=True,
     )
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _fits_64_bits(cls, value: Any) -> Any:
+        _check_whole_numbers(value)
+        return value
+
+    @model_validator(mode="after")
+    def _further_fields_fit_64_bits(self) -> Self:
+        for name, value in (self.model_extra or {}).items():
+            try:
+                _check_whole_numbers(value)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return self
+
+
+def _check_whole_numbers(value: Any) -> None:
+    """Refuse whole numbers that a config file could not hold again."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("must fit into 64 bits")
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            _check_whole_numbers(part)
 
 
 def _tuple(value: Any) -> Any:

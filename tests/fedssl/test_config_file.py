@@ -1,11 +1,12 @@
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fedssl import yaml_reader
-from fedssl.config_file import ConfigError, dump, parse_yaml
+from fedssl.config_file import ConfigError, dump, parse_yaml, validate
 from fedssl.fields import Fields
 from fedssl.views import POLICIES
 from fedssl.views.crops import Crop
@@ -82,6 +83,22 @@ def test_a_dotted_path_starts_with_none_of_the_old_fields(tmp_path: Path) -> Non
     experiment = load_experiment(write(tmp_path, text), [f"strategy.name={path}"])
     shared = {"max_update_norm": None, "on_exceed": "clip"}
     assert experiment.strategy.model_dump() == {"name": path, **shared}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"seed": 2**63},
+        {"model": {"projector": [8, 2**63]}},
+        {"strategy": {"name": "a.b", "x": [2**63]}},
+    ],
+)
+def test_whole_numbers_fit_into_64_bits_wherever_they_come_from(
+    tmp_path: Path, overrides: dict[str, Any]
+) -> None:
+    values = {**parse_yaml(GOOD, "good"), **overrides}
+    with pytest.raises(ConfigError, match="must fit into 64 bits"):
+        validate(Experiment, values, base=tmp_path, source="values")
 
 
 def test_a_dump_reads_back_the_same(tmp_path: Path) -> None:
