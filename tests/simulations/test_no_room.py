@@ -20,6 +20,8 @@ from simulations.display import Quiet
 from simulations.run_folder import RunFolder
 from tests.simulations.killing import found_in, write_tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -192,7 +194,6 @@ def remount(folder: Path, option: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], check=True)
 
 
-@pytest.mark.slow
 def test_a_real_disk_that_is_full_at_any_size(
     experiment: Experiment, tiny: Path, tmp_path: Path
 ) -> None:
@@ -219,7 +220,6 @@ def test_a_real_disk_that_is_full_at_any_size(
     assert ended == {0, 1, 2, 3, "report", "finished"}
 
 
-@pytest.mark.slow
 def test_a_read_only_disk_is_one_sentence(tiny: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     with memory_disk(disk, "1m"):

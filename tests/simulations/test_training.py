@@ -37,7 +37,7 @@ FIELDS: dict[str, str] = {
 }
 FLOWERS = [f"flwr.serverapp.strategy.{name}" for name in ("FedAvg", "FedMedian", "FedTrimmedAvg")]
 FLOWERS_MOMENTUM = "flwr.serverapp.strategy.FedAvgM"
-SOME = ["ldawa", "elastic", "fedadam", FLOWERS[0]]
+SOME = ["ldawa", "elastic", FLOWERS[0]]
 
 
 class Heard(Quiet):
