@@ -122,8 +122,7 @@ def _tensor(name: str, array: Array) -> Tensor:
         return array.tensor
     try:
         return torch.from_numpy(_elements(array))
-    # On a header that is none, numpy's reader raises all kinds of errors.
-    except Exception as error:
+    except ValueError as error:
         raise ValueError(f"its tensor {name} cannot be read: {error}") from error
 
 
@@ -139,7 +138,11 @@ def _elements(array: Array) -> np.ndarray:
     version = npy.read_magic(file)
     if version not in _HEADERS:
         raise ValueError(f"version {version[0]}.{version[1]} of numpy's format is not known")
-    shape, by_columns, dtype = _HEADERS[version](file)
+    try:
+        shape, by_columns, dtype = _HEADERS[version](file)
+    # On a header that is none, numpy's reader raises all kinds of errors, with all kinds of words.
+    except Exception:
+        raise ValueError("its header is none of numpy's format") from None
     if dtype.kind not in "biuf":
         raise ValueError(f"it holds {dtype}, which are no numbers")
     if (str(dtype), shape) != (array.dtype, tuple(array.shape)):

@@ -18,6 +18,7 @@ from simulations.server import Server
 from strategies import STRATEGIES
 from strategies.messages import arrays_of, to_state
 from tests.simulations.faulty import FAULTS, OF_BATCHNORM, SPOILERS, Fault, FaultyApp, raises
+from tests.simulations.test_strategies import FIELDS as STRATEGY_FIELDS
 
 Small = Callable[..., Experiment]
 
@@ -25,13 +26,7 @@ COHORT = [0, 1, 2, 3, 4, 5]
 FAULTY = 2
 ROUND = 9
 """After any warm-up."""
-FIELDS: dict[str, str] = {
-    "krum": ", byzantine: 0",
-    "multikrum": ", byzantine: 0",
-    "bulyan": ", byzantine: 0",
-    "layer-schedule": ", every: {encoder.layers.0: 2, predictor: 0}",
-    "fedu": ", threshold: 0.001",
-    "fedema": ", tau: 0.5",
+FIELDS = STRATEGY_FIELDS | {
     "flwr.serverapp.strategy.FedTrimmedAvg": ", beta: 0.2",
     "flwr.serverapp.strategy.FedAvgM": ", server_momentum: 0.5",
 }
