@@ -220,8 +220,8 @@ def main(root: Path) -> dict[str, Any]:
         **{f"{n} {c}": partial(kill, at=n) for n, c in enumerate(changes, start=1)},
         **{f"again {n}": partial(kill_again, at=n) for n in range(1, 11)},
         **{
-            f"after {seconds:.3f} s": partial(kill_after, seconds=seconds)
-            for seconds in (moments.uniform(0, duration) for _ in range(MOMENTS))
+            f"after {seconds:.3f} s, {number}": partial(kill_after, seconds=seconds)
+            for number, seconds in enumerate(moments.uniform(0, duration) for _ in range(MOMENTS))
         },
     }
 

@@ -39,7 +39,7 @@ def test_a_run_that_is_killed_anywhere_resumes_to_the_same_bits(tmp_path: Path) 
         "checkpoint-before.json",
         "model.safetensors",
         "summary.json",
-        "plots/progress.png",
+        "progress.png",
         "report.html",
         ".lock",
     ):
