@@ -13,6 +13,8 @@ from simulations.display import Quiet
 from simulations.run_folder import RunFolder
 from tests.simulations.killing import found_in, write_tiny
 
+pytestmark = pytest.mark.slow
+
 
 class Said(Quiet):
     def __init__(self) -> None:

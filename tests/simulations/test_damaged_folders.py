@@ -351,9 +351,8 @@ def test_a_report_of_a_damaged_folder_is_drawn_or_refused_in_words(
     check(lambda folder, made: report(folder), folder, made)
 
 
-@pytest.mark.parametrize(
-    "kind", ["folder", "pipe", "loop", pytest.param("hole", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["folder", "pipe", "hole", "loop"])
 @pytest.mark.parametrize("name", FILES)
 def test_what_is_no_plain_file_is_refused_at_once(
     made: Made, place: Path, name: str, kind: str

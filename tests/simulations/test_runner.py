@@ -125,7 +125,13 @@ def test_another_seed_gives_another_result(small: Small, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "overrides", [(), ("client.optimizer=adam", "client.optimizer_state=kept")]
+    "overrides",
+    [
+        (),
+        pytest.param(
+            ("client.optimizer=adam", "client.optimizer_state=kept"), marks=pytest.mark.slow
+        ),
+    ],
 )
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_a_resumed_run_equals_an_uninterrupted_one(

@@ -66,6 +66,7 @@ def _divide(a: int, b: int) -> tuple[float, int]:
     return a / b, os.getpid()
 
 
+@pytest.mark.slow
 def test_a_fresh_process_returns_what_the_function_does_or_raises() -> None:
     result, process = in_fresh_process(_divide, 6, 2)
     assert result == 3
@@ -85,6 +86,7 @@ def _hold_and_give_back() -> list[float]:
 
 
 @pytest.mark.skipif(peak_mb() is None, reason="only Linux tells how much memory a process holds")
+@pytest.mark.slow
 def test_memory_that_was_given_back_shows_in_the_peak_only() -> None:
     before, held, after, peak = in_fresh_process(_hold_and_give_back)
     assert held > before + 40
