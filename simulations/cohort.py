@@ -127,13 +127,17 @@ class CohortGrid(WrappedGrid):
         place = {node: number for number, node in enumerate(self._nodes)}
         ordered = sorted(messages, key=lambda message: place[message.metadata.dst_node_id])
         self.bytes_down += sum(record_bytes(arrays_of(m.content)) for m in ordered)
-        replies = self._grid.send_and_receive(ordered, timeout=timeout)
-        for message, reply in zip(ordered, replies, strict=True):
+        replies = iter(self._grid.send_and_receive(ordered, timeout=timeout))
+        # Not by zip, which holds the last reply until the next one is there.
+        for message in ordered:
             client = self._nodes[message.metadata.dst_node_id]
-            reply, answer = self._check(client, message, reply)
+            reply, answer = self._check(client, message, next(replies))
             self.answers.append(answer)
             self._on_answer(answer)
             yield reply
             # So that no model is held here while the next one is waited for.
             del reply
+        # Let the engine end its round, too.
+        for _ in replies:
+            raise ValueError("the engine gave more replies than there were messages")
         self._on_end(self.answers)

@@ -26,7 +26,7 @@ from simulations.engines.engine import Engine
 from simulations.errors import BadModelError, RunError, TooFewAnswersError
 from simulations.experiment import Experiment
 from simulations.reply_check import ReplyCheck
-from strategies import Stateful
+from strategies import FoldingStrategy, Stateful
 from strategies.messages import DIVERGENCE, to_record, to_state
 
 OUTLIER = 10.0
@@ -279,6 +279,9 @@ def _keeper(strategy: Strategy) -> Callable[[], None]:
         # Copied, since a person's own strategy may write to its momentum in place.
         state = clone(strategy.state_dict())
         return lambda: strategy.load_state_dict(state)
+    if isinstance(strategy, FoldingStrategy):
+        # It keeps nothing that a round does not replace, and what is held here takes memory.
+        return lambda: None
     fields = dict(vars(strategy))
 
     def put_back() -> None:
