@@ -26,7 +26,8 @@ from simulations.engines.engine import Engine
 from simulations.errors import BadModelError, RunError, TooFewAnswersError
 from simulations.experiment import Experiment
 from simulations.reply_check import ReplyCheck
-from strategies import FoldingStrategy, Stateful
+from strategies import Stateful
+from strategies.base import OF_A_ROUND
 from strategies.messages import DIVERGENCE, to_record, to_state
 
 OUTLIER = 10.0
@@ -279,10 +280,8 @@ def _keeper(strategy: Strategy) -> Callable[[], None]:
         # Copied, since a person's own strategy may write to its momentum in place.
         state = clone(strategy.state_dict())
         return lambda: strategy.load_state_dict(state)
-    if isinstance(strategy, FoldingStrategy):
-        # It keeps nothing that a round does not replace, and what is held here takes memory.
-        return lambda: None
-    fields = dict(vars(strategy))
+    # Not the model of the last round, which `FoldingStrategy` replaces at the start of each.
+    fields = {name: v for name, v in vars(strategy).items() if name not in OF_A_ROUND}
 
     def put_back() -> None:
         vars(strategy).clear()

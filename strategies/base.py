@@ -31,6 +31,10 @@ class Stateful(Protocol):
         """Take up what ``state_dict`` returned."""
 
 
+OF_A_ROUND = ("_global", "_awaited")
+"""The fields of a `FoldingStrategy` that the start of each round replaces."""
+
+
 class FoldingStrategy(Strategy):
     """A strategy that merges one reply at a time, so that memory does not grow with the cohort.
 
