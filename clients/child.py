@@ -12,12 +12,14 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from clients.log_file import LogFile, crash_of, now
 from clients.reaching import spare_loopback
 
-LAST_LINES = 30
+LAST_LINES = 100
 _ERROR = re.compile(r"(?:\x1b\[\d+m)*ERROR *(?:\x1b\[\d+m)*: *(.+)")
 GRACE = 5.0
 """Seconds that a process has to end before it is killed."""
@@ -35,7 +37,8 @@ class Child:
     arguments : Sequence[str]
         These.
     log : Path
-        Where its output goes.
+        Where its output goes, after what is there. What it printed last before it ended by itself
+        is kept beside it, until that happens again.
     trouble : Callable[[str], None] | None
         Told of each line of it that Flower marks as an error.
     """
@@ -49,11 +52,13 @@ class Child:
     ):
         self.log = log
         self._trouble = trouble
+        self._name = command
         self._command = [sys.executable, "-m", __name__, str(os.getpid()), command, *arguments]
         self._last: deque[str] = deque(maxlen=LAST_LINES)
 
     def __enter__(self) -> Self:
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._file = LogFile(self.log)
+        self._file.note(f"start of {self._name}")
         environment = {
             **os.environ,
             "FLWR_TELEMETRY_ENABLED": "0",
@@ -79,7 +84,8 @@ class Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
+        by_itself = self._process.poll() is not None
+        if not by_itself:
             self._process.terminate()
             try:
                 self._process.wait(GRACE)
@@ -89,6 +95,10 @@ class Child:
         self._reader.join(GRACE)
         assert self._process.stdout is not None
         self._process.stdout.close()
+        self._file.note(f"end of {self._name}, exit code {self._process.returncode}")
+        self._file.close()
+        if by_itself:
+            self._keep_last_words()
 
     @property
     def ended(self) -> bool:
@@ -102,14 +112,19 @@ class Child:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        with self.log.open("w", encoding="utf-8") as file:
-            for line in self._process.stdout:
-                text = line.rstrip()
-                file.write(text + "\n")
-                file.flush()
-                self._last.append(text)
-                if self._trouble and (found := _ERROR.match(text)):
-                    self._trouble(found[1])
+        for line in self._process.stdout:
+            text = line.rstrip()
+            self._file.write(text)
+            self._last.append(text)
+            if self._trouble and (found := _ERROR.match(text)):
+                self._trouble(found[1])
+
+    def _keep_last_words(self) -> None:
+        head = f"--- {now()}: {self._name} ended with exit code {self._process.returncode}"
+        with suppress(OSError):
+            crash_of(self.log).write_text(
+                "\n".join([head, *self._last, ""]), encoding="utf-8", errors="replace"
+            )
 
 
 def _main(parent: int, command: str, arguments: list[str]) -> None:

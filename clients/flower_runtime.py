@@ -5,11 +5,11 @@ over the Runtime API on the loopback device. Flower's own executor would unpack 
 server sent and start a new interpreter for each message. Ours stays, so that PyTorch is imported
 and the model built once, and runs nothing but what is installed here.
 
-The only place on the client's side that touches what Flower keeps private. Written for Flower 1.39.
+With `clients.supernode` the only place on the client's side that touches what Flower keeps private.
+Written for Flower 1.39.
 """
 
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +31,8 @@ from flwr.supercore.run import Run
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
+from fedssl.temporary import temporary_folder
+
 CLIENT_TASK, SERVER_TASK = TaskType.CLIENT_APP, TaskType.SERVER_APP
 _ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})
 
@@ -38,8 +40,8 @@ _ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})
 @contextmanager
 def new_secret() -> Iterator[tuple[bytes, Path]]:
     """Make what a process must know to claim tasks; yield it, and a file of it for its owner."""
-    with tempfile.TemporaryDirectory(prefix="fedssl-") as folder:
-        secret, file = secrets.token_bytes(32), Path(folder) / "secret"
+    with temporary_folder() as folder:
+        secret, file = secrets.token_bytes(32), folder / "secret"
         file.touch(0o600)
         file.write_bytes(secret)
         yield secret, file

@@ -1,49 +1,38 @@
 """Take part in a federation with one's own images: `fedssl join`."""
 
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from flwr.app import ConfigRecord, Context, Message, RecordDict
-from flwr.clientapp import ClientApp
 
-from clients.child import Child
-from clients.client_app import PARTITION, PRIVATE, make_client_app, round_of
+from clients.answering import VERSIONS, Answering, JoinError, check_version
+from clients.client_app import PARTITION
 from clients.device import Device
-from clients.flower_runtime import CLIENT_TASK, ClientTask, Runtime, new_secret
+from clients.flower_runtime import CLIENT_TASK, ClientTask
+from clients.health import health_service
 from clients.keys import ClientKeys
 from clients.limits import limit_cores, limit_memory
 from clients.private_states import PrivateStates
-from clients.reaching import Unreachable, free_port, parse, reach
-from strategies.messages import (
-    LAST_COUNTED,
-    arrays_of,
-    config_of,
-    metrics_of,
-    to_record,
-    to_state,
-)
+from clients.reaching import Unreachable, parse, reach
+from clients.supernode import Connection, Refusal, connected
+from clients.versions import compare_clocks, compare_versions, read_versions
+from fedssl.printable import printable
 
-SUPERNODE = "flwr.supernode.cli:flower_supernode"
-LEARNING, RUN = "learning", "run"
-"""Keys of a run's config: what a device is to learn, and the name that outlives the server."""
 POLL_SECONDS = 0.2
-RECONNECT_SECONDS = 5.0
+RECONNECT_SECONDS = 2.0
 CHECK_SECONDS = 45.0
 """How long `check` waits for the server to ask who is there."""
-REFUSED = re.compile(r"\[code: (\d+)\]\s*(.*)")
+SILENT_SECONDS = 30.0
+"""How long a SuperNode may hear nothing of the server before the server is looked for. When all is
+well it is answered every 3 s, and every 20 s while the client trains."""
+ANSWERING_SECONDS = 10.0
+"""How long the server may answer, but not the SuperNode, before that is started anew."""
 
 
-class JoinError(RuntimeError):
-    """A device cannot take part."""
-
-
-@dataclass(frozen=True)
+@dataclass
 class Joining:
     """How a device takes part.
 
@@ -76,6 +65,9 @@ class Joining:
     told: Callable[[str], None]
     health: int | None = None
     trusted: Path | None = None
+    _connection: Connection | None = field(default=None, init=False, repr=False)
+    _refused_since: float | None = field(default=None, init=False, repr=False)
+    _last_told: str = field(default="", init=False, repr=False)
 
     def run(self) -> None:
         """Take part until interrupted; a server that goes away is waited for.
@@ -85,20 +77,20 @@ class Joining:
         JoinError
             The server refuses this client.
         ValueError
-            Its certificate is not good.
+            Its certificate is not good, or the port of the health check is taken.
         """
-        while True:
-            self._wait_for_server()
-            with self._supernode() as (node, runtime):
-                self.told(f"connecting to {self.server} as client {self.device.client}")
-                answering = Answering(self.device, self.states, self.told)
-                while not node.ended:
-                    if self.trusted is None and (token := runtime.claim(CLIENT_TASK)):
-                        self._take(runtime, token, answering)
-                    else:
-                        time.sleep(POLL_SECONDS)
-                self._explain(node)
-            time.sleep(RECONNECT_SECONDS)
+        address = f"127.0.0.1:{self.health}"
+        with health_service(address, self._is_well) if self.health else nullcontext():
+            while True:
+                self._wait_for_server()
+                with self._connected() as connection:
+                    if self._refused_since is None:
+                        self.told(f"connecting to {self.server} as client {self.device.client}")
+                    self._take_part(connection)
+                    refusal = connection.refusal() if connection.ended else None
+                    has_spoken = connection.has_spoken
+                self._consider(refusal, has_spoken)
+                time.sleep(RECONNECT_SECONDS)
 
     def check(self) -> list[str]:
         """See that all is ready, and train nothing.
@@ -106,7 +98,8 @@ class Joining:
         Returns
         -------
         list[str]
-            What was found good, and what could not be checked.
+            What was found good, what differs from the server's and whether that matters, and what
+            could not be checked.
 
         Raises
         ------
@@ -117,79 +110,133 @@ class Joining:
         reach(self.server, self.keys.root_certificate)
         good.append(f"server: {self.server} answers, its certificate is good")
         deadline = time.monotonic() + CHECK_SECONDS
-        with self._supernode() as (node, runtime):
+        with self._connected() as connection:
             while time.monotonic() < deadline:
-                if node.ended:
-                    self._explain(node)
+                if connection.ended:
+                    refusal = connection.refusal()
+                    if refusal:
+                        raise JoinError(self._refused(refusal))
                     raise JoinError(f"the SuperNode ended; see {self.log}")
-                if token := runtime.claim(CLIENT_TASK):
-                    with runtime.task(token) as task:
-                        check_version(task)
+                if token := connection.runtime.claim(CLIENT_TASK):
+                    with connection.runtime.task(token) as task:
                         task.refuse("was only checked by fedssl join --check")
+                        check_version(task)
                     good.append(f"key: the server accepts client {self.device.client}'s")
-                    good.append(f"version: both have fedssl {version('fedssl')}")
-                    return good
+                    return [*good, *_compare(task)]
                 time.sleep(POLL_SECONDS)
         good.append(
             f"key: not refused within {CHECK_SECONDS:.0f} s; the server asked nothing meanwhile, "
-            "so the versions were not compared"
+            "so clocks and versions were not compared"
         )
         return good
 
-    def _take(self, runtime: Runtime, token: str, answering: "Answering") -> None:
+    def _take_part(self, connection: Connection) -> None:
+        """Answer until the connection ends, or has to."""
+        answering = Answering(self.device, self.states, self.told)
+        reached: float | None = None
+        looked = 0.0
+        while not connection.ended:
+            if self.trusted is None and (token := connection.runtime.claim(CLIENT_TASK)):
+                self._take(connection, token, answering)
+            else:
+                time.sleep(POLL_SECONDS)
+            if connection.silent_seconds() < SILENT_SECONDS:
+                reached = None
+                if connection.has_spoken:
+                    self._say_once("")
+                    self._refused_since = None
+            elif time.monotonic() - looked > RECONNECT_SECONDS:
+                if not self._is_there():
+                    reached = None
+                elif reached is None:
+                    reached = time.monotonic()
+                elif time.monotonic() - reached > ANSWERING_SECONDS:
+                    self.told(
+                        "the server answers, but the SuperNode has not spoken to it for "
+                        f"{connection.silent_seconds():.0f} s: starting it anew"
+                    )
+                    return
+                looked = time.monotonic()
+
+    def _take(self, connection: Connection, token: str, answering: Answering) -> None:
         try:
-            with runtime.task(token) as task:
+            with connection.runtime.task(token) as task:
                 answering.answer(task)
         except Exception as error:
             # Such as an answer that comes after the server has ended: the next one may be heard.
             self.told(f"an answer was lost: {type(error).__name__}: {error}")
 
     def _wait_for_server(self) -> None:
-        told = False
-        while True:
-            try:
-                reach(self.server, self.keys.root_certificate)
-            except Unreachable as error:
-                if not told:
-                    self.told(f"waiting for the server: {error}")
-                    told = True
-                time.sleep(RECONNECT_SECONDS)
-            else:
-                return
+        while not self._is_there():
+            time.sleep(RECONNECT_SECONDS)
+
+    def _is_there(self) -> bool:
+        """Say whether the server answers, and say once why not."""
+        try:
+            reach(self.server, self.keys.root_certificate)
+        except Unreachable as error:
+            self._say_once(f"waiting for the server: {error}")
+            return False
+        return True
+
+    def _is_well(self) -> bool:
+        """Say whether the server has answered this client of late."""
+        connection = self._connection
+        return (
+            connection is not None
+            and not connection.ended
+            and connection.has_spoken
+            and connection.silent_seconds() < 2 * SILENT_SECONDS
+        )
 
     @contextmanager
-    def _supernode(self) -> Iterator[tuple[Child, Runtime]]:
-        with ExitStack() as stack:
-            secret, secret_file = stack.enter_context(new_secret())
-            port = free_port()
-            config = f'{PARTITION}={self.device.client} images="{self.device.images.absolute()}"'
-            arguments = [
-                *("--grpc-rere", "--superlink", self.server),
-                *("--root-certificates", str(self.keys.root_certificate)),
-                *("--auth-supernode-private-key", str(self.keys.private)),
-                *("--host", "127.0.0.1", "--port", str(port), "--node-config", config),
-            ]
-            if self.trusted is None:
-                arguments += ["--isolation", "process"]
-                arguments += ["--superexec-auth-secret-file", str(secret_file)]
-            else:
-                arguments += ["--trusted-entities", str(self.trusted)]
-            if self.health is not None:
-                arguments += ["--health-server-address", f"127.0.0.1:{self.health}"]
-            node = stack.enter_context(Child(SUPERNODE, arguments, self.log, self.told))
-            runtime = Runtime(f"127.0.0.1:{port}", secret)
-            stack.callback(runtime.close)
-            yield node, runtime
+    def _connected(self) -> Iterator[Connection]:
+        config = f'{PARTITION}={self.device.client} images="{self.device.images.absolute()}"'
+        arguments = [
+            *("--grpc-rere", "--superlink", self.server),
+            *("--root-certificates", str(self.keys.root_certificate)),
+            *("--auth-supernode-private-key", str(self.keys.private)),
+            *("--node-config", config),
+        ]
+        with connected(
+            arguments, trusted=self.trusted, log=self.log, trouble=self._trouble
+        ) as connection:
+            self._connection = connection
+            yield connection
 
-    def _explain(self, node: Child) -> None:
-        """Raise what the SuperNode's last lines mean, where they mean that we are refused."""
-        text = "\n".join(node.last_lines)
-        if found := REFUSED.search(text):
-            raise JoinError(
-                f"{self.server} refuses client {self.device.client}: {found[2]} (Flower's code "
-                f"{found[1]}); ask who runs the server whether it has this client's client.pub"
-            )
-        self.told(f"the connection ended; see {self.log}")
+    def _consider(self, refusal: Refusal | None, has_spoken: bool) -> None:
+        """Say why the connection ended; a JoinError says that another try will not help."""
+        if refusal is None:
+            if not has_spoken:
+                self._say_once(f"the connection ended; see {self.log}")
+            return
+        now = time.monotonic()
+        if has_spoken or self._refused_since is None:
+            self._refused_since = now
+        if now - self._refused_since >= refusal.patience:
+            raise JoinError(self._refused(refusal))
+        self._say_once(f"{self._refused(refusal)}; trying again")
+
+    def _trouble(self, error: str) -> None:
+        """Tell of what Flower marks as an error, but for its number of how it ended."""
+        if not error.startswith("Exit Code:"):
+            self.told(printable(error))
+
+    def _refused(self, refusal: Refusal) -> str:
+        return f"{self.server} refuses client {self.device.client}: {refusal.reason}"
+
+    def _say_once(self, text: str) -> None:
+        """Say what goes on for a while, when it begins; an empty text says that it has ended."""
+        if text and text != self._last_told:
+            self.told(text)
+        self._last_told = text
+
+
+def _compare(task: ClientTask) -> list[str]:
+    """Compare this device with the server that sent a task."""
+    ahead = time.time() - task.message.metadata.created_at
+    versions = read_versions(task.context.run_config.get(VERSIONS))
+    return [compare_clocks(ahead), *compare_versions(versions)]
 
 
 def prepare_joining(
@@ -246,89 +293,3 @@ def prepare_joining(
     states = PrivateStates(state, None if disk is None else disk * 1_000_000)
     log = state / "supernode.log"
     return Joining(server, keys, found, states, log, told, health=health, trusted=trusted)
-
-
-class Answering:
-    """Answers the server's messages by the client app that is installed here.
-
-    Parameters
-    ----------
-    device : Device
-        Its images.
-    states : PrivateStates
-        What it keeps from round to round.
-    told : Callable[[str], None]
-        Told of each round.
-    """
-
-    def __init__(self, device: Device, states: PrivateStates, told: Callable[[str], None]):
-        self._device = device
-        self._states = states
-        self._told = told
-        self._app = make_client_app(lambda context: device.runtime(_text(context, LEARNING)))
-
-    def answer(self, task: ClientTask) -> None:
-        """Answer one message, if only by why it cannot be."""
-        try:
-            check_version(task)
-            reply = self._train_or_tell(task.message, task.context, self._app)
-        # A SystemExit, too: what training raises ends this round for this device, not its service.
-        except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {error}"
-            self._told(f"this client takes no part: {reason}")
-            task.refuse(reason)
-        else:
-            task.reply(reply)
-
-    def _train_or_tell(self, message: Message, context: Context, app: ClientApp) -> Message:
-        context.node_config[PARTITION] = self._device.client
-        if message.metadata.message_type != "train":
-            return app(message, context)
-        config = config_of(message.content)
-        run, server_round = _text(context, RUN), round_of(config)
-        last = _last_counted(config, server_round)
-        kept = self._states.before(run, last + 1)
-        context.state = RecordDict({PRIVATE: to_record(kept)} if kept else {})
-        reply = app(message, context)
-        if PRIVATE in context.state:
-            state = to_state(arrays_of(context.state, PRIVATE))
-            self._states.keep(run, server_round, state, before=last + 1)
-        metrics = metrics_of(reply.content)
-        self._told(
-            f"round {server_round}: {metrics['num-examples']} images, loss "
-            f"{metrics['train-loss']:.4f}, {metrics['seconds']:.1f} s"
-        )
-        return reply
-
-
-def check_version(task: ClientTask) -> None:
-    """See that the server has the fedssl that is installed here.
-
-    Raises
-    ------
-    JoinError
-        It has another.
-    """
-    own = version("fedssl")
-    if (task.run.fab_id, task.run.fab_version) != ("fedssl/fedssl", own):
-        raise JoinError(
-            f"the server runs {task.run.fab_id} {task.run.fab_version}, this client has fedssl "
-            f"{own}; install the same on both"
-        )
-
-
-def _last_counted(config: ConfigRecord, server_round: int) -> int:
-    """Return the last round, below this one, in which this client's reply counted."""
-    last = config.get(LAST_COUNTED, server_round - 1)
-    if not isinstance(last, int) or not 0 <= last < server_round:
-        raise JoinError(
-            f"the server's message has {LAST_COUNTED} = {last!r} in round {server_round}"
-        )
-    return last
-
-
-def _text(context: Context, key: str) -> str:
-    value = context.run_config.get(key)
-    if not isinstance(value, str) or not value:
-        raise JoinError(f"the server's run has no {key}: was it begun by fedssl serve?")
-    return value

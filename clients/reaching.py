@@ -2,10 +2,13 @@
 
 import socket
 import ssl
+import time
 from collections.abc import MutableMapping
 from pathlib import Path
 
 SECONDS = 10.0
+_NOT_NOW = (9, 10)
+"""OpenSSL's codes of a certificate that is not yet valid, and of one that has expired."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -64,7 +67,7 @@ def reach(server: str, root_certificate: Path) -> None:
     Raises
     ------
     Unreachable
-        Nobody answers.
+        Nobody answers, or by this device's clock the certificate is not valid now.
     ValueError
         Somebody does whose certificate is not good, or the certificate file is none.
     """
@@ -79,6 +82,13 @@ def reach(server: str, root_certificate: Path) -> None:
         with socket.create_connection((host, port), SECONDS) as plain:
             context.wrap_socket(plain, server_hostname=host).close()
     except ssl.SSLCertVerificationError as error:
+        if error.verify_code in _NOT_NOW:
+            own = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+            raise Unreachable(
+                f"{server}: {error.verify_message}, by this device's clock, which says {own}; if "
+                "that is wrong, set it, such as by NTP; else have who runs the server renew it by "
+                "fedssl certs and start fedssl serve again"
+            ) from error
         raise ValueError(
             f"{server}: its certificate is refused: {error.verify_message}; reach it by a name "
             f"that fedssl certs --host was given, with the {root_certificate.name} that was made "

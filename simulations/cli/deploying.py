@@ -196,7 +196,8 @@ def join(
         fedssl join --server server.example.org:9092 --pki client-0 --images photos/
     """
     with clear_errors():
-        from clients.join import JoinError, prepare_joining
+        from clients.answering import JoinError
+        from clients.join import prepare_joining
 
         end_in_order()
         try:

@@ -1,6 +1,5 @@
 """All of a federation on one machine: the engine `flower` of `fedssl run`."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 
 from clients.child import Child
 from clients.reaching import free_port
+from fedssl.temporary import temporary_folder
 from simulations.deployment.pki import ServerKeys, make_pki
 from simulations.deployment.served import served
 from simulations.deployment.superlink import Ports
@@ -37,7 +37,7 @@ def rehearsal(
     """
     count = prepared.partition.clients
     with ExitStack() as stack:
-        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fedssl-")))
+        temporary = stack.enter_context(temporary_folder())
         keys = ServerKeys(temporary / "pki")
         make_pki(keys.folder, count, [])
         ports = Ports(free_port())

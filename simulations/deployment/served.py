@@ -1,11 +1,13 @@
 """The engine `flower` over a SuperLink of its own."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 
+from clients.answering import LEARNING, RUN, VERSIONS
 from clients.device import as_text
-from clients.join import LEARNING, RUN
+from clients.versions import own_versions
 from simulations.deployment.pki import ServerKeys
 from simulations.deployment.superlink import Ports, superlink
 from simulations.engines import FlowerConfig
@@ -26,7 +28,11 @@ def served(
     experiment = prepared.experiment
     assert isinstance(experiment.engine, FlowerConfig)
     size = prepared.splits.train.images.shape[-1]
-    config = {LEARNING: as_text(experiment, size), RUN: folder.run_name()}
+    config = {
+        LEARNING: as_text(experiment, size),
+        RUN: folder.run_name(),
+        VERSIONS: json.dumps(own_versions()),
+    }
     log = folder.federation / "superlink.log"
     with superlink(keys, ports, version("fedssl"), config, log, said) as (flower, nodes):
         said(f"listening on port {ports.fleet}; the log is {log}")

@@ -12,10 +12,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import httpx
 from flwr.cli.build import build_fab_from_files
 from flwr.common.constant import SubStatus
 from flwr.common.serde import fab_to_proto, run_from_proto, user_config_to_proto
@@ -30,6 +33,8 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from clients.child import Child
 from clients.flower_runtime import SERVER_TASK, Runtime, new_secret
+from clients.health import health_service
+from clients.log_file import crash_of
 from clients.reaching import free_port, spare_loopback
 from fedssl.config_file import ConfigError
 from simulations.deployment.pki import ServerKeys
@@ -132,9 +137,11 @@ def superlink(
             "--enable-supernode-auth",
             "--disable-runtime-dependency-installation",
         ]
-        if ports.health is not None:
-            arguments += ["--health-server-address", f"0.0.0.0:{ports.health}"]
         process = stack.enter_context(Child(SUPERLINK, arguments, log, said))
+        if ports.health is not None:
+            # Its own would say that all is well, whatever happens.
+            well = partial(_is_well, process, ports.fleet)
+            stack.enter_context(health_service(f"0.0.0.0:{ports.health}", well))
         _wait_until_it_listens(process, (port, ports.fleet))
         address, root = f"127.0.0.1:{port}", keys.authority.read_bytes()
         control = ControlHttpClient.from_server_address(
@@ -158,16 +165,40 @@ def superlink(
             raise RunError(f"the SuperLink refused the run; see {log}")
         runtime = Runtime(address, secret, root)
         stack.callback(runtime.close)
-        yield stack.enter_context(_grid(runtime)), nodes
+        stack.enter_context(_explaining(process))
+        yield stack.enter_context(_grid(runtime, process)), nodes
 
 
 @contextmanager
-def _grid(runtime: Runtime) -> Iterator[Grid]:
+def _explaining(process: Child) -> Iterator[None]:
+    """Turn what is raised because the SuperLink has ended into a RunError that says so."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        if not process.ended:
+            raise
+        raise RunError(_ended(process)) from error
+
+
+def _ended(process: Child) -> str:
+    return (
+        f"the SuperLink ended by itself; its last words are in {crash_of(process.log)}; all "
+        "finished rounds are kept: go on by --resume"
+    )
+
+
+@contextmanager
+def _grid(runtime: Runtime, process: Child) -> Iterator[Grid]:
     """Take up the run's task, and report how it ended."""
     token = None
     while token is None:
         token = runtime.claim(SERVER_TASK)
+        if process.ended:
+            raise RunError(_ended(process))
     grid = CarefulGrid(runtime.address, False, runtime.root_certificates, token=token)
+    # Flower would try again for ever.
+    retries: Any = grid._retry_invoker
+    retries.should_giveup = partial(_gives_up, process, retries.should_giveup)
     client = grid._runtime_client
     heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
     heartbeat.start()
@@ -182,8 +213,17 @@ def _grid(runtime: Runtime) -> Iterator[Grid]:
         status, details = SubStatus.COMPLETED, ""
     finally:
         heartbeat.stop()
-        client.PushTaskOutput(PushTaskOutputRequest(sub_status=status, details=details))
+        with suppress(httpx.HTTPError):
+            client.PushTaskOutput(PushTaskOutputRequest(sub_status=status, details=details))
         grid.close()
+
+
+def _gives_up(process: Child, usual: Callable[[Exception], bool], error: Exception) -> bool:
+    return process.ended or usual(error)
+
+
+def _is_well(process: Child, port: int) -> bool:
+    return not process.ended and _listens(port)
 
 
 def app_bundle(version: str, config: Mapping[str, str]) -> Fab:

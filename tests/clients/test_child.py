@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from clients.child import Child
+from clients.log_file import crash_of
 
 HERE = "tests.clients.test_child"
 
@@ -58,7 +59,15 @@ def test_it_runs_while_it_is_wanted_and_its_output_is_kept(tmp_path: Path) -> No
         ended_early = child.ended
     assert child.ended
     assert not ended_early
-    assert log.read_text().startswith("listening here\n")
+    with Child(f"{HERE}:say", ["again"], log) as child:
+        wait_for(child, "listening again")
+    lines = log.read_text().splitlines()
+    assert [line for line in lines if not line.startswith("--- ")] == [
+        "listening here",
+        "listening again",
+    ]
+    assert lines[0].endswith(f"start of {HERE}:say")
+    assert not crash_of(log).exists(), "we ended it"
 
 
 def test_its_own_end_is_seen_and_its_last_words(tmp_path: Path) -> None:
@@ -70,6 +79,9 @@ def test_its_own_end_is_seen_and_its_last_words(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
     assert trouble == ["no port"]
+    head, *last = crash_of(tmp_path / "log").read_text().splitlines()
+    assert head.endswith(f"{HERE}:fail ended with exit code 1")
+    assert last[-1] == "cannot listen"
 
 
 def test_one_that_does_not_listen_is_killed(

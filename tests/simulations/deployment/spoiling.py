@@ -8,7 +8,7 @@ import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-import clients.join
+import clients.answering
 from clients.client_app import make_client_app, number_of, round_of
 from clients.runtime import ClientRuntime
 from simulations.cli import app as fedssl
@@ -46,5 +46,5 @@ def spoil(reply: Message, who: tuple[int, int]) -> None:
 
 def app() -> None:
     """Run the command `fedssl` with such clients."""
-    setattr(clients.join, "make_client_app", make_spoiling_app)  # noqa: B010
+    setattr(clients.answering, "make_client_app", make_spoiling_app)  # noqa: B010
     fedssl()

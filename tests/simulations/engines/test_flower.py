@@ -20,10 +20,10 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from clients import ClientRuntime, make_client_app
+from clients.answering import Answering
 from clients.client_app import round_of
 from clients.device import Device, as_text
 from clients.flower_runtime import ClientTask
-from clients.join import Answering
 from clients.private_states import PrivateStates
 from fedssl.data import Dataset
 from fedssl.partitions import Partition

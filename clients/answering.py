@@ -1,0 +1,114 @@
+"""Answer the messages of a server's run on a device, by the client that is installed here."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from clients.client_app import PARTITION, PRIVATE, make_client_app, round_of
+from clients.device import Device
+from clients.flower_runtime import ClientTask
+from clients.private_states import PrivateStates
+from strategies.messages import (
+    LAST_COUNTED,
+    arrays_of,
+    config_of,
+    metrics_of,
+    to_record,
+    to_state,
+)
+
+LEARNING, RUN, VERSIONS = "learning", "run", "versions"
+"""Keys of a run's config: what a device is to learn, the name that outlives the server, and what
+the server has installed."""
+
+
+class JoinError(RuntimeError):
+    """A device cannot take part."""
+
+
+class Answering:
+    """Answers the server's messages by the client app that is installed here.
+
+    Parameters
+    ----------
+    device : Device
+        Its images.
+    states : PrivateStates
+        What it keeps from round to round.
+    told : Callable[[str], None]
+        Told of each round.
+    """
+
+    def __init__(self, device: Device, states: PrivateStates, told: Callable[[str], None]):
+        self._device = device
+        self._states = states
+        self._told = told
+        self._app = make_client_app(lambda context: device.runtime(_text(context, LEARNING)))
+
+    def answer(self, task: ClientTask) -> None:
+        """Answer one message, if only by why it cannot be."""
+        try:
+            check_version(task)
+            reply = self._train_or_tell(task.message, task.context, self._app)
+        # A SystemExit, too: what training raises ends this round for this device, not its service.
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {error}"
+            self._told(f"this client takes no part: {reason}")
+            task.refuse(reason)
+        else:
+            task.reply(reply)
+
+    def _train_or_tell(self, message: Message, context: Context, app: ClientApp) -> Message:
+        context.node_config[PARTITION] = self._device.client
+        if message.metadata.message_type != "train":
+            return app(message, context)
+        config = config_of(message.content)
+        run, server_round = _text(context, RUN), round_of(config)
+        last = _last_counted(config, server_round)
+        kept = self._states.before(run, last + 1)
+        context.state = RecordDict({PRIVATE: to_record(kept)} if kept else {})
+        reply = app(message, context)
+        if PRIVATE in context.state:
+            state = to_state(arrays_of(context.state, PRIVATE))
+            self._states.keep(run, server_round, state, before=last + 1)
+        metrics = metrics_of(reply.content)
+        self._told(
+            f"round {server_round}: {metrics['num-examples']} images, loss "
+            f"{metrics['train-loss']:.4f}, {metrics['seconds']:.1f} s"
+        )
+        return reply
+
+
+def check_version(task: ClientTask) -> None:
+    """See that the server has the fedssl that is installed here.
+
+    Raises
+    ------
+    JoinError
+        It has another.
+    """
+    own = version("fedssl")
+    if (task.run.fab_id, task.run.fab_version) != ("fedssl/fedssl", own):
+        raise JoinError(
+            f"the server runs {task.run.fab_id} {task.run.fab_version}, this client has fedssl "
+            f"{own}; install the same on both"
+        )
+
+
+def _last_counted(config: ConfigRecord, server_round: int) -> int:
+    """Return the last round, below this one, in which this client's reply counted."""
+    last = config.get(LAST_COUNTED, server_round - 1)
+    if not isinstance(last, int) or not 0 <= last < server_round:
+        raise JoinError(
+            f"the server's message has {LAST_COUNTED} = {last!r} in round {server_round}"
+        )
+    return last
+
+
+def _text(context: Context, key: str) -> str:
+    value = context.run_config.get(key)
+    if not isinstance(value, str) or not value:
+        raise JoinError(f"the server's run has no {key}: was it begun by fedssl serve?")
+    return value

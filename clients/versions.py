@@ -1,0 +1,81 @@
+"""What server and client have installed, and whether a difference matters."""
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+
+import flwr
+import torch
+
+MOST_AHEAD, MOST_BEHIND = 5.0, 300.0
+"""Seconds by which a client's clock may differ from the server's: Flower's limits."""
+_HARMLESS = {
+    "torch": "the last bits of the weights may differ, and with them those of the result",
+    "python": "it does not matter",
+}
+
+
+def own_versions() -> dict[str, str]:
+    """Return the versions of what decides how this machine learns and speaks."""
+    return {
+        "fedssl": version("fedssl"),
+        "torch": str(torch.__version__),
+        "flower": flwr.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def read_versions(text: object) -> dict[str, str]:
+    """Read what the other side says of `own_versions`; nothing where it does not say it well."""
+    try:
+        said = json.loads(text) if isinstance(text, str) and len(text) < 1000 else None
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        return {}
+    return {name: str(said[name])[:50] for name in own_versions() if name in said}
+
+
+def compare_versions(server: Mapping[str, str]) -> list[str]:
+    """Say of each thing what both have, and whether a difference matters.
+
+    Parameters
+    ----------
+    server : Mapping[str, str]
+        The server's, from `read_versions`.
+
+    Returns
+    -------
+    list[str]
+        A line for each.
+    """
+    lines = []
+    for name, own in own_versions().items():
+        if name not in server:
+            continue
+        if server[name] == own:
+            lines.append(f"{name}: both have {own}")
+            continue
+        matters = _HARMLESS.get(name, "install the same on both")
+        lines.append(f"{name}: the server has {server[name]}, this device {own}: {matters}")
+    return lines
+
+
+def compare_clocks(seconds_ahead: float) -> str:
+    """Say how far this device's clock is from the server's.
+
+    Parameters
+    ----------
+    seconds_ahead : float
+        Of the server's; a message's way, some seconds, is taken for a clock that is ahead.
+    """
+    if seconds_ahead < 0:
+        return (
+            f"clock: {-seconds_ahead:.0f} s behind the server's; the server refuses one that is "
+            f"more than {MOST_BEHIND:.0f} s behind"
+        )
+    return (
+        f"clock: the server's, to within {seconds_ahead:.0f} s; the server refuses one that is "
+        f"more than {MOST_AHEAD:.0f} s ahead or {MOST_BEHIND:.0f} s behind"
+    )
