@@ -10,6 +10,7 @@ import torch
 
 from clients.answering import VERSIONS, Answering, JoinError, check_version
 from clients.client_app import PARTITION
+from clients.connection import Connection, Refusal, connected
 from clients.device import Device
 from clients.flower_runtime import CLIENT_TASK, ClientTask
 from clients.health import health_service
@@ -17,7 +18,6 @@ from clients.keys import ClientKeys
 from clients.limits import limit_cores, limit_memory
 from clients.private_states import PrivateStates
 from clients.reaching import Unreachable, parse, reach
-from clients.supernode import Connection, Refusal, connected
 from clients.versions import compare_clocks, compare_versions, read_versions
 from fedssl.printable import printable
 
