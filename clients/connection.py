@@ -1,5 +1,6 @@
 """A device's connection to the server: a SuperNode in a process of its own, and why it ends."""
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from clients.child import Child
 from clients.flower_runtime import Runtime, new_secret
 from clients.reaching import free_port
 from clients.supernode import REFUSED
+from clients.versions import MOST_AHEAD, MOST_BEHIND
 from fedssl.printable import printable
 from fedssl.temporary import temporary_folder
 
@@ -81,13 +83,12 @@ class Connection:
 def refusal_in(lines: Sequence[str]) -> Refusal | None:
     """Find in a SuperNode's last lines why the server refuses it; None where it does not."""
     text = "\n".join(lines)
-    _, _, details = text.rpartition(REFUSED)
+    details = text.rpartition(REFUSED)[2] if REFUSED in text else ""
     if "Invalid timestamp" in details:
-        own = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         return Refusal(
-            f"this device's clock, which says {own}, is more than 5 s ahead of the server's or "
-            "more than 5 minutes behind it; set it, such as by NTP",
-            float("inf"),
+            f"this device's clock is more than {MOST_AHEAD:.0f} s ahead of the server's, or more "
+            f"than {MOST_BEHIND:.0f} s behind it; set it, such as by NTP",
+            math.inf,
         )
     if "Invalid node ID" in details:
         # That of a server which was started anew: known once it is asked again.

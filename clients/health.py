@@ -8,6 +8,8 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthServicer, add_HealthServicer_to_server
 
+from fedssl.errors import ConfigError
+
 
 @contextmanager
 def health_service(address: str, is_well: Callable[[], bool]) -> Iterator[None]:
@@ -22,16 +24,21 @@ def health_service(address: str, is_well: Callable[[], bool]) -> Iterator[None]:
 
     Raises
     ------
-    ValueError
+    ConfigError
         Another program listens there.
     """
     # Few, since a check takes no time and a stranger may ask without end.
-    server = grpc.server(ThreadPoolExecutor(2, "health"), maximum_concurrent_rpcs=16)
+    server = grpc.server(
+        ThreadPoolExecutor(2, "health"),
+        maximum_concurrent_rpcs=16,
+        # Else a port that another gRPC server has would be shared with it.
+        options=[("grpc.so_reuseport", 0)],
+    )
     add_HealthServicer_to_server(_Health(is_well), server)
     try:
         server.add_insecure_port(address)
     except RuntimeError as error:
-        raise ValueError(
+        raise ConfigError(
             f"--health = {address.rpartition(':')[2]}: another program listens there; stop it, or "
             "give another port"
         ) from error

@@ -2,8 +2,8 @@
 
 import socket
 import ssl
-import time
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 SECONDS = 10.0
@@ -83,11 +83,10 @@ def reach(server: str, root_certificate: Path) -> None:
             context.wrap_socket(plain, server_hostname=host).close()
     except ssl.SSLCertVerificationError as error:
         if error.verify_code in _NOT_NOW:
-            own = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
             raise Unreachable(
-                f"{server}: {error.verify_message}, by this device's clock, which says {own}; if "
-                "that is wrong, set it, such as by NTP; else have who runs the server renew it by "
-                "fedssl certs and start fedssl serve again"
+                f"{server}: {error.verify_message}, by this device's clock, which says "
+                f"{datetime.now(UTC):%Y-%m-%d}; if that is wrong, set it, such as by NTP; else "
+                "have who runs the server renew it by fedssl certs and start fedssl serve again"
             ) from error
         raise ValueError(
             f"{server}: its certificate is refused: {error.verify_message}; reach it by a name "

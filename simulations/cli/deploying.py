@@ -198,6 +198,7 @@ def join(
     with clear_errors():
         from clients.answering import JoinError
         from clients.join import prepare_joining
+        from clients.reaching import Unreachable
 
         end_in_order()
         try:
@@ -220,8 +221,10 @@ def join(
                     out.print(f"ok  {line}", markup=False, soft_wrap=True)
             else:
                 joining.run()
-        except (ValueError, JoinError) as error:
+        except ValueError as error:
             fail(str(error))
+        except (JoinError, Unreachable) as error:
+            fail(str(error), 1)
         except KeyboardInterrupt:
             err.print("left the federation", markup=False)
             raise typer.Exit(130) from None

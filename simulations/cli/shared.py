@@ -104,7 +104,8 @@ def clear_errors() -> Iterator[None]:
             # Python tells a syntax error's place in the message, too.
             message = re.sub(r" \([^()]*, line \d+\)$", "", message)
             message += f"\n  in {place}; `fedssl --debug …` shows the whole traceback"
-        fail(message)
+        # Of a run that can be resumed, which a service that is started again does.
+        fail(message, 1 if isinstance(error, RunError) else 2)
 
 
 def _is_debugging() -> bool:
@@ -119,11 +120,19 @@ def tolerate_any_encoding() -> None:
             stream.reconfigure(errors=SPELL_OUT)
 
 
-def fail(message: str) -> NoReturn:
-    """Print a message for the person, and end with exit code 2."""
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Print a message for the person, and end.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, and the fix.
+    code : int (default: 2)
+        The exit code: 2 where the same command will fail again, 1 where it may not.
+    """
     err.print("error:", style="bold red", end=" ")
     err.print(printable_message(message), soft_wrap=True)
-    raise typer.Exit(2)
+    raise typer.Exit(code)
 
 
 def end_in_order() -> None:

@@ -4,12 +4,17 @@ import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import grpc
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from clients.reaching import Unreachable, free_port, parse, reach, spare_loopback
 from simulations.deployment.pki import ServerKeys, make_pki
@@ -53,6 +58,39 @@ def port(keys: ServerKeys) -> Iterator[int]:
 def test_the_right_certificate_is_taken(keys: ServerKeys, port: int) -> None:
     reach(f"localhost:{port}", keys.authority)
     reach(f"127.0.0.1:{port}", keys.client(0).root_certificate)
+
+
+def sign_for(keys: ServerKeys, begin: timedelta, end: timedelta) -> None:
+    """Give the server a certificate that is valid from and until so long from now."""
+    old = x509.load_pem_x509_certificate(keys.certificate.read_bytes())
+    authority = load_pem_private_key(keys.authority_key.read_bytes(), None)
+    assert isinstance(authority, ec.EllipticCurvePrivateKey)
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(old.subject)
+        .issuer_name(old.issuer)
+        .public_key(old.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + begin)
+        .not_valid_after(now + end)
+    )
+    for extension in old.extensions:
+        made = made.add_extension(extension.value, extension.critical)
+    signed = made.sign(authority, hashes.SHA256())
+    keys.certificate.write_bytes(signed.public_bytes(Encoding.PEM))
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "said"), [(-2, -1, "certificate has expired"), (1, 2, "not yet valid")]
+)
+def test_a_certificate_that_is_not_valid_now_may_be_later(
+    keys: ServerKeys, request: pytest.FixtureRequest, begin: int, end: int, said: str
+) -> None:
+    sign_for(keys, timedelta(days=begin), timedelta(days=end))
+    port = request.getfixturevalue("port")
+    with pytest.raises(Unreachable, match=f"{said}, by this device's clock, which says 20"):
+        reach(f"localhost:{port}", keys.authority)
 
 
 def test_another_authority_is_refused(keys: ServerKeys, port: int, tmp_path: Path) -> None:

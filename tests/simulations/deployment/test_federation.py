@@ -1,6 +1,8 @@
 """Three devices against a server: TLS, keys, processes that are killed, and equal bits."""
 
 import hashlib
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +28,7 @@ pytestmark = [
 ]
 Small = Callable[..., Experiment]
 THREE = ("partition.clients=3", "participation=1.0", "data.size=16")
-SLOW = ("rounds=3", "client.local_epochs=null", "client.local_steps=60")
+SLOW = ("rounds=4", "client.local_epochs=null", "client.local_steps=60")
 
 
 SUPERNODE = "flwr.supernode.cli:flower_supernode"
@@ -43,6 +45,10 @@ def sha256(run_folder: Path) -> str:
     return hashlib.sha256((run_folder / "model.safetensors").read_bytes()).hexdigest()
 
 
+def command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def test_killed_clients_and_servers_change_no_bit(
     small: Small, devices: Federation, tmp_path: Path
 ) -> None:
@@ -57,21 +63,32 @@ def test_killed_clients_and_servers_change_no_bit(
         assert f"ok  {line}" in check.text
     clients = [devices.join(client) for client in range(3)]
 
-    server.wait_for("round 1/3")
+    server.wait_for("round 1/4")
     time.sleep(1.0)
     below = clients[1].children()
     clients[1].kill()
     assert gone(below), "the SuperNode outlived fedssl join"
     clients[1] = devices.join(1)
     server.wait_for("engine.min_clients = 3")
-    server.wait_for("round 2/3")
+    server.wait_for("round 2/4")
     time.sleep(1.0)
     below = server.children()
     server.kill()
     assert gone(below), "the SuperLink outlived fedssl serve"
     server = devices.serve(config, *serving, "--resume")
+    server.wait_for("round 3/4")
+    (link,) = (pid for pid in server.children() if b"flower_superlink" in command_line(pid))
+    os.kill(link, signal.SIGKILL)
+    assert server.wait() == 1, server.text
+    assert "the SuperLink ended by itself" in server.text
+    server = devices.serve(config, *serving, "--resume")
+    server.wait_for("is here")
+    # Flower ends its connections in order then, on which its SuperNodes once hung.
+    server.process.send_signal(signal.SIGTERM)
+    assert server.wait() == 130
+    server = devices.serve(config, *serving, "--resume")
     assert server.wait() == 0, server.text
-    assert "going on with round 3 of 3" in server.text
+    assert "going on with round 4 of 4" in server.text
 
     run(small(*asked), tmp_path / "local")
     assert sha256(tmp_path / "run") == sha256(tmp_path / "local")
@@ -80,7 +97,7 @@ def test_killed_clients_and_servers_change_no_bit(
         assert client.interrupt() == 130
         assert gone(below)
     generations = sorted(path.name for path in (tmp_path / "state-0").glob("*/*.safetensors"))
-    assert generations == [f"round-{number}.safetensors" for number in (1, 2, 3)]
+    assert generations == [f"round-{number}.safetensors" for number in (2, 3, 4)]
     resolved = parse_yaml((tmp_path / "run" / "config.yaml").read_text(), "config.yaml")
     assert resolved["engine"]["name"] == "flower"
 

@@ -1,0 +1,171 @@
+"""What `fedssl join` makes of a server that goes away, refuses it, or speaks to it no more."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+import torch
+
+import clients.join
+from clients.answering import JoinError
+from clients.connection import Connection, Refusal
+from clients.device import Device
+from clients.join import Joining
+from clients.keys import ClientKeys
+from clients.private_states import PrivateStates
+from clients.reaching import Unreachable
+
+
+class Stop(BaseException):
+    """Ends `Joining.run`, as Ctrl-C does."""
+
+
+class Clock:
+    """Time that passes only when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.at_end = 2000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self.now > self.at_end:
+            raise Stop
+
+
+class SuperNode:
+    """Plays the connection: spoke to the server when `speaks` says so, ends with a refusal."""
+
+    def __init__(self, clock: Clock, speaks: Callable[[float], bool], refusal: Refusal | None):
+        self._clock = clock
+        self._speaks = speaks
+        self._refusal = refusal
+        self._spoke = clock.now
+        self.begun = clock.now
+        self.has_spoken = False
+        self.runtime = SimpleNamespace(claim=lambda kind: None)
+
+    @property
+    def ended(self) -> bool:
+        return self._refusal is not None
+
+    def silent_seconds(self) -> float:
+        if self._speaks(self._clock.now):
+            self._spoke, self.has_spoken = self._clock.now, True
+        return self._clock.now - self._spoke
+
+    def refusal(self) -> Refusal | None:
+        return self._refusal
+
+
+class Scene:
+    """A device, its clock, what it tells, and the SuperNodes that it has started."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
+        self.clock = Clock()
+        self.told: list[str] = []
+        self.nodes: list[SuperNode] = []
+        self.is_there: Callable[[float], bool] = lambda now: True
+        self.speaks: Callable[[float], bool] = lambda now: True
+        self.refusal: Callable[[float], Refusal | None] = lambda now: None
+        self.joining = Joining(
+            "server:1",
+            ClientKeys(folder),
+            Device(folder, 0, torch.device("cpu")),
+            PrivateStates(folder, None),
+            folder / "log",
+            self.told.append,
+        )
+        monkeypatch.setattr(clients.join, "time", self.clock)
+        monkeypatch.setattr(clients.join, "reach", self._reach)
+        monkeypatch.setattr(clients.join, "connected", self._connected)
+
+    def run(self, seconds: float) -> None:
+        self.clock.at_end = self.clock.now + seconds
+        with pytest.raises(Stop):
+            self.joining.run()
+
+    def _reach(self, server: str, root: Path) -> None:
+        if not self.is_there(self.clock.now):
+            raise Unreachable("nobody answers")
+
+    @contextmanager
+    def _connected(self, arguments: Sequence[str], **_: object) -> Iterator[Connection]:
+        self.nodes.append(SuperNode(self.clock, self.speaks, self.refusal(self.clock.now)))
+        yield cast(Connection, self.nodes[-1])
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(tmp_path, monkeypatch)
+
+
+def test_one_that_speaks_is_left_alone(scene: Scene) -> None:
+    scene.run(3600)
+    assert len(scene.nodes) == 1
+    assert scene.told == ["connecting to server:1 as client 0"]
+    assert scene.joining._is_well()
+
+
+def test_one_that_speaks_no_more_to_a_server_that_answers_is_started_anew(scene: Scene) -> None:
+    hangs = scene.clock.now + 100
+    scene.speaks = lambda now: now < hangs or now >= scene.nodes[-1].begun > hangs
+    scene.run(300)
+    assert len(scene.nodes) == 2
+    assert scene.nodes[1].begun - hangs < 60
+    assert "has not spoken to it for" in scene.told[1]
+    assert scene.told[2] == "connecting to server:1 as client 0"
+
+
+def test_a_server_that_is_away_is_waited_for_with_the_same_supernode(scene: Scene) -> None:
+    away, back = scene.clock.now + 100, scene.clock.now + 1000
+    scene.is_there = scene.speaks = lambda now: not away < now < back
+    scene.run(890)
+    assert scene.told[1:] == ["waiting for the server: nobody answers"]
+    assert not scene.joining._is_well()
+    scene.nodes.clear()
+    scene.run(200)
+    assert len(scene.nodes) == 1
+    assert scene.joining._is_well()
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for(scene: Scene) -> None:
+    opens = scene.clock.now + 500
+    scene.is_there = lambda now: now > opens
+    scene.run(600)
+    assert scene.told == [
+        "waiting for the server: nobody answers",
+        "connecting to server:1 as client 0",
+    ]
+    assert 0 <= scene.nodes[0].begun - opens < 10
+
+
+def test_a_refusal_is_tried_again_for_as_long_as_it_may_help(scene: Scene) -> None:
+    begin = scene.clock.now
+    scene.refusal = lambda now: Refusal("counted twice", 100.0) if now < begin + 60 else None
+    scene.run(300)
+    assert scene.told == [
+        "connecting to server:1 as client 0",
+        "server:1 refuses client 0: counted twice; trying again",
+    ]
+    assert not scene.nodes[-1].ended
+
+    scene.refusal = lambda now: Refusal("unknown", 100.0)
+    begin, scene.clock.at_end = scene.clock.now, scene.clock.now + 1000
+    with pytest.raises(JoinError, match="server:1 refuses client 0: unknown"):
+        scene.joining.run()
+    assert 100 <= scene.clock.now - begin < 120
+
+
+def test_a_refusal_for_good_ends_it_at_once(scene: Scene) -> None:
+    scene.refusal = lambda now: Refusal("no key", 0.0)
+    scene.clock.at_end = scene.clock.now + 10
+    with pytest.raises(JoinError, match="refuses client 0: no key"):
+        scene.joining.run()
+    assert len(scene.nodes) == 1
