@@ -23,12 +23,17 @@ from flwr.cli.build import build_fab_from_files
 from flwr.common.constant import SubStatus
 from flwr.common.serde import fab_to_proto, run_from_proto, user_config_to_proto
 from flwr.proto.control_pb2 import RegisterNodeRequest, StartRunRequest
-from flwr.proto.runtime_pb2 import PullTaskInputRequest, PushTaskOutputRequest
+from flwr.proto.runtime_pb2 import (
+    PullTaskInputRequest,
+    PushTaskOutputRequest,
+    SendTaskHeartbeatRequest,
+)
 from flwr.serverapp import Grid
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
-from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.heartbeat import HeartbeatSender
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 
 from clients.child import Child
@@ -175,9 +180,14 @@ def _explaining(process: Child) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as error:
-        if not process.ended:
-            raise
-        raise RunError(_ended(process)) from error
+        if process.ended:
+            raise RunError(_ended(process)) from error
+        if _is_forgotten(error):
+            raise RunError(
+                "the SuperLink took this process for dead, as after a machine slept, and ended its "
+                "run; all finished rounds are kept: go on by --resume"
+            ) from error
+        raise
 
 
 def _ended(process: Child) -> str:
@@ -196,11 +206,11 @@ def _grid(runtime: Runtime, process: Child) -> Iterator[Grid]:
         if process.ended:
             raise RunError(_ended(process))
     grid = CarefulGrid(runtime.address, False, runtime.root_certificates, token=token)
-    # Flower would try again for ever.
+    # Flower would try again for ever, or end this process as by Ctrl-C.
     retries: Any = grid._retry_invoker
     retries.should_giveup = partial(_gives_up, process, retries.should_giveup)
     client = grid._runtime_client
-    heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(client))
+    heartbeat = HeartbeatSender(partial(_beat, client))
     heartbeat.start()
     status, details = SubStatus.FAILED, "the rounds ended by an error"
     try:
@@ -219,7 +229,22 @@ def _grid(runtime: Runtime, process: Child) -> Iterator[Grid]:
 
 
 def _gives_up(process: Child, usual: Callable[[Exception], bool], error: Exception) -> bool:
-    return process.ended or usual(error)
+    return process.ended or _is_forgotten(error) or usual(error)
+
+
+def _is_forgotten(error: Exception) -> bool:
+    """Say whether the SuperLink does not know the run's task any more."""
+    unknown = httpx.codes.UNAUTHORIZED
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code == unknown
+
+
+def _beat(client: RuntimeHttpClient) -> bool:
+    """Say that this process lives; where it is not heard, the next call of a round tells why."""
+    try:
+        client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
+    except httpx.HTTPError:
+        return False
+    return True
 
 
 def _is_well(process: Child, port: int) -> bool:
