@@ -95,5 +95,7 @@ def reach(server: str, root_certificate: Path) -> None:
         ) from error
     except ssl.SSLError as error:
         raise ValueError(f"{server}: does not speak TLS ({error.reason})") from error
+    except TimeoutError as error:
+        raise Unreachable(f"{server}: no answer within {SECONDS:.0f} s") from error
     except OSError as error:
         raise Unreachable(f"{server}: cannot be reached: {error.strerror or error}") from error
