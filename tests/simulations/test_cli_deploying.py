@@ -1,6 +1,8 @@
+import re
 import socket
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -31,11 +33,55 @@ def busy() -> Iterator[int]:
 def test_certs_says_what_it_wrote(here: Path) -> None:
     result = fedssl("certs", "--clients", "2", "--host", "server.example.org", "--out", "pki")
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines() == [
+    *wrote, validity, known_by = result.output.splitlines()
+    assert wrote == [
         f"wrote pki/{name}"
         for name in ("ca.crt", "ca.key", "server.crt", "server.key", "client-0", "client-1")
     ]
+    assert validity.startswith("pki/server.crt is valid until 20")
+    assert known_by.startswith("fingerprint of pki/ca.crt: ")
     assert stat.S_IMODE((here / "pki" / "client-1" / "client.key").stat().st_mode) == 0o600
+
+
+def test_a_device_makes_its_key_and_the_server_answers(here: Path) -> None:
+    assert fedssl("certs", "--clients", "1").exit_code == 0
+    asked = fedssl("join", "--request", "device")
+    assert asked.exit_code == 0, asked.output
+    signed = fedssl("certs", "--sign", "device/client.request")
+    assert signed.exit_code == 0, signed.output
+    assert "bring pki/client-1/client.pub and pki/client-1/ca.crt to the device" in signed.output
+    (own,) = re.findall(r"fingerprint of this key: (\S+)", asked.output)
+    assert own in signed.output
+    assert not (here / "pki" / "client-1" / "client.key").exists()
+    again = fedssl("certs", "--sign", "device/client.request")
+    assert again.exit_code == 2
+    assert "its key is client 1's already" in again.stderr
+
+
+def test_certs_lists_and_revokes(here: Path) -> None:
+    assert fedssl("certs", "--clients", "3").exit_code == 0
+    revoked = fedssl("certs", "--revoke", "0", "--revoke", "2")
+    assert revoked.exit_code == 0, revoked.output
+    assert "client 2 is revoked; a running fedssl serve notices" in revoked.output
+    assert not (here / "pki" / "client-2" / "client.pub").exists()
+    (here / "pki" / "client-1" / "client.pub").unlink()
+    listed = fedssl("certs", "--list").output.splitlines()
+    assert [line.split()[0] for line in listed] == ["number", "0", "1", "2"]
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    assert [line.endswith(f"{today}  {today}") for line in listed[1:]] == [True, False, True]
+    assert listed[2].endswith("no, but its client.pub is not here")
+
+
+def test_certs_does_one_thing_at_a_time(here: Path) -> None:
+    for arguments in (
+        ["--clients", "2", "--revoke", "0"],
+        ["--sign", "x", "--list"],
+        ["--host", "a.org", "--sign", "x"],
+    ):
+        result = fedssl("certs", *arguments)
+        assert result.exit_code == 2
+        assert "--sign, --revoke and --list each stand alone" in result.stderr
+    assert not (here / "pki").exists()
 
 
 def test_serve_refuses_before_anything_is_written(here: Path, busy: int) -> None:
@@ -70,4 +116,7 @@ def test_join_refuses_before_it_connects(here: Path) -> None:
         result = fedssl("join", *options)
         assert result.exit_code == 2, result.output
         assert message in result.stderr.replace("\n", " ")
+    given = fedssl("join", "--server", "localhost:1")
+    assert given.exit_code == 2
+    assert "give --pki and --images" in given.stderr
     assert not (here / "fedssl-state").exists()
