@@ -16,10 +16,9 @@ from clients.request import make_request, read_request
 from fedssl.config_file import ConfigError
 
 
-def signed(
-    key: CertificateIssuerPrivateKeyTypes,
-    hashed: hashes.HashAlgorithm | None = hashes.SHA384(),  # noqa: B008
-) -> bytes:
+def signed(key: CertificateIssuerPrivateKeyTypes) -> bytes:
+    # Ed25519 hashes by itself.
+    hashed = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA384()
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashed)
     return request.public_bytes(serialization.Encoding.PEM)
 
@@ -73,7 +72,7 @@ def test_other_kinds_of_keys_are_refused(tmp_path: Path) -> None:
     for content, message in (
         (signed(rsa.generate_private_key(65537, 2048)), "its key is RSA, where secp384r1 is due"),
         (signed(ec.generate_private_key(ec.SECP256R1())), "its key is secp256r1, where secp384r1"),
-        (signed(ed25519.Ed25519PrivateKey.generate(), None), "its key is Ed25519, where"),
+        (signed(ed25519.Ed25519PrivateKey.generate()), "its key is Ed25519, where"),
     ):
         path.write_bytes(content)
         with pytest.raises(ConfigError, match=message):
