@@ -18,6 +18,11 @@ CURVE = ec.SECP384R1()
 """That of all clients' keys."""
 MOST = 2**16
 """The most bytes of any file of keys."""
+UNREADABLE = (
+    *(ValueError, TypeError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
+"""What `cryptography` raises of a file that is damaged or hostile."""
 # No more digits than any federation needs, and than `int` takes.
 _COMMENT = re.compile(r" fedssl-client-(\d{1,9})\s*\Z", re.ASCII)
 
@@ -84,7 +89,7 @@ class ClientKeys:
         text = read_text(self.public, MOST)
         try:
             key = serialization.load_ssh_public_key(text.encode())
-        except (ValueError, UnsupportedAlgorithm):
+        except UNREADABLE:
             key = None
         if not isinstance(key, PublicKey):
             raise ConfigError(
@@ -104,8 +109,7 @@ class ClientKeys:
         text = read_text(self.private, MOST)
         try:
             key = serialization.load_ssh_private_key(text.encode(), None)
-        # A TypeError: it has a passphrase.
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+        except UNREADABLE:
             key = None
         if not isinstance(key, PrivateKey):
             raise ConfigError(
@@ -191,8 +195,11 @@ def read_certificate(path: Path) -> x509.Certificate:
     """
     text = read_text(path, MOST)
     try:
-        return x509.load_pem_x509_certificate(text.encode())
-    except ValueError:
+        certificate = x509.load_pem_x509_certificate(text.encode())
+        # Read only now.
+        certificate.public_key(), certificate.extensions, certificate.not_valid_after_utc
+        return certificate
+    except UNREADABLE:
         raise ConfigError(
             f"{path}: is damaged, or no certificate in PEM; copy it again from where it was made"
         ) from None

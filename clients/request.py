@@ -8,12 +8,11 @@ and a signature that proves who has the private one. `fedssl certs --sign` answe
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from clients.keys import CURVE, MOST, ClientKeys, PublicKey, fingerprint, write
+from clients.keys import CURVE, MOST, UNREADABLE, ClientKeys, PublicKey, fingerprint, write
 from fedssl.config_file import ConfigError
 from fedssl.files import naming
 from fedssl.plain_files import read_text
@@ -83,7 +82,7 @@ def read_request(path: Path) -> PublicKey:
     try:
         request = x509.load_pem_x509_csr(text.encode())
         key = request.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise ConfigError(f"{path}: is no request for a key (PKCS#10 in PEM); {_FIX}") from None
     if not isinstance(key, PublicKey) or key.curve.name != CURVE.name:
         kind = key.curve.name if isinstance(key, PublicKey) else type(key).__name__
@@ -91,7 +90,7 @@ def read_request(path: Path) -> PublicKey:
         raise ConfigError(f"{path}: its key is {kind}, where {CURVE.name} is due; {_FIX}")
     try:
         proven = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UNREADABLE:
         proven = False
     if not proven:
         raise ConfigError(

@@ -8,13 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from clients.keys import MOST, PrivateKey, in_pairs, read_certificate
+from clients.keys import MOST, UNREADABLE, PrivateKey, in_pairs, read_certificate
 from fedssl.config_file import ConfigError
 from fedssl.plain_files import read_text, short
 
@@ -119,8 +119,7 @@ def read_key(path: Path) -> PrivateKeyTypes:
     text = read_text(path, MOST)
     try:
         return serialization.load_pem_private_key(text.encode(), None)
-    # A TypeError: it has a passphrase.
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise ConfigError(
             f"{path}: is damaged, or no private key in PEM without a passphrase; put a good copy "
             "back"
@@ -144,7 +143,7 @@ def check_server(authority: Path, certificate: Path, key: Path) -> None:
     read_certificate(certificate)
     try:
         chain = x509.load_pem_x509_certificates(read_text(certificate, MOST).encode())
-    except ValueError:
+    except UNREADABLE:
         raise ConfigError(f"{certificate}: one of its certificates is damaged") from None
     renew = f"make a new one by fedssl certs --out {certificate.parent}"
     own, shown = read_key(key).public_key(), chain[0].public_key()
@@ -153,7 +152,7 @@ def check_server(authority: Path, certificate: Path, key: Path) -> None:
     for below, above in pairwise([*chain, root]):
         try:
             below.verify_directly_issued_by(above)
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        except (InvalidSignature, *UNREADABLE):
             raise ConfigError(
                 f"{certificate}: was not signed by {authority.name}, so clients would refuse it; "
                 f"{renew}"
