@@ -10,6 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from simulations.cli import app
+from simulations.deployment import certificates
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
 
@@ -96,6 +97,21 @@ def test_serve_refuses_before_anything_is_written(here: Path, busy: int) -> None
         result = fedssl("serve", SMOKE, *arguments)
         assert result.exit_code == 2, result.output
         assert message in result.stderr.replace("\n", " ")
+        assert list(here.glob("runs/*")) == []
+
+
+def test_serve_warns_of_a_certificate_that_soon_expires_and_refuses_one_that_has(
+    here: Path, busy: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fedssl("certs", "--clients", "4").exit_code == 0
+    for days, exit_by in ((20, f"--port = {busy}"), (0, "pki/server.crt: expired on")):
+        monkeypatch.setattr(certificates, "SERVER_DAYS", days)
+        assert fedssl("certs").exit_code == 0
+        result = fedssl("serve", SMOKE, "--port", str(busy))
+        assert result.exit_code == 2
+        assert exit_by in result.stderr
+        warning = "pki/server.crt: expires in 19 days, and then clients refuse this server"
+        assert (warning in result.output) == (days == 20)
         assert list(here.glob("runs/*")) == []
 
 
