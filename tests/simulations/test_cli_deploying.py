@@ -1,4 +1,5 @@
 import re
+import shutil
 import socket
 import stat
 from collections.abc import Iterator
@@ -116,13 +117,16 @@ def test_serve_warns_of_a_certificate_that_soon_expires_and_refuses_one_that_has
 
 
 def test_join_refuses_before_it_connects(here: Path) -> None:
-    assert fedssl("certs", "--clients", "1").exit_code == 0
+    assert fedssl("certs", "--clients", "2").exit_code == 0
+    shutil.copytree("pki/client-0", "mixed")
+    shutil.copy("pki/client-1/client.key", "mixed")
     (here / "empty").mkdir()
     (here / "images.npz").write_bytes(b"nothing")
     usual = {"--server": "localhost:1", "--pki": "pki/client-0", "--images": "empty"}
     for changes, message in (
         ({"--server": "localhost"}, "--server = localhost: give HOST:PORT"),
         ({"--pki": "pki"}, "pki/client.key: there is no such file; --pki is a client's own"),
+        ({"--pki": "mixed"}, "mixed/client.key: is not the key of client 0"),
         ({}, "--images = empty: no image files in it"),
         ({"--images": "images.npz"}, "--images = images.npz: not an .npz file"),
         ({"--device": "tpu"}, "--device = tpu: choose auto, cpu or cuda"),
