@@ -110,6 +110,7 @@ def certs(
             for number in revoked:
                 _say(f"client {number} is revoked; a running fedssl serve notices within seconds")
         elif listed:
+            keys.check_folder()
             for line in _table(keys):
                 _say(line)
         else:

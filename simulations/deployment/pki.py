@@ -57,6 +57,13 @@ class ServerKeys:
         """Return the keys of a client."""
         return ClientKeys(self.folder / f"client-{number}")
 
+    def check_folder(self) -> None:
+        """See that the folder is there; a ConfigError names the option."""
+        if not self.folder.is_dir():
+            raise ConfigError(
+                f"--out = {self.folder}: there is no such folder; give that of the keys"
+            )
+
     def check(self) -> None:
         """See that what the server needs is there, and that clients will find it good.
 
@@ -267,8 +274,7 @@ def revoke(folder: Path, clients: Sequence[int]) -> None:
         There is no such client; none was revoked.
     """
     keys = ServerKeys(folder)
-    if not folder.is_dir():
-        raise ConfigError(f"--out = {folder}: there is no such folder; give that of the keys")
+    keys.check_folder()
     with _writing(folder):
         numbers = keys.numbers()
         for number in clients:

@@ -74,6 +74,14 @@ def test_certs_lists_and_revokes(here: Path) -> None:
     assert listed[2].endswith("no, but its client.pub is not here")
 
 
+def test_certs_has_no_clients_where_there_are_no_keys(here: Path) -> None:
+    for arguments in (["--list"], ["--revoke", "0"]):
+        result = fedssl("certs", *arguments, "--out", "nowhere")
+        assert result.exit_code == 2
+        assert "--out = nowhere: there is no such folder" in result.stderr
+    assert not (here / "nowhere").exists()
+
+
 def test_certs_does_one_thing_at_a_time(here: Path) -> None:
     for arguments in (
         ["--clients", "2", "--revoke", "0"],
