@@ -1,12 +1,33 @@
-"""The folder of keys that a device gets from `fedssl certs`."""
+"""The folder of keys that a device gets from `fedssl certs`, or asks for by `fedssl join`."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedssl.config_file import ConfigError
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-_COMMENT = re.compile(r"fedssl-client-(\d+)")
+from fedssl.config_file import ConfigError
+from fedssl.files import replacing
+from fedssl.plain_files import read_text
+
+CURVE = ec.SECP384R1()
+"""That of all clients' keys."""
+MOST = 2**16
+"""The most bytes of any file of keys."""
+UNREADABLE = (
+    *(ValueError, TypeError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
+"""What `cryptography` raises of a file that is damaged or hostile."""
+# No more digits than any federation needs, and than `int` takes.
+_COMMENT = re.compile(r" fedssl-client-(\d{1,9})\s*\Z", re.ASCII)
+
+PrivateKey = ec.EllipticCurvePrivateKey
+PublicKey = ec.EllipticCurvePublicKey
 
 
 @dataclass(frozen=True)
@@ -36,6 +57,11 @@ class ClientKeys:
         """The public key, a line in OpenSSH's format that ends with the client's number."""
         return self.folder / "client.pub"
 
+    @property
+    def request(self) -> Path:
+        """The request for the two other files, where `client.key` was made on the device."""
+        return self.folder / "client.request"
+
     def number(self) -> int:
         """Return which client of the federation these keys are for.
 
@@ -44,10 +70,7 @@ class ClientKeys:
         ConfigError
             The folder is not one that `fedssl certs` made.
         """
-        try:
-            found = _COMMENT.search(self.public.read_text(encoding="ascii"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{self.public}: cannot be read: {error}") from error
+        found = _COMMENT.search(read_text(self.public, MOST))
         if not found:
             raise ConfigError(
                 f"{self.public}: does not end with fedssl-client-NUMBER; make the keys by fedssl "
@@ -55,22 +78,134 @@ class ClientKeys:
             )
         return int(found[1])
 
+    def public_key(self) -> PublicKey:
+        """Return the key by which the server knows this client.
+
+        Raises
+        ------
+        ConfigError
+            The file cannot be read, or is none.
+        """
+        text = read_text(self.public, MOST)
+        try:
+            key = serialization.load_ssh_public_key(text.encode())
+        except UNREADABLE:
+            key = None
+        if not isinstance(key, PublicKey):
+            raise ConfigError(
+                f"{self.public}: is damaged, or no public key of an elliptic curve in OpenSSH's "
+                "format; bring it again from the server"
+            )
+        return key
+
+    def private_key(self) -> PrivateKey:
+        """Return the key by which this client proves who it is.
+
+        Raises
+        ------
+        ConfigError
+            The file cannot be read, or is none.
+        """
+        text = read_text(self.private, MOST)
+        try:
+            key = serialization.load_ssh_private_key(text.encode(), None)
+        except UNREADABLE:
+            key = None
+        if not isinstance(key, PrivateKey):
+            raise ConfigError(
+                f"{self.private}: is damaged, or no private key of an elliptic curve in OpenSSH's "
+                "format without a passphrase; copy it again from where it was made"
+            )
+        return key
+
     def check(self) -> None:
-        """See that all files are there, and the private key is private.
+        """See that all files are there and belong together, and the private key is private.
 
         Raises
         ------
         ConfigError
             Names the file and the fix.
         """
-        for path in (self.root_certificate, self.private, self.public):
-            if not path.is_file():
-                raise ConfigError(
-                    f"{path}: there is no such file; --pki is a client's own folder, such as "
-                    "pki/client-0, that fedssl certs made on the server"
-                )
+        for path in (self.private, self.public, self.root_certificate):
+            if not path.exists():
+                raise ConfigError(f"{path}: there is no such file; {self._source(path)}")
+        self.check_private()
+        number = self.number()
+        if self.private_key().public_key() != self.public_key():
+            raise ConfigError(
+                f"{self.private}: is not the key of client {number}, whose client.pub lies beside "
+                "it; keep each client's files in a folder of their own, as fedssl certs made them"
+            )
+        read_certificate(self.root_certificate)
+
+    def check_private(self) -> None:
+        """See that nobody else may read the private key; a ConfigError says how to mend that."""
         if self.private.stat().st_mode & 0o077:
             raise ConfigError(
                 f"{self.private}: others may read this private key; chmod 600 {self.private}"
             )
-        self.number()
+
+    def write_private(self, key: PrivateKey) -> None:
+        """Write a private key, private from its first byte on."""
+        data = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.OpenSSH,
+            serialization.NoEncryption(),
+        )
+        write(self.private, data, mode=0o600)
+
+    def write_public(self, key: PublicKey, number: int, authority: bytes) -> None:
+        """Write what the server gives to a client: its number, and the authority's certificate."""
+        line = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        write(self.root_certificate, authority)
+        write(self.public, line + f" fedssl-client-{number}\n".encode())
+
+    def _source(self, path: Path) -> str:
+        if path != self.private and self.request.exists():
+            return (
+                f"send {self.request} to whoever runs the server, and bring back ca.crt and "
+                "client.pub"
+            )
+        return (
+            "--pki is a client's own folder, such as pki/client-0, that fedssl certs made on the "
+            "server"
+        )
+
+
+def fingerprint(key: PublicKey) -> str:
+    """Return the SHA-256 of a public key's DER, by which people compare it: ``AB:CD:…``."""
+    der = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return in_pairs(hashlib.sha256(der).digest())
+
+
+def in_pairs(digest: bytes) -> str:
+    """Return a hash as `openssl x509 -fingerprint` writes it: ``AB:CD:…``."""
+    return digest.hex(":").upper()
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """Return the first certificate of a PEM file.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, or is none.
+    """
+    text = read_text(path, MOST)
+    try:
+        certificate = x509.load_pem_x509_certificate(text.encode())
+        # Read only now.
+        certificate.public_key(), certificate.extensions, certificate.not_valid_after_utc
+        return certificate
+    except UNREADABLE:
+        raise ConfigError(
+            f"{path}: is damaged, or no certificate in PEM; copy it again from where it was made"
+        ) from None
+
+
+def write(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file of keys as a whole, with this mode from its first byte on."""
+    with replacing(path, mode) as temporary:
+        temporary.write_bytes(data)

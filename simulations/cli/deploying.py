@@ -1,7 +1,8 @@
 """``fedssl certs``, ``serve`` and ``join``: a federation of real devices."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,42 +20,118 @@ from simulations.cli.shared import (
     out,
 )
 
+if TYPE_CHECKING:
+    from simulations.deployment.pki import ServerKeys
+
 
 def certs(
     folder: Annotated[
         Path, typer.Option("--out", help="The folder of the keys; made if need be.")
     ] = Path("pki"),
     clients: Annotated[
-        int, typer.Option(min=1, help="How many clients there are to be.", show_default=False)
-    ] = ...,  # type: ignore[assignment]
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many clients there are to be in all; keys are made for those that are "
+            "missing.",
+            show_default=False,
+        ),
+    ] = None,
     hosts: Annotated[
         list[str] | None,
         typer.Option(
             "--host",
             help="A name or address by which clients reach the server; give it again for more. "
-            "`localhost` is always among them.",
+            "`localhost` is always among them. Default: those of the certificate that is there.",
             show_default=False,
         ),
     ] = None,
+    signed: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--sign",
+            metavar="REQUEST",
+            help="A `client.request` that a device made by `fedssl join --request`: make it a "
+            "client. Give it again for more.",
+            show_default=False,
+        ),
+    ] = None,
+    revoked: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--revoke",
+            metavar="NUMBER",
+            help="A client that is to take part no more. Give it again for more.",
+            show_default=False,
+        ),
+    ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Show all clients that there ever were.")
+    ] = False,
 ) -> None:
     """Make the keys and certificates of a federation.
 
     Writes an authority (`ca.crt`, `ca.key`), the server's certificate, and for each client a
     folder `client-N` with its own key pair; private files are for their owner only. Called again,
-    it keeps all keys, adds those of more clients, and renews the server's certificate.
+    it keeps all keys and adds those of more clients. Without `--clients`, or with `--host`, it
+    renews the server's certificate. No number is ever given twice.
 
     Bring each `client-N` to its device over a safe way, and leave only `client-N/client.pub` here.
-    To revoke a client, delete its `client-N` here and restart `fedssl serve`.
+    Safer, have the device make its key by `fedssl join --request`, and answer by `--sign`.
 
     For example:
 
         fedssl certs --host server.example.org --clients 3 --out pki/
+        fedssl certs --sign client.request --out pki/
+        fedssl certs --revoke 1 --out pki/
+        fedssl certs --list --out pki/
     """
     with clear_errors():
-        from simulations.deployment.pki import make_pki
+        from simulations.deployment.pki import ServerKeys, make_pki, revoke, sign
 
-        for path in make_pki(folder, clients, hosts or []):
-            out.print(f"wrote {path}", markup=False, soft_wrap=True)
+        if sum([clients is not None or bool(hosts), bool(signed), bool(revoked), listed]) > 1:
+            fail("--sign, --revoke and --list each stand alone, without --clients and --host")
+        keys = ServerKeys(folder)
+        if signed:
+            for number, fingerprint in sign(folder, signed).items():
+                own = keys.client(number)
+                _say(f"client {number}: its key's fingerprint is {fingerprint}")
+                _say(
+                    f"bring {own.public} and {own.root_certificate} to the device, beside its "
+                    "client.key; neither is secret"
+                )
+            _say(keys.validity()[1])
+            _say(
+                "compare both fingerprints with the device's owner by phone; there, `openssl x509 "
+                "-noout -fingerprint -sha256 -in ca.crt` shows the second"
+            )
+        elif revoked:
+            revoke(folder, revoked)
+            for number in revoked:
+                _say(f"client {number} is revoked; a running fedssl serve notices within seconds")
+        elif listed:
+            keys.check_folder()
+            for line in _table(keys):
+                _say(line)
+        else:
+            for path in make_pki(folder, clients, hosts or []):
+                _say(f"wrote {path}")
+            for line in keys.validity():
+                _say(line)
+
+
+def _table(keys: "ServerKeys") -> Iterator[str]:
+    form = "{:>6}  {:<95}  {:<10}  {}".format
+    yield form("number", "fingerprint", "given", "revoked")
+    for number, client in sorted(keys.numbers().all.items()):
+        given, revoked = (client.given or "unknown")[:10], (client.revoked or "")[:10]
+        if not revoked and not keys.is_member(client):
+            revoked = "no, but its client.pub is not here"
+        yield form(number, client.fingerprint or "unknown", given, revoked or "no")
+
+
+def _say(line: str) -> None:
+    out.print(line, markup=False, soft_wrap=True)
 
 
 def serve(
@@ -113,19 +190,29 @@ def serve(
 
 def join(
     server: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where the server listens.", show_default=False)
-    ],
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where the server listens.", show_default=False),
+    ] = None,
     pki: Annotated[
-        Path,
+        Path | None,
         typer.Option(help="This client's folder of keys, such as `client-0`.", show_default=False),
-    ],
+    ] = None,
     images: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="The folder of this device's images, or an `.npz` file. They never leave it.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    request: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Make this device's key in a folder, and a request for `fedssl certs --sign` on "
+            "the server; nothing else. So the key never travels.",
+            show_default=False,
+        ),
+    ] = None,
     state: Annotated[
         Path, typer.Option(help="Where to keep what this client remembers from round to round.")
     ] = Path("fedssl-state"),
@@ -192,10 +279,21 @@ def join(
 
     For example:
 
-        fedssl join --server server.example.org:9092 --pki client-0 --images photos/ --check
-        fedssl join --server server.example.org:9092 --pki client-0 --images photos/
+        fedssl join --request client/
+        fedssl join --server server.example.org:9092 --pki client/ --images photos/ --check
+        fedssl join --server server.example.org:9092 --pki client/ --images photos/
     """
     with clear_errors():
+        if request is not None:
+            from clients.request import make_request
+
+            for line in make_request(request):
+                _say(line)
+            return
+        if server is None or pki is None or images is None:
+            given = {"--server": server, "--pki": pki, "--images": images}
+            missing = [option for option, value in given.items() if value is None]
+            fail(f"give {' and '.join(missing)}: fedssl join --help shows examples")
         from clients.answering import JoinError
         from clients.join import prepare_joining
         from clients.reaching import Unreachable

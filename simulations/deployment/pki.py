@@ -1,32 +1,43 @@
-"""The keys and certificates of a federation, made on the server: `fedssl certs`."""
+"""The keys and certificates of a federation, kept on the server: `fedssl certs`."""
 
-import datetime
-import ipaddress
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from clients.keys import ClientKeys
+from clients.keys import CURVE, ClientKeys, PrivateKey, fingerprint, read_certificate, write
+from clients.request import read_request
 from fedssl.config_file import ConfigError
-from fedssl.files import replacing
+from fedssl.files import naming
+from simulations.deployment.certificates import (
+    WARN_DAYS,
+    certificate_fingerprint,
+    check_server,
+    check_time,
+    days_left,
+    general_name,
+    hosts_of,
+    make_authority,
+    make_server_certificate,
+    new_key,
+    read_key,
+)
+from simulations.deployment.numbers import Given, Numbers
+from simulations.lock import locked
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""By these the server reaches itself."""
-AUTHORITY_DAYS, SERVER_DAYS = 3650, 825
-
-Key = ec.EllipticCurvePrivateKey
+_FOLDER = re.compile(r"client-(0|[1-9]\d{0,8})", re.ASCII)
 
 
 class ServerKeys:
     """The files of a federation's server.
 
     ``ca.crt`` and ``ca.key`` are the authority, ``server.crt`` and ``server.key`` what the server
-    shows, and ``client-N/client.pub`` the key by which client N is known. The server needs no more
-    of ``client-N``: move the rest to the device.
+    shows, ``client-N/client.pub`` the key by which client N is known, and ``clients.json`` the
+    record of all numbers that were ever given. The server needs no more of ``client-N``: move the
+    rest to the device.
 
     Parameters
     ----------
@@ -40,13 +51,21 @@ class ServerKeys:
         self.authority_key = folder / "ca.key"
         self.certificate = folder / "server.crt"
         self.key = folder / "server.key"
+        self.record = folder / "clients.json"
 
     def client(self, number: int) -> ClientKeys:
         """Return the keys of a client."""
         return ClientKeys(self.folder / f"client-{number}")
 
+    def check_folder(self) -> None:
+        """See that the folder is there; a ConfigError names the option."""
+        if not self.folder.is_dir():
+            raise ConfigError(
+                f"--out = {self.folder}: there is no such folder; give that of the keys"
+            )
+
     def check(self) -> None:
-        """See that what the server needs is there.
+        """See that what the server needs is there, and that clients will find it good.
 
         Raises
         ------
@@ -54,51 +73,107 @@ class ServerKeys:
             Names the file and the fix.
         """
         for path in (self.authority, self.certificate, self.key):
-            if not path.is_file():
+            if not path.exists():
                 raise ConfigError(
                     f"{path}: there is no such file; make the keys by fedssl certs --out "
                     f"{self.folder}"
                 )
+        check_server(self.authority, self.certificate, self.key)
+
+    def warnings(self) -> list[str]:
+        """Return a sentence for each certificate that soon expires."""
+        fixes = {
+            self.authority: "make new keys in another folder, and bring them to all clients",
+            self.certificate: f"renew it by fedssl certs --out {self.folder}, and start again",
+        }
+        left = {path: days_left(read_certificate(path)) for path in fixes}
+        return [
+            f"{path}: expires in {left[path]} days, and then clients refuse this server; {fix}"
+            for path, fix in fixes.items()
+            if left[path] < WARN_DAYS
+        ]
+
+    def validity(self) -> list[str]:
+        """Return until when the certificates are valid, and how to know the authority's."""
+        authority, own = read_certificate(self.authority), read_certificate(self.certificate)
+        return [
+            f"{self.certificate} is valid until {own.not_valid_after_utc:%Y-%m-%d}, "
+            f"{self.authority} until {authority.not_valid_after_utc:%Y-%m-%d}",
+            f"fingerprint of {self.authority}: {certificate_fingerprint(authority)}",
+        ]
 
     def public_keys(self) -> dict[int, bytes]:
-        """Return each client's public key, as Flower registers it, by the client's number.
+        """Return each member's public key, as Flower registers it, by the client's number.
 
         Raises
         ------
         ConfigError
-            A key cannot be read, or is another client's.
+            A key cannot be read, is another client's, or was revoked.
         """
-        keys = {}
+        given = Numbers(self.record).all
+        keys: dict[int, bytes] = {}
+        owners: dict[str, int] = {}
         for path in sorted(self.folder.glob("client-*/client.pub")):
             own = ClientKeys(path.parent)
-            try:
-                key = serialization.load_ssh_public_key(path.read_bytes())
-            except ValueError as error:
-                raise ConfigError(f"{path}: is no public key: {error}") from error
-            number = own.number()
-            if number in keys or path.parent.name != f"client-{number}":
+            key, number = own.public_key(), own.number()
+            if path.parent.name != f"client-{number}":
                 raise ConfigError(f"{path}: is the key of client {number}; put each in its folder")
+            print_ = fingerprint(key)
+            known = given.get(number, Given(number=number))
+            if known.revoked:
+                raise ConfigError(
+                    f"{path}: client {number} was revoked on {known.revoked[:10]}; delete the file"
+                )
+            if known.fingerprint not in (None, print_):
+                raise ConfigError(
+                    f"{path}: is another key than the one that number {number} was given to; a new "
+                    f"device gets a new number by fedssl certs, so delete the file"
+                )
+            if print_ in owners:
+                raise ConfigError(
+                    f"{path}: is the same key as client {owners[print_]}'s; delete it"
+                )
+            owners[print_] = number
             keys[number] = key.public_bytes(
                 serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
             )
         return keys
 
+    def numbers(self) -> Numbers:
+        """Return the record of numbers, with those that were given before there was one.
 
-def make_pki(folder: Path, clients: int, hosts: Sequence[str]) -> list[Path]:
-    """Make the keys of a federation, or add those that are missing.
+        Raises
+        ------
+        ConfigError
+            The record is damaged.
+        """
+        numbers = Numbers(self.record)
+        for path in self.folder.glob("client-*"):
+            if found := _FOLDER.fullmatch(path.name):
+                numbers.note(int(found[1]), _fingerprint_of(ClientKeys(path)))
+        return numbers
 
-    The authority and the clients' keys stay if they are there; the server's certificate is made
-    anew, so that it names ``hosts`` and its time begins again.
+    def is_member(self, client: Given) -> bool:
+        """Tell whether the server knows a client's key."""
+        return client.revoked is None and self.client(client.number).public.exists()
+
+
+def make_pki(folder: Path, clients: int | None, hosts: Sequence[str]) -> list[Path]:
+    """Make the keys of a federation, add those of more clients, or renew the server's certificate.
+
+    The authority and the clients' keys stay if they are there. The server's certificate is made
+    anew if there is none, ``hosts`` are given, or nothing else is asked for.
 
     Parameters
     ----------
     folder : Path
         Where; it is made if need be, for its owner alone.
-    clients : int
-        How many clients there are to be, from number 0.
+    clients : int | None
+        How many members there are to be in all. New ones get the numbers after the highest that was
+        ever given.
     hosts : Sequence[str]
         The names or addresses by which clients reach the server, besides those of the machine
-        itself.
+        itself; empty for those of the certificate that is there.
 
     Returns
     -------
@@ -108,116 +183,194 @@ def make_pki(folder: Path, clients: int, hosts: Sequence[str]) -> list[Path]:
     Raises
     ------
     ConfigError
-        The folder holds half of an authority.
+        The folder holds half of an authority, a file of it is damaged or expired, there are more
+        members already, or a host is no name.
     """
     keys = ServerKeys(folder)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    there = keys.authority.exists(), keys.authority_key.exists()
-    if there[0] != there[1]:
+    for host in hosts:
+        general_name(host)
+    with _writing(folder):
+        numbers = keys.numbers()
+        new = _missing(keys, numbers, clients)
+        _check_authority(keys, numbers)
+        written: list[Path] = []
+        renewed = clients is None or bool(hosts) or not keys.certificate.exists()
+        if renewed:
+            names = hosts or _names(keys)
+            written += _make_authority(keys) + _renew(keys, names)
+        private = [ec.generate_private_key(CURVE) for _ in range(new)]
+        given = [numbers.give(fingerprint(key.public_key())) for key in private]
+        # First: a number that is noted and not given is lost, one given and not noted comes again.
+        numbers.write()
+        for number, key in zip(given, private, strict=True):
+            own = keys.client(number)
+            own.folder.mkdir(mode=0o700, exist_ok=True)
+            own.write_private(key)
+            own.write_public(key.public_key(), number, keys.authority.read_bytes())
+            written.append(own.folder)
+        return written
+
+
+def sign(folder: Path, requests: Sequence[Path]) -> dict[int, str]:
+    """Make clients of those who asked by a request; all of them, or where one is not good none.
+
+    Parameters
+    ----------
+    folder : Path
+        That of the federation's keys.
+    requests : Sequence[Path]
+        Files that `fedssl join --request` made.
+
+    Returns
+    -------
+    dict[int, str]
+        The number of each new client, and its key's fingerprint.
+
+    Raises
+    ------
+    ConfigError
+        A request is not good, its key is a client's already, or there is no authority.
+    """
+    keys = ServerKeys(folder)
+    if not keys.authority.exists():
         raise ConfigError(
-            f"{folder}: holds only one of ca.crt and ca.key; put the other back, or make new keys "
-            "in another folder"
+            f"{keys.authority}: there is no such file; first make the server's keys by fedssl "
+            f"certs --host NAME --out {folder}"
         )
-    written: list[Path] = []
-    if not there[0]:
-        own = ec.generate_private_key(ec.SECP256R1())
-        _write_key(keys.authority_key, own)
-        _write(keys.authority, _pem(_authority(own)))
-        written += [keys.authority, keys.authority_key]
-    authority_key = serialization.load_pem_private_key(keys.authority_key.read_bytes(), None)
-    assert isinstance(authority_key, Key)
-    authority = x509.load_pem_x509_certificate(keys.authority.read_bytes())
-    server_key = ec.generate_private_key(ec.SECP256R1())
-    _write_key(keys.key, server_key)
-    _write(keys.certificate, _pem(_server(server_key, authority, authority_key, hosts)))
-    written += [keys.certificate, keys.key]
-    for number in range(clients):
-        own_keys = keys.client(number)
-        if own_keys.public.exists():
-            continue
-        own_keys.folder.mkdir(mode=0o700, exist_ok=True)
-        key = ec.generate_private_key(ec.SECP384R1())
-        _write_key(own_keys.private, key, serialization.PrivateFormat.OpenSSH)
-        public = key.public_key().public_bytes(
-            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    read_certificate(keys.authority)
+    asked = {path: read_request(path) for path in requests}
+    with _writing(folder):
+        numbers = keys.numbers()
+        given = {}
+        for path, key in asked.items():
+            if owner := numbers.owner(fingerprint(key)):
+                was = f", revoked on {owner.revoked[:10]}" if owner.revoked else ""
+                raise ConfigError(
+                    f"{path}: its key is client {owner.number}'s already{was}; ask for a new one "
+                    "by fedssl join --request in another folder"
+                )
+            given[numbers.give(fingerprint(key))] = key
+        numbers.write()
+        for number, key in given.items():
+            own = keys.client(number)
+            own.folder.mkdir(mode=0o700, exist_ok=True)
+            own.write_public(key, number, keys.authority.read_bytes())
+        return {number: fingerprint(key) for number, key in given.items()}
+
+
+def revoke(folder: Path, clients: Sequence[int]) -> None:
+    """Take clients' keys away from the server, for good; their numbers are never given again.
+
+    Parameters
+    ----------
+    folder : Path
+        That of the federation's keys.
+    clients : Sequence[int]
+        Their numbers; one that was revoked before stays so.
+
+    Raises
+    ------
+    ConfigError
+        There is no such client; none was revoked.
+    """
+    keys = ServerKeys(folder)
+    keys.check_folder()
+    with _writing(folder):
+        numbers = keys.numbers()
+        for number in clients:
+            if number not in numbers.all:
+                raise ConfigError(
+                    f"--revoke = {number}: there never was such a client; fedssl certs --list "
+                    f"--out {folder} shows all"
+                )
+        for number in clients:
+            # First: if this ends here, the client is out, and a second try notes it.
+            with naming(keys.client(number).public):
+                keys.client(number).public.unlink(missing_ok=True)
+            numbers.revoke(number)
+        numbers.write()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Keep everybody else from changing the keys, and the folder for its owner alone."""
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with locked(folder, lambda text: None):
+        yield
+
+
+def _missing(keys: ServerKeys, numbers: Numbers, clients: int | None) -> int:
+    """Return how many clients are to be added."""
+    members = sum(map(keys.is_member, numbers.all.values()))
+    if clients is None:
+        return 0
+    if clients < members:
+        raise ConfigError(
+            f"--clients = {clients}: there are {members} already; take those who leave out by "
+            "fedssl certs --revoke NUMBER"
         )
-        _write(own_keys.root_certificate, keys.authority.read_bytes())
-        _write(own_keys.public, public + f" fedssl-client-{number}\n".encode())
-        written.append(own_keys.folder)
-    return written
+    return clients - members
 
 
-def _authority(key: Key) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fedssl federation")])
-    usage = x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    return (
-        _builder(name, name, key, AUTHORITY_DAYS)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage, critical=True)
-        .sign(key, hashes.SHA256())
-    )
+def _check_authority(keys: ServerKeys, numbers: Numbers) -> None:
+    if keys.authority_key.exists() and not keys.authority.exists():
+        raise ConfigError(
+            f"{keys.folder}: holds only ca.key and not ca.crt; put it back, or make new keys in "
+            "another folder"
+        )
+    if numbers.all and not keys.authority.exists():
+        raise ConfigError(
+            f"{keys.authority}: there is no such file, and clients have it; put it back with "
+            "ca.key, or make new keys for all in another folder"
+        )
 
 
-def _server(
-    key: Key, authority: x509.Certificate, authority_key: Key, hosts: Sequence[str]
-) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0] if hosts else LOOPBACK[0])])
-    names = [_general_name(host) for host in dict.fromkeys([*hosts, *LOOPBACK])]
-    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
-    return (
-        _builder(name, authority.subject, key, SERVER_DAYS)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(identifier, critical=False)
-        .sign(authority_key, hashes.SHA256())
-    )
+def _names(keys: ServerKeys) -> list[str]:
+    return hosts_of(read_certificate(keys.certificate)) if keys.certificate.exists() else []
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: Key, days: int) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        # A device's clock may be a little behind.
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
+def _make_authority(keys: ServerKeys) -> list[Path]:
+    if keys.authority.exists():
+        return []
+    own = new_key()
+    _write_key(keys.authority_key, own)
+    write(keys.authority, make_authority(own).public_bytes(serialization.Encoding.PEM))
+    return [keys.authority, keys.authority_key]
 
 
-def _general_name(host: str) -> x509.GeneralName:
+def _renew(keys: ServerKeys, hosts: Sequence[str]) -> list[Path]:
+    if not keys.authority_key.exists():
+        raise ConfigError(
+            f"{keys.authority_key}: there is no such file, and a certificate for the server is "
+            "signed by it; bring it back for the while"
+        )
+    authority, authority_key = read_certificate(keys.authority), read_key(keys.authority_key)
+    if (
+        not isinstance(authority_key, PrivateKey)
+        or authority_key.public_key() != authority.public_key()
+    ):
+        raise ConfigError(f"{keys.authority_key}: is not the key of ca.crt; put the right one back")
+    check_time(keys.authority, authority, "make new keys for all in another folder")
+    key = new_key()
+    made = make_server_certificate(key, authority, authority_key, hosts)
+    _write_key(keys.key, key)
+    write(keys.certificate, made.public_bytes(serialization.Encoding.PEM))
+    return [keys.certificate, keys.key]
+
+
+def _fingerprint_of(own: ClientKeys) -> str | None:
     try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
+        return fingerprint(own.public_key())
+    except ConfigError:
+        # It is gone, or damaged, which must not keep it from being revoked.
+        return None
 
 
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _write_key(
-    path: Path, key: Key, form: serialization.PrivateFormat = serialization.PrivateFormat.PKCS8
-) -> None:
-    data = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-    _write(path, data, mode=0o600)
-
-
-def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
-    # Private from its first byte on.
-    with replacing(path, mode) as temporary:
-        temporary.write_bytes(data)
+def _write_key(path: Path, key: PrivateKey) -> None:
+    data = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    write(path, data, mode=0o600)

@@ -61,6 +61,8 @@ def serve(
         engine = FlowerConfig(device=experiment.engine.device)
         experiment = experiment.model_copy(update={"engine": engine})
     keys.check()
+    for warning in keys.warnings():
+        display.said(warning)
     clients = len(keys.public_keys())
     _check_number(experiment.partition.clients, clients)
     ports.check()
