@@ -1,8 +1,10 @@
 """The keys and certificates of a federation, made on the server: `fedssl certs`."""
 
 import datetime
+import hashlib
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -13,12 +15,29 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from clients.keys import ClientKeys
 from fedssl.config_file import ConfigError
 from fedssl.files import replacing
+from fedssl.plain_files import read_text
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """By these the server reaches itself."""
 AUTHORITY_DAYS, SERVER_DAYS = 3650, 825
 
 Key = ec.EllipticCurvePrivateKey
+_LONGEST = 10_000
+"""Bytes of a public key's file, which has some hundred."""
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A client's public key, as the server has it."""
+
+    client: int
+    """Whose it is."""
+    path: Path
+    """Where it lies."""
+    pem: bytes
+    """As Flower registers it."""
+    fingerprint: str
+    """SHA-256 of its DER, in hexadecimal."""
 
 
 class ServerKeys:
@@ -60,6 +79,36 @@ class ServerKeys:
                     f"{self.folder}"
                 )
 
+    def public_key_files(self) -> list[Path]:
+        """Return the files of the clients' public keys, whatever is in them."""
+        return sorted(self.folder.glob("client-*/client.pub"))
+
+    def public_key(self, path: Path) -> PublicKey:
+        """Read a client's public key.
+
+        Raises
+        ------
+        ConfigError
+            It cannot be read, or is another client's.
+        """
+        try:
+            key = serialization.load_ssh_public_key(read_text(path, _LONGEST).encode())
+        # Of a kind that is not supported, too.
+        except Exception as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(f"{path}: is no public key: {error}") from error
+        number = ClientKeys(path.parent).number()
+        if path.parent.name != f"client-{number}":
+            raise ConfigError(f"{path}: is the key of client {number}; put each in its folder")
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return PublicKey(
+            number,
+            path,
+            key.public_bytes(serialization.Encoding.PEM, form),
+            hashlib.sha256(key.public_bytes(serialization.Encoding.DER, form)).hexdigest(),
+        )
+
     def public_keys(self) -> dict[int, bytes]:
         """Return each client's public key, as Flower registers it, by the client's number.
 
@@ -68,20 +117,8 @@ class ServerKeys:
         ConfigError
             A key cannot be read, or is another client's.
         """
-        keys = {}
-        for path in sorted(self.folder.glob("client-*/client.pub")):
-            own = ClientKeys(path.parent)
-            try:
-                key = serialization.load_ssh_public_key(path.read_bytes())
-            except ValueError as error:
-                raise ConfigError(f"{path}: is no public key: {error}") from error
-            number = own.number()
-            if number in keys or path.parent.name != f"client-{number}":
-                raise ConfigError(f"{path}: is the key of client {number}; put each in its folder")
-            keys[number] = key.public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-        return keys
+        keys = [self.public_key(path) for path in self.public_key_files()]
+        return {key.client: key.pem for key in keys}
 
 
 def make_pki(folder: Path, clients: int, hosts: Sequence[str]) -> list[Path]:

@@ -1,16 +1,16 @@
 """Serve an experiment to devices: `fedssl serve`."""
 
-from dataclasses import replace
 from pathlib import Path
 
-from fedssl.config_file import ConfigError
-from fedssl.partitions import Partition
+from simulations.deployment.key_record import KeyRecord
 from simulations.deployment.pki import ServerKeys
+from simulations.deployment.roster import KeyRoster
 from simulations.deployment.served import served
 from simulations.deployment.superlink import Ports
 from simulations.display import Display
 from simulations.engines import FlowerConfig
 from simulations.experiment import Experiment
+from simulations.members import MemberRecord
 from simulations.notes import check_skipped, lines
 from simulations.prepare import prepare_server
 from simulations.run_folder import RunFolder
@@ -31,12 +31,13 @@ def serve(
     Parameters
     ----------
     experiment : Experiment
-        Its images are those of the central evaluation; its clients are as many as there are keys.
-        An engine other than `flower` is taken for that one with its defaults.
+        Its images are those of the central evaluation; its clients are those that have a key, and
+        ``partition.clients`` does not matter. An engine other than `flower` is taken for that one
+        with its defaults.
     out : str | Path
         The run's folder, as for `simulations.run`.
     keys : ServerKeys
-        The server's certificate and the clients' public keys.
+        The server's certificate, and the public keys of the clients, which may come and go.
     ports : Ports
         Where to listen.
     resume : bool
@@ -61,27 +62,22 @@ def serve(
         engine = FlowerConfig(device=experiment.engine.device)
         experiment = experiment.model_copy(update={"engine": engine})
     keys.check()
-    clients = len(keys.public_keys())
-    _check_number(experiment.partition.clients, clients)
     ports.check()
     folder = RunFolder(Path(out))
     with folder.locked(display.said):
-        prepared = prepare_server(experiment, clients)
-        found = find(folder, prepared.experiment, resume, display.said)
+        record = KeyRecord(folder.federation / "keys.json", new=folder.is_empty())
+        roster = KeyRoster(keys, record, display.said)
+        roster.check()
+        prepared = prepare_server(experiment)
+        found = find(folder, prepared.experiment, resume, display.said, on_devices=True)
         if found:
             check_skipped(folder.path, prepared)
         for line in lines(prepared):
             display.said(line)
-        with served(prepared, keys, ports, folder, display.said) as grid:
+        with served(prepared, keys, roster, ports, folder, display.said) as grid:
+            grid.members = MemberRecord(found.members if found else ())
+            # As large as they were, though not all of them may be back yet.
+            grid.sizes.update(grid.members.latest())
             grid.wait_for_clients()
-            sizes = [grid.sizes.get(client, 0) for client in range(prepared.partition.clients)]
-            there = replace(prepared, partition=Partition.of_sizes(sizes))
+            there = prepared.of_members({c: grid.size_of(c) for c in roster.clients})
             return carry_out(there, grid, folder, found, display=display)
-
-
-def _check_number(clients: int | None, keys: int) -> None:
-    if clients not in (None, keys):
-        raise ConfigError(
-            f"partition.clients = {clients}: there are the keys of {keys} clients; give "
-            f"partition.clients={keys}, or make keys by fedssl certs"
-        )

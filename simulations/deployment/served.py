@@ -7,6 +7,7 @@ from importlib.metadata import version
 from clients.device import as_text
 from clients.join import LEARNING, RUN
 from simulations.deployment.pki import ServerKeys
+from simulations.deployment.roster import KeyRoster
 from simulations.deployment.superlink import Ports, superlink
 from simulations.engines import FlowerConfig
 from simulations.engines.flower import DeviceGrid
@@ -18,6 +19,7 @@ from simulations.run_folder import RunFolder
 def served(
     prepared: Prepared,
     keys: ServerKeys,
+    roster: KeyRoster,
     ports: Ports,
     folder: RunFolder,
     said: Callable[[str], None],
@@ -28,6 +30,6 @@ def served(
     size = prepared.splits.train.images.shape[-1]
     config = {LEARNING: as_text(experiment, size), RUN: folder.run_name()}
     log = folder.federation / "superlink.log"
-    with superlink(keys, ports, version("fedssl"), config, log, said) as (flower, nodes):
+    with superlink(keys, roster, ports, version("fedssl"), config, log, said) as flower:
         said(f"listening on port {ports.fleet}; the log is {log}")
-        yield DeviceGrid(flower, experiment.engine, prepared.partition.clients, said, nodes)
+        yield DeviceGrid(flower, experiment.engine, roster, said)

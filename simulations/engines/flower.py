@@ -12,10 +12,12 @@ from fedssl.printable import printable
 from fedssl.timeline import span
 from simulations.engines import FlowerConfig, flower_private
 from simulations.engines.engine import Engine
-from simulations.engines.flower_private import LOST, NOT_HERE
+from simulations.engines.flower_private import LOST, NOT_HERE, REFUSED
 from simulations.engines.flower_replies import BESIDE_THE_MODEL, CarefulGrid
+from simulations.engines.roster import Roster
 from simulations.engines.wrapped import WrappedGrid
 from simulations.errors import RunError
+from simulations.members import described
 from strategies.messages import (
     CONFIG,
     LAST_COUNTED,
@@ -30,6 +32,8 @@ from strategies.reply import check_whole
 ANSWER_SECONDS, REFUSED_SECONDS = 120.0, 10.0
 """How long a device has to say who it is, and stays refused, before it is asked again."""
 POLL_SECONDS = 0.2
+LOOK_SECONDS = 1.0
+"""How often it is seen who is here while replies are waited for."""
 REPEAT_SECONDS = 3.0
 _ANSWER = {PARTITION, "num-examples"}
 """The metrics by which a device says who it is."""
@@ -40,7 +44,8 @@ class DeviceGrid(WrappedGrid, Engine):
 
     Node n is client n - 1; which of the SuperLink's nodes that is, each says when it comes. A
     client that is not there, or does not answer in time, counts as failed in that round, and takes
-    part again once it is back.
+    part again once it is back. A node whose client may not take part is never asked, and what it
+    sends is not counted.
 
     Parameters
     ----------
@@ -48,33 +53,30 @@ class DeviceGrid(WrappedGrid, Engine):
         Flower's own.
     engine : FlowerConfig
         How long to wait, and for how many.
-    clients : int
-        How many there are.
+    roster : Roster
+        Who may take part.
     told : Callable[[str], None]
         Told who comes, and what is waited for.
-    keys : Mapping[int, int] | None
-        Which client each node is by its key; None where keys are not asked for.
     """
 
     def __init__(
         self,
         grid: Grid,
         engine: FlowerConfig,
-        clients: int,
+        roster: Roster,
         told: Callable[[str], None],
-        keys: Mapping[int, int] | None = None,
     ):
         super().__init__(grid)
         self.repeats = True
         self._engine = engine
-        self._clients = clients
+        self._roster = roster
         self._told = told
-        self._keys = keys
         self._nodes: dict[int, int] = {}
         self._questions: dict[str, int] = {}
         self._not_before: dict[int, float] = {}
         self._said: dict[int, str] = {}
         self._last_round = time.monotonic()
+        self._looked = -math.inf
         self._last_counted: dict[int, int] = {}
         self.sizes: dict[int, int] = {}
         """How many images each client has that was here."""
@@ -83,7 +85,11 @@ class DeviceGrid(WrappedGrid, Engine):
 
     def get_node_ids(self) -> Iterable[int]:
         """Return the node of every client, whether it is here or not."""
-        return range(1, self._clients + 1)
+        return [client + 1 for client in self._roster.clients]
+
+    def is_member(self, client: int) -> bool:
+        """Say whether a client may still take part."""
+        return client in self._roster.clients
 
     def size_of(self, client: int) -> int:
         """Return how many images a client registered with; 0 before it was here."""
@@ -110,23 +116,47 @@ class DeviceGrid(WrappedGrid, Engine):
     def wait_for_clients(self) -> None:
         """Wait until all clients are here, or enough of them for long enough.
 
-        That is ``round_timeout`` for `min_clients`, and ``give_up_after`` for fewer.
+        That is ``round_timeout`` for `min_clients`, and ``give_up_after`` for fewer. Who may take
+        part can change meanwhile.
 
         Raises
         ------
         RunError
             Too few came.
         """
-        begin = time.monotonic()
-        self._told(f"waiting for {self._clients} clients")
-        while (here := len(self._here())) < self._clients:
+        begin, said = time.monotonic(), -1
+        while True:
+            here, clients = len(self._here()), len(self._roster.clients)
+            if clients != said:
+                said = clients
+                self._told(f"waiting for {clients} client{'s' * (clients != 1)}")
+            if here == clients > 0:
+                break
             waited = time.monotonic() - begin
             if here >= self._engine.min_clients and waited > self._engine.round_timeout:
-                self._told(f"beginning with {here} of {self._clients} clients")
+                self._told(f"beginning with {here} of {clients} clients")
                 return
             self._give_up_after(waited, here)
             time.sleep(POLL_SECONDS)
         self._last_round = time.monotonic()
+
+    def wait_for_members(self, fault: Callable[[Collection[int]], str | None]) -> Mapping[int, int]:
+        """Return the images of each client that may take part; 0 of one that never was here."""
+        begin, said = time.monotonic(), ""
+        while True:
+            self._here()
+            clients = self._roster.clients
+            if (why := fault(clients)) is None:
+                return {client: self.sizes.get(client, 0) for client in clients}
+            if why != said:
+                said = why
+                self._told(f"waiting for another client's key: {why}")
+            if time.monotonic() - begin > self._engine.give_up_after:
+                raise RunError(
+                    f"{why}, for engine.give_up_after = {self._engine.give_up_after:g} s; add "
+                    "clients by fedssl certs, or change the config, then go on with --resume"
+                )
+            time.sleep(POLL_SECONDS)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -139,7 +169,7 @@ class DeviceGrid(WrappedGrid, Engine):
             Fewer than `min_clients` were here for ``give_up_after`` seconds.
         """
         asked = list(messages)
-        self._wait_for_some(self.fewest(len(asked)), [_client(message) for message in asked])
+        self._wait_for_some([_client(message) for message in asked])
         deadline = time.monotonic() + self._engine.round_timeout
         for message, message_id in zip(asked, self._send(asked), strict=True):
             with span("wait"):
@@ -177,11 +207,17 @@ class DeviceGrid(WrappedGrid, Engine):
         return RecordDict({**message.content, CONFIG: config})
 
     def _reply(self, message: Message, message_id: str | None, deadline: float) -> Message:
-        if message_id is None:
-            return flower_private.error_reply(
-                message, ConnectionError("is not connected"), NOT_HERE
-            )
         while True:
+            if not self.is_member(_client(message)):
+                left = "left the federation: its key is no longer among those of the server"
+                return flower_private.error_reply(message, left, REFUSED)
+            if message_id is None:
+                return flower_private.error_reply(
+                    message, ConnectionError("is not connected"), NOT_HERE
+                )
+            if time.monotonic() - self._looked > LOOK_SECONDS:
+                # So that who comes while a round runs takes part in the next one.
+                self._here()
             for reply in self._grid.pull_messages([message_id]):
                 return reply
             if time.monotonic() > deadline:
@@ -191,12 +227,16 @@ class DeviceGrid(WrappedGrid, Engine):
                 return flower_private.error_reply(message, late, NOT_HERE)
             time.sleep(POLL_SECONDS)
 
-    def _wait_for_some(self, needed: int, cohort: list[int]) -> None:
+    def _wait_for_some(self, cohort: list[int]) -> None:
         told = False
-        while (here := len(self._here().keys() & set(cohort))) < needed:
+        while True:
+            nodes = self._here()
+            left = [client for client in cohort if self.is_member(client)]
+            if (here := len(nodes.keys() & set(left))) >= self.fewest(len(left)):
+                return
             if not told:
                 told = True
-                self._told(f"waiting for clients: {here} of the cohort's {len(cohort)} are here")
+                self._told(f"waiting for clients: {here} of the cohort's {len(left)} are here")
             self._give_up_after(time.monotonic() - self._last_round, here)
             time.sleep(POLL_SECONDS)
 
@@ -211,8 +251,13 @@ class DeviceGrid(WrappedGrid, Engine):
     def _here(self) -> dict[int, int]:
         """Return the node of each client that is connected; ask new ones who they are."""
         connected = set(self._grid.get_node_ids())
+        self._looked = time.monotonic()
+        clients, nodes = self._roster.clients, self._roster.nodes
+        if nodes is not None:
+            connected &= nodes.keys()
+            self._nodes = {c: node for c, node in self._nodes.items() if nodes.get(node) == c}
         self._greet(connected - set(self._nodes.values()))
-        return {client: node for client, node in self._nodes.items() if node in connected}
+        return {c: node for c, node in self._nodes.items() if c in clients and node in connected}
 
     def _greet(self, strangers: set[int]) -> None:
         """Take what strangers answered, and ask those who were not asked of late."""
@@ -258,9 +303,10 @@ class DeviceGrid(WrappedGrid, Engine):
         ):
             raise ValueError(f"its answer has an unexpected {unknown[0]}")
         client = metrics.get(PARTITION)
-        if not isinstance(client, int) or not 0 <= client < self._clients:
-            raise ValueError(f"client {client}: there are clients 0 to {self._clients - 1}")
-        if self._keys is not None and self._keys.get(node) != client:
+        clients, nodes = self._roster.clients, self._roster.nodes
+        if not isinstance(client, int) or client not in clients:
+            raise ValueError(f"client {client}: there are {described(clients)}")
+        if nodes is not None and nodes.get(node) != client:
             raise ValueError(f"it says that it is client {client}")
         try:
             size = check_whole(
@@ -276,7 +322,7 @@ class DeviceGrid(WrappedGrid, Engine):
         self._not_before[node] = time.monotonic() + REFUSED_SECONDS
         if self._said.get(node) != reason:
             self._said[node] = reason
-            client = (self._keys or {}).get(node)
+            client = (self._roster.nodes or {}).get(node)
             who = f"node {node}" if client is None else f"client {client}"
             self._told(f"{who} takes no part: {reason}")
 

@@ -32,6 +32,7 @@ from simulations import RunError
 from simulations.display import Quiet
 from simulations.engines import FlowerConfig, flower_private
 from simulations.engines.flower import DeviceGrid
+from simulations.engines.roster import FixedRoster
 from simulations.experiment import Experiment
 from simulations.prepare import Prepared, prepare
 from simulations.run_folder import RunFolder
@@ -153,7 +154,9 @@ class Scene:
         assert isinstance(engine, FlowerConfig)
         keys = {self.played.node(client): client for client in range(prepared.partition.clients)}
         count = prepared.partition.clients
-        self.grid = DeviceGrid(self.played, engine, count, self.said.append, keys)
+        self.grid = DeviceGrid(
+            self.played, engine, FixedRoster(range(count), keys), self.said.append
+        )
 
     def run(self) -> State:
         self.grid.wait_for_clients()
