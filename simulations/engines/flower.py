@@ -35,6 +35,8 @@ POLL_SECONDS = 0.2
 LOOK_SECONDS = 1.0
 """How often it is seen who is here while replies are waited for."""
 REPEAT_SECONDS = 3.0
+_CHECKED = "was only checked"
+"""So begins what `fedssl join --check` answers, which tells nothing of the run."""
 _ANSWER = {PARTITION, "num-examples"}
 """The metrics by which a device says who it is."""
 
@@ -75,6 +77,7 @@ class DeviceGrid(WrappedGrid, Engine):
         self._questions: dict[str, int] = {}
         self._not_before: dict[int, float] = {}
         self._said: dict[int, str] = {}
+        self._errors: dict[int, str] = {}
         self._last_round = time.monotonic()
         self._looked = -math.inf
         self._last_counted: dict[int, int] = {}
@@ -257,7 +260,21 @@ class DeviceGrid(WrappedGrid, Engine):
             connected &= nodes.keys()
             self._nodes = {c: node for c, node in self._nodes.items() if nodes.get(node) == c}
         self._greet(connected - set(self._nodes.values()))
+        self._end_if_all_give_one_error(connected)
         return {c: node for c, node in self._nodes.items() if c in clients and node in connected}
+
+    def _end_if_all_give_one_error(self, connected: set[int]) -> None:
+        """Raise a RunError where every client answers with the same error: it is the run's fault.
+
+        Errors that differ may be the devices' own, which can be mended there.
+        """
+        errors = {node: why for node, why in self._errors.items() if node in connected}
+        self._errors = errors
+        if 0 < len(errors) == len(self._roster.clients) and len(set(errors.values())) == 1:
+            (why,) = set(errors.values())
+            raise RunError(
+                f"every client answers with the same error, so none can take part: {why}"
+            )
 
     def _greet(self, strangers: set[int]) -> None:
         """Take what strangers answered, and ask those who were not asked of late."""
@@ -279,8 +296,12 @@ class DeviceGrid(WrappedGrid, Engine):
             self._not_before.pop(node, None)
             return
         if reply.has_error():
-            self._refuse(node, reply.error.reason or "no reason given")
+            reason = reply.error.reason or "no reason given"
+            self._refuse(node, reason)
+            if not reason.startswith(_CHECKED):
+                self._errors[node] = printable(reason)
             return
+        self._errors.pop(node, None)
         try:
             client, size = self._registered(node, reply.content)
         except ValueError as error:

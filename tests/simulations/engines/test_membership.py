@@ -190,7 +190,11 @@ def test_whoever_is_no_member_is_asked_nothing(scene: Callable[..., Scene]) -> N
 
 
 def test_too_few_members_are_waited_for(scene: Callable[..., Scene]) -> None:
-    krum = ("strategy={name: krum, byzantine: 1}", "participation=1.0", "rounds=1")
+    krum = (
+        "strategy={name: multikrum, byzantine: 0, selected: 3}",
+        "participation=1.0",
+        "rounds=1",
+    )
     there = scene("run", *krum)
     there.keys.put(0)
     wait = DeviceGrid.wait_for_members
