@@ -76,6 +76,21 @@ def locked(folder: Path, said: Callable[[str], None], name: str = LOCK) -> Itera
         _remove_empty(made)
 
 
+def is_held(folder: Path) -> bool:
+    """Say whether a process writes in a folder now; without locks nobody can tell, and it is no."""
+    file = folder / LOCK
+    if not file.exists():
+        return False
+    try:
+        handle = claim(file)
+    except OSError:
+        return False
+    if handle is not None:
+        # Left by a process that was killed.
+        os.close(handle)
+    return handle is None
+
+
 def is_passing(name: str) -> bool:
     """Tell whether a file is a lock, or what a writer left that was killed: neither is content."""
     return _LOCKS.fullmatch(name) is not None or is_leftover(name)

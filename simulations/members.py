@@ -1,6 +1,6 @@
 """The members of a federation, round by round: among them the cohorts are drawn."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -34,10 +34,17 @@ class MemberRecord:
     ----------
     changes : Sequence[MemberChange]
         Those of a checkpoint, in the order of their rounds.
+    on_change : Callable[[MemberChange], None]
+        Called with each change that is noted.
     """
 
-    def __init__(self, changes: Sequence[MemberChange] = ()):
+    def __init__(
+        self,
+        changes: Sequence[MemberChange] = (),
+        on_change: Callable[[MemberChange], None] = lambda _: None,
+    ):
         self._changes = list(changes)
+        self._on_change = on_change
 
     @property
     def changes(self) -> tuple[MemberChange, ...]:
@@ -54,6 +61,7 @@ class MemberRecord:
         if self._changes and self._changes[-1].members == members:
             return False
         self._changes.append(MemberChange(server_round, dict(members)))
+        self._on_change(self._changes[-1])
         return True
 
     def members(self, server_round: int) -> Mapping[int, int]:

@@ -73,6 +73,15 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT",
+            help="Serve figures over HTTP: `/metrics` for Prometheus, `/status` as JSON. On the "
+            "loopback device unless HOST says otherwise. Default: nowhere.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = None,
     out_folder: OutFolder = None,
     resume: Resume = False,
@@ -93,6 +102,7 @@ def serve(
     """
     with clear_errors():
         from simulations.cli.running import run_into
+        from simulations.deployment.metrics import Address
         from simulations.deployment.pki import ServerKeys
         from simulations.deployment.serve import serve as serve_experiment
         from simulations.deployment.superlink import Ports
@@ -101,6 +111,7 @@ def serve(
         # How many clients there are is not for the config to say: it may leave it out.
         clients = f"partition.clients={max(1, len(keys.public_key_files()))}"
         experiment = load(config, [clients, *(overrides or [])], "flower", device)
+        address = None if metrics is None else Address.parse(metrics)
         again = ["fedssl", "serve", str(config), *(overrides or [])]
         again += ["--pki", str(pki), "--port", str(port)]
         with run_into(config, out_folder, resume, again) as (folder, display):
@@ -110,6 +121,7 @@ def serve(
                 keys,
                 Ports(port, health),
                 resume=resume,
+                metrics=address,
                 display=display,
             )
 

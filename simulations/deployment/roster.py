@@ -10,6 +10,7 @@ from fedssl.config_file import ConfigError
 from fedssl.printable import printable_message
 from simulations.deployment.key_record import KeyRecord
 from simulations.deployment.pki import PublicKey, ServerKeys
+from simulations.deployment.watcher import Nobody, Watcher
 from simulations.members import MOST_CLIENTS
 
 LOOK_SECONDS = 2.0
@@ -56,10 +57,19 @@ class KeyRoster:
         Whose the numbers are.
     said : Callable[[str], None]
         Told who joins and leaves, and which key cannot be used, once each.
+    watcher : Watcher | None (default: None)
+        Told who may take part, and who may no longer.
     """
 
-    def __init__(self, keys: ServerKeys, record: KeyRecord, said: Callable[[str], None]):
+    def __init__(
+        self,
+        keys: ServerKeys,
+        record: KeyRecord,
+        said: Callable[[str], None],
+        watcher: Watcher | None = None,
+    ):
         self._keys = keys
+        self._watcher = watcher or Nobody()
         self._record = record
         self._said = said
         self._registrar: Registrar | None = None
@@ -127,6 +137,7 @@ class KeyRoster:
             # First, so that nobody asks it any more.
             self._publish()
             self._registrar.unregister(member.node)
+            self._watcher.note("left", client=client, why="its key was removed")
             self._said(f"client {client} is no member any more: its key was removed")
         new = {c: key for c, key in found.items() if c not in self._members}
         self._record.note({client: key.fingerprint for client, key in new.items()})
@@ -181,10 +192,12 @@ class KeyRoster:
     def _publish(self) -> None:
         nodes = {member.node: client for client, member in self._members.items()}
         self.nodes, self.clients = nodes, tuple(sorted(self._members))
+        self._watcher.note("roster", clients=self.clients)
 
     def _say(self, path: str, fault: str) -> None:
         if self._faults.get(path) != fault:
             self._faults[path] = fault
+            self._watcher.note("refused", why=fault)
             self._said(printable_message(fault))
 
 

@@ -9,6 +9,7 @@ from clients.join import LEARNING, RUN
 from simulations.deployment.pki import ServerKeys
 from simulations.deployment.roster import KeyRoster
 from simulations.deployment.superlink import Ports, superlink
+from simulations.deployment.watcher import Watcher
 from simulations.engines import FlowerConfig
 from simulations.engines.flower import DeviceGrid
 from simulations.prepare import Prepared
@@ -23,6 +24,7 @@ def served(
     ports: Ports,
     folder: RunFolder,
     said: Callable[[str], None],
+    watcher: Watcher | None = None,
 ) -> Iterator[DeviceGrid]:
     """Run the SuperLink, and yield the engine that reaches its clients."""
     experiment = prepared.experiment
@@ -32,4 +34,4 @@ def served(
     log = folder.federation / "superlink.log"
     with superlink(keys, roster, ports, version("fedssl"), config, log, said) as flower:
         said(f"listening on port {ports.fleet}; the log is {log}")
-        yield DeviceGrid(flower, experiment.engine, roster, said)
+        yield DeviceGrid(flower, experiment.engine, roster, said, watcher)

@@ -10,6 +10,7 @@ from flwr.serverapp import Grid
 from clients.client_app import PARTITION
 from fedssl.printable import printable
 from fedssl.timeline import span
+from simulations.deployment.watcher import Nobody, Watcher
 from simulations.engines import FlowerConfig, flower_private
 from simulations.engines.engine import Engine
 from simulations.engines.flower_private import LOST, NOT_HERE, REFUSED
@@ -59,6 +60,8 @@ class DeviceGrid(WrappedGrid, Engine):
         Who may take part.
     told : Callable[[str], None]
         Told who comes, and what is waited for.
+    watcher : Watcher | None (default: None)
+        Told who is connected, who comes, leaves and is refused.
     """
 
     def __init__(
@@ -67,12 +70,15 @@ class DeviceGrid(WrappedGrid, Engine):
         engine: FlowerConfig,
         roster: Roster,
         told: Callable[[str], None],
+        watcher: Watcher | None = None,
     ):
         super().__init__(grid)
         self.repeats = True
         self._engine = engine
         self._roster = roster
         self._told = told
+        self._watcher = watcher or Nobody()
+        self._were_here: set[int] = set()
         self._nodes: dict[int, int] = {}
         self._questions: dict[str, int] = {}
         self._not_before: dict[int, float] = {}
@@ -261,7 +267,19 @@ class DeviceGrid(WrappedGrid, Engine):
             self._nodes = {c: node for c, node in self._nodes.items() if nodes.get(node) == c}
         self._greet(connected - set(self._nodes.values()))
         self._end_if_all_give_one_error(connected)
-        return {c: node for c, node in self._nodes.items() if c in clients and node in connected}
+        here = {c: node for c, node in self._nodes.items() if c in clients and node in connected}
+        self._note_who_is_here(set(here))
+        return here
+
+    def _note_who_is_here(self, here: set[int]) -> None:
+        for client in sorted(self._were_here - here):
+            # Else its key was removed, which is noted where that is seen.
+            if self.is_member(client):
+                self._watcher.note("left", client=client, why="it is not connected any more")
+        for client in sorted(here - self._were_here):
+            self._watcher.note("joined", client=client, images=self.sizes[client])
+        self._were_here = here
+        self._watcher.seen(here)
 
     def _end_if_all_give_one_error(self, connected: set[int]) -> None:
         """Raise a RunError where every client answers with the same error: it is the run's fault.
@@ -346,6 +364,8 @@ class DeviceGrid(WrappedGrid, Engine):
             client = (self._roster.nodes or {}).get(node)
             who = f"node {node}" if client is None else f"client {client}"
             self._told(f"{who} takes no part: {reason}")
+            whose = {"node": node} if client is None else {"client": client}
+            self._watcher.note("refused", **whose, why=reason)
 
 
 def _client(message: Message) -> int:
