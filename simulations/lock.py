@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fedssl.config_file import ConfigError
-from fedssl.files import NoLocksError, claim, is_leftover, naming
+from fedssl.files import NoLocksError, claim, is_claimed, is_leftover, naming
 from fedssl.printable import printable
 
 LOCK = ".lock"
@@ -77,18 +77,15 @@ def locked(folder: Path, said: Callable[[str], None], name: str = LOCK) -> Itera
 
 
 def is_held(folder: Path) -> bool:
-    """Say whether a process writes in a folder now; without locks nobody can tell, and it is no."""
+    """Say whether a process writes in a folder now.
+
+    Raises
+    ------
+    OSError
+        It cannot be told: the file cannot be opened, or there are no locks here.
+    """
     file = folder / LOCK
-    if not file.exists():
-        return False
-    try:
-        handle = claim(file)
-    except OSError:
-        return False
-    if handle is not None:
-        # Left by a process that was killed.
-        os.close(handle)
-    return handle is None
+    return file.exists() and is_claimed(file)
 
 
 def is_passing(name: str) -> bool:

@@ -48,7 +48,6 @@ class Failure(_Part):
     """Why a client failed in a round, or took no part at all."""
 
     why: Words
-    time: Time
     round: Count | None = None
     """None where it took no part in any: it was refused as it came."""
 
@@ -206,7 +205,7 @@ class StatusBoard:
     rounds : int
         How many there are to be.
     rows : Sequence[Row]
-        The finished rounds of a run that goes on.
+        The finished rounds of a run that goes on; who was seen when is in the file, if it is whole.
     """
 
     def __init__(self, path: Path, rounds: int, rows: Sequence[Row] = ()):
@@ -215,6 +214,8 @@ class StatusBoard:
         self._changed = True
         self._seen_at = 0.0
         self._status = Status(rounds=rounds)
+        if rows:
+            self._recall()
         for row in rows:
             self._count(row)
 
@@ -291,6 +292,16 @@ class StatusBoard:
             thread.join()
             self.write()
 
+    def _recall(self) -> None:
+        """Take from the file what the rows do not tell."""
+        try:
+            before = read_status(self._path)
+        except ConfigError:
+            return
+        for number, client in before.clients.items():
+            kept = {"member": False, "here": False, "rounds": 0}
+            self._status.clients[number] = client.model_copy(update=kept)
+
     def _client(self, number: int) -> ClientStatus:
         return self._status.clients.setdefault(number, ClientStatus(member=False))
 
@@ -324,14 +335,14 @@ class StatusBoard:
 
     def _on_refused(self, why: str, client: int | None = None, node: int | None = None) -> None:
         if client is not None:
-            self._client(client).failure = Failure(why=printable(why), time=now())
+            self._client(client).failure = Failure(why=printable(why))
 
     def _on_begun(self, round: int, clients: Sequence[int]) -> None:
         self._status.round = round
         self._enter("round")
 
     def _on_failed(self, round: int, client: int, why: str, kind: Kind) -> None:
-        failure = Failure(why=printable(why), time=now(), round=round)
+        failure = Failure(why=printable(why), round=round)
         self._client(client).failure = failure
         self._status.failures[kind] = self._status.failures.get(kind, 0) + 1
 

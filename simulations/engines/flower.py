@@ -240,7 +240,8 @@ class DeviceGrid(WrappedGrid, Engine):
         told = False
         while True:
             nodes = self._here()
-            left = [client for client in cohort if self.is_member(client)]
+            members = set(self._roster.clients)
+            left = [client for client in cohort if client in members]
             if (here := len(nodes.keys() & set(left))) >= self.fewest(len(left)):
                 return
             if not told:
@@ -261,7 +262,7 @@ class DeviceGrid(WrappedGrid, Engine):
         """Return the node of each client that is connected; ask new ones who they are."""
         connected = set(self._grid.get_node_ids())
         self._looked = time.monotonic()
-        clients, nodes = self._roster.clients, self._roster.nodes
+        clients, nodes = set(self._roster.clients), self._roster.nodes
         if nodes is not None:
             connected &= nodes.keys()
             self._nodes = {c: node for c, node in self._nodes.items() if nodes.get(node) == c}

@@ -130,6 +130,21 @@ def test_a_run_that_goes_on_counts_its_finished_rounds(tmp_path: Path) -> None:
     assert (status.clients[0].rounds, status.clients[2].rounds) == (2, 1)
 
 
+def test_who_was_seen_when_outlives_the_server(board: StatusBoard, tmp_path: Path) -> None:
+    board.write()
+    path = tmp_path / "federation" / "status.json"
+    after = StatusBoard(path, 3, [ROW]).status().clients
+    for number, client in board.status().clients.items():
+        assert after[number].last_seen == client.last_seen
+        assert after[number].failure == client.failure
+        assert after[number].rounds == client.rounds
+        assert not after[number].here
+    # Not those of another run that was begun here, nor of a file that is damaged.
+    assert StatusBoard(path, 3).status().clients == {}
+    path.write_text("{")
+    assert StatusBoard(path, 3, [ROW]).status().clients[0].last_seen is None
+
+
 def test_the_file_says_the_same_and_is_written_only_where_something_changed(
     board: StatusBoard, tmp_path: Path
 ) -> None:

@@ -373,8 +373,9 @@ def test_what_a_refused_client_leaves_missing_is_made_up_for_without_it(
     assert "3 of 4 clients answered, but engine.min_clients = 4" in devices.said
 
 
-def test_an_error_that_all_give_ends_the_run_at_once(scene: Callable[..., Scene]) -> None:
+def test_another_version_takes_no_part(scene: Callable[..., Scene]) -> None:
     devices = scene(version="0.0.1")
+    # An error that all give ends the run at once.
     with pytest.raises(RunError, match=r"every client answers with the same error, .*0\.0\.1"):
         devices.run()
     assert any("client 0 takes no part: JoinError: the server runs" in s for s in devices.said)
