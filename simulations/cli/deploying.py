@@ -108,9 +108,9 @@ def serve(
         from simulations.deployment.superlink import Ports
 
         keys = ServerKeys(pki)
-        # How many clients there are is not for the config to say: it may leave it out.
+        # How many clients there are is not for the config to say, which may leave it out.
         clients = f"partition.clients={max(1, len(keys.public_key_files()))}"
-        experiment = load(config, [clients, *(overrides or [])], "flower", device)
+        experiment = load(config, [*(overrides or []), clients], "flower", device)
         address = None if metrics is None else Address.parse(metrics)
         again = ["fedssl", "serve", str(config), *(overrides or [])]
         again += ["--pki", str(pki), "--port", str(port)]

@@ -43,6 +43,11 @@ def test_serve_refuses_before_anything_is_written(here: Path, busy: int) -> None
     for arguments, message in (
         (["--pki", "nowhere"], "nowhere/ca.crt: there is no such file; make the keys by"),
         (["--port", str(busy)], f"--port = {busy}: another program listens there"),
+        # How many clients there are, the keys say.
+        (["partition={name: iid}", "--port", str(busy)], f"--port = {busy}: another program"),
+        (["partition.clients=3", "--port", str(busy)], f"--port = {busy}: another program"),
+        (["--port", "9999", "--metrics", str(busy)], f":{busy}: cannot listen there"),
+        (["--metrics", "here"], "--metrics = here: give PORT, or HOST:PORT"),
         (["--port", "9999", "--health", str(busy)], f"--health = {busy}: another program"),
         (["data.train=3"], "data.train"),
     ):

@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc"),
 ]
 Small = Callable[..., Experiment]
-ROUNDS = 6
+ROUNDS = 5
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_clients_join_and_leave_while_the_server_runs(
     for client in (0, 1, 3):
         add(tmp_path, client)
     # Rounds wait for two, so that none is over before client 2 has come.
-    serving = (*asked, "engine.round_timeout=5", "evaluation.every=3", "data.size=16")
+    serving = (*asked, "engine.round_timeout=15", "evaluation.every=3", "data.size=16")
     figures = str(free_port())
     server = devices.serve(config, *serving, "engine.min_clients=2", "--metrics", figures)
     server.wait_for("listening on port")
