@@ -79,6 +79,7 @@ class DeviceGrid(WrappedGrid, Engine):
         self._told = told
         self._watcher = watcher or Nobody()
         self._were_here: set[int] = set()
+        self._met: set[int] = set()
         self._nodes: dict[int, int] = {}
         self._questions: dict[str, int] = {}
         self._not_before: dict[int, float] = {}
@@ -279,6 +280,10 @@ class DeviceGrid(WrappedGrid, Engine):
                 self._watcher.note("left", client=client, why="it is not connected any more")
         for client in sorted(here - self._were_here):
             self._watcher.note("joined", client=client, images=self.sizes[client])
+            if client in self._met:
+                # It may have been started anew, with other images.
+                self._ask(self._nodes[client])
+        self._met |= here
         self._were_here = here
         self._watcher.seen(here)
 
@@ -302,12 +307,15 @@ class DeviceGrid(WrappedGrid, Engine):
                 self._welcome(self._questions.pop(reply.metadata.reply_to_message_id), reply)
         now = time.monotonic()
         for node in sorted(strangers - set(self._nodes.values())):
-            if now < self._not_before.get(node, -math.inf):
-                continue
-            self._not_before[node] = now + ANSWER_SECONDS
-            question = Message(RecordDict(), node, MessageType.QUERY, ttl=ANSWER_SECONDS)
-            others = {i: who for i, who in self._questions.items() if who != node}
-            self._questions = others | dict.fromkeys(self._grid.push_messages([question]), node)
+            if now >= self._not_before.get(node, -math.inf):
+                self._ask(node)
+
+    def _ask(self, node: int) -> None:
+        """Ask a node which client it is, and how many images it has."""
+        self._not_before[node] = time.monotonic() + ANSWER_SECONDS
+        question = Message(RecordDict(), node, MessageType.QUERY, ttl=ANSWER_SECONDS)
+        others = {i: who for i, who in self._questions.items() if who != node}
+        self._questions = others | dict.fromkeys(self._grid.push_messages([question]), node)
 
     def _welcome(self, node: int, reply: Message) -> None:
         if reply.has_error() and reply.error.code in LOST:
@@ -326,8 +334,11 @@ class DeviceGrid(WrappedGrid, Engine):
         except ValueError as error:
             self._refuse(node, str(error))
         else:
+            changed = client in self._met and self.sizes.get(client) != size
             self._nodes[client], self.sizes[client] = node, size
             self._told(f"client {client} is here, with {size} images")
+            if changed:
+                self._watcher.note("joined", client=client, images=size)
 
     def _registered(self, node: int, content: RecordDict) -> tuple[int, int]:
         """Return which client a node says it is, and how many images it has.
@@ -360,6 +371,7 @@ class DeviceGrid(WrappedGrid, Engine):
         """Say why a node takes no part, once; it is asked again later, for it may be mended."""
         reason = printable(why)
         self._not_before[node] = time.monotonic() + REFUSED_SECONDS
+        self._nodes = {client: known for client, known in self._nodes.items() if known != node}
         if self._said.get(node) != reason:
             self._said[node] = reason
             client = (self._roster.nodes or {}).get(node)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flwr.app import Message
 
@@ -19,6 +20,7 @@ from simulations.prepare import Prepared, prepare
 from simulations.records import read_partition
 from simulations.run_folder import RunFolder
 from simulations.runner import carry_out, find
+from strategies.messages import metrics_of
 from tests.simulations.engines.test_flower import Played, same
 
 Small = Callable[..., Experiment]
@@ -218,6 +220,42 @@ def test_too_few_members_are_waited_for(scene: Callable[..., Scene]) -> None:
     alone.keys.put(0)
     with pytest.raises(RunError, match=r"needs at least .*add clients by fedssl certs.*--resume"):
         alone.run({})
+
+
+def test_one_that_comes_back_with_other_images_is_as_large_as_it_says(
+    scene: Callable[..., Scene],
+) -> None:
+    there = scene("run", "participation=1.0", "engine.min_clients=2")
+    push, asked = there.played.push_messages, []
+
+    def fewer(client: int, server_round: int, reply: Message) -> None:
+        if (client, server_round) == (0, 0):
+            asked.append(client)
+            if len(asked) > 1:
+                metrics_of(reply.content)["num-examples"] = 9
+                # Which is what it then trains on.
+                rows = np.arange(9)
+                train = there.prepared.splits.train.take(rows)
+                device = there.played.devices[Played.node(0)]._device
+                device.read = lambda *_: train  # type: ignore[method-assign]
+                device._built = None
+
+    def come_and_go(messages: Iterable[Message]) -> list[str]:
+        sent = list(messages)
+        rounds = {m.metadata.message_type for m in sent}
+        if "train" in rounds:
+            there.played.absent ^= {0}
+        return push(sent)
+
+    there.played.spoil = fewer
+    there.played.push_messages = come_and_go  # type: ignore[method-assign]
+    there.run({})
+    checkpoint = there.folder.checkpoint.load()
+    assert checkpoint is not None
+    record = MemberRecord(checkpoint.members)
+    assert [record.members(number)[0] for number in (1, 2, 3)] == [12, 12, 9]
+    assert there.cohorts()[2] == [1, 3, 0]
+    assert "client 0 is here, with 9 images" in there.said
 
 
 def test_nobody_has_a_key(scene: Callable[..., Scene]) -> None:
