@@ -42,8 +42,8 @@ class RunFolder:
     ``predictions.npz`` (what the linear probe took each test image for, untrained and at the
     end), ``model.safetensors``, ``summary.json``, ``checkpoint/``, ``plots/``, ``report.html``; of
     a profiled run also ``profile/``, of a probed one ``probes/``, of a replayed one
-    ``replays/``, and of one on devices ``federation/``: its logs and name. While it is written to,
-    also ``.lock``.
+    ``replays/``, and of one on devices ``federation/``: its logs, name, status, and whose the
+    clients' numbers are. While it is written to, also ``.lock``.
     """
 
     def __init__(self, path: Path):

@@ -137,8 +137,8 @@ class KeyRoster:
             # First, so that nobody asks it any more.
             self._publish()
             self._registrar.unregister(member.node)
-            self._watcher.note("left", client=client, why="its key was removed")
             self._said(f"client {client} is no member any more: its key was removed")
+            self._watcher.note("left", client=client, why="its key was removed")
         new = {c: key for c, key in found.items() if c not in self._members}
         self._record.note({client: key.fingerprint for client, key in new.items()})
         for client, key in sorted(new.items()):

@@ -180,7 +180,7 @@ def described(status: Status) -> str:
     doing = {
         "waiting": "waiting for clients",
         "round": _progress(status),
-        "between rounds": f"saving after {_progress(status)}",
+        "between rounds": f"after {_progress(status)}",
     }[status.phase]
     return printable(
         f"{doing} since {_when(status.since)}; {here} of {len(status.members)} clients are here"

@@ -70,7 +70,7 @@ def test_clients_join_and_leave_while_the_server_runs(
     server.kill()
     # Not with two: who is back when is another test's business.
     server = devices.serve(config, *serving, "engine.min_clients=1", "--resume")
-    assert server.wait() == 0, server.text
+    assert server.wait(180) == 0, server.text
     for joined in (first, new):
         assert joined.process.poll() is None
     assert revoked.wait() == 2

@@ -173,7 +173,7 @@ def test_a_run_that_goes_on_was_killed_or_has_ended_is_told_apart(
     assert handle is not None
     found, how = read_run(run)
     assert found.clients[0].here
-    assert how.startswith("saving after round 1 of 3 since ")
+    assert how.startswith("after round 1 of 3 since ")
     assert how.endswith("; 1 of 3 clients are here")
     os.close(handle)
     found, how = read_run(run)
@@ -290,7 +290,7 @@ def test_metrics_are_the_status(address: str, board: StatusBoard) -> None:
 def test_a_server_is_asked_for_its_status(address: str, board: StatusBoard) -> None:
     found, how = ask_server(address)
     assert found.clients == board.status().clients
-    assert how.startswith("saving after round 1 of 3 since ")
+    assert how.startswith("after round 1 of 3 since ")
     result = fedssl("status", "--server", address)
     assert result.exit_code == 0, result.output
     assert "1 of 3 clients are here" in result.output
