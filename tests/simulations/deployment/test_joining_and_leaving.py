@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc"),
 ]
 Small = Callable[..., Experiment]
-ROUNDS = 5
+ROUNDS = 4
 
 
 @pytest.fixture
@@ -47,34 +47,35 @@ def test_clients_join_and_leave_while_the_server_runs(
     config, asked = tmp_path / "small.yaml", (f"rounds={ROUNDS}", "participation=1.0")
     experiment = small(*asked, "data.size=16")
     devices.write_images(prepare(experiment))
-    # Client 3 never comes, and is revoked before it ever was here.
-    for client in (0, 1, 3):
+    for client in (0, 1):
         add(tmp_path, client)
-    # Rounds wait for two, so that none is over before client 2 has come.
-    serving = (*asked, "engine.round_timeout=15", "evaluation.every=3", "data.size=16")
+    # Rounds wait for two, so that not all are over before client 2 has come.
+    serving = (*asked, "engine.min_clients=2", "evaluation.every=3", "data.size=16")
     figures = str(free_port())
-    server = devices.serve(config, *serving, "engine.min_clients=2", "--metrics", figures)
+    server = devices.serve(config, *serving, "--metrics", figures)
     server.wait_for("listening on port")
     first, revoked = (devices.join(client, pki="keys") for client in (0, 1))
     server.wait_for("round 1/")
-    add(tmp_path, 2)
-    server.wait_for("client 2 is a member now")
+    # Client 3 never comes, and is revoked before it ever was here.
+    for client in (2, 3):
+        add(tmp_path, client)
+    server.wait_for("client 3 is a member now")
     for client in (1, 3):
         shutil.rmtree(tmp_path / "pki" / f"client-{client}")
-        server.wait_for(f"client {client} is no member any more")
+    server.wait_for("client 3 is no member any more")
     status, _ = ask_server(f"localhost:{figures}")
     assert sorted(status.members) == [0, 2]
     assert status.clients[0].here
     new = devices.join(2, pki="keys")
     new.wait_for(": 12 images, loss")
-    server.kill()
-    # Not with two: who is back when is another test's business.
-    server = devices.serve(config, *serving, "engine.min_clients=1", "--resume")
-    assert server.wait(180) == 0, server.text
-    for joined in (first, new):
-        assert joined.process.poll() is None
     assert revoked.wait() == 2
     assert "refuses client 1" in revoked.text
+    for command in (server, first, new):
+        command.kill()
+    for client in (0, 2):
+        devices.join(client, pki="keys")
+    server = devices.serve(config, *serving, "--resume")
+    assert server.wait(180) == 0, server.text
 
     folder = RunFolder(tmp_path / "run")
     checkpoint = folder.checkpoint.load()
@@ -85,14 +86,14 @@ def test_clients_join_and_leave_while_the_server_runs(
         draw_among(record.members(number), experiment.seed, number, 1.0)
         for number in range(1, ROUNDS + 1)
     ]
-    assert set(record.members(1)) == {0, 1, 3}
+    assert set(record.members(1)) == {0, 1}
     assert dict(record.latest()) == {0: 12, 2: 12}
 
     audit = [json.loads(line) for line in (folder.federation / "audit.jsonl").open()]
     assert [row["event"] for row in audit].count("started") == 2
     assert audit[-1] | {"event": "ended", "how": "finished"} == audit[-1]
     left = [row["client"] for row in audit if row.get("why") == "its key was removed"]
-    assert left == [1, 3]
+    assert sorted(left) == [1, 3]
     rounds = [row["cohort"] for row in audit if row["event"] == "round" and row["round"]]
     assert rounds[-1] == cohorts[-1]
     status, how = read_run(folder.path)
