@@ -89,7 +89,8 @@ def test_clients_join_and_leave_while_the_server_runs(
     assert set(record.members(1)) == {0, 1}
     assert dict(record.latest()) == {0: 12, 2: 12}
 
-    audit = [json.loads(line) for line in (folder.federation / "audit.jsonl").open()]
+    text = (folder.federation / "audit.jsonl").read_text()
+    audit = [json.loads(line) for line in text.splitlines()]
     assert [row["event"] for row in audit].count("started") == 2
     assert audit[-1] | {"event": "ended", "how": "finished"} == audit[-1]
     left = [row["client"] for row in audit if row.get("why") == "its key was removed"]
