@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from simulations import plots
 from simulations.reporting import report
@@ -114,9 +115,14 @@ def test_the_headline_is_the_last_round_never_the_best(reported: Path) -> None:
 def test_numbers_without_a_client_are_no_clients(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = []
+    drawn: list[tuple[Any, ...]] = []
     draw = plots.partition
-    monkeypatch.setattr(plots, "partition", lambda *given: drawn.append(given) or draw(*given))
+
+    def note(*given: Any) -> Figure:
+        drawn.append(given)
+        return draw(*given)
+
+    monkeypatch.setattr(plots, "partition", note)
     (folder / "partition.csv").write_text(
         "client,class,images\n2,unlabelled,5\n40,unlabelled,7\n900,unlabelled,9\n"
     )
