@@ -119,7 +119,8 @@ def as_text(config: LearningConfig, size: int) -> str:
     kept["data"] = {"name": "folder", "train": ".", "size": size, **data}
     # The weights that a run begins with come from the server by message, as in every round.
     kept["model"]["init"] = None
-    kept["partition"] = {"name": "iid", "clients": kept["partition"]["clients"]}
+    # How many clients there are is none of a device's business, and changes while it learns.
+    kept["partition"] = {"name": "iid", "clients": 1}
     return json.dumps(kept, sort_keys=True)
 
 

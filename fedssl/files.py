@@ -174,6 +174,32 @@ def claim(path: Path, mode: int = 0o666) -> int | None:
                 os.close(file)
 
 
+def is_claimed(path: Path) -> bool:
+    """Tell whether a process has a file locked that is there; one may look who may only read.
+
+    Raises
+    ------
+    NoLocksError
+        There are no locks here.
+    OSError
+        It cannot be opened.
+    """
+    if fcntl is None:
+        raise NoLocksError(errno.ENOSYS, "there are no locks on this system", str(path))
+    file = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise NoLocksError(error.errno, error.strerror, str(path)) from error
+        raise
+    finally:
+        os.close(file)
+    return False
+
+
 def is_leftover(name: str) -> bool:
     """Tell whether a file's name is that of a temporary one."""
     return _LEFTOVER.fullmatch(name) is not None

@@ -16,9 +16,12 @@ from fedssl.files import make_folder, sync_folder
 from fedssl.plain_files import open_plain
 from fedssl.state import State, load_state, save_state
 from simulations.files import replace_text
+from simulations.members import MemberChange
 
-VERSION = 2
-"""Of ``checkpoint.json``; the first had no version and no checksums, and is still read."""
+VERSION = 3
+"""Of ``checkpoint.json`` where clients come and go."""
+VERSION_BEFORE = 2
+"""Of all others: it has no members; the first had no version and no checksums. Both are read."""
 
 _NAME = re.compile(r"(?:model|strategy|client-\d+)-round-(\d+)\.safetensors")
 _CHUNK = 1 << 20
@@ -38,6 +41,8 @@ class Checkpoint:
     """What the strategy keeps on the server between rounds."""
     clients: Mapping[int, State] = field(default_factory=dict)
     """The private state of each client that has one."""
+    members: tuple[MemberChange, ...] = ()
+    """The members by round, where clients come and go."""
 
 
 class NewerVersionError(ValueError):
@@ -62,6 +67,7 @@ class _Generation:
     model: _Part
     strategy: _Part | None
     clients: dict[int, _Part]
+    members: tuple[MemberChange, ...] = ()
 
     def parts(self) -> Iterator[_Part]:
         yield self.model
@@ -74,12 +80,20 @@ class _Generation:
             return {"file": part.file, "crc32": part.crc32}
 
         content: dict[str, Any] = {
-            "version": VERSION,
+            "version": VERSION if self.members else VERSION_BEFORE,
             "round": self.round,
             "model": entry(self.model),
             "strategy": entry(self.strategy) if self.strategy else None,
             "clients": {str(client): entry(part) for client, part in self.clients.items()},
         }
+        if self.members:
+            content["members"] = [
+                {
+                    "round": change.round,
+                    "members": {str(client): images for client, images in change.members.items()},
+                }
+                for change in self.members
+            ]
         return json.dumps(content | {"crc32": _checksum(content)}, indent=1) + "\n"
 
 
@@ -132,7 +146,7 @@ class CheckpointFolder:
                 clients[client] = write(f"client-{client}", checkpoint.clients[client])
             model = write("model", checkpoint.model)
             strategy = write("strategy", checkpoint.strategy) if checkpoint.strategy else None
-            generation = _Generation(number, model, strategy, clients)
+            generation = _Generation(number, model, strategy, clients, checkpoint.members)
             if before:
                 replace_text(self._index_before, before.text())
             # What it names is there before it is, and it is before what only older ones name goes.
@@ -235,6 +249,7 @@ class CheckpointFolder:
             model=self._state(generation.model),
             strategy=self._state(strategy) if strategy else {},
             clients={client: self._state(part) for client, part in generation.clients.items()},
+            members=generation.members,
         )
 
     def _state(self, part: _Part) -> State:
@@ -304,7 +319,7 @@ def _read(index: Path, text: bytes | None) -> _Generation:
         noted = content.pop("crc32", None)
         if noted != _checksum({"version": version, **content}):
             raise ValueError(f"{index.name} is not what was written, by its checksum")
-        if version != VERSION:
+        if version not in (VERSION_BEFORE, VERSION):
             raise NewerVersionError(
                 f"{index}: has version {version}, this fedssl reads up to {VERSION}: update it"
             )
@@ -318,6 +333,9 @@ def _read(index: Path, text: bytes | None) -> _Generation:
         raise ValueError(
             f"{index.name} is of round {generation.round} and names {generation.model.file}"
         )
+    rounds = [change.round for change in generation.members]
+    if rounds != sorted(set(rounds)) or any(number > generation.round for number in rounds):
+        raise ValueError(f"{index.name} names members of rounds that are not in order")
     for client, part in generation.clients.items():
         if not part.file.startswith(f"client-{client}-round-"):
             raise ValueError(f"{index.name} names {part.file} for client {client}")

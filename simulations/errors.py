@@ -19,3 +19,7 @@ class TooFewAnswersError(RuntimeError):
 
 class BadModelError(RuntimeError):
     """What a strategy made of a round's replies cannot be used; the global model is as before."""
+
+
+class MembersChangedError(RuntimeError):
+    """A client of a round's cohort is no longer a member, and the others are too few: draw anew."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fedssl.config_file import ConfigError
-from fedssl.files import NoLocksError, claim, is_leftover, naming
+from fedssl.files import NoLocksError, claim, is_claimed, is_leftover, naming
 from fedssl.printable import printable
 
 LOCK = ".lock"
@@ -74,6 +74,18 @@ def locked(folder: Path, said: Callable[[str], None], name: str = LOCK) -> Itera
                 file.unlink()
             os.close(handle)
         _remove_empty(made)
+
+
+def is_held(folder: Path) -> bool:
+    """Say whether a process writes in a folder now.
+
+    Raises
+    ------
+    OSError
+        It cannot be told: the file cannot be opened, or there are no locks here.
+    """
+    file = folder / LOCK
+    return file.exists() and is_claimed(file)
 
 
 def is_passing(name: str) -> bool:

@@ -1,7 +1,7 @@
 """What is done before the first round: the images are loaded and shared out, and all is checked."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from fedssl.state import model_parts
 from fedssl.views import Views
 from simulations.cohort import cohort_size
 from simulations.experiment import Experiment, resolve
+from simulations.members import described, sizes_of
 from strategies import FoldingStrategy
 from strategies import build as build_strategy
 
@@ -52,6 +53,10 @@ class Prepared:
             labels = np.where(labels < 0, len(classes) - 1, labels)
         return self.partition.counts(labels, len(classes))
 
+    def of_members(self, members: Mapping[int, int]) -> "Prepared":
+        """Return the same of devices that have so many images each."""
+        return replace(self, partition=Partition.of_sizes(sizes_of(members)))
+
 
 def prepare(experiment: Experiment) -> Prepared:
     """Load the images and share them out; what can be refused before training is refused here.
@@ -84,8 +89,8 @@ def prepare(experiment: Experiment) -> Prepared:
     return Prepared(experiment, splits, parts)
 
 
-def prepare_server(experiment: Experiment, clients: int) -> Prepared:
-    """Do the same for a server whose ``clients`` have images of their own, none yet known.
+def prepare_server(experiment: Experiment) -> Prepared:
+    """Do the same for a server whose clients have images of their own, and come and go.
 
     The config's images are those of the central evaluation.
 
@@ -96,15 +101,13 @@ def prepare_server(experiment: Experiment, clients: int) -> Prepared:
     """
     experiment = resolve(experiment)
     splits = load_images(experiment)
-    _, strategy = _try_to_build(experiment, splits.train.images.shape[-2:])
-    check_cohort(experiment, clients, strategy)
+    _try_to_build(experiment, splits.train.images.shape[-2:])
     _check_measures(experiment, splits)
     if "cka" in experiment.evaluation.measures:
         raise ConfigError(
             "evaluation.measures = cka: the clients' images are not here; leave it out"
         )
-    nobody = Partition.of(np.empty(0, np.int64), clients)
-    return Prepared(experiment, splits, nobody, on_devices=True)
+    return Prepared(experiment, splits, Partition.of_sizes([]), on_devices=True)
 
 
 def load_images(experiment: Experiment) -> Splits:
@@ -129,18 +132,29 @@ def load_images(experiment: Experiment) -> Splits:
 
 def check_cohort(experiment: Experiment, clients: int, strategy: Strategy) -> None:
     """Raise a ConfigError where a strategy needs more clients than a round has."""
+    if fault := cohort_fault(experiment, range(clients), strategy):
+        raise ConfigError(f"{fault}; raise it, or change the strategy's fields")
+
+
+def cohort_fault(
+    experiment: Experiment, clients: Collection[int], strategy: Strategy
+) -> str | None:
+    """Say why no cohort can be drawn among these clients; None where one can."""
+    if not clients:
+        return "there are no clients"
     needed = strategy.minimum_clients if isinstance(strategy, FoldingStrategy) else 1
-    cohort = cohort_size(clients, experiment.participation)
+    cohort = cohort_size(len(clients), experiment.participation)
     if (only := experiment.only_client) is not None:
-        if only >= clients:
-            raise ConfigError(f"only_client = {only}: there are clients 0 to {clients - 1}")
+        if only not in clients:
+            return f"only_client = {only}: there are {described(clients)}"
         cohort = 1
     if cohort < needed:
-        raise ConfigError(
-            f"participation = {experiment.participation:g}: {cohort} of {clients} clients "
+        return (
+            f"participation = {experiment.participation:g}: {cohort} of {len(clients)} clients "
             f"take part in a round, but the strategy {experiment.strategy.name} needs at least "
-            f"{needed}; raise it, or change the strategy's fields"
+            f"{needed}"
         )
+    return None
 
 
 def _check_measures(experiment: Experiment, splits: Splits) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
@@ -107,13 +108,22 @@ def report(folder: Path) -> Path:
 def _figures(records: Records) -> dict[str, Figure]:
     figures = {"progress": plots.progress(records.rows)}
     if len(records.counts.client):
-        figures["partition"] = plots.partition(
-            records.counts, records.class_names, records.client_names
-        )
+        counts, names = _without_gaps(records.counts, records.client_names)
+        figures["partition"] = plots.partition(counts, records.class_names, names)
     found = records.divergence
     if found.rounds:
         figures["divergence"] = plots.divergence(found.deltas, found.tensors, found.rounds)
     return figures
+
+
+def _without_gaps(counts: Counts, names: Sequence[str]) -> tuple[Counts, Sequence[str]]:
+    """Return the counts of those clients that have images, by name where others lie between."""
+    there = np.unique(counts.client)
+    if len(there) == counts.shape[0]:
+        return counts, names
+    told = [names[client] if client < len(names) else str(client) for client in there]
+    shape, places = (len(there), counts.shape[1]), np.searchsorted(there, counts.client)
+    return Counts(shape, places, counts.label, counts.images), told
 
 
 def _subtitle(config: Mapping[str, Any]) -> str:
@@ -163,7 +173,11 @@ def _headline(records: Records) -> list[tuple[str, str, str]]:
     return [
         *tiles,
         ("Rounds", f"{rows[-1]['round']:,}", f"{updates:,} client updates, {failed:,} failed"),
-        ("Clients", f"{records.counts.shape[0]:,}", f"{int(records.counts.images.sum()):,} images"),
+        (
+            "Clients",
+            f"{len(np.unique(records.counts.client)):,}",
+            f"{int(records.counts.images.sum()):,} images",
+        ),
         ("Traffic", size(up + down), f"{size(up)} up, {size(down)} down"),
         ("Time", _duration(seconds), "training and evaluation"),
     ]

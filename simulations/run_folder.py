@@ -42,8 +42,8 @@ class RunFolder:
     ``predictions.npz`` (what the linear probe took each test image for, untrained and at the
     end), ``model.safetensors``, ``summary.json``, ``checkpoint/``, ``plots/``, ``report.html``; of
     a profiled run also ``profile/``, of a probed one ``probes/``, of a replayed one
-    ``replays/``, and of one on devices ``federation/``: its logs and name. While it is written to,
-    also ``.lock``.
+    ``replays/``, and of one on devices ``federation/``: its logs, name, status, and whose the
+    clients' numbers are. While it is written to, also ``.lock``.
     """
 
     def __init__(self, path: Path):
@@ -295,8 +295,10 @@ def newest_folder(name: str, root: Path = Path("runs")) -> Path | None:
     return max(runs, key=lambda path: path.stat().st_ctime_ns, default=None)
 
 
-def check_same(before: Experiment, now: Experiment, path: Path) -> None:
+def check_same(before: Experiment, now: Experiment, path: Path, on_devices: bool = False) -> None:
     """Refuse to go on with a run whose config is another; where it runs may differ.
+
+    Nor does ``partition.clients`` matter ``on_devices``, which come and go.
 
     Raises
     ------
@@ -309,6 +311,9 @@ def check_same(before: Experiment, now: Experiment, path: Path) -> None:
             f"{now.engine.name}: on devices each client keeps its own state; give the same engine"
         )
     old, new = (_flat(e.model_dump(mode="json", exclude={"engine"})) for e in (before, now))
+    if on_devices:
+        for values in (old, new):
+            values.pop("partition.clients", None)
     changed = [
         f"  {key} was {old.get(key, 'not there')}, is now {new.get(key, 'not there')}"
         for key in sorted(old.keys() | new.keys())

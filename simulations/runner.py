@@ -22,10 +22,11 @@ from fedssl.model_file import load_encoder, save_model
 from fedssl.timeline import span
 from simulations.checkpoint import Checkpoint, NewerVersionError
 from simulations.client_states import give_to_clients, kept_by_clients
+from simulations.cohort import Answer
 from simulations.display import Display, Quiet
 from simulations.engines.engine import Engine
 from simulations.engines.opening import opened
-from simulations.errors import RunError
+from simulations.errors import MembersChangedError, RunError
 from simulations.experiment import Experiment
 from simulations.notes import check_skipped, lines, write_notes
 from simulations.prepare import Prepared, prepare
@@ -190,9 +191,7 @@ def _rounds(
     tensors = directed(server.shared())
     for number in range(found.round + 1 if found else 0, server.experiment.rounds + 1):
         with span("round", round=number):
-            cohort = server.draw_cohort(number) if number else []
-            display.began(number, cohort)
-            row, answers = server.round(number, cohort)
+            cohort, row, answers = _round(server, grid, folder, prepared, number, display)
             with span("save"):
                 for answer in answers:
                     if answer.divergence:
@@ -201,10 +200,36 @@ def _rounds(
                 if number in (0, server.experiment.rounds) and (seen := server.predictions()):
                     folder.add_predictions("final" if number else "untrained", *seen)
                 now = Checkpoint(
-                    number, server.state(), server.strategy_state(), kept_by_clients(grid)
+                    number,
+                    server.state(),
+                    server.strategy_state(),
+                    kept_by_clients(grid),
+                    grid.members.changes if grid.members else (),
                 )
                 folder.checkpoint.save(now, changed=set(cohort))
             display.ended(row)
+
+
+def _round(
+    server: Server,
+    grid: Engine,
+    folder: RunFolder,
+    prepared: Prepared,
+    number: int,
+    display: Display,
+) -> tuple[list[int], dict[str, object], list[Answer]]:
+    """Run a round; return its cohort, its row and the clients' answers."""
+    while True:
+        before = grid.members.latest() if grid.members else {}
+        cohort = server.draw_cohort(number) if number else []
+        if grid.members and grid.members.latest() != before:
+            counts = prepared.of_members(grid.members.latest()).counts
+            folder.write_partition(counts, prepared.classes)
+        display.began(number, cohort)
+        try:
+            return cohort, *server.round(number, cohort)
+        except MembersChangedError as error:
+            display.said(str(error))
 
 
 def find(
@@ -212,10 +237,12 @@ def find(
     experiment: Experiment,
     resume: bool,
     said: Callable[[str], None] = lambda _: None,
+    on_devices: bool = False,
 ) -> Checkpoint | None:
     """Look at what is in the folder: refuse to overwrite it, or find where to go on.
 
     ``said`` is told where the newest checkpoint is damaged, and the one before is taken.
+    ``on_devices`` the number of clients may be another than the run began with.
 
     Raises
     ------
@@ -231,7 +258,7 @@ def find(
         )
     if not folder.config.exists():
         raise ConfigError(f"{folder.path}: is not empty, but holds no run (no config.yaml)")
-    check_same(folder.read_config(), experiment, folder.path)
+    check_same(folder.read_config(), experiment, folder.path, on_devices)
     try:
         found = folder.checkpoint.load(said)
     except NewerVersionError as error:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +23,8 @@ from simulations.display import Display
 from simulations.engines.engine import Engine
 from simulations.errors import RunError
 from simulations.experiment import Experiment
+from simulations.members import draw_among
+from simulations.prepare import cohort_fault
 from simulations.subjects import after_update, subject_of
 from simulations.training import Training
 from strategies import Stateful
@@ -74,6 +76,7 @@ class Server:
         self._splits = splits
         self._partition = None if on_devices else partition
         self._sizes = partition.sizes()
+        self._engine = engine
         self._training = Training(
             experiment,
             self.objective,
@@ -105,11 +108,27 @@ class Server:
             self._strategy.load_state_dict(dict(strategy))
 
     def draw_cohort(self, server_round: int) -> list[int]:
-        """Return the clients of a round, in the order in which they are merged."""
-        experiment = self.experiment
+        """Return the clients of a round, in the order in which they are merged.
+
+        Where clients come and go, those of now are noted as the round's; see `MemberRecord`.
+
+        Raises
+        ------
+        RunError
+            They were too few for too long.
+        """
+        experiment, record = self.experiment, self._engine.members
+        if record is not None:
+            record.begin(server_round, self._engine.wait_for_members(self._cohort_fault))
         if experiment.only_client is not None:
             return [experiment.only_client]
-        return draw_cohort(experiment.seed, server_round, self._sizes, experiment.participation)
+        seed, participation = experiment.seed, experiment.participation
+        if record is not None:
+            return draw_among(record.members(server_round), seed, server_round, participation)
+        return draw_cohort(seed, server_round, self._sizes, participation)
+
+    def _cohort_fault(self, clients: Collection[int]) -> str | None:
+        return cohort_fault(self.experiment, clients, self._strategy)
 
     def train(self, server_round: int, cohort: list[int]) -> list[Answer]:
         """Let the cohort train the global model, and merge what comes back.

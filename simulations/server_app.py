@@ -15,6 +15,7 @@ from clients.finding import ROOT, overrides_of
 from simulations.display import Lines
 from simulations.engines import FlowerConfig
 from simulations.engines.flower import DeviceGrid
+from simulations.engines.roster import FixedRoster
 from simulations.experiment import load_experiment
 from simulations.prepare import prepare
 from simulations.run_folder import RunFolder, new_folder
@@ -47,7 +48,9 @@ def main(grid: Grid, context: Context) -> None:
         found = find(folder, prepared.experiment, resume=False)
         engine = prepared.experiment.engine
         assert isinstance(engine, FlowerConfig)
-        devices = DeviceGrid(grid, engine, prepared.partition.clients, display.said)
+        devices = DeviceGrid(
+            grid, engine, FixedRoster(range(prepared.partition.clients)), display.said
+        )
         devices.wait_for_clients()
         done = carry_out(prepared, devices, folder, found, display=display)
     display.said(f"report: {done.folder.absolute() / 'report.html'}")

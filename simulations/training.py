@@ -23,8 +23,14 @@ from fedssl.timeline import span
 from simulations.cohort import Answer, CohortGrid
 from simulations.display import Display
 from simulations.engines.engine import Engine
-from simulations.errors import BadModelError, RunError, TooFewAnswersError
+from simulations.errors import (
+    BadModelError,
+    MembersChangedError,
+    RunError,
+    TooFewAnswersError,
+)
 from simulations.experiment import Experiment
+from simulations.members import described
 from simulations.reply_check import ReplyCheck
 from strategies import Stateful
 from strategies.base import OF_A_ROUND
@@ -112,6 +118,8 @@ class Training:
         RunError
             Too few clients succeeded, or the strategy gave no model, another one's, or one that
             cannot be used. The global model, and what clients keep, are as before.
+        MembersChangedError
+            Too few succeeded, but some of the cohort may no longer take part: all is as before.
         """
         self._round = server_round
         try:
@@ -130,6 +138,9 @@ class Training:
         while asked := [client for client in cohort if client not in refused]:
             try:
                 self._run_once(asked, measured)
+            except MembersChangedError:
+                put_back()
+                raise
             except TooFewAnswersError:
                 refused |= {a.client: a for a in self._grid.answers if a.refused}
             except BadModelError as error:
@@ -220,6 +231,8 @@ class Training:
 
         Raises
         ------
+        MembersChangedError
+            Too few, and some of them may no longer take part.
         TooFewAnswersError
             Too few, but it may help to run the round again.
         RunError
@@ -229,6 +242,11 @@ class Training:
         fewest = self._fewest
         if good >= max(fewest, self._engine.fewest(len(answers))):
             return
+        if gone := [a.client for a in answers if not self._engine.is_member(a.client)]:
+            raise MembersChangedError(
+                f"round {self._round} is drawn anew: {good} of {len(answers)} clients answered, "
+                f"and {described(gone)} left the federation"
+            )
         left = [answer for answer in answers if not answer.refused]
         # Where all that answered failed by themselves, to ask again would not help.
         helpless = not good and any(not answer.lost for answer in left)

@@ -28,6 +28,7 @@ from simulations.cli import (
     probing,
     replaying,
     running,
+    watching,
 )
 from simulations.cli.shared import tolerate_any_encoding
 
@@ -96,4 +97,5 @@ app.command()(looking.schema)
 app.command()(deploying.certs)
 app.command()(deploying.serve)
 app.command()(deploying.join)
+app.command()(watching.status)
 app.command()(benching.bench)

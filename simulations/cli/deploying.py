@@ -150,6 +150,15 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT",
+            help="Serve figures over HTTP: `/metrics` for Prometheus, `/status` as JSON. On the "
+            "loopback device unless HOST says otherwise. Default: nowhere.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = None,
     out_folder: OutFolder = None,
     resume: Resume = False,
@@ -158,32 +167,38 @@ def serve(
 
     Starts Flower's SuperLink, waits for the clients, runs the rounds, probes the encoder on the
     config's own images, and writes the same run folder and report as `fedssl run`. Clients prove
-    who they are by their keys. There are as many clients as keys in `--pki`, and
-    `partition.clients` must say so.
+    who they are by their keys: there are those that have a `client-N/client.pub` in `--pki`. One
+    that is added there takes part from the next round on, one that is removed does no longer.
 
     A round goes on once `engine.min_clients` answered within `engine.round_timeout` seconds. With
     fewer for `engine.give_up_after` seconds the run stops, and `--resume` goes on from there.
 
     For example:
 
-        fedssl serve configs/quickstart.yaml partition.clients=3 --pki pki/ --port 9092
+        fedssl serve configs/quickstart.yaml --pki pki/ --port 9092
     """
     with clear_errors():
         from simulations.cli.running import run_into
+        from simulations.deployment.metrics import Address
         from simulations.deployment.pki import ServerKeys
         from simulations.deployment.serve import serve as serve_experiment
         from simulations.deployment.superlink import Ports
 
-        experiment = load(config, overrides, "flower", device)
+        keys = ServerKeys(pki)
+        # How many clients there are is not for the config to say, which may leave it out.
+        clients = f"partition.clients={max(1, len(keys.public_key_files()))}"
+        experiment = load(config, [*(overrides or []), clients], "flower", device)
+        address = None if metrics is None else Address.parse(metrics)
         again = ["fedssl", "serve", str(config), *(overrides or [])]
         again += ["--pki", str(pki), "--port", str(port)]
         with run_into(config, out_folder, resume, again) as (folder, display):
             serve_experiment(
                 experiment,
                 folder,
-                ServerKeys(pki),
+                keys,
                 Ports(port, health),
                 resume=resume,
+                metrics=address,
                 display=display,
             )
 

@@ -1,8 +1,9 @@
 """The keys and certificates of a federation, kept on the server: `fedssl certs`."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -29,6 +30,20 @@ from simulations.deployment.numbers import Given, Numbers
 from simulations.lock import locked
 
 _FOLDER = re.compile(r"client-(0|[1-9]\d{0,8})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class MemberKey:
+    """A client's public key, as the server has it."""
+
+    client: int
+    """Whose it is."""
+    path: Path
+    """Where it lies."""
+    pem: bytes
+    """As Flower registers it."""
+    fingerprint: str
+    """See `clients.keys.fingerprint`."""
 
 
 class ServerKeys:
@@ -102,6 +117,33 @@ class ServerKeys:
             f"fingerprint of {self.authority}: {certificate_fingerprint(authority)}",
         ]
 
+    def public_key_files(self) -> list[Path]:
+        """Return the files of the clients' public keys, whatever is in them."""
+        return sorted(self.folder.glob("client-*/client.pub"))
+
+    def read_public_keys(self) -> tuple[list[MemberKey], dict[str, str]]:
+        """Return the members' keys, and why others cannot be used, by their paths.
+
+        Raises
+        ------
+        ConfigError
+            The record of numbers is damaged.
+        """
+        given = Numbers(self.record).all
+        keys: list[MemberKey] = []
+        faults: dict[str, str] = {}
+        owners: dict[str, int] = {}
+        for path in self.public_key_files():
+            try:
+                key = _read_public_key(path, given)
+                if (other := owners.setdefault(key.fingerprint, key.client)) != key.client:
+                    raise ConfigError(f"{path}: is the same key as client {other}'s; delete it")
+            except ConfigError as error:
+                faults[str(path)] = str(error)
+            else:
+                keys.append(key)
+        return keys, faults
+
     def public_keys(self) -> dict[int, bytes]:
         """Return each member's public key, as Flower registers it, by the client's number.
 
@@ -110,34 +152,10 @@ class ServerKeys:
         ConfigError
             A key cannot be read, is another client's, or was revoked.
         """
-        given = Numbers(self.record).all
-        keys: dict[int, bytes] = {}
-        owners: dict[str, int] = {}
-        for path in sorted(self.folder.glob("client-*/client.pub")):
-            own = ClientKeys(path.parent)
-            key, number = own.public_key(), own.number()
-            if path.parent.name != f"client-{number}":
-                raise ConfigError(f"{path}: is the key of client {number}; put each in its folder")
-            print_ = fingerprint(key)
-            known = given.get(number, Given(number=number))
-            if known.revoked:
-                raise ConfigError(
-                    f"{path}: client {number} was revoked on {known.revoked[:10]}; delete the file"
-                )
-            if known.fingerprint not in (None, print_):
-                raise ConfigError(
-                    f"{path}: is another key than the one that number {number} was given to; a new "
-                    f"device gets a new number by fedssl certs, so delete the file"
-                )
-            if print_ in owners:
-                raise ConfigError(
-                    f"{path}: is the same key as client {owners[print_]}'s; delete it"
-                )
-            owners[print_] = number
-            keys[number] = key.public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-        return keys
+        keys, faults = self.read_public_keys()
+        for fault in faults.values():
+            raise ConfigError(fault)
+        return {key.client: key.pem for key in keys}
 
     def numbers(self) -> Numbers:
         """Return the record of numbers, with those that were given before there was one.
@@ -156,6 +174,29 @@ class ServerKeys:
     def is_member(self, client: Given) -> bool:
         """Tell whether the server knows a client's key."""
         return client.revoked is None and self.client(client.number).public.exists()
+
+
+def _read_public_key(path: Path, given: Mapping[int, Given]) -> MemberKey:
+    """Read a client's public key; a ConfigError says why it is none of a member."""
+    own = ClientKeys(path.parent)
+    key, number = own.public_key(), own.number()
+    if path.parent.name != f"client-{number}":
+        raise ConfigError(f"{path}: is the key of client {number}; put each in its folder")
+    print_ = fingerprint(key)
+    known = given.get(number, Given(number=number))
+    if known.revoked:
+        raise ConfigError(
+            f"{path}: client {number} was revoked on {known.revoked[:10]}; delete the file"
+        )
+    if known.fingerprint not in (None, print_):
+        raise ConfigError(
+            f"{path}: is another key than the one that number {number} was given to; a new "
+            "device gets a new number by fedssl certs, so delete the file"
+        )
+    pem = key.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return MemberKey(number, path, pem, print_)
 
 
 def make_pki(folder: Path, clients: int | None, hosts: Sequence[str]) -> list[Path]:

@@ -10,7 +10,9 @@ import torch
 from clients.child import Child
 from clients.reaching import free_port
 from fedssl.temporary import temporary_folder
+from simulations.deployment.key_record import KeyRecord
 from simulations.deployment.pki import ServerKeys, make_pki
+from simulations.deployment.roster import KeyRoster
 from simulations.deployment.served import served
 from simulations.deployment.superlink import Ports
 from simulations.engines import FlowerConfig
@@ -41,7 +43,8 @@ def rehearsal(
         keys = ServerKeys(temporary / "pki")
         make_pki(keys.folder, count, [])
         ports = Ports(free_port())
-        grid = stack.enter_context(served(prepared, keys, ports, folder, said))
+        roster = KeyRoster(keys, KeyRecord(temporary / "keys.json"), said)
+        grid = stack.enter_context(served(prepared, keys, roster, ports, folder, said))
         for client in range(count):
             images = temporary / f"images-{client}.npz"
             _write(prepared, client, images)

@@ -9,7 +9,9 @@ from clients.answering import LEARNING, RUN, VERSIONS
 from clients.device import as_text
 from clients.versions import own_versions
 from simulations.deployment.pki import ServerKeys
+from simulations.deployment.roster import KeyRoster
 from simulations.deployment.superlink import Ports, superlink
+from simulations.deployment.watcher import Watcher
 from simulations.engines import FlowerConfig
 from simulations.engines.flower import DeviceGrid
 from simulations.prepare import Prepared
@@ -20,9 +22,11 @@ from simulations.run_folder import RunFolder
 def served(
     prepared: Prepared,
     keys: ServerKeys,
+    roster: KeyRoster,
     ports: Ports,
     folder: RunFolder,
     said: Callable[[str], None],
+    watcher: Watcher | None = None,
 ) -> Iterator[DeviceGrid]:
     """Run the SuperLink, and yield the engine that reaches its clients."""
     experiment = prepared.experiment
@@ -34,6 +38,6 @@ def served(
         VERSIONS: json.dumps(own_versions()),
     }
     log = folder.federation / "superlink.log"
-    with superlink(keys, ports, version("fedssl"), config, log, said) as (flower, nodes):
+    with superlink(keys, roster, ports, version("fedssl"), config, log, said) as flower:
         said(f"listening on port {ports.fleet}; the log is {log}")
-        yield DeviceGrid(flower, experiment.engine, prepared.partition.clients, said, nodes)
+        yield DeviceGrid(flower, experiment.engine, roster, said, watcher)

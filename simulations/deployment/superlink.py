@@ -22,7 +22,11 @@ import httpx
 from flwr.cli.build import build_fab_from_files
 from flwr.common.constant import SubStatus
 from flwr.common.serde import fab_to_proto, run_from_proto, user_config_to_proto
-from flwr.proto.control_pb2 import RegisterNodeRequest, StartRunRequest
+from flwr.proto.control_pb2 import (
+    RegisterNodeRequest,
+    StartRunRequest,
+    UnregisterNodeRequest,
+)
 from flwr.proto.runtime_pb2 import (
     PullTaskInputRequest,
     PushTaskOutputRequest,
@@ -43,6 +47,7 @@ from clients.log_file import crash_of
 from clients.reaching import free_port, spare_loopback
 from fedssl.config_file import ConfigError
 from simulations.deployment.pki import ServerKeys
+from simulations.deployment.roster import KeyRoster
 from simulations.engines.flower_replies import CarefulGrid
 from simulations.errors import RunError
 
@@ -96,18 +101,21 @@ class Ports:
 @contextmanager
 def superlink(
     keys: ServerKeys,
+    roster: KeyRoster,
     ports: Ports,
     version: str,
     config: Mapping[str, str],
     log: Path,
     said: Callable[[str], None],
-) -> Iterator[tuple[Grid, dict[int, int]]]:
+) -> Iterator[Grid]:
     """Run a SuperLink, register the clients, and begin a run whose rounds are run here.
 
     Parameters
     ----------
     keys : ServerKeys
-        The server's certificate and the clients' public keys.
+        The server's certificate.
+    roster : KeyRoster
+        The clients, which are registered here as they come and go.
     ports : Ports
         Free ones.
     version : str
@@ -121,8 +129,8 @@ def superlink(
 
     Yields
     ------
-    tuple[Grid, dict[int, int]]
-        Flower's Grid, and which client each registered node is.
+    Grid
+        Flower's.
 
     Raises
     ------
@@ -156,10 +164,7 @@ def superlink(
             interceptors=[RuntimeVersionHttpInterceptor(component_name="fedssl")],
         )
         stack.callback(control.close)
-        nodes = {
-            control.RegisterNode(RegisterNodeRequest(public_key=key)).node_id: client
-            for client, key in keys.public_keys().items()
-        }
+        roster.open(_Registrar(control))
         started = control.StartRun(
             StartRunRequest(
                 fab=fab_to_proto(app_bundle(version, config)),
@@ -171,7 +176,28 @@ def superlink(
         runtime = Runtime(address, secret, root)
         stack.callback(runtime.close)
         stack.enter_context(_explaining(process))
-        yield stack.enter_context(_grid(runtime, process)), nodes
+        with roster.watched():
+            yield stack.enter_context(_grid(runtime, process))
+
+
+class _Registrar:
+    """The nodes that a SuperLink lets in."""
+
+    def __init__(self, control: ControlHttpClient):
+        self._control = control
+
+    def register(self, key: bytes) -> int:
+        """Let the holder of a key in; a ValueError says that the SuperLink refuses the key."""
+        try:
+            return self._control.RegisterNode(RegisterNodeRequest(public_key=key)).node_id
+        except httpx.HTTPStatusError as error:
+            raise ValueError(f"the SuperLink refuses this key: {error}") from error
+
+    def unregister(self, node: int) -> None:
+        """Let a node in no more."""
+        # The SuperLink takes note of it, and then fails if the node never was there.
+        with suppress(httpx.HTTPStatusError):
+            self._control.UnregisterNode(UnregisterNodeRequest(node_id=node))
 
 
 @contextmanager

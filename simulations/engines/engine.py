@@ -1,10 +1,12 @@
 """What every engine is: a Flower Grid that also keeps what clients keep for themselves."""
 
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 
 from flwr.app import RecordDict
 from flwr.serverapp import Grid
+
+from simulations.members import MemberRecord
 
 
 class Engine(Grid):
@@ -18,6 +20,8 @@ class Engine(Grid):
     """What each client keeps from round to round, by its number, as far as it is kept here."""
     repeats: bool = False
     """Whether a round of too few answers may be run again: clients come back."""
+    members: MemberRecord | None = None
+    """Whose clients come and go: who they were in each round. None: they are the partition's."""
 
     @abstractmethod
     def settle(self, server_round: int, counted: Collection[int]) -> None:
@@ -34,6 +38,25 @@ class Engine(Grid):
     def size_of(self, client: int) -> int | None:
         """Return how many images a client registered with; None where the partition tells it."""
         return None
+
+    def is_member(self, client: int) -> bool:
+        """Say whether a client may still take part; only where clients come and go may it not."""
+        return True
+
+    def wait_for_members(self, fault: Callable[[Collection[int]], str | None]) -> Mapping[int, int]:
+        """Return the images of each client that may take part now, once they are enough.
+
+        Parameters
+        ----------
+        fault : Callable[[Collection[int]], str | None]
+            Says why no round can be drawn among these clients; None where one can.
+
+        Raises
+        ------
+        RunError
+            None could for long enough.
+        """
+        raise NotImplementedError
 
     def fewest(self, asked: int) -> int:
         """Return how many of so many clients have to answer for a round to count."""

@@ -10,12 +10,15 @@ from flwr.serverapp import Grid
 from clients.client_app import PARTITION
 from fedssl.printable import printable
 from fedssl.timeline import span
+from simulations.deployment.watcher import Nobody, Watcher
 from simulations.engines import FlowerConfig, flower_private
 from simulations.engines.engine import Engine
-from simulations.engines.flower_private import LOST, NOT_HERE
+from simulations.engines.flower_private import LOST, NOT_HERE, REFUSED
 from simulations.engines.flower_replies import BESIDE_THE_MODEL, CarefulGrid
+from simulations.engines.roster import Roster
 from simulations.engines.wrapped import WrappedGrid
 from simulations.errors import RunError
+from simulations.members import described
 from strategies.messages import (
     CONFIG,
     LAST_COUNTED,
@@ -30,7 +33,11 @@ from strategies.reply import check_whole
 ANSWER_SECONDS, REFUSED_SECONDS = 120.0, 10.0
 """How long a device has to say who it is, and stays refused, before it is asked again."""
 POLL_SECONDS = 0.2
+LOOK_SECONDS = 1.0
+"""How often it is seen who is here while replies are waited for."""
 REPEAT_SECONDS = 3.0
+_CHECKED = "was only checked"
+"""So begins what `fedssl join --check` answers, which tells nothing of the run."""
 _ANSWER = {PARTITION, "num-examples"}
 """The metrics by which a device says who it is."""
 
@@ -40,7 +47,8 @@ class DeviceGrid(WrappedGrid, Engine):
 
     Node n is client n - 1; which of the SuperLink's nodes that is, each says when it comes. A
     client that is not there, or does not answer in time, counts as failed in that round, and takes
-    part again once it is back.
+    part again once it is back. A node whose client may not take part is never asked, and what it
+    sends is not counted.
 
     Parameters
     ----------
@@ -48,33 +56,37 @@ class DeviceGrid(WrappedGrid, Engine):
         Flower's own.
     engine : FlowerConfig
         How long to wait, and for how many.
-    clients : int
-        How many there are.
+    roster : Roster
+        Who may take part.
     told : Callable[[str], None]
         Told who comes, and what is waited for.
-    keys : Mapping[int, int] | None
-        Which client each node is by its key; None where keys are not asked for.
+    watcher : Watcher | None (default: None)
+        Told who is connected, who comes, leaves and is refused.
     """
 
     def __init__(
         self,
         grid: Grid,
         engine: FlowerConfig,
-        clients: int,
+        roster: Roster,
         told: Callable[[str], None],
-        keys: Mapping[int, int] | None = None,
+        watcher: Watcher | None = None,
     ):
         super().__init__(grid)
         self.repeats = True
         self._engine = engine
-        self._clients = clients
+        self._roster = roster
         self._told = told
-        self._keys = keys
+        self._watcher = watcher or Nobody()
+        self._were_here: set[int] = set()
+        self._met: set[int] = set()
         self._nodes: dict[int, int] = {}
         self._questions: dict[str, int] = {}
         self._not_before: dict[int, float] = {}
         self._said: dict[int, str] = {}
+        self._errors: dict[int, str] = {}
         self._last_round = time.monotonic()
+        self._looked = -math.inf
         self._last_counted: dict[int, int] = {}
         self.sizes: dict[int, int] = {}
         """How many images each client has that was here."""
@@ -83,7 +95,11 @@ class DeviceGrid(WrappedGrid, Engine):
 
     def get_node_ids(self) -> Iterable[int]:
         """Return the node of every client, whether it is here or not."""
-        return range(1, self._clients + 1)
+        return [client + 1 for client in self._roster.clients]
+
+    def is_member(self, client: int) -> bool:
+        """Say whether a client may still take part."""
+        return client in self._roster.clients
 
     def size_of(self, client: int) -> int:
         """Return how many images a client registered with; 0 before it was here."""
@@ -110,23 +126,47 @@ class DeviceGrid(WrappedGrid, Engine):
     def wait_for_clients(self) -> None:
         """Wait until all clients are here, or enough of them for long enough.
 
-        That is ``round_timeout`` for `min_clients`, and ``give_up_after`` for fewer.
+        That is ``round_timeout`` for `min_clients`, and ``give_up_after`` for fewer. Who may take
+        part can change meanwhile.
 
         Raises
         ------
         RunError
             Too few came.
         """
-        begin = time.monotonic()
-        self._told(f"waiting for {self._clients} clients")
-        while (here := len(self._here())) < self._clients:
+        begin, said = time.monotonic(), -1
+        while True:
+            here, clients = len(self._here()), len(self._roster.clients)
+            if clients != said:
+                said = clients
+                self._told(f"waiting for {clients} client{'s' * (clients != 1)}")
+            if here == clients > 0:
+                break
             waited = time.monotonic() - begin
             if here >= self._engine.min_clients and waited > self._engine.round_timeout:
-                self._told(f"beginning with {here} of {self._clients} clients")
+                self._told(f"beginning with {here} of {clients} clients")
                 return
             self._give_up_after(waited, here)
             time.sleep(POLL_SECONDS)
         self._last_round = time.monotonic()
+
+    def wait_for_members(self, fault: Callable[[Collection[int]], str | None]) -> Mapping[int, int]:
+        """Return the images of each client that may take part; 0 of one that never was here."""
+        begin, said = time.monotonic(), ""
+        while True:
+            self._here()
+            clients = self._roster.clients
+            if (why := fault(clients)) is None:
+                return {client: self.sizes.get(client, 0) for client in clients}
+            if why != said:
+                said = why
+                self._told(f"waiting for another client's key: {why}")
+            if time.monotonic() - begin > self._engine.give_up_after:
+                raise RunError(
+                    f"{why}, for engine.give_up_after = {self._engine.give_up_after:g} s; add "
+                    "clients by fedssl certs, or change the config, then go on with --resume"
+                )
+            time.sleep(POLL_SECONDS)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -139,7 +179,7 @@ class DeviceGrid(WrappedGrid, Engine):
             Fewer than `min_clients` were here for ``give_up_after`` seconds.
         """
         asked = list(messages)
-        self._wait_for_some(self.fewest(len(asked)), [_client(message) for message in asked])
+        self._wait_for_some([_client(message) for message in asked])
         deadline = time.monotonic() + self._engine.round_timeout
         for message, message_id in zip(asked, self._send(asked), strict=True):
             with span("wait"):
@@ -177,11 +217,17 @@ class DeviceGrid(WrappedGrid, Engine):
         return RecordDict({**message.content, CONFIG: config})
 
     def _reply(self, message: Message, message_id: str | None, deadline: float) -> Message:
-        if message_id is None:
-            return flower_private.error_reply(
-                message, ConnectionError("is not connected"), NOT_HERE
-            )
         while True:
+            if not self.is_member(_client(message)):
+                left = "left the federation: its key is no longer among those of the server"
+                return flower_private.error_reply(message, left, REFUSED)
+            if message_id is None:
+                return flower_private.error_reply(
+                    message, ConnectionError("is not connected"), NOT_HERE
+                )
+            if time.monotonic() - self._looked > LOOK_SECONDS:
+                # So that who comes while a round runs takes part in the next one.
+                self._here()
             for reply in self._grid.pull_messages([message_id]):
                 return reply
             if time.monotonic() > deadline:
@@ -191,12 +237,17 @@ class DeviceGrid(WrappedGrid, Engine):
                 return flower_private.error_reply(message, late, NOT_HERE)
             time.sleep(POLL_SECONDS)
 
-    def _wait_for_some(self, needed: int, cohort: list[int]) -> None:
+    def _wait_for_some(self, cohort: list[int]) -> None:
         told = False
-        while (here := len(self._here().keys() & set(cohort))) < needed:
+        while True:
+            nodes = self._here()
+            members = set(self._roster.clients)
+            left = [client for client in cohort if client in members]
+            if (here := len(nodes.keys() & set(left))) >= self.fewest(len(left)):
+                return
             if not told:
                 told = True
-                self._told(f"waiting for clients: {here} of the cohort's {len(cohort)} are here")
+                self._told(f"waiting for clients: {here} of the cohort's {len(left)} are here")
             self._give_up_after(time.monotonic() - self._last_round, here)
             time.sleep(POLL_SECONDS)
 
@@ -211,8 +262,43 @@ class DeviceGrid(WrappedGrid, Engine):
     def _here(self) -> dict[int, int]:
         """Return the node of each client that is connected; ask new ones who they are."""
         connected = set(self._grid.get_node_ids())
+        self._looked = time.monotonic()
+        clients, nodes = set(self._roster.clients), self._roster.nodes
+        if nodes is not None:
+            connected &= nodes.keys()
+            self._nodes = {c: node for c, node in self._nodes.items() if nodes.get(node) == c}
         self._greet(connected - set(self._nodes.values()))
-        return {client: node for client, node in self._nodes.items() if node in connected}
+        self._end_if_all_give_one_error(connected)
+        here = {c: node for c, node in self._nodes.items() if c in clients and node in connected}
+        self._note_who_is_here(set(here))
+        return here
+
+    def _note_who_is_here(self, here: set[int]) -> None:
+        for client in sorted(self._were_here - here):
+            # Else its key was removed, which is noted where that is seen.
+            if self.is_member(client):
+                self._watcher.note("left", client=client, why="it is not connected any more")
+        for client in sorted(here - self._were_here):
+            self._watcher.note("joined", client=client, images=self.sizes[client])
+            if client in self._met:
+                # It may have been started anew, with other images.
+                self._ask(self._nodes[client])
+        self._met |= here
+        self._were_here = here
+        self._watcher.seen(here)
+
+    def _end_if_all_give_one_error(self, connected: set[int]) -> None:
+        """Raise a RunError where every client answers with the same error: it is the run's fault.
+
+        Errors that differ may be the devices' own, which can be mended there.
+        """
+        errors = {node: why for node, why in self._errors.items() if node in connected}
+        self._errors = errors
+        if 0 < len(errors) == len(self._roster.clients) and len(set(errors.values())) == 1:
+            (why,) = set(errors.values())
+            raise RunError(
+                f"every client answers with the same error, so none can take part: {why}"
+            )
 
     def _greet(self, strangers: set[int]) -> None:
         """Take what strangers answered, and ask those who were not asked of late."""
@@ -221,12 +307,15 @@ class DeviceGrid(WrappedGrid, Engine):
                 self._welcome(self._questions.pop(reply.metadata.reply_to_message_id), reply)
         now = time.monotonic()
         for node in sorted(strangers - set(self._nodes.values())):
-            if now < self._not_before.get(node, -math.inf):
-                continue
-            self._not_before[node] = now + ANSWER_SECONDS
-            question = Message(RecordDict(), node, MessageType.QUERY, ttl=ANSWER_SECONDS)
-            others = {i: who for i, who in self._questions.items() if who != node}
-            self._questions = others | dict.fromkeys(self._grid.push_messages([question]), node)
+            if now >= self._not_before.get(node, -math.inf):
+                self._ask(node)
+
+    def _ask(self, node: int) -> None:
+        """Ask a node which client it is, and how many images it has."""
+        self._not_before[node] = time.monotonic() + ANSWER_SECONDS
+        question = Message(RecordDict(), node, MessageType.QUERY, ttl=ANSWER_SECONDS)
+        others = {i: who for i, who in self._questions.items() if who != node}
+        self._questions = others | dict.fromkeys(self._grid.push_messages([question]), node)
 
     def _welcome(self, node: int, reply: Message) -> None:
         if reply.has_error() and reply.error.code in LOST:
@@ -234,15 +323,22 @@ class DeviceGrid(WrappedGrid, Engine):
             self._not_before.pop(node, None)
             return
         if reply.has_error():
-            self._refuse(node, reply.error.reason or "no reason given")
+            reason = reply.error.reason or "no reason given"
+            self._refuse(node, reason)
+            if not reason.startswith(_CHECKED):
+                self._errors[node] = printable(reason)
             return
+        self._errors.pop(node, None)
         try:
             client, size = self._registered(node, reply.content)
         except ValueError as error:
             self._refuse(node, str(error))
         else:
+            changed = client in self._met and self.sizes.get(client) != size
             self._nodes[client], self.sizes[client] = node, size
             self._told(f"client {client} is here, with {size} images")
+            if changed:
+                self._watcher.note("joined", client=client, images=size)
 
     def _registered(self, node: int, content: RecordDict) -> tuple[int, int]:
         """Return which client a node says it is, and how many images it has.
@@ -258,9 +354,10 @@ class DeviceGrid(WrappedGrid, Engine):
         ):
             raise ValueError(f"its answer has an unexpected {unknown[0]}")
         client = metrics.get(PARTITION)
-        if not isinstance(client, int) or not 0 <= client < self._clients:
-            raise ValueError(f"client {client}: there are clients 0 to {self._clients - 1}")
-        if self._keys is not None and self._keys.get(node) != client:
+        clients, nodes = self._roster.clients, self._roster.nodes
+        if not isinstance(client, int) or client not in clients:
+            raise ValueError(f"client {client}: there are {described(clients)}")
+        if nodes is not None and nodes.get(node) != client:
             raise ValueError(f"it says that it is client {client}")
         try:
             size = check_whole(
@@ -274,11 +371,14 @@ class DeviceGrid(WrappedGrid, Engine):
         """Say why a node takes no part, once; it is asked again later, for it may be mended."""
         reason = printable(why)
         self._not_before[node] = time.monotonic() + REFUSED_SECONDS
+        self._nodes = {client: known for client, known in self._nodes.items() if known != node}
         if self._said.get(node) != reason:
             self._said[node] = reason
-            client = (self._keys or {}).get(node)
+            client = (self._roster.nodes or {}).get(node)
             who = f"node {node}" if client is None else f"client {client}"
             self._told(f"{who} takes no part: {reason}")
+            whose = {"node": node} if client is None else {"client": client}
+            self._watcher.note("refused", **whose, why=reason)
 
 
 def _client(message: Message) -> int:

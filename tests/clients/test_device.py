@@ -105,6 +105,12 @@ def test_the_file_that_a_run_begins_with_stays_the_servers(small: Small, tmp_pat
     assert from_text(text).model.init is None
 
 
+def test_how_the_server_would_share_out_its_images_is_not_sent(small: Small) -> None:
+    text = as_text(small("partition={name: natural, field: domain}"), 16)
+    assert text == as_text(small("partition.clients=7"), 16)
+    assert from_text(text).partition.name == "iid"
+
+
 @pytest.mark.parametrize(
     ("section", "field"), [("objective", "name"), ("model", "encoder"), ("data", "name")]
 )

@@ -312,11 +312,11 @@ def test_an_edited_index_of_the_first_version_is_noticed(tmp_path: Path, what: s
 
 def test_one_of_a_newer_fedssl_is_refused_not_passed_over(tmp_path: Path) -> None:
     save_three(tmp_path)
-    content: dict[str, Any] = {"version": 3, "round": 9}
+    content: dict[str, Any] = {"version": 4, "round": 9}
     plain = json.dumps(content, sort_keys=True, separators=(",", ":"))
     content["crc32"] = f"{zlib.crc32(plain.encode()):08x}"
     (tmp_path / "checkpoint.json").write_text(json.dumps(content))
-    with pytest.raises(NewerVersionError, match="has version 3, this fedssl reads up to 2"):
+    with pytest.raises(NewerVersionError, match="has version 4, this fedssl reads up to 3"):
         CheckpointFolder(tmp_path).load()
 
 

@@ -98,8 +98,12 @@ def test_serve_refuses_before_anything_is_written(here: Path, busy: int) -> None
     assert fedssl("certs", "--clients", "4").exit_code == 0
     for arguments, message in (
         (["--pki", "nowhere"], "nowhere/ca.crt: there is no such file; make the keys by"),
-        (["partition.clients=3"], "partition.clients = 3: there are the keys of 4 clients"),
         (["--port", str(busy)], f"--port = {busy}: another program listens there"),
+        # How many clients there are, the keys say.
+        (["partition={name: iid}", "--port", str(busy)], f"--port = {busy}: another program"),
+        (["partition.clients=3", "--port", str(busy)], f"--port = {busy}: another program"),
+        (["--port", "9999", "--metrics", str(busy)], f":{busy}: cannot listen there"),
+        (["--metrics", "here"], "--metrics = here: give PORT, or HOST:PORT"),
         (["--port", "9999", "--health", str(busy)], f"--health = {busy}: another program"),
         (["data.train=3"], "data.train"),
     ):

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
+from simulations import plots
 from simulations.reporting import report
 
 CONFIG = {
@@ -108,6 +110,26 @@ def test_the_headline_is_the_last_round_never_the_best(reported: Path) -> None:
     assert tiles["Clients"] == ("3", "2,010 images")
     assert tiles["Traffic"] == ("7.5 MB", "4.5 MB up, 3 MB down")
     assert tiles["Time"] == ("1 min 30 s", "training and evaluation")
+
+
+def test_numbers_without_a_client_are_no_clients(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[Any, ...]] = []
+    draw = plots.partition
+
+    def note(*given: Any) -> Figure:
+        drawn.append(given)
+        return draw(*given)
+
+    monkeypatch.setattr(plots, "partition", note)
+    (folder / "partition.csv").write_text(
+        "client,class,images\n2,unlabelled,5\n40,unlabelled,7\n900,unlabelled,9\n"
+    )
+    assert Page(report(folder)).tiles["Clients"] == ("3", "21 images")
+    ((counts, _, names),) = drawn
+    assert list(counts) == [(0, 0, 5), (1, 0, 7), (2, 0, 9)]
+    assert names == ["2", "40", "900"]
 
 
 def test_the_table_has_a_row_a_round(reported: Path) -> None:

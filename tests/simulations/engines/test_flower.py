@@ -32,6 +32,7 @@ from simulations import RunError
 from simulations.display import Quiet
 from simulations.engines import FlowerConfig, flower_private
 from simulations.engines.flower import DeviceGrid
+from simulations.engines.roster import FixedRoster
 from simulations.experiment import Experiment
 from simulations.prepare import Prepared, prepare
 from simulations.run_folder import RunFolder
@@ -67,7 +68,8 @@ class Played(Grid):
     def __init__(self, prepared: Prepared, folder: Path, version: str):
         flower_private.become_server()
         self.version = version
-        self.learning = as_text(prepared.experiment, 16)
+        size = prepared.splits.train.images.shape[-1]
+        self.learning = as_text(prepared.experiment, size)
         self.devices: dict[int, Answering] = {}
         self.answers: dict[str, Message] = {}
         self.crossed: list[Message] = []
@@ -153,7 +155,9 @@ class Scene:
         assert isinstance(engine, FlowerConfig)
         keys = {self.played.node(client): client for client in range(prepared.partition.clients)}
         count = prepared.partition.clients
-        self.grid = DeviceGrid(self.played, engine, count, self.said.append, keys)
+        self.grid = DeviceGrid(
+            self.played, engine, FixedRoster(range(count), keys), self.said.append
+        )
 
     def run(self) -> State:
         self.grid.wait_for_clients()
@@ -370,10 +374,47 @@ def test_what_a_refused_client_leaves_missing_is_made_up_for_without_it(
 
 
 def test_another_version_takes_no_part(scene: Callable[..., Scene]) -> None:
-    devices = scene("engine.give_up_after=0.05", version="0.0.1")
-    with pytest.raises(RunError):
+    devices = scene(version="0.0.1")
+    # An error that all give ends the run at once.
+    with pytest.raises(RunError, match=r"every client answers with the same error, .*0\.0\.1"):
         devices.run()
     assert any("client 0 takes no part: JoinError: the server runs" in s for s in devices.said)
+    assert devices.folder.is_empty()
+
+
+@pytest.mark.parametrize("why", ["was only checked by fedssl join --check", "image {} is broken"])
+def test_errors_that_are_the_devices_own_are_waited_for(
+    scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    monkeypatch.setattr("simulations.engines.flower.REFUSED_SECONDS", 0.001)
+    devices = scene("rounds=1")
+    first = dict.fromkeys(range(4), True)
+    push = devices.played.push_messages
+
+    def refuse(messages: Iterable[Message]) -> list[str]:
+        asked = list(messages)
+        ids = push(asked)
+        for message, number in zip(asked, ids, strict=True):
+            client = 1000 - message.metadata.dst_node_id
+            if first.pop(client, False):
+                error = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, why.format(client))
+                devices.played.answers[number] = Message(error, reply_to=message)
+        return ids
+
+    devices.played.push_messages = refuse  # type: ignore[method-assign]
+    devices.run()
+    assert [row["failed"] for row in devices.folder.read_metrics()] == [[], []]
+    assert f"client 0 takes no part: {why.format(0)}" in devices.said
+
+
+def test_a_natural_partition_says_how_many_clients_there_are(scene: Callable[..., Scene]) -> None:
+    glyphs = "data={name: glyphs, limit: {train: 120, test: 60}}"
+    devices = scene(glyphs, "partition={name: natural, field: font}", "rounds=1")
+    devices.run()
+    clients = devices.prepared.partition.clients
+    assert clients > 4
+    (row,) = devices.folder.read_metrics()[1:]
+    assert (len(row["cohort"]), row["failed"]) == (clients // 2, [])
 
 
 def test_a_device_cannot_be_another_client(scene: Callable[..., Scene]) -> None:
