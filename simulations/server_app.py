@@ -1,6 +1,6 @@
 """fedssl as a Flower app: ``flwr run .`` in Flower's simulation, or on a SuperLink's nodes.
 
-    flwr run . CONNECTION --run-config 'config="configs/smoke.yaml" overrides="rounds=5" out="/srv/runs/first"'
+    flwr run . CONNECTION --run-config 'config="configs/smoke.yaml" overrides="rounds=5" out="…"'
 
 Each client has its part of the images that the config names. Keys, restarts and devices with images
 of their own are the business of `fedssl serve` and `fedssl join`.

@@ -55,7 +55,7 @@ def number(message: Message, message_id: str) -> None:
 
 
 def is_simulated(grid: Grid) -> bool:
-    """Return whether a Grid is that of Flower's simulation, whose nodes are there from the start."""
+    """Return whether a Grid is of Flower's simulation, whose nodes are there from the start."""
     return isinstance(grid, InMemoryGrid)
 
 

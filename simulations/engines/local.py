@@ -11,6 +11,7 @@ from fedssl.timeline import span
 from simulations.engines import flower_private
 from simulations.engines.engine import Engine
 from simulations.engines.flower_private import Run
+from simulations.errors import EngineLostError
 
 
 class LocalGrid(Engine):
@@ -96,6 +97,11 @@ class LocalGrid(Engine):
         """Yield the reply to each message, in the messages' order.
 
         ``timeout`` has no meaning in one process: every client answers, if only by an error.
+
+        Raises
+        ------
+        EngineLostError
+            There is nothing left in which a client could run.
         """
         waiting: deque[str] = deque()
         try:
@@ -135,6 +141,8 @@ class LocalGrid(Engine):
             reply = self._app(message, context)
             if not isinstance(reply, Message):
                 raise TypeError(f"it answered with a {type(reply).__name__}, not a message")
+        except EngineLostError:
+            raise
         # A SystemExit, too: what a client's code raises ends that client's round, not the run.
         except BaseException as error:
             return flower_private.error_reply(message, error)

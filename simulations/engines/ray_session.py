@@ -1,8 +1,10 @@
 """Ray around an experiment: started or joined before it, with room for its workers, ended after."""
 
+import atexit
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
@@ -14,13 +16,15 @@ from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from fedssl.config_file import ConfigError
-from simulations.engines import RayConfig
+from simulations.engines import RayConfig, ray_private
 from simulations.engines.room import choose_workers
 
 CONNECT_SECONDS = 5.0
 """How long a cluster may take to answer."""
 RESERVE_SECONDS = 30.0
 """How long to wait until a cluster has room that others use now."""
+LEAVE_SECONDS = 30.0
+"""How long Ray may take to end; where a cluster's head hangs, it would for good."""
 LEAST_STORE = 80_000_000
 """Ray wants at least so many bytes of shared memory."""
 
@@ -73,12 +77,23 @@ def session(engine: RayConfig, threads: int, store: int) -> Iterator[list[Place]
             )
             # Within it, for Ray lets everybody write to the one that it is given.
             where = os.path.join(ending.enter_context(folder), "ray")
-            ending.callback(ray.shutdown)
+            ending.callback(_leave)
             _start(engine, threads, store, where)
         else:
-            ending.callback(ray.shutdown)
+            ending.callback(_leave)
             _join(engine.address)
+        ray_private.silence()
         yield _reserve(engine, threads)
+
+
+def _leave() -> None:
+    """End what we started of Ray, or leave the cluster; give up on one that hangs."""
+    leaving = threading.Thread(target=ray.shutdown, name="ray-leaving", daemon=True)
+    leaving.start()
+    leaving.join(LEAVE_SECONDS)
+    if leaving.is_alive():
+        # Ray would wait for it once more when this process ends.
+        atexit.unregister(ray.shutdown)
 
 
 def _start(engine: RayConfig, threads: int, store: int, folder: str) -> None:
