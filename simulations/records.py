@@ -64,7 +64,7 @@ class Divergence:
 
 Client = Annotated[int, Field(ge=0, lt=_MOST_CLIENTS)]
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e10)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -89,10 +89,10 @@ class _Row(BaseModel):
     linear_accuracy_recalibrated: Share = 0.0
     knn_accuracy: Share = 0.0
     rankme: float = 0.0
-    train_seconds: float = 0.0
-    merge_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
-    client_seconds: float = 0.0
+    train_seconds: Seconds = 0.0
+    merge_seconds: Seconds = 0.0
+    evaluate_seconds: Seconds = 0.0
+    client_seconds: Seconds = 0.0
 
     @model_validator(mode="after")
     def _numbers_are_small(self) -> "_Row":
