@@ -174,6 +174,7 @@ class RayClients:
     @contextmanager
     def _place(self) -> Iterator[int]:
         """Take a place that is there and where no client runs, and give it back."""
+        self._check()
         with self._changing:
             while not (free := [number for number in self._idle if number in self._there]):
                 self._changing.wait(CHECK_SECONDS)

@@ -85,9 +85,9 @@ def session(engine: RayConfig, threads: int, store: int) -> Iterator[list[Place]
         else:
             ending.enter_context(_left())
             _join(engine.address)
+            if os.name == "posix":
+                ending.enter_context(last_words(_socket()))
         ray_private.silence()
-        if os.name == "posix":
-            ending.enter_context(last_words())
         yield _reserve(engine, threads)
 
 
@@ -145,6 +145,13 @@ def _join(address: str) -> None:
             f"engine.address = {address}: cannot join a Ray cluster there: {error}; start one with "
             "`ray start --head` and give the address that it prints, or null"
         ) from error
+
+
+def _socket() -> str:
+    """Return where Ray listens on this machine."""
+    here = ray.get_runtime_context().get_node_id()
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return next(str(node["RayletSocketName"]) for node in nodes if node["NodeID"] == here)
 
 
 def _reserve(engine: RayConfig, threads: int) -> list[Place]:

@@ -29,7 +29,7 @@ from tests.simulations.test_runner import same_result
 
 ROOT = Path(__file__).parents[3]
 SMOKE = ROOT / "configs" / "smoke.yaml"
-SECONDS = 90
+SECONDS = 180
 
 pytestmark = [
     pytest.mark.slow,
@@ -203,10 +203,10 @@ def test_a_run_outlives_a_machine_and_tells_the_loss_of_its_own(
         cluster.kill(0, "raylet")
         folder.release()
         said = running.ended()
-    # Ray has ended it, which nobody can keep it from.
-    assert running.process.returncode == 1
-    assert said.count("error:") == 1
-    assert WORDS in said
+    # Noticed in time, or else Ray has ended the process, which nobody can keep it from.
+    assert running.process.returncode in (1, 2)
+    assert (WORDS if running.process.returncode == 1 else "no longer part of it") in said
+    assert said.count("error:") == said.count("--resume") == 1
     # Neither Python's words nor Ray's.
     assert "Traceback" not in said
     assert "Raylet is terminated" not in said
@@ -228,11 +228,10 @@ def nothing() -> ClientApp:
 def test_a_silent_head_ends_the_run_and_no_client(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent = Message(RecordDict({"config": ConfigRecord({"server-round": 1})}), 1, "train")
-
     def use(places: list[Place]) -> None:
         clients = RayClients(places, nothing, "cpu")
         grid = LocalGrid(clients, 1, 1)
+        sent = Message(RecordDict({"config": ConfigRecord({"server-round": 1})}), 1, "train")
         try:
             # There is a client, though it can do nothing.
             (reply,) = grid.send_and_receive([sent])
