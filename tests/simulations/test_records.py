@@ -134,6 +134,7 @@ def test_what_is_no_row_is_told(tmp_path: Path, change: dict[str, Any], message:
     ("lines", "message"),
     [
         ("0,a,1\n0,b,1\n0,a,2\n", "client 0 has class 'a' twice"),
+        ("0,a,1\n67108863,a,1\n", "names client 67,108,863 in 2 lines"),
         ("0,a,0\n", "line 2, .*'0' is not from 1"),
         ("-1,a,1\n", "line 2, .*'-1' is not from 0"),
         ("1000000000000,a,1\n", "line 2, .*is not from 0"),
