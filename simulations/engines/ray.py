@@ -98,10 +98,11 @@ class RayClients:
         self._idle = list(range(len(places)))
         self._sending = threading.Lock()
         self._sent: tuple[weakref.ref[ArrayRecord], ObjectRef[Model]] | None = None
-        self._make_app = ray.put(make_app)
         self._watch = Watch(places, self._move, said)
         self._there = self._watch.there
         try:
+            # Here, since there may be no room for it.
+            self._make_app = ray.put(make_app)
             for worker in [self._start(number) for number in range(len(places))]:
                 self._get(worker.ready.remote(), START_SECONDS)
         except BaseException as error:
