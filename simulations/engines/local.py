@@ -51,12 +51,13 @@ class LocalGrid(Engine):
 
     def settle(self, server_round: int, counted: Collection[int]) -> None:
         """Let the clients whose replies did not count have again what they kept before."""
-        for client, state in self._before.items():
+        before, self._before = self._before, {}
+        # A copy: where the run was stopped in mid-round, clients still end meanwhile.
+        for client, state in list(before.items()):
             if client not in counted:
                 self.states[client] = state
                 if not state:
                     del self.states[client]
-        self._before = {}
 
     def set_run(self, run: Run) -> None:
         """Keep the run's description."""
