@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field, PositiveInt, TypeAdapter
 from torch import nn
 
@@ -15,7 +16,7 @@ from fedssl.fields import Number
 from fedssl.libraries import is_of_library
 from fedssl.norms import use_group_norm
 from fedssl.objectives import Objective
-from fedssl.state import State, copy_into, federated_state, load_state, save_state
+from fedssl.state import State, check_same, copy_into, federated_state, load_state, save_state
 
 
 @dataclass(frozen=True)
@@ -144,14 +145,36 @@ def load_encoder(path: str | Path, encoder: nn.Module | None = None) -> nn.Modul
 def encoder_of(state: State, about: About, encoder: nn.Module | None = None) -> nn.Module:
     """Return the encoder of a model; see `load_encoder`."""
     name = about.encoder
+    weights = {n.removeprefix("encoder."): t for n, t in state.items() if n.startswith("encoder.")}
     if encoder is None:
         if name not in ENCODERS and not is_of_library(name):
             raise ValueError(
                 f"holds a {name}, which is not fedssl's: make one and pass it as "
                 "load_encoder(path, encoder=...)"
             )
-        encoder = build_encoder(name, about.image_size, about.stem)
-        encoder = use_group_norm(encoder) if about.norm == "group" else encoder
-    weights = {n.removeprefix("encoder."): t for n, t in state.items() if n.startswith("encoder.")}
+        _check_size(weights, about)
+        encoder = _build(about)
     copy_into(encoder.state_dict(), weights)
     return encoder.eval()
+
+
+def _build(about: About) -> nn.Module:
+    encoder = build_encoder(about.encoder, about.image_size, about.stem)
+    return use_group_norm(encoder) if about.norm == "group" else encoder
+
+
+def _check_size(weights: State, about: About) -> None:
+    """Refuse a file that names a far larger network than it holds, before that takes any memory.
+
+    Raises
+    ------
+    ValueError
+        The network has other tensors.
+    """
+    try:
+        with torch.device("meta"):
+            planned = _build(about).state_dict()
+    # Some of timm's cannot be built without memory.
+    except (RuntimeError, NotImplementedError):
+        return
+    check_same(planned, weights)

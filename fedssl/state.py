@@ -175,7 +175,7 @@ def copy_into(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> Non
     ValueError
         The two do not have the same names and shapes; both are left as they were.
     """
-    _check_same(target, source)
+    check_same(target, source)
     for name, tensor in target.items():
         tensor.copy_(_converted(source[name], tensor))
 
@@ -212,7 +212,7 @@ def adopt(
         else list(zip(own, (federated, private), strict=True))
     )
     for target, source in pairs:
-        _check_same(target, source)
+        check_same(target, source)
     for target, source in pairs:
         for name, tensor in target.items():
             value = _converted(source[name].detach(), tensor).to(tensor.device, tensor.dtype)
@@ -221,7 +221,8 @@ def adopt(
             tensor.data = value.clone() if value.data_ptr() % ALIGNMENT else value
 
 
-def _check_same(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> None:
+def check_same(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> None:
+    """Raise a ValueError where two states do not have the same names and shapes."""
     if missing := sorted(target.keys() ^ source.keys()):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ValueError(f"the models differ: only one of them has {missing[0]}{more}")

@@ -13,6 +13,10 @@ class RunError(RuntimeError):
         super().__init__(printable_message(message))
 
 
+class EngineLostError(RunError):
+    """What runs the clients is gone, which is no client's fault; what was finished is on disk."""
+
+
 class TooFewAnswersError(RuntimeError):
     """Of a round's clients fewer answered than it needs; nothing of it counts, so run it again."""
 

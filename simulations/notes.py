@@ -4,14 +4,23 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import BaseModel, Field, ValidationError
 
 from fedssl.config_file import ConfigError
+from fedssl.plain_files import read_json
 from fedssl.printable import spelled_out
 from simulations.cautions import cautions
 from simulations.files import replace_text
 from simulations.prepare import Prepared
+from simulations.records import whole_lines
+
+
+class _Notes(BaseModel):
+    cautions: Annotated[list[str], Field(max_length=100)]
 
 
 def lines(prepared: Prepared) -> Iterator[str]:
@@ -47,9 +56,9 @@ def check_skipped(folder: Path, prepared: Prepared) -> None:
         Names one of the files.
     """
     try:
-        with (folder / "skipped.csv").open(encoding="utf-8", newline="") as file:
-            before = {row["path"] for row in csv.DictReader(file)}
-    except (OSError, ValueError, KeyError, csv.Error):
+        with closing(whole_lines(folder / "skipped.csv")) as rows:
+            before = {row["path"] for row in csv.DictReader(rows)}
+    except (ConfigError, KeyError, csv.Error):
         before = set()
     now = {spelled_out(path) for path, _ in prepared.splits.skipped}
     for path in sorted(before ^ now):
@@ -63,7 +72,6 @@ def check_skipped(folder: Path, prepared: Prepared) -> None:
 def read_cautions(folder: Path) -> list[str]:
     """Return the cautions of a run; none where it has no notes that can be read."""
     try:
-        notes: Any = json.loads((folder / "notes.json").read_text(encoding="utf-8"))
-        return [str(caution) for caution in notes["cautions"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        return _Notes.model_validate(read_json(folder / "notes.json")).cautions
+    except (ConfigError, ValidationError):
         return []

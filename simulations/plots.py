@@ -1,6 +1,7 @@
 """The pictures of a run. Each function returns a matplotlib Figure, and touches no global state."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ CLASS_COLOURS = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933"]
 CLASS_COLOURS += ["#DDCC77", "#CC6677", "#882255", "#AA4499", "#4477AA"]
 _UNLABELLED = "#DDDDDD"
 
+_MOST = 3.5e38
 _BARS = (40, 20)
 """The most clients, and classes, that stacked bars show legibly."""
 _COLUMNS = 200
@@ -88,7 +90,8 @@ def _line(
     marker: str,
     label: str | None = None,
 ) -> None:
-    x, y = zip(*points, strict=True)
+    # What no float32 reaches is as little to be drawn as infinity, and makes ticks overflow.
+    x, y = zip(*((x, y if abs(y) < _MOST else math.nan) for x, y in points), strict=True)
     shown = marker if len(points) <= 30 else ""
     axes.plot(x, y, color=colour, linestyle=style, marker=shown, markersize=4, label=label)
 

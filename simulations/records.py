@@ -38,6 +38,7 @@ _LONGEST_ROW = 64 * MEGABYTE
 """A round of a million clients has fewer bytes."""
 _LONGEST_LINE = MEGABYTE // 16
 _MOST_CLIENTS = 2**26
+_FEW_CLIENTS, _CLIENTS_A_LINE = 2**20, 64
 _MOST_IMAGES = 2**40
 _LONGEST_NAME = 1000
 _MOST_DELTAS = 50_000_000
@@ -64,7 +65,7 @@ class Divergence:
 
 Client = Annotated[int, Field(ge=0, lt=_MOST_CLIENTS)]
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e10)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -89,10 +90,10 @@ class _Row(BaseModel):
     linear_accuracy_recalibrated: Share = 0.0
     knn_accuracy: Share = 0.0
     rankme: float = 0.0
-    train_seconds: float = 0.0
-    merge_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
-    client_seconds: float = 0.0
+    train_seconds: Seconds = 0.0
+    merge_seconds: Seconds = 0.0
+    evaluate_seconds: Seconds = 0.0
+    client_seconds: Seconds = 0.0
 
     @model_validator(mode="after")
     def _numbers_are_small(self) -> "_Row":
@@ -236,10 +237,17 @@ def read_partition(path: Path) -> tuple[Counts, list[str]]:
             label.append(found.setdefault(name, len(found)))
         except ValueError as error:
             raise _no_line(path, number, heading, error) from None
+    clients = 1 + max(client, default=-1)
+    # A table by client is made of it, so a few lines must not make a large one.
+    if clients > max(_FEW_CLIENTS, _CLIENTS_A_LINE * len(client)):
+        raise ConfigError(
+            f"{path}: names client {clients - 1:,} in {len(client):,} lines, so most clients would "
+            f"have no images; {MEND}"
+        )
     names = sorted(found, key=in_order)
     places = np.empty(len(names), np.int64)
     places[[found[name] for name in names]] = np.arange(len(names))
-    shape = 1 + max(client, default=-1), len(names)
+    shape = clients, len(names)
     table = Counts(shape, np.asarray(client), places[np.asarray(label)], np.asarray(images))
     _check_cells(path, table, names)
     return table, names

@@ -1,19 +1,21 @@
-"""fedssl as a Flower app: ``flwr run . CONNECTION``.
+"""fedssl as a Flower app: ``flwr run .`` in Flower's simulation, or on a SuperLink's nodes.
 
-    flwr run . --run-config 'config="configs/smoke.yaml" overrides="rounds=5" out="/srv/runs/first"'
+    flwr run . CONNECTION --run-config 'config="configs/smoke.yaml" overrides="rounds=5" out="…"'
 
 Each client has its part of the images that the config names. Keys, restarts and devices with images
 of their own are the business of `fedssl serve` and `fedssl join`.
 """
 
+import time
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from clients.finding import ROOT, overrides_of
+from fedssl.config_file import ConfigError
 from simulations.display import Lines
-from simulations.engines import FlowerConfig
+from simulations.engines import FlowerConfig, flower_private
 from simulations.engines.flower import DeviceGrid
 from simulations.engines.roster import FixedRoster
 from simulations.experiment import load_experiment
@@ -24,6 +26,9 @@ from simulations.terminal import Terminal
 
 app = ServerApp()
 
+SETTLED_SECONDS = 1.0
+"""For how long a simulation's nodes must not become more: it begins together with the app."""
+
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
@@ -32,7 +37,7 @@ def main(grid: Grid, context: Context) -> None:
     Raises
     ------
     ConfigError
-        The config cannot be used.
+        The config cannot be used, or the simulation has too few nodes for its clients.
     RunError
         Too few clients, or each of a round's failed.
     """
@@ -42,6 +47,7 @@ def main(grid: Grid, context: Context) -> None:
     if not isinstance(experiment.engine, FlowerConfig):
         experiment = experiment.model_copy(update={"engine": FlowerConfig()})
     prepared = prepare(experiment)
+    check_simulation(grid, prepared.partition.clients)
     folder = RunFolder(Path(config["out"]) if config["out"] else new_folder(path.stem))
     display = Lines(Terminal(width=120))
     with folder.locked(display.said):
@@ -54,3 +60,32 @@ def main(grid: Grid, context: Context) -> None:
         devices.wait_for_clients()
         done = carry_out(prepared, devices, folder, found, display=display)
     display.said(f"report: {done.folder.absolute() / 'report.html'}")
+
+
+def check_simulation(grid: Grid, clients: int) -> None:
+    """Refuse a simulation that has fewer nodes than there are clients: no more would come.
+
+    Parameters
+    ----------
+    grid : Grid
+        Flower's own. Nothing is checked unless it is the simulation's.
+    clients : int
+        How many there are.
+
+    Raises
+    ------
+    ConfigError
+        Says what to give to ``flwr run``.
+    """
+    if not flower_private.is_simulated(grid):
+        return
+    before = 0
+    while (nodes := len(list(grid.get_node_ids()))) != before or not nodes:
+        before = nodes
+        time.sleep(SETTLED_SECONDS)
+    if nodes < clients:
+        raise ConfigError(
+            f"partition.clients = {clients}: Flower simulates only {nodes} SuperNode(s); give "
+            f'--federation-config "num-supernodes={clients} client-resources-num-cpus=1" to flwr '
+            f"run, or --run-config 'overrides=\"partition.clients={nodes}\"'"
+        )

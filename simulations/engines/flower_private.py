@@ -7,8 +7,10 @@ Written for Flower 1.39; a test runs each, so that a new version that moves them
 
 from flwr.app import Error, Message
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.grid import InMemoryGrid
 
 from fedssl.dotted import place_in_own_code
 
@@ -20,6 +22,7 @@ __all__ = [
     "become_server",
     "empty_run",
     "error_reply",
+    "is_simulated",
     "number",
     "reason",
 ]
@@ -49,6 +52,11 @@ def empty_run() -> Run:
 def number(message: Message, message_id: str) -> None:
     """Give a message the id that the SuperLink would give it, so that replies can refer to it."""
     message.metadata.__dict__["_message_id"] = message_id
+
+
+def is_simulated(grid: Grid) -> bool:
+    """Return whether a Grid is of Flower's simulation, whose nodes are there from the start."""
+    return isinstance(grid, InMemoryGrid)
 
 
 def reason(error: BaseException) -> str:

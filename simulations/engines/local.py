@@ -11,6 +11,7 @@ from fedssl.timeline import span
 from simulations.engines import flower_private
 from simulations.engines.engine import Engine
 from simulations.engines.flower_private import Run
+from simulations.errors import EngineLostError
 
 
 class LocalGrid(Engine):
@@ -50,12 +51,13 @@ class LocalGrid(Engine):
 
     def settle(self, server_round: int, counted: Collection[int]) -> None:
         """Let the clients whose replies did not count have again what they kept before."""
-        for client, state in self._before.items():
+        before, self._before = self._before, {}
+        # A copy: where the run was stopped in mid-round, clients still end meanwhile.
+        for client, state in list(before.items()):
             if client not in counted:
                 self.states[client] = state
                 if not state:
                     del self.states[client]
-        self._before = {}
 
     def set_run(self, run: Run) -> None:
         """Keep the run's description."""
@@ -96,6 +98,11 @@ class LocalGrid(Engine):
         """Yield the reply to each message, in the messages' order.
 
         ``timeout`` has no meaning in one process: every client answers, if only by an error.
+
+        Raises
+        ------
+        EngineLostError
+            There is nothing left in which a client could run.
         """
         waiting: deque[str] = deque()
         try:
@@ -135,6 +142,8 @@ class LocalGrid(Engine):
             reply = self._app(message, context)
             if not isinstance(reply, Message):
                 raise TypeError(f"it answered with a {type(reply).__name__}, not a message")
+        except EngineLostError:
+            raise
         # A SystemExit, too: what a client's code raises ends that client's round, not the run.
         except BaseException as error:
             return flower_private.error_reply(message, error)

@@ -29,7 +29,7 @@ def opened(
         case LocalConfig():
             return _local(prepared, engine)
         case RayConfig():
-            return _ray(prepared)
+            return _ray(prepared, display)
         case FlowerConfig():
             return rehearsal(prepared, engine, folder, display.said)
     raise AssertionError(engine)
@@ -53,7 +53,7 @@ def _local(prepared: Prepared, engine: LocalConfig) -> Iterator[Engine]:
         memory.release()
 
 
-def _ray(prepared: Prepared) -> AbstractContextManager[Engine]:
+def _ray(prepared: Prepared, display: Display) -> AbstractContextManager[Engine]:
     # Only here, since it takes a while to import, and is not there for every system.
     try:
         from simulations.engines.ray import ray_grid
@@ -63,4 +63,4 @@ def _ray(prepared: Prepared) -> AbstractContextManager[Engine]:
         raise ConfigError(
             "engine.name = ray: Ray is not installed; pip install 'flwr[simulation]>=1.39,<1.40'"
         ) from error
-    return ray_grid(prepared)
+    return ray_grid(prepared, display.said)

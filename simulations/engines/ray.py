@@ -5,21 +5,22 @@ every client; each worker holds one resident model. The images lie once on every
 that its workers share; a round's model is sent to each worker once.
 """
 
+import math
 import os
 import sys
 import threading
+import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 import torch
 from flwr.app import ArrayRecord, Context, Message
 from flwr.clientapp import ClientApp
 from ray import ObjectRef, cloudpickle
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 from torch import Tensor
 
 from clients.client_app import round_of
@@ -31,6 +32,7 @@ from fedssl.timeline import span
 from simulations.engines import RayConfig, flower_private
 from simulations.engines.local import LocalGrid
 from simulations.engines.ray_session import Place, session
+from simulations.engines.ray_watch import Watch
 from simulations.engines.ray_worker import (
     Answer,
     MakeClientApp,
@@ -48,13 +50,17 @@ ATTEMPTS = 3
 """How many workers may die under a client before it counts as failed."""
 START_SECONDS = 300.0
 """How long a worker may take to start: it imports PyTorch, maybe over a network's file system."""
+CHECK_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 class RayClients:
     """Has each client run in one of a few worker processes: to `LocalGrid` what a ClientApp is.
 
     A worker that dies is replaced, and its client runs again from the same message and the state
-    that it had before, so with the same bits.
+    that it had before, so with the same bits. Where its machine is lost, the client runs again on
+    another.
 
     Parameters
     ----------
@@ -64,6 +70,8 @@ class RayClients:
         Called in every worker; arrays in it are put into shared memory once.
     device : str
         Where clients train, and where the tensors of their replies go.
+    said : Callable[[str], None]
+        Told which machines are lost, and which are there again.
 
     Raises
     ------
@@ -74,39 +82,56 @@ class RayClients:
     # Not by Ray's own restarts: bounded, they would lose a worker for good in a long run;
     # unbounded, one that dies whenever it starts would be waited for without end.
 
-    def __init__(self, places: Sequence[Place], make_app: Callable[[], ClientApp], device: str):
+    def __init__(
+        self,
+        places: Sequence[Place],
+        make_app: Callable[[], ClientApp],
+        device: str,
+        said: Callable[[str], None] = lambda _: None,
+    ):
         self._places = places
         self._device = torch.device(device)
         self._worker_class: Any = ray.remote(RayWorker)
         self._workers: list[Any] = [None] * len(places)
-        self._changing = threading.Lock()
+        self._changing = threading.Condition()
         self._closed = False
+        self._idle = list(range(len(places)))
         self._sending = threading.Lock()
         self._sent: tuple[weakref.ref[ArrayRecord], ObjectRef[Model]] | None = None
-        self._free: SimpleQueue[int] = SimpleQueue()
-        for number in range(len(places)):
-            self._free.put(number)
-        self._make_app = ray.put(make_app)
+        self._watch = Watch(places, self._move, said)
+        self._there = self._watch.there
         try:
-            started = [self._start(number) for number in range(len(places))]
-            ray.get(started, timeout=START_SECONDS)
-        except RayError as error:
-            raise ConfigError(
-                f"engine.name = ray: a worker cannot start: {_last_line(error)}"
-            ) from error
+            # Here, since there may be no room for it.
+            self._make_app = ray.put(make_app)
+            for worker in [self._start(number) for number in range(len(places))]:
+                self._get(worker.ready.remote(), START_SECONDS)
+        except BaseException as error:
+            self._watch.close()
+            if isinstance(error, RayError):
+                raise ConfigError(
+                    f"engine.name = ray: a worker cannot start: {_last_line(error)}"
+                ) from error
+            raise
 
     def close(self) -> None:
         """End the workers; clients under way fail."""
+        self._watch.close()
         with self._changing:
             self._closed = True
             for worker in self._workers:
                 if worker is not None:
                     ray.kill(worker)
+            self._changing.notify_all()
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Have a client run; return its reply, and leave its new state in the context.
 
         Called from as many threads at once as there are workers.
+
+        Raises
+        ------
+        EngineLostError
+            The cluster is lost.
         """
         client = int(context.node_config["partition-id"])
         with span("client", client=client, round=round_of(config_of(message.content))):
@@ -120,35 +145,73 @@ class RayClients:
                 "node_config": context.node_config,
                 "run_config": context.run_config,
             }
-            number = self._free.get()
-            try:
-                answer = self._ask(
-                    number, content, pack(context.state), about, message.metadata.message_type
-                )
-            finally:
-                self._free.put(number)
+            answer = self._ask(content, pack(context.state), about, message.metadata.message_type)
             if isinstance(answer, str):
                 return flower_private.error_reply(message, answer)
             # Only what is merged here need be on a GPU.
             context.state = unpack(answer.state, torch.device("cpu"))
             return Message(unpack(answer.content, self._device), reply_to=message)
 
-    def _ask(self, number: int, *task: Any) -> Answer | str:
+    def _ask(self, *task: Any) -> Answer | str:
         """Return a client's answer, or why there is none."""
-        for _ in range(ATTEMPTS):
-            try:
-                with span("wait"):
-                    if self._workers[number] is None:
-                        ray.get(self._start(number), timeout=START_SECONDS)
-                    answer: Answer | str = ray.get(self._workers[number].answer.remote(*task))
+        died = 0
+        while True:
+            with span("wait"), self._place() as number:
+                try:
+                    worker = self._workers[number]
+                    if worker is None:
+                        worker = self._start(number)
+                        self._get(worker.ready.remote(), START_SECONDS)
+                    answer: Answer | str = self._get(worker.answer.remote(*task))
                     return answer
-            except RayError as error:
-                reason = _last_line(error)
-                self._dismiss(number)
-        return f"its worker process was lost {ATTEMPTS} times; {reason}"
+                except RayError as error:
+                    reason = _last_line(error)
+                    self._dismiss(number)
+                    # A machine that is lost says nothing about the client.
+                    died += number in self._there
+            if died == ATTEMPTS:
+                return f"its worker process was lost {ATTEMPTS} times; {reason}"
 
-    def _start(self, number: int) -> ObjectRef[None]:
-        """Start a worker, and return what is there once it is ready."""
+    @contextmanager
+    def _place(self) -> Iterator[int]:
+        """Take a place that is there and where no client runs, and give it back."""
+        self._check()
+        with self._changing:
+            while not (free := [number for number in self._idle if number in self._there]):
+                self._changing.wait(CHECK_SECONDS)
+                self._check()
+            self._idle.remove(free[0])
+        try:
+            yield free[0]
+        finally:
+            with self._changing:
+                self._idle.append(free[0])
+                self._changing.notify_all()
+
+    def _get(self, reference: ObjectRef[T], most: float = math.inf) -> T:
+        """Wait for what a worker gives, as long as there is a cluster; at most so many seconds."""
+        begin = time.monotonic()
+        while not ray.wait([reference], timeout=CHECK_SECONDS)[0]:
+            self._check()
+            if time.monotonic() - begin > most:
+                raise GetTimeoutError(f"nothing came within {most:g} s")
+        return ray.get(reference)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise RuntimeError("the engine is closed")
+        self._watch.check()
+
+    def _move(self, moved: Collection[int], there: Collection[int]) -> None:
+        """Take note of which places are there; the workers of those that moved are gone."""
+        with self._changing:
+            self._there = there
+            self._changing.notify_all()
+        for number in moved:
+            self._dismiss(number)
+
+    def _start(self, number: int) -> Any:
+        """Start a worker, and return it; it is ready once it answers that."""
         with self._changing:
             if self._closed:
                 raise RuntimeError("the engine is closed")
@@ -158,8 +221,7 @@ class RayClients:
                 str(self._device),
             )
             self._workers[number] = worker
-        ready: ObjectRef[None] = worker.ready.remote()
-        return ready
+        return worker
 
     def _dismiss(self, number: int) -> None:
         with self._changing:
@@ -177,7 +239,9 @@ class RayClients:
 
 
 @contextmanager
-def ray_grid(prepared: Prepared) -> Iterator[LocalGrid]:
+def ray_grid(
+    prepared: Prepared, said: Callable[[str], None] = lambda _: None
+) -> Iterator[LocalGrid]:
     """Set up Ray, its workers and the Grid of an experiment, and end them.
 
     Raises
@@ -195,7 +259,7 @@ def ray_grid(prepared: Prepared) -> Iterator[LocalGrid]:
     )
     store = _store_bytes(prepared, engine.workers or 1)
     with session(engine, experiment.client.threads, store) as places:
-        clients = RayClients(places, make_app, engine.device)
+        clients = RayClients(places, make_app, engine.device, said)
         grid = LocalGrid(clients, prepared.partition.clients, len(places))
         try:
             yield grid

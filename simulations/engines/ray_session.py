@@ -1,8 +1,11 @@
 """Ray around an experiment: started or joined before it, with room for its workers, ended after."""
 
+import atexit
 import logging
 import os
 import socket
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
@@ -14,13 +17,17 @@ from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from fedssl.config_file import ConfigError
-from simulations.engines import RayConfig
+from simulations.engines import RayConfig, ray_private
+from simulations.engines.ray_words import last_words
 from simulations.engines.room import choose_workers
+from simulations.errors import EngineLostError
 
 CONNECT_SECONDS = 5.0
 """How long a cluster may take to answer."""
 RESERVE_SECONDS = 30.0
 """How long to wait until a cluster has room that others use now."""
+LEAVE_SECONDS, LOST_SECONDS = 60.0, 8.0
+"""How long Ray may take to end, and where the cluster is lost: if its head hangs, for good."""
 LEAST_STORE = 80_000_000
 """Ray wants at least so many bytes of shared memory."""
 
@@ -73,12 +80,40 @@ def session(engine: RayConfig, threads: int, store: int) -> Iterator[list[Place]
             )
             # Within it, for Ray lets everybody write to the one that it is given.
             where = os.path.join(ending.enter_context(folder), "ray")
-            ending.callback(ray.shutdown)
+            ending.enter_context(_left())
             _start(engine, threads, store, where)
         else:
-            ending.callback(ray.shutdown)
+            ending.enter_context(_left())
             _join(engine.address)
+            if os.name == "posix":
+                ending.enter_context(last_words(_socket()))
+        ray_private.silence()
         yield _reserve(engine, threads)
+
+
+@contextmanager
+def _left() -> Iterator[None]:
+    """End what we started of Ray, or leave the cluster; give up on one that hangs."""
+    seconds = LEAVE_SECONDS
+    try:
+        yield
+    except EngineLostError:
+        seconds = LOST_SECONDS
+        raise
+    finally:
+        leaving = threading.Thread(target=ray.shutdown, name="ray-leaving", daemon=True)
+        leaving.start()
+        leaving.join(seconds)
+        if leaving.is_alive():
+            # At the end of this process Ray would wait once more, or crash it.
+            atexit.unregister(ray.shutdown)
+            atexit.register(_end)
+
+
+def _end() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(1)
 
 
 def _start(engine: RayConfig, threads: int, store: int, folder: str) -> None:
@@ -110,6 +145,13 @@ def _join(address: str) -> None:
             f"engine.address = {address}: cannot join a Ray cluster there: {error}; start one with "
             "`ray start --head` and give the address that it prints, or null"
         ) from error
+
+
+def _socket() -> str:
+    """Return where Ray listens on this machine."""
+    here = ray.get_runtime_context().get_node_id()
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return next(str(node["RayletSocketName"]) for node in nodes if node["NodeID"] == here)
 
 
 def _reserve(engine: RayConfig, threads: int) -> list[Place]:

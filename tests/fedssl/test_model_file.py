@@ -53,3 +53,23 @@ def test_a_file_never_decides_which_code_is_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds a os\.getcwd, which is not fedssl's"):
         load_encoder(run)
     assert load_encoder(run, build_encoder("convnet", 16)) is not None
+
+
+def test_a_far_larger_network_than_the_file_holds_is_not_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write(
+        tmp_path, build_encoder("convnet", 16), encoder="torchvision/vit_h_14", image_size=518
+    )
+    devices = []
+    initialise = torch.nn.Linear.reset_parameters
+
+    def note(layer: torch.nn.Linear) -> None:
+        devices.append(layer.weight.device.type)
+        initialise(layer)
+
+    monkeypatch.setattr(torch.nn.Linear, "reset_parameters", note)
+    with pytest.raises(ValueError, match="the models differ: only one of them has"):
+        load_encoder(run)
+    # Of 2.5 GB nothing was taken.
+    assert set(devices) == {"meta"}

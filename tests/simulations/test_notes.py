@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from simulations.cautions import cautions
 from simulations.cli import app
 from simulations.client_names import read_client_names, short
 from simulations.experiment import Experiment
-from simulations.notes import read_cautions
+from simulations.notes import check_skipped, read_cautions
 from simulations.prepare import prepare
 from simulations.probe_plots import picture_of
 from simulations.records import read_partition
@@ -264,3 +265,33 @@ def test_strategies_are_compared_without_labels_by_rankme(
     mean = np.mean([row["rankme"] for row in last])
     assert f"| fedavg | {mean:.1f} ±" in table
     assert "more need not be better" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        "[1]",
+        '{"cautions": [1]}',
+        '{"cautions": {"a": "b"}}',
+        "{",
+        "é".encode("cp1252"),
+    ],
+)
+def test_notes_that_tell_nothing_are_left_out(tmp_path: Path, text: str | bytes) -> None:
+    (tmp_path / "notes.json").write_bytes(text.encode() if isinstance(text, str) else text)
+    assert read_cautions(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+@pytest.mark.parametrize("name", ["notes.json", "skipped.csv"])
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+def test_no_pipe_or_device_is_waited_for(
+    small: Small, tmp_path: Path, name: str, kind: str
+) -> None:
+    if kind == "pipe":
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).symlink_to("/dev/zero")
+    assert read_cautions(tmp_path) == []
+    check_skipped(tmp_path, prepare(small()))

@@ -66,6 +66,15 @@ def test_a_loss_that_is_not_a_number_can_be_draw(tmp_path: Path) -> None:
     draw(plots.progress([{"round": 1, "train_loss": float("nan")}]), tmp_path / "nan.png")
 
 
+def test_a_loss_that_no_float_of_a_model_reaches_is_left_out(tmp_path: Path) -> None:
+    rows = [{"round": i, "train_loss": (-1) ** i * 1.7e308 if i else 1.0} for i in range(4)]
+    figure = plots.progress(rows)
+    plots.save(figure, tmp_path / "progress.png")
+    drawn = np.asarray(figure.axes[1].lines[0].get_ydata(), float)
+    assert drawn[0] == 1
+    assert np.isnan(drawn[1:]).all()
+
+
 @pytest.mark.parametrize(("clients", "classes"), [(1, 1), (40, 20), (3, 2)])
 def test_few_clients_are_bars_stacked_to_their_sizes(
     clients: int, classes: int, tmp_path: Path

@@ -114,6 +114,9 @@ def test_rows_come_back_with_figures_that_nobody_knows(tmp_path: Path) -> None:
         ({"cohort": ["a"]}, r"cohort\.0 = 'a'"),
         ({"failed": [-1]}, r"failed\.0 = -1"),
         ({"seconds": float("nan")}, "seconds = nan"),
+        ({"seconds": 1e308}, r"seconds = 1e\+308"),
+        ({"train_seconds": float("inf")}, "train_seconds = inf"),
+        ({"merge_seconds": -1.0}, r"merge_seconds = -1\.0"),
         ({"bytes_up": 10**30}, "bytes_up = 10"),
         ({"linear_accuracy": 1.5}, r"linear_accuracy = 1\.5"),
         ({"knn_accuracy": float("nan")}, "knn_accuracy = nan"),
@@ -131,6 +134,7 @@ def test_what_is_no_row_is_told(tmp_path: Path, change: dict[str, Any], message:
     ("lines", "message"),
     [
         ("0,a,1\n0,b,1\n0,a,2\n", "client 0 has class 'a' twice"),
+        ("0,a,1\n67108863,a,1\n", "names client 67,108,863 in 2 lines"),
         ("0,a,0\n", "line 2, .*'0' is not from 1"),
         ("-1,a,1\n", "line 2, .*'-1' is not from 0"),
         ("1000000000000,a,1\n", "line 2, .*is not from 0"),

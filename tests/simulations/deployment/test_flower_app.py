@@ -2,18 +2,36 @@
 
 import hashlib
 import os
+import secrets
 import subprocess
 import sys
 import time
+import tomllib
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
+from flwr.proto.task_pb2 import Task
+from flwr.server.superlink.linkstate import InMemoryLinkState, LinkStateFactory
+from flwr.server.superlink.linkstate.in_memory_linkstate import RunRecord
+from flwr.supercore.constant import (
+    DEFAULT_SIMULATION_CONFIG,
+    FLWR_IN_MEMORY_DB_NAME,
+    NOOP_FEDERATION_ID,
+)
+from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.superlink.federation import NoOpFederationManager
+from flwr.superlink.grid import InMemoryGrid
 
 from clients.child import Child
 from clients.reaching import free_port
-from simulations import load_experiment, run
+from simulations import ConfigError, load_experiment, run, server_app
 from simulations.deployment.superlink import SUPERLINK
+from simulations.engines.flower_private import empty_run
+from simulations.engines.local import LocalGrid
+from simulations.server_app import check_simulation
 
 ROOT = Path(__file__).parents[3]
 SUPERNODE = "flwr.supernode.cli:flower_supernode"
@@ -25,6 +43,45 @@ default = "here"
 address = "127.0.0.1:{port}"
 insecure = true
 """
+
+
+def simulated(nodes: int) -> InMemoryGrid:
+    """Make the Grid of Flower's simulation, as Flower does."""
+    factory = LinkStateFactory(
+        FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory()
+    )
+    state = factory.state()
+    assert isinstance(state, InMemoryLinkState)
+    run = replace(empty_run(), primary_task_id=1, federation_id=NOOP_FEDERATION_ID)
+    state.run_ids[run.run_id] = RunRecord(run=run)
+    state.task_store[1] = Task(task_id=1, run_id=run.run_id)
+    for _ in range(nodes):
+        key = secrets.token_bytes(32)
+        node = state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, heartbeat_interval=1e9)
+        state.acknowledge_node_heartbeat(node_id=node, heartbeat_interval=1e9)
+    grid = InMemoryGrid(factory)
+    grid.set_run(run)
+    return grid
+
+
+def test_a_simulation_with_too_few_nodes_is_refused_with_what_to_give(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_app, "SETTLED_SECONDS", 0)
+    with pytest.raises(ConfigError, match=r'clients = 5: .* only 2 .* "num-supernodes=5 '):
+        check_simulation(simulated(2), 5)
+    check_simulation(simulated(5), 5)
+    check_simulation(simulated(6), 5)
+
+
+def test_nodes_that_may_still_come_are_waited_for() -> None:
+    check_simulation(LocalGrid(lambda message, _: message, 2, 1), 5)
+
+
+def test_what_flwr_run_runs_has_as_many_clients_as_flower_simulates() -> None:
+    app = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["flwr"]["app"]
+    experiment = load_experiment(ROOT / app["config"]["config"])
+    assert experiment.partition.clients == DEFAULT_SIMULATION_CONFIG.num_supernodes
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -95,3 +96,24 @@ def test_push_and_pull_give_the_same(grid: LocalGrid) -> None:
 def test_the_grid_lists_every_client_and_describes_its_run(grid: LocalGrid) -> None:
     assert list(grid.get_node_ids()) == list(range(1, 13))
     assert grid.create_message(RecordDict(), "train", 1, "").metadata.run_id == grid.run.run_id
+
+
+def remembering(message: Message, context: Context) -> Message:
+    context.state["own"] = ConfigRecord({"rounds": 1})
+    return Message(RecordDict(), reply_to=message)
+
+
+def test_a_round_may_be_stopped_while_clients_are_still_at_it() -> None:
+    interval = sys.getswitchinterval()
+    grid = LocalGrid(remembering, clients=2000, workers=WORKERS)
+    try:
+        # Threads take turns as often as they can.
+        sys.setswitchinterval(1e-6)
+        waiting = set(grid.push_messages(messages(*range(2000))))
+        while waiting:
+            grid.settle(1, ())
+            done = grid.pull_messages(waiting)
+            waiting -= {reply.metadata.reply_to_message_id for reply in done}
+    finally:
+        sys.setswitchinterval(interval)
+        grid.close()
