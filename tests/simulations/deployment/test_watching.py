@@ -28,6 +28,7 @@ from simulations.deployment.status import (
 )
 from simulations.deployment.watcher import Several, WatchedDisplay, Watcher
 from simulations.display import Quiet
+from simulations.terminal import Terminal
 
 ROW = {
     "round": 1,
@@ -221,7 +222,7 @@ def fedssl(*arguments: str | Path) -> Result:
 def test_the_command_prints_a_line_for_each_client(
     board: StatusBoard, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr("simulations.cli.watching.out", Terminal(width=160))
     board.note("refused", client=5, why="[red]\x1b[2Jno\u202e images")
     board.write()
     result = fedssl("status", run)
