@@ -44,6 +44,7 @@ def test_run_prints_a_line_a_round_and_where_the_report_lies(config: Path) -> No
     assert (config.parent / "runs" / "small" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_each_run_has_a_folder_of_its_own_and_resume_takes_the_newest(config: Path) -> None:
     for _ in range(2):
         assert fedssl("run", config, "rounds=1", "--quiet").exit_code == 0

@@ -85,6 +85,7 @@ def test_a_probe_says_what_the_last_round_did(runs: Path) -> None:
     assert '<th scope="col">Worst client accuracy</th>' in page
 
 
+@pytest.mark.slow
 def test_each_protocol_leaves_a_file_and_pictures_open(runs: Path) -> None:
     names = [name for name in MEASURES if name not in ("sslmem", "map-umap")]
     done, refused = probe(runs / "a", names)

@@ -125,6 +125,7 @@ def test_every_span_lies_where_it_belongs(small: Small, tmp_path: Path) -> None:
     assert {s["thread"] for s in of(spans, "round")} == {"MainThread"}
 
 
+@pytest.mark.slow
 def test_a_stopped_run_has_what_was_and_a_resumed_one_what_is_run_now(
     small: Small, tmp_path: Path
 ) -> None:

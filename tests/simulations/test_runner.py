@@ -102,6 +102,7 @@ def _measures(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if not name.endswith("seconds")}
 
 
+@pytest.mark.slow
 def test_a_warm_start_begins_where_the_other_run_ended(small: Small, tmp_path: Path) -> None:
     first = run(small(), tmp_path / "first").metrics
     init = f"model.init={tmp_path / 'first' / 'model.safetensors'}"
@@ -118,6 +119,7 @@ def test_the_same_config_and_seed_give_the_same_bits(small: Small, tmp_path: Pat
     assert same_result(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_result(small: Small, tmp_path: Path) -> None:
     run(small("rounds=1"), tmp_path / "one")
     run(small("rounds=1", "seed=4"), tmp_path / "two")
@@ -133,7 +135,10 @@ def test_another_seed_gives_another_result(small: Small, tmp_path: Path) -> None
         ),
     ],
 )
-@pytest.mark.parametrize("after", [0, 1, 2])
+@pytest.mark.parametrize(
+    "after",
+    [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)],
+)
 def test_a_resumed_run_equals_an_uninterrupted_one(
     small: Small, tmp_path: Path, after: int, overrides: tuple[str, ...]
 ) -> None:
@@ -146,6 +151,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert same_result(tmp_path / "straight", tmp_path / "stopped")
 
 
+@pytest.mark.slow
 def test_rows_written_after_the_checkpoint_are_run_again(small: Small, tmp_path: Path) -> None:
     run(small(), tmp_path / "straight")
     with pytest.raises(KeyboardInterrupt):

@@ -303,6 +303,7 @@ def test_report_writes_it_again_and_prints_the_table(compared: tuple[Path, Resul
     assert {name: (out / name).read_bytes() for name in before} == before
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_run_again_and_what_failed_is(
     compared: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,6 +346,7 @@ def test_another_plan_or_another_config_is_refused(compared: tuple[Path, Result]
     assert "holds no comparison" in fedssl("compare", "tiny.yaml", *GRID, "--out", full).stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,6 +373,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     assert len(tried) == 3
 
 
+@pytest.mark.slow
 def test_fields_are_tuned_on_images_that_are_neither_fitted_on_nor_tested(tiny: Path) -> None:
     # A learning rate of 0 leaves the encoder untrained, and one of 1e30 makes it infinite.
     command = ["compare", "tiny.yaml", "rounds=1", "--strategies", "fedavg,uniform"]
@@ -474,6 +477,7 @@ def test_what_cannot_be_is_refused_before_any_run(
 TWO = ("compare", "tiny.yaml", "--strategies", "fedavg,uniform", "--seeds", "1", "--out")
 
 
+@pytest.mark.slow
 def test_the_same_part_is_made_by_one_process_and_other_parts_by_others(tiny: Path) -> None:
     with locked(tiny, print, ".lock-1-of-2"):
         refused = fedssl(*TWO, tiny, "--only", "1/2")
@@ -487,6 +491,7 @@ def test_the_same_part_is_made_by_one_process_and_other_parts_by_others(tiny: Pa
     assert not list(tiny.rglob(".lock*"))
 
 
+@pytest.mark.slow
 def test_a_run_that_another_process_makes_is_left_alone_and_has_not_failed(tiny: Path) -> None:
     taken = tiny / "runs" / "fedavg" / "seed-3"
     # A part without runs, which declares the plan.

@@ -119,7 +119,9 @@ def test_cohorts_are_drawn_among_the_members_of_the_round(scene: Callable[..., S
     assert list(counts) == [(0, 0, 12), (2, 0, 12), (3, 0, 12)]
 
 
-@pytest.mark.parametrize("stop", [1, 2, 3])
+@pytest.mark.parametrize(
+    "stop", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_a_run_that_was_stopped_goes_on_with_its_members(
     scene: Callable[..., Scene], stop: int
 ) -> None:

@@ -43,6 +43,7 @@ def test_a_sensitivity_without_memory_is_one(folder: Path) -> None:
     assert replay(folder, 1, "elastic(decay=0)").merges[0].step.length > 0
 
 
+@pytest.mark.slow
 def test_a_strategy_that_does_not_offer_its_momentum_is_told(tmp_path: Path) -> None:
     name = "flwr.serverapp.strategy.FedAdam"
     run = make_run(tmp_path, "run", f"strategy.name={name}", "evaluation.every=1")
@@ -55,6 +56,7 @@ def test_a_strategy_that_does_not_offer_its_momentum_is_told(tmp_path: Path) -> 
     assert found.notes == audit(run, 2).notes
 
 
+@pytest.mark.slow
 def test_notes_tell_what_a_merge_alone_does_not_show(folder: Path) -> None:
     asked = "fedavg,fedprox,fedadam,fedu(threshold=0)"
     notes = replay(folder, 1, asked).notes
@@ -68,6 +70,7 @@ def test_statistics_of_another_kind_are_told(folder: Path) -> None:
     assert replay(folder, 1, "fedbn").notes == []
 
 
+@pytest.mark.slow
 def test_replies_of_clients_that_trained_in_another_way_are_told(tmp_path: Path) -> None:
     run = make_run(tmp_path, "fedprox", "strategy.name=fedprox", "rounds=1")
     assert [note.split(",")[0] for note in replay(run, 1, "fedavg").notes] == ["fedprox"]

@@ -100,8 +100,12 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("strategy", "fields"),
     [
         ("fedbn", []),
-        ("fedema", []),
-        ("layer-schedule", ["every={projector: 0, encoder.layers.0: 2}"]),
+        pytest.param("fedema", [], marks=pytest.mark.slow),
+        pytest.param(
+            "layer-schedule",
+            ["every={projector: 0, encoder.layers.0: 2}"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_clients_go_on_as_under_the_strategy(
