@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray
@@ -17,6 +16,7 @@ from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from fedssl.config_file import ConfigError
+from fedssl.temporary import temporary_folder
 from simulations.engines import RayConfig, ray_private
 from simulations.engines.ray_words import last_words
 from simulations.engines.room import choose_workers
@@ -71,15 +71,11 @@ def session(engine: RayConfig, threads: int, store: int) -> Iterator[list[Place]
         )
     with ExitStack() as ending:
         if engine.address is None:
-            folder = TemporaryDirectory(
-                # Short, for the names of sockets have little room; and apart from Ray's own
-                # folder, so that nobody else finds this Ray and joins it.
-                prefix="fedssl-ray-",
-                dir="/tmp" if os.name == "posix" else None,
-                ignore_cleanup_errors=True,
-            )
+            # Short, for the names of sockets have little room; and apart from Ray's own folder, so
+            # that nobody else finds this Ray and joins it.
+            folder = temporary_folder("ray-", "/tmp" if os.name == "posix" else None)
             # Within it, for Ray lets everybody write to the one that it is given.
-            where = os.path.join(ending.enter_context(folder), "ray")
+            where = str(ending.enter_context(folder) / "ray")
             ending.enter_context(_left())
             _start(engine, threads, store, where)
         else:
