@@ -11,7 +11,8 @@ from clients.versions import own_versions
 from simulations.deployment.pki import ServerKeys
 from simulations.deployment.roster import KeyRoster
 from simulations.deployment.superlink import Ports, superlink
-from simulations.deployment.watcher import Watcher
+from simulations.deployment.trouble import Trouble
+from simulations.deployment.watcher import Nobody, Watcher
 from simulations.engines import FlowerConfig
 from simulations.engines.flower import DeviceGrid
 from simulations.prepare import Prepared
@@ -38,6 +39,7 @@ def served(
         VERSIONS: json.dumps(own_versions()),
     }
     log = folder.federation / "superlink.log"
-    with superlink(keys, roster, ports, version("fedssl"), config, log, said) as flower:
+    trouble = Trouble(said, watcher or Nobody())
+    with superlink(keys, roster, ports, version("fedssl"), config, log, trouble) as flower:
         said(f"listening on port {ports.fleet}; the log is {log}")
         yield DeviceGrid(flower, experiment.engine, roster, said, watcher)
