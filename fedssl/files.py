@@ -152,23 +152,16 @@ def claim(path: Path, mode: int = 0o666) -> int | None:
     OSError
         It cannot be opened.
     """
-    if fcntl is None:
-        raise NoLocksError(errno.ENOSYS, "there are no locks on this system", str(path))
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, mode)
         taken = False
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _lock(file, path, exclusive=True):
+                return None
             # Whoever had it may have removed it just before: then it is no longer the one there.
             taken = _is_at(file, path)
             if taken:
                 return file
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                raise NoLocksError(error.errno, error.strerror, str(path)) from error
-            raise
         finally:
             if not taken:
                 os.close(file)
@@ -184,20 +177,11 @@ def is_claimed(path: Path) -> bool:
     OSError
         It cannot be opened.
     """
-    if fcntl is None:
-        raise NoLocksError(errno.ENOSYS, "there are no locks on this system", str(path))
     file = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError as error:
-        if error.errno in _NO_LOCKS:
-            raise NoLocksError(error.errno, error.strerror, str(path)) from error
-        raise
+        return not _lock(file, path, exclusive=False)
     finally:
         os.close(file)
-    return False
 
 
 def is_leftover(name: str) -> bool:
@@ -213,6 +197,21 @@ def sweep(folders: Iterable[Path]) -> None:
                 if is_leftover(path.name) and (file := claim(path)) is not None:
                     path.unlink()
                     os.close(file)
+
+
+def _lock(file: int, path: Path, *, exclusive: bool) -> bool:
+    """Lock an open file; return whether that is so: not where another process has it."""
+    if fcntl is None:
+        raise NoLocksError(errno.ENOSYS, "there are no locks on this system", str(path))
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise NoLocksError(error.errno, error.strerror, str(path)) from error
+        raise
+    return True
 
 
 def _beside(path: Path, mode: int) -> tuple[Path, int]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fedssl.files import NoLocksError, claim
+from fedssl.files import NoLocksError, claim, is_claimed
 
 PREFIX = "fedssl-"
 _OWNER = ".owner"
@@ -68,8 +68,4 @@ def _is_left(entry: "os.DirEntry[str]") -> bool:
     owner = Path(entry.path) / _OWNER
     if entry.stat(follow_symlinks=False).st_uid != os.getuid() or not owner.is_file():
         return False
-    handle = claim(owner)
-    if handle is None:
-        return False
-    os.close(handle)
-    return True
+    return not is_claimed(owner)

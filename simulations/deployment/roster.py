@@ -1,8 +1,7 @@
 """The clients whose keys lie in the server's folder: looked for while the server runs."""
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +9,7 @@ from fedssl.errors import ConfigError
 from fedssl.printable import printable_message
 from simulations.deployment.key_record import KeyRecord
 from simulations.deployment.pki import MemberKey, ServerKeys
+from simulations.deployment.repeating import repeating
 from simulations.deployment.watcher import Nobody, Watcher
 from simulations.members import MOST_CLIENTS
 
@@ -100,26 +100,16 @@ class KeyRoster:
         self._registrar = registrar
         self._look(first=True)
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Look at the folder every few seconds from now on."""
-        stop = threading.Event()
+    def watched(self) -> AbstractContextManager[None]:
+        """Look at the folder every few seconds while the context lasts."""
+        return repeating(LOOK_SECONDS, self._try_to_look)
 
-        def watch() -> None:
-            while not stop.wait(LOOK_SECONDS):
-                try:
-                    self.look()
-                # Such as a disk that is full just now: the next look may succeed.
-                except Exception as error:
-                    self._say("", f"{self._keys.folder}: {type(error).__name__}: {error}")
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
+    def _try_to_look(self) -> None:
         try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+            self.look()
+        # Such as a disk that is full just now: the next look may succeed.
+        except Exception as error:
+            self._say("", f"{self._keys.folder}: {type(error).__name__}: {error}")
 
     def look(self) -> None:
         """Let those join whose keys appeared, and those leave whose keys were removed."""

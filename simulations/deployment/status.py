@@ -17,6 +17,7 @@ from fedssl.files import make_folder
 from fedssl.plain_files import MEGABYTE, read_text
 from fedssl.printable import printable
 from simulations.deployment.audit_log import now
+from simulations.deployment.repeating import repeating
 from simulations.files import replace_text
 from simulations.lock import is_held
 from simulations.members import Images, Number
@@ -272,24 +273,19 @@ class StatusBoard:
     @contextmanager
     def written(self) -> Iterator[None]:
         """Write the file now, every second while something changes, and at the end."""
-        stop = threading.Event()
 
         def keep() -> None:
-            while not stop.wait(WRITE_SECONDS):
-                try:
-                    self.write()
-                except OSError:
-                    # Of a full disk the run itself tells; it is written once there is room.
-                    self._changed = True
+            try:
+                self.write()
+            except OSError:
+                # Of a full disk the run itself tells; it is written once there is room.
+                self._changed = True
 
         self.write()
-        thread = threading.Thread(target=keep, daemon=True)
-        thread.start()
         try:
-            yield
+            with repeating(WRITE_SECONDS, keep):
+                yield
         finally:
-            stop.set()
-            thread.join()
             self.write()
 
     def _recall(self) -> None:
