@@ -235,8 +235,8 @@ def join(
         bool,
         typer.Option(
             "--check",
-            help="See that the images can be read, the server is reached and accepts the key, and how "
-            "clock and versions differ from the server's; train nothing.",
+            help="See that the images can be read, the server is reached and accepts the key, and "
+            "how clock and versions differ from the server's; train nothing.",
         ),
     ] = False,
     device: Annotated[str, typer.Option(help="`auto`, `cpu` or `cuda`.")] = "auto",
