@@ -81,8 +81,12 @@ class Joining:
         """
         address = f"127.0.0.1:{self.health}"
         with health_service(address, self._is_well) if self.health else nullcontext():
+            has_spoken = False
             while True:
-                self._wait_for_server()
+                # One that was there will come back: its next SuperNode takes seconds to start, and
+                # then waits for it by itself.
+                if not has_spoken:
+                    self._wait_for_server()
                 with self._connected() as connection:
                     if self._refused_since is None:
                         self.told(f"connecting to {self.server} as client {self.device.client}")

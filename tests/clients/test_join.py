@@ -42,9 +42,16 @@ class Clock:
 class SuperNode:
     """Plays the connection: spoke to the server when `speaks` says so, ends with a refusal."""
 
-    def __init__(self, clock: Clock, speaks: Callable[[float], bool], refusal: Refusal | None):
+    def __init__(
+        self,
+        clock: Clock,
+        speaks: Callable[[float], bool],
+        ends: Callable[[float], bool],
+        refusal: Refusal | None,
+    ):
         self._clock = clock
         self._speaks = speaks
+        self._ends = ends
         self._refusal = refusal
         self._spoke = clock.now
         self.begun = clock.now
@@ -53,7 +60,7 @@ class SuperNode:
 
     @property
     def ended(self) -> bool:
-        return self._refusal is not None
+        return self._refusal is not None or self._ends(self.begun)
 
     def silent_seconds(self) -> float:
         if self._speaks(self._clock.now):
@@ -73,6 +80,7 @@ class Scene:
         self.nodes: list[SuperNode] = []
         self.is_there: Callable[[float], bool] = lambda now: True
         self.speaks: Callable[[float], bool] = lambda now: True
+        self.ends: Callable[[float], bool] = lambda begun: False
         self.refusal: Callable[[float], Refusal | None] = lambda now: None
         self.joining = Joining(
             "server:1",
@@ -97,7 +105,8 @@ class Scene:
 
     @contextmanager
     def _connected(self, arguments: Sequence[str], **_: object) -> Iterator[Connection]:
-        self.nodes.append(SuperNode(self.clock, self.speaks, self.refusal(self.clock.now)))
+        refusal = self.refusal(self.clock.now)
+        self.nodes.append(SuperNode(self.clock, self.speaks, self.ends, refusal))
         yield cast(Connection, self.nodes[-1])
 
 
@@ -133,6 +142,27 @@ def test_a_server_that_is_away_is_waited_for_with_the_same_supernode(scene: Scen
     scene.run(200)
     assert len(scene.nodes) == 1
     assert scene.joining._is_well()
+
+
+def test_the_next_supernode_is_ready_when_a_server_comes_back(scene: Scene) -> None:
+    """It takes seconds to start, which nobody should wait for once the server is there."""
+    away, back = scene.clock.now + 100, scene.clock.now + 400
+    scene.is_there = scene.speaks = lambda now: not away < now < back
+    scene.ends = lambda begun: begun < away < scene.clock.now
+    scene.run(500)
+    assert len(scene.nodes) == 2
+    assert scene.nodes[1].begun - away < 10
+    assert scene.nodes[1].has_spoken
+    assert scene.told.count("waiting for the server: nobody answers") == 1
+
+
+def test_one_that_cannot_be_reached_well_is_not_started_again_and_again(scene: Scene) -> None:
+    """Such as where the certificate has expired, which ends a SuperNode at once."""
+    away = scene.clock.now + 100
+    scene.is_there = scene.speaks = lambda now: now < away
+    scene.ends = lambda begun: away < scene.clock.now
+    scene.run(1000)
+    assert len(scene.nodes) == 2
 
 
 def test_a_server_that_is_not_there_yet_is_waited_for(scene: Scene) -> None:
