@@ -17,7 +17,7 @@ from clients.health import health_service
 from clients.keys import ClientKeys
 from clients.limits import limit_cores, limit_memory
 from clients.private_states import PrivateStates
-from clients.reaching import Closed, Unreachable, parse, reach
+from clients.reaching import Unreachable, parse, reach
 from clients.versions import compare_clocks, compare_versions, read_versions
 from fedssl.printable import printable
 
@@ -25,10 +25,9 @@ POLL_SECONDS = 0.2
 RECONNECT_SECONDS = 2.0
 CHECK_SECONDS = 45.0
 """How long `check` waits for the server to ask who is there."""
-LOOK_SECONDS, SILENT_SECONDS = 8.0, 30.0
-"""How long a SuperNode may hear nothing of the server before the server is looked for, and before
-something is wrong with the SuperNode if it is there. When all is well it is answered every 3 s, and
-every 20 s while the client trains."""
+SILENT_SECONDS = 30.0
+"""How long a SuperNode may hear nothing of the server before the server is looked for. When all is
+well it is answered every 3 s, and every 20 s while the client trains."""
 ANSWERING_SECONDS = 10.0
 """How long the server may answer, but not the SuperNode, before that is started anew."""
 
@@ -68,7 +67,6 @@ class Joining:
     trusted: Path | None = None
     _connection: Connection | None = field(default=None, init=False, repr=False)
     _refused_since: float | None = field(default=None, init=False, repr=False)
-    _is_closed: bool = field(default=False, init=False, repr=False)
     _last_told: str = field(default="", init=False, repr=False)
 
     def run(self) -> None:
@@ -146,8 +144,7 @@ class Joining:
                 self._take(connection, token, answering)
             else:
                 time.sleep(POLL_SECONDS)
-            silent = connection.silent_seconds()
-            if silent < LOOK_SECONDS:
+            if connection.silent_seconds() < SILENT_SECONDS:
                 reached = None
                 if connection.has_spoken:
                     self._say_once("")
@@ -155,15 +152,12 @@ class Joining:
             elif time.monotonic() - looked > RECONNECT_SECONDS:
                 if not self._is_there():
                     reached = None
-                    if self._is_closed and connection.has_spoken:
-                        # The next server will not know this SuperNode; another is ready by then.
-                        return
                 elif reached is None:
                     reached = time.monotonic()
-                elif silent > SILENT_SECONDS and time.monotonic() - reached > ANSWERING_SECONDS:
+                elif time.monotonic() - reached > ANSWERING_SECONDS:
                     self.told(
                         "the server answers, but the SuperNode has not spoken to it for "
-                        f"{silent:.0f} s: starting it anew"
+                        f"{connection.silent_seconds():.0f} s: starting it anew"
                     )
                     return
                 looked = time.monotonic()
@@ -185,7 +179,6 @@ class Joining:
         try:
             reach(self.server, self.keys.root_certificate)
         except Unreachable as error:
-            self._is_closed = isinstance(error, Closed)
             self._say_once(f"waiting for the server: {error}")
             return False
         return True

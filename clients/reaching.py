@@ -16,10 +16,6 @@ class Unreachable(OSError):
     """Nobody answers there, for now."""
 
 
-class Closed(Unreachable):
-    """Its machine answers that nothing listens there: the server has ended."""
-
-
 def parse(server: str) -> tuple[str, int]:
     """Split ``HOST:PORT``.
 
@@ -71,8 +67,7 @@ def reach(server: str, root_certificate: Path) -> None:
     Raises
     ------
     Unreachable
-        Nobody answers (`Closed`, where nothing listens there), or by this device's clock the
-        certificate is not valid now.
+        Nobody answers, or by this device's clock the certificate is not valid now.
     ValueError
         Somebody does whose certificate is not good, or the certificate file is none.
     """
@@ -100,8 +95,6 @@ def reach(server: str, root_certificate: Path) -> None:
         ) from error
     except ssl.SSLError as error:
         raise ValueError(f"{server}: does not speak TLS ({error.reason})") from error
-    except ConnectionRefusedError as error:
-        raise Closed(f"{server}: cannot be reached: {error.strerror}") from error
     except TimeoutError as error:
         raise Unreachable(f"{server}: no answer within {SECONDS:.0f} s") from error
     except OSError as error:

@@ -24,6 +24,8 @@ CHANNEL = [
     ("grpc.keepalive_time_ms", 15000),
     ("grpc.keepalive_timeout_ms", 10000),
 ]
+CLOSED = "Connection refused"
+"""In what gRPC says where nothing listens at a port."""
 REFUSED = "refused by the server: "
 """Begins the line by which the SuperNode's process says why it ends."""
 
@@ -50,22 +52,32 @@ def main() -> None:
 
 
 class _Listening(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
-    """Touches a file at each answer, and ends the process where the server does not know us."""
+    """Touches a file at each answer, and ends the process where the server does not know it."""
 
     def __init__(self, spoken: Path):
         self._spoken = spoken
+        self._has_spoken = False
 
     def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
         call = continuation(details, request)
         code = call.code()
         if code is grpc.StatusCode.OK:
             self._spoken.touch()
+            self._has_spoken = True
         elif code is grpc.StatusCode.UNAUTHENTICATED:
             # Flower's own way out takes up to ten seconds.
             _end(f"{REFUSED}{call.details()}")
         elif code is grpc.StatusCode.CANCELLED:
             _end("the server ended the connection")
+        elif code is grpc.StatusCode.UNAVAILABLE and self._has_spoken and _is_closed(call):
+            # The next server would not know this SuperNode: another is ready by then.
+            _end("the server has ended: nothing listens there any more")
         return call
+
+
+def _is_closed(call: Any) -> bool:
+    """Say whether its machine answers that nothing listens at the server's port."""
+    return CLOSED in (call.details() or "")
 
 
 def _channel(

@@ -16,7 +16,7 @@ from clients.device import Device
 from clients.join import Joining
 from clients.keys import ClientKeys
 from clients.private_states import PrivateStates
-from clients.reaching import Closed, Unreachable
+from clients.reaching import Unreachable
 
 
 class Stop(BaseException):
@@ -80,7 +80,6 @@ class Scene:
         self.nodes: list[SuperNode] = []
         self.is_there: Callable[[float], bool] = lambda now: True
         self.speaks: Callable[[float], bool] = lambda now: True
-        self.is_closed = False
         self.ends: Callable[[float], bool] = lambda begun: False
         self.refusal: Callable[[float], Refusal | None] = lambda now: None
         self.joining = Joining(
@@ -102,7 +101,7 @@ class Scene:
 
     def _reach(self, server: str, root: Path) -> None:
         if not self.is_there(self.clock.now):
-            raise (Closed if self.is_closed else Unreachable)("nobody answers")
+            raise Unreachable("nobody answers")
 
     @contextmanager
     def _connected(self, arguments: Sequence[str], **_: object) -> Iterator[Connection]:
@@ -145,17 +144,14 @@ def test_a_server_that_is_away_is_waited_for_with_the_same_supernode(scene: Scen
     assert scene.joining._is_well()
 
 
-@pytest.mark.parametrize("is_told", [True, False])
-def test_the_next_supernode_is_ready_when_a_server_comes_back(scene: Scene, is_told: bool) -> None:
+def test_the_next_supernode_is_ready_when_a_server_comes_back(scene: Scene) -> None:
     """It takes seconds to start, which nobody should wait for once the server is there."""
     away, back = scene.clock.now + 100, scene.clock.now + 400
     scene.is_there = scene.speaks = lambda now: not away < now < back
-    # Either the server tells it that it ends, or its machine tells that nothing listens there.
-    scene.ends = lambda begun: is_told and begun < away < scene.clock.now
-    scene.is_closed = not is_told
+    scene.ends = lambda begun: begun < away < scene.clock.now
     scene.run(500)
     assert len(scene.nodes) == 2
-    assert scene.nodes[1].begun - away < 15
+    assert scene.nodes[1].begun - away < 10
     assert scene.nodes[1].has_spoken
     assert scene.told.count("waiting for the server: nobody answers") == 1
 
