@@ -14,7 +14,6 @@ from clients.reaching import free_port
 from clients.supernode import REFUSED
 from clients.versions import MOST_AHEAD, MOST_BEHIND
 from fedssl.printable import printable
-from fedssl.temporary import temporary_folder
 
 SUPERNODE = "clients.supernode:main"
 _CODE = re.compile(r"\[code: (\d+)\]\s*(.*)")
@@ -131,7 +130,7 @@ def connected(
     """
     with ExitStack() as stack:
         secret, secret_file = stack.enter_context(new_secret())
-        spoken = stack.enter_context(temporary_folder()) / "spoken"
+        spoken = secret_file.with_name("spoken")
         port = free_port()
         own = [str(spoken), *arguments, "--host", "127.0.0.1", "--port", str(port)]
         if trusted is None:
