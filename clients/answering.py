@@ -23,6 +23,9 @@ LEARNING, RUN, VERSIONS = "learning", "run", "versions"
 """Keys of a run's config: what a device is to learn, the name that outlives the server, and what
 the server has installed."""
 
+CHECKED = "was only checked"
+"""So begins what `fedssl join --check` answers the server, which tells nothing of the run."""
+
 
 class JoinError(RuntimeError):
     """A device cannot take part."""

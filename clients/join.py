@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from clients.answering import VERSIONS, Answering, JoinError, check_version
+from clients.answering import CHECKED, VERSIONS, Answering, JoinError, check_version
 from clients.client_app import PARTITION
 from clients.connection import Connection, Refusal, connected
 from clients.device import Device
@@ -123,7 +123,7 @@ class Joining:
                     raise JoinError(f"the SuperNode ended; see {self.log}")
                 if token := connection.runtime.claim(CLIENT_TASK):
                     with connection.runtime.task(token) as task:
-                        task.refuse("was only checked by fedssl join --check")
+                        task.refuse(f"{CHECKED} by fedssl join --check")
                         check_version(task)
                     good.append(f"key: the server accepts client {self.device.client}'s")
                     return [*good, *_compare(task)]

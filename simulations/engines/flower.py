@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
+from clients.answering import CHECKED
 from clients.client_app import PARTITION
 from fedssl.printable import printable
 from fedssl.timeline import span
@@ -36,8 +37,6 @@ POLL_SECONDS = 0.2
 LOOK_SECONDS = 1.0
 """How often it is seen who is here while replies are waited for."""
 REPEAT_SECONDS = 3.0
-_CHECKED = "was only checked"
-"""So begins what `fedssl join --check` answers, which tells nothing of the run."""
 _ANSWER = {PARTITION, "num-examples"}
 """The metrics by which a device says who it is."""
 
@@ -325,7 +324,7 @@ class DeviceGrid(WrappedGrid, Engine):
         if reply.has_error():
             reason = reply.error.reason or "no reason given"
             self._refuse(node, reason)
-            if not reason.startswith(_CHECKED):
+            if not reason.startswith(CHECKED):
                 self._errors[node] = printable(reason)
             return
         self._errors.pop(node, None)
