@@ -37,7 +37,7 @@ class Answering:
     Parameters
     ----------
     device : Device
-        Its images.
+        Its examples.
     states : PrivateStates
         What it keeps from round to round.
     told : Callable[[str], None]
@@ -78,7 +78,7 @@ class Answering:
             self._states.keep(run, server_round, state, before=last + 1)
         metrics = metrics_of(reply.content)
         self._told(
-            f"round {server_round}: {metrics['num-examples']} images, loss "
+            f"round {server_round}: {metrics['num-examples']} examples, loss "
             f"{metrics['train-loss']:.4f}, {metrics['seconds']:.1f} s"
         )
         return reply

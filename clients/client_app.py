@@ -61,7 +61,7 @@ def make_client_app(find: Callable[[Context], ClientRuntime]) -> ClientApp:
             runtime = find(context)
             received = to_state(arrays_of(message.content))
             update = runtime.worker().run(
-                *runtime.images_of(client),
+                *runtime.examples_of(client),
                 received,
                 to_state(arrays_of(context.state, PRIVATE)) if PRIVATE in context.state else {},
                 client=client,

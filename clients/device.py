@@ -1,8 +1,9 @@
-"""A device of a real federation: its own images, and the learning that the server asks for."""
+"""A device of a real federation: its own examples, and the learning that the server asks for."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,14 @@ import numpy as np
 import torch
 
 from clients.runtime import ClientRuntime
+from fedssl.blueprint import ModelBlueprint
 from fedssl.config import LearningConfig
 from fedssl.config_file import ConfigError, validate
-from fedssl.data import Dataset
-from fedssl.data.files import Decoding, decode_all, resize
-from fedssl.data.folder import Folder, list_files
-from fedssl.data.npz import read_npz
+from fedssl.data import DataConfig, Dataset
+from fedssl.modalities import MODALITIES, DeviceExamples, Modality, modality_of
 from fedssl.partitions import Partition
 
-NAMES_CLASSES = ("name", "encoder")
+NAMES_CLASSES = ("name", "encoder", "modality")
 """The fields by which a config may name a class by a dotted path, which a client would import."""
 
 
@@ -28,8 +28,9 @@ class Device:
 
     Parameters
     ----------
-    images : Path
-        A folder of image files, a list of them, or an ``.npz`` file as the data set ``npz`` has.
+    examples : Path
+        A folder or file that one of `MODALITIES` opens: of images, say, a folder of files, a list
+        of them, or an ``.npz`` file.
     client : int
         Its number in the federation.
     device : torch.device
@@ -38,42 +39,53 @@ class Device:
         Modules of its owner's that the server's config may name by a dotted path.
     """
 
-    images: Path
+    examples: Path
     client: int
     device: torch.device
     allowed: Sequence[str] = ()
     _built: tuple[str, ClientRuntime] | None = field(default=None, init=False, repr=False)
 
+    @cached_property
+    def modality(self) -> Modality:
+        """What its examples are: of the first modality that finds any there."""
+        return self._opened[0]
+
+    @cached_property
+    def _opened(self) -> tuple[Modality, DeviceExamples]:
+        known = list(MODALITIES.values())
+        # What holds none of any is opened as the first, whose errors say what is wrong with it.
+        modality = next((each for each in known if each.holds(self.examples)), known[0])
+        return modality, modality.open_device(self.examples)
+
     def count(self) -> int:
-        """Return how many images there are.
+        """Return how many examples there are.
 
         Raises
         ------
         ValueError
             There are none, or they cannot be read.
         """
-        if self.images.suffix == ".npz":
-            return len(read_npz("--images", self.images).labels)
-        return len(list_files(self.images, "--images").paths)
+        return self._opened[1].count()
 
-    def read(self, size: int, background: str = "white") -> Dataset:
-        """Decode all images once, each resized to ``size`` × ``size`` pixels.
+    def found(self) -> str:
+        """Say how many examples of what there are; see `count`."""
+        return self.modality.count(self.count())
 
-        What is transparent lies on ``background``.
+    def read(self, config: DataConfig) -> Dataset:
+        """Return all examples, made what the server asks for.
 
         Raises
         ------
         ValueError
-            Names the file that is at fault.
+            They are of another modality than the server's, or cannot be read.
         """
-        if self.images.suffix == ".npz":
-            found = read_npz("--images", self.images)
-            assert isinstance(found.images, torch.Tensor)
-            images = resize(found.images, size).expand(-1, 3, -1, -1).contiguous()
-            return Dataset(images, found.labels, found.class_names, {})
-        listing = list_files(self.images, "--images")
-        decoding = Decoding(background=background)
-        return listing.dataset(decode_all(listing.paths, size, decoding, "--images"))
+        modality, opened = self._opened
+        if modality is not modality_of(config):
+            raise ValueError(
+                f"--examples {self.examples}: holds {modality.noun[1]}, and the server trains on "
+                f"{modality_of(config).noun[1]}"
+            )
+        return opened.read(config)
 
     def runtime(self, learning: str) -> ClientRuntime:
         """Return what the device holds to train as ``learning`` says; built once.
@@ -88,35 +100,33 @@ class Device:
         ConfigError
             The config asks for what this device does not do.
         ValueError
-            The images cannot be read.
+            The examples cannot be read.
         """
         if self._built is None or self._built[0] != learning:
             config = from_text(learning, self.allowed)
-            assert config.data.size is not None
-            background = config.data.background if isinstance(config.data, Folder) else "white"
-            dataset = self.read(config.data.size, background)
+            dataset = self.read(config.data)
             owner = np.full(len(dataset.labels), self.client)
             partition = Partition.of(owner, self.client + 1)
             self._built = learning, ClientRuntime(config, dataset, partition, self.device)
         return self._built[1]
 
 
-def as_text(config: LearningConfig, size: int) -> str:
+def as_text(blueprint: ModelBlueprint) -> str:
     """Return what a device needs of a config: nothing of where the server's files lie.
 
     Parameters
     ----------
-    config : LearningConfig
-        The experiment.
-    size : int
-        The side of the images that the model is made for, in pixels.
+    blueprint : ModelBlueprint
+        Of the experiment's model.
+
+    Raises
+    ------
+    ValueError
+        Devices cannot train on examples of this modality.
     """
+    config = blueprint.config
     kept = config.model_dump(mode="json", include=set(LearningConfig.model_fields))
-    data = {key: kept["data"][key] for key in ("mean", "std")}
-    # Left out where it is the default, which devices of older versions take without being told.
-    if (background := kept["data"].get("background", "white")) != "white":
-        data["background"] = background
-    kept["data"] = {"name": "folder", "train": ".", "size": size, **data}
+    kept["data"] = blueprint.modality.device_data(config.data, blueprint.spec)
     # The weights that a run begins with come from the server by message, as in every round.
     kept["model"]["init"] = None
     # How many clients there are is none of a device's business, and changes while it learns.
@@ -138,7 +148,7 @@ def from_text(learning: str, allowed: Sequence[str] = ()) -> LearningConfig:
         raise ConfigError(f"the server's config is no JSON: {error}") from error
     for field_name, value in _fields(values):
         # A library's encoder is looked up in its own list, and may have a dot in its name.
-        listed = field_name == "model.encoder" and str(value).startswith(("torchvision/", "timm/"))
+        listed = field_name == "model.encoder" and _is_known(values, str(value))
         module = "" if listed else str(value).rpartition(".")[0]
         if field_name.rpartition(".")[2] in NAMES_CLASSES and module and module not in allowed:
             raise ConfigError(
@@ -146,6 +156,14 @@ def from_text(learning: str, allowed: Sequence[str] = ()) -> LearningConfig:
                 f"fedssl; if it is yours, allow it by --allow {module}"
             )
     return validate(LearningConfig, values, base=Path(), source="the server's config")
+
+
+def _is_known(values: Mapping[str, Any], encoder: str) -> bool:
+    """Tell whether an encoder is one that the modality of the server's config knows by name."""
+    data = values.get("data")
+    name = data.get("modality", "image") if isinstance(data, dict) else None
+    modality = MODALITIES.get(name) if isinstance(name, str) else None
+    return modality is not None and modality.is_known(encoder)
 
 
 def _fields(values: Any, above: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,7 @@
-"""What a client of a plain Flower run trains on: its part of the images that the config names.
+"""What a client of a plain Flower run trains on: its part of the examples that the config names.
 
 So ``flwr run`` works on the repository, with Flower's SuperNodes or its simulation. A device with
-images of its own rather runs `fedssl join`.
+examples of its own rather runs `fedssl join`.
 """
 
 import shlex
@@ -16,7 +16,7 @@ from clients.device import Device
 from clients.runtime import ClientRuntime
 from fedssl.config import LearningConfig
 from fedssl.config_file import read
-from fedssl.data import load
+from fedssl.modalities import load
 from fedssl.partitions import partition
 
 ROOT = Path(__file__).parents[1]
@@ -36,16 +36,16 @@ def runtime_of(context: Context) -> ClientRuntime:
     ----------
     context : Context
         Its ``run_config`` names a config of the app by ``config``, and may hold ``overrides``; or
-        ``learning``, from `fedssl serve`, where the ``node_config`` has this client's ``images``.
+        ``learning``, from `fedssl serve`, where the ``node_config`` has this client's ``examples``.
 
     Raises
     ------
     ValueError
-        The config cannot be used, or the images cannot be read.
+        The config cannot be used, or the examples cannot be read.
     """
     run, node = context.run_config, context.node_config
     if learning := run.get("learning"):
-        return _device(str(node["images"]), int(node["partition-id"])).runtime(str(learning))
+        return _device(str(node["examples"]), int(node["partition-id"])).runtime(str(learning))
     return _share(str(run["config"]), str(run.get("overrides", "")))
 
 
@@ -55,8 +55,8 @@ def overrides_of(text: str) -> list[str]:
 
 
 @lru_cache(1)
-def _device(images: str, client: int) -> Device:
-    return Device(Path(images), client, _own_device())
+def _device(examples: str, client: int) -> Device:
+    return Device(Path(examples), client, _own_device())
 
 
 @lru_cache(1)

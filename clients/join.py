@@ -1,4 +1,4 @@
-"""Take part in a federation with one's own images: `fedssl join`."""
+"""Take part in a federation with one's own examples: `fedssl join`."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +43,7 @@ class Joining:
     keys : ClientKeys
         Those of this client.
     device : Device
-        Its images.
+        Its examples.
     states : PrivateStates
         What it keeps from round to round.
     log : Path
@@ -110,7 +110,7 @@ class Joining:
         JoinError, Unreachable, ValueError
             What is not good.
         """
-        good = [f"images: {self.device.count()} in {self.device.images}"]
+        good = [f"examples: {self.device.found()} in {self.device.examples}"]
         reach(self.server, self.keys.root_certificate)
         good.append(f"server: {self.server} answers, its certificate is good")
         deadline = time.monotonic() + CHECK_SECONDS
@@ -195,7 +195,7 @@ class Joining:
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        config = f'{PARTITION}={self.device.client} images="{self.device.images.absolute()}"'
+        config = f'{PARTITION}={self.device.client} examples="{self.device.examples.absolute()}"'
         arguments = [
             *("--grpc-rere", "--superlink", self.server),
             *("--root-certificates", str(self.keys.root_certificate)),
@@ -246,7 +246,7 @@ def _compare(task: ClientTask) -> list[str]:
 def prepare_joining(
     server: str,
     pki: Path,
-    images: Path,
+    examples: Path,
     state: Path,
     *,
     device: str = "auto",
@@ -262,7 +262,7 @@ def prepare_joining(
 
     Parameters
     ----------
-    server, pki, images, state, health, allow, trusted
+    server, pki, examples, state, health, allow, trusted
         As `Joining` and `Device` have them, by their paths.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
@@ -287,8 +287,8 @@ def prepare_joining(
     if device == "cuda" and not has_gpu:
         raise ValueError("--device = cuda: PyTorch sees no GPU here; use cpu")
     own = torch.device("cuda" if device != "cpu" and has_gpu else "cpu")
-    found = Device(images, keys.number(), own, allow)
-    told(f"{found.count()} images in {images}")
+    found = Device(examples, keys.number(), own, allow)
+    told(f"{found.found()} in {examples}")
     if threads is not None:
         limit_cores(threads)
     if memory is not None:

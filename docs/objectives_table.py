@@ -23,8 +23,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fedssl.data import load
+from fedssl.blueprint import ModelBlueprint
 from fedssl.local_update import Worker
+from fedssl.modalities import load
 from fedssl.objectives import OBJECTIVES, Objective
 from fedssl.state import clone, federated_state
 from simulations import Experiment, Run, load_experiment, run
@@ -108,12 +109,12 @@ def measure(objectives: Sequence[str], overrides: Sequence[str] = ()) -> dict[st
     }
     train = load(next(iter(settings.values())).data).train
     workers = {
-        name: Worker(setting, train.images.shape[-1], torch.device("cpu"), threading.Event())
+        name: Worker(ModelBlueprint.of(setting, train), torch.device("cpu"), threading.Event())
         for name, setting in settings.items()
     }
     received = {name: clone(federated_state(w.objective)) for name, w in workers.items()}
     batch = next(iter(settings.values())).client.batch_size
-    images, labels = train.images[:batch], train.labels[:batch]
+    images, labels = train.examples[:batch], train.labels[:batch]
     passes: dict[str, float] = {}
     seconds: dict[str, list[float]] = {name: [] for name in objectives}
     for turn in range(TURNS + 1):

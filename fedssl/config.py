@@ -2,53 +2,26 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from fedssl.data import DataChoice, DataConfig
-from fedssl.encoders import ENCODERS
+from fedssl.data import DataConfig
 from fedssl.evaluation import EvaluationConfig
-from fedssl.fields import Fields, File, Listed, Number, nearest
-from fedssl.libraries import check_name, is_of_library
+from fedssl.fields import Fields, Number
+from fedssl.modalities import DATA_SETS, MODEL, VIEWS, ModelConfig, modality_of
 from fedssl.objectives import OBJECTIVES, ObjectiveChoice, ObjectiveConfig
 from fedssl.partitions import PartitionChoice, PartitionConfig
-from fedssl.views import POLICIES, Policy
-
-
-def _encoder(name: str) -> str:
-    if is_of_library(name):
-        check_name(name)
-    elif name not in ENCODERS and "." not in name:
-        raise ValueError(f"there is no such encoder; {nearest(name, list(ENCODERS))}")
-    return name
-
-
-class ModelConfig(Fields):
-    """The ``model`` section."""
-
-    encoder: Annotated[str, AfterValidator(_encoder)] = "convnet"
-    """The network to train: a name that `fedssl list` prints, torchvision/NAME (one of its
-    classifiers), timm/NAME (where timm is installed), or a dotted path."""
-    projector: Annotated[tuple[PositiveInt, ...], Listed] = (256, 128)
-    """The widths of the projector's layers; [] for none."""
-    init: File | None = None
-    """Start from this encoder: a run's model.safetensors, or any safetensors file that fits."""
-    stem: Literal["auto", "cifar", "imagenet"] = "auto"
-    """First layers: cifar keeps the resolution (patches of 4); auto takes it up to 64 pixels."""
-    norm: Literal["batch", "group"] = "batch"
-    """group: GroupNorm in place of every BatchNorm, so nothing depends on a client's batch."""
-    channels_last: bool = True
-    """Images in the layout channels last, usually faster; an encoder of your own sees to itself."""
+from fedssl.views.step import Step
 
 
 class ClientConfig(Fields):
     """The ``client`` section: the local update."""
 
     local_epochs: PositiveInt | None = None
-    """Passes over the client's images in a round; 1 where local_steps is not given either."""
+    """Passes over the client's examples in a round; 1 where local_steps is not given either."""
     local_steps: PositiveInt | None = None
     """Optimiser steps in a round, in place of local_epochs."""
     batch_size: PositiveInt = 256
-    """Images in a step; a client with fewer trains on all that it has."""
+    """Examples in a step; a client with fewer trains on all that it has."""
     optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
     """The optimiser."""
     lr: Number = Field(0.1, ge=0)
@@ -86,6 +59,14 @@ class ClientConfig(Fields):
         return values
 
 
+def _default_model(valid: dict[str, Any]) -> ModelConfig:
+    return modality_of(valid["data"]).model()  # type: ignore[call-arg]
+
+
+def _default_views(valid: dict[str, Any]) -> tuple[Step, ...]:
+    return modality_of(valid["data"]).default_policy
+
+
 class LearningConfig(Fields):
     """What is learned, from what, and how it is measured."""
 
@@ -93,15 +74,15 @@ class LearningConfig(Fields):
     """Every random number derives from it: runs with equal seeds are paired."""
     rounds: PositiveInt = 20
     """How many rounds to run."""
-    data: Annotated[DataConfig, DataChoice]
-    """The images."""
+    data: Annotated[DataConfig, DATA_SETS]
+    """The examples."""
     partition: Annotated[PartitionConfig, PartitionChoice]
-    """How the training images are shared out to the clients."""
-    model: ModelConfig = ModelConfig()
+    """How the training examples are shared out to the clients."""
+    model: Annotated[ModelConfig, MODEL] = Field(default_factory=_default_model)
     """The encoder and its projector."""
     objective: Annotated[ObjectiveConfig, ObjectiveChoice]
     """What the clients minimise."""
-    views: Policy = POLICIES["simclr"][1]
+    views: Annotated[tuple[Step, ...], VIEWS] = Field(default_factory=_default_views)
     """The random augmentations: steps, or the name of a policy that `fedssl list` prints."""
     client: ClientConfig = ClientConfig()
     """The local update."""
@@ -119,5 +100,5 @@ class LearningConfig(Fields):
         if self.client.batch_size < minimum:
             raise ValueError(
                 f"client.batch_size = {self.client.batch_size}: {self.objective.name} needs at "
-                f"least {minimum} images in a batch"
+                f"least {minimum} examples in a batch"
             )

@@ -6,7 +6,7 @@ Relative paths in a file are relative to that file; those in an override to the 
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from fedssl import yaml_reader
 from fedssl.errors import ConfigError as ConfigError
-from fedssl.fields import Choice, Fields, FromShell, nearest
+from fedssl.fields import Choice, Fields, FromShell, OfOther, nearest
 from fedssl.plain_files import read_text
 from fedssl.printable import printable, printable_value
 
@@ -100,7 +100,12 @@ def validate(model: type[Config], values: Any, *, base: Path, source: str) -> Co
     try:
         return model.model_validate(values, context={"base": base.absolute()})
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
+        problems = [
+            problem
+            for problem in error.errors(include_url=False, include_input=False)
+            # A section left out, whose default depends on one that is wrong.
+            if problem["type"] != "default_factory_not_called"
+        ]
         count, told = len(problems), problems[:PROBLEMS]
         head = f"{printable(source)}: " + ("a problem" if count == 1 else f"{count:,} problems")
         lines = _once([_explain(model, values, problem) for problem in told])
@@ -174,10 +179,28 @@ def _forget_old_choice(
     choice = _choice(model.model_fields.get(name))
     if choice is None:
         return
-    old, new = choice.pick(section.get("name")), choice.pick(value)
+    try:
+        old, new = (
+            choice.pick_section({**section, "name": n}) for n in (section.get("name"), value)
+        )
+    except ValueError:  # It names a modality that is not there, which validation tells.
+        return
     if old and new:
-        for field in [f for f in section if f not in new.model_fields and _knows(old, f)]:
+        for field in [f for f in section if _is_of_old(f, old, new)]:
             del section[field]
+
+
+def _is_of_old(field: str, old: type[BaseModel], new: type[BaseModel]) -> bool:
+    """Whether the old choice has a field, and the new one has none such, or one of other values."""
+    if field not in new.model_fields:
+        return _knows(old, field)
+    here, there = (model.model_fields.get(field) for model in (old, new))
+    kinds = {getattr(f.annotation, "__args__", None) for f in (here, there) if f}
+    return field != "name" and len(kinds) == 2 and all(_is_literal(f) for f in (here, there))
+
+
+def _is_literal(field: FieldInfo | None) -> bool:
+    return field is not None and get_origin(field.annotation) is Literal
 
 
 def _knows(model: type[BaseModel], field: str) -> bool:
@@ -198,9 +221,11 @@ def _choice(field: FieldInfo | None) -> Choice | None:
     return next((m for m in field.metadata if isinstance(m, Choice)), None) if field else None
 
 
-def _choice_of_items(field: FieldInfo | None) -> Choice | None:
+def _choice_of_items(annotation: Any) -> Choice | None:
     """Return the choice that each item of a list makes: ``tuple[Annotated[X, choice], ...]``."""
-    item = next(iter(get_args(field.annotation)), None) if field else None
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    item = next(iter(get_args(annotation)), None)
     return next((m for m in getattr(item, "__metadata__", ()) if isinstance(m, Choice)), None)
 
 
@@ -217,16 +242,30 @@ def _models_along(model: type[BaseModel], values: Any, place: tuple[Any, ...]) -
         field = current.model_fields.get(part) if current and isinstance(part, str) else None
         choice = _choice(field) or items
         yield part, current, values, choice
-        items = _choice_of_items(field)
-        values = _get(values, part)
+        annotation = _annotation(field, values)
+        items, values = _choice_of_items(annotation), _get(values, part)
         if choice is not None:
-            current = choice.pick(_get(values, "name"))
-            if parts:
+            current = _picked(choice, values)
+            if parts and choice.tagged:
                 parts.pop(0)
         else:
-            annotation: Any = field.annotation if field else None
             is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
             current = annotation if is_model else None
+
+
+def _annotation(field: FieldInfo | None, around: Any) -> Any:
+    """Return a field's type, among the values of its section."""
+    if field is None:
+        return None
+    marked = next((m for m in field.metadata if isinstance(m, OfOther)), None)
+    return marked.pick(around) if marked else field.annotation
+
+
+def _picked(choice: Choice, section: Any) -> type[BaseModel] | None:
+    try:
+        return choice.pick_section(section)
+    except ValueError:
+        return None
 
 
 def _get(values: Any, part: Any) -> Any:
@@ -264,7 +303,7 @@ def _explain(model: type[BaseModel], values: Any, problem: Mapping[str, Any]) ->
         case "missing":
             return f"{field}: is missing"
         case "union_tag_invalid" | "union_tag_not_found":
-            names = choice.names if choice else []
+            names = choice.names_for(value) if choice else []
             given = _get(value, "name")
             if given is None:
                 return f"{field}: needs a `name`; choose one of {', '.join(names)}"

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -118,6 +119,9 @@ class Choice:
         The model for a dotted path such as ``my_module.MyClass``; None where there is none.
     """
 
+    tagged = True
+    """Whether an error's place has the name picked after the section's, as in pydantic's unions."""
+
     def __init__(self, table: Mapping[str, type[Fields]], custom: type[Fields] | None = None):
         self.table = dict(table)
         self.custom = custom
@@ -133,6 +137,14 @@ class Choice:
             return self.custom
         return self.table.get(name) if isinstance(name, str) else None
 
+    def names_for(self, section: object) -> list[str]:
+        """Return the names to choose from, in a section with these values."""
+        return self.names
+
+    def pick_section(self, section: object) -> type[Fields] | None:
+        """Return the model for a section's ``name``, or None where there is none."""
+        return self.pick(section.get("name")) if isinstance(section, Mapping) else None
+
     def _tag(self, value: Any) -> Any:
         name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
         return DOTTED_PATH if self.custom and self.pick(name) is self.custom else name
@@ -146,3 +158,11 @@ class Choice:
             {name: handler.generate_schema(model) for name, model in models.items()},
             discriminator=self._tag,
         )
+
+
+class OfOther(ABC):
+    """Marks a section whose type depends on another section of the same config."""
+
+    @abstractmethod
+    def pick(self, around: object) -> Any:
+        """Return the section's type, for pydantic, in a config with these values."""

@@ -34,7 +34,7 @@ def model_contrast(projection: Tensor, others: Tensor, temperature: float) -> Te
     projection : Tensor
         z [B, D]: of the model in training.
     others : Tensor
-        [2, B, D]: of the global model, and of the client's own last one; the same images.
+        [2, B, D]: of the global model, and of the client's own last one; the same examples.
     temperature : float
         τ > 0. s is the cosine.
 
@@ -51,8 +51,8 @@ class _Projecting(nn.Module):
         super().__init__()
         self.encoder, self.projector = objective.encoder, objective.projector
 
-    def forward(self, images: Tensor) -> Tensor:
-        projection: Tensor = self.projector(self.encoder(images))
+    def forward(self, examples: Tensor) -> Tensor:
+        projection: Tensor = self.projector(self.encoder(examples))
         return projection
 
 
@@ -123,9 +123,9 @@ class LocalTerms:
 
     def _contrast(self, seen: list[tuple[Tensor, Tensor]]) -> Tensor:
         terms = []
-        for images, projection in seen:
+        for examples, projection in seen:
             with torch.no_grad():
-                others = [functional_call(self._network, o, (images,)) for o in self._others]
+                others = [functional_call(self._network, o, (examples,)) for o in self._others]
             terms.append(
                 model_contrast(projection, torch.stack(others), self._asked.moon_temperature)
             )

@@ -11,23 +11,18 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from fedssl import memory
 from fedssl.asked import Asked
-from fedssl.config import LearningConfig
-from fedssl.encoders import build_encoder
+from fedssl.blueprint import ModelBlueprint
 from fedssl.last_visit import LastVisit, to_remember
 from fedssl.local_terms import LocalTerms
-from fedssl.norms import use_group_norm
-from fedssl.objectives import Batch, Objective, build
+from fedssl.objectives import Batch
 from fedssl.optimizers import build_optimizer, learning_rate, optimizer_state, restore_optimizer
 from fedssl.precision import choose_precision
 from fedssl.receive import movement, receive
-from fedssl.seeding import generator, initialising
+from fedssl.seeding import generator
 from fedssl.state import State, adopt, clone, federated_state, private_state, split_state
 from fedssl.state_check import first_not_finite
 from fedssl.timeline import span
-from fedssl.views import Views
-from fedssl.warm_start import warm_start
 
 _NOTHING = Asked()
 _OPTIMIZER = "optimizer "
@@ -35,31 +30,6 @@ _OPTIMIZER = "optimizer "
 
 _LAST_ROUND = "objective round"
 """Name of the round that a private state is from, kept where `Objective.on_return` asks for it."""
-
-
-def build_objective(config: LearningConfig, image_size: int) -> Objective:
-    """Build the objective with its encoder and heads.
-
-    Its weights derive from the seed alone, but for those of an encoder that ``model.init`` gives.
-
-    Raises
-    ------
-    ValueError
-        That file does not fit; see `warm_start`.
-    """
-    with initialising(config.seed):
-        model = config.model
-        encoder = build_encoder(model.encoder, image_size, model.stem, model.channels_last)
-        if model.init is not None:
-            warm_start(encoder, model.init)
-        objective = build(config.objective, encoder, model.projector)
-    if model.norm == "group":
-        use_group_norm(objective)
-    # Into one block of memory, as all models are, which is used again once this one is let go.
-    adopt(objective, *map(clone, split_state(objective)))
-    # What the parts were built in lies free between what stays, and no block fits into it.
-    memory.give_back()
-    return objective
 
 
 class Stopped(RuntimeError):
@@ -71,7 +41,7 @@ class Trained:
     """What a client's local steps gave, beside the model."""
 
     loss: float = 0.0
-    """The mean loss over all images seen."""
+    """The mean loss over all examples seen."""
     chance_loss: float = 0.0
     """What it would be of an encoder that tells nothing apart, at the same batches."""
     steps: int = 0
@@ -89,7 +59,7 @@ class LocalUpdate:
     private: State
     """What the client keeps for its next round; empty where the objective keeps nothing."""
     examples: int
-    """How many images the client has."""
+    """How many examples the client has."""
     trained: Trained
     """Of the local steps."""
     seconds: float
@@ -105,37 +75,34 @@ class Worker:
 
     Parameters
     ----------
-    config : LearningConfig
-        The experiment's learning.
-    image_size : int
-        The images' side in pixels.
+    blueprint : ModelBlueprint
+        Of the experiment's model.
     device : torch.device
-        Where the model lives and the images are.
+        Where the model lives and the examples are.
     stop : threading.Event
         Once set, the update under way ends by raising `Stopped` before its next step.
     """
 
     def __init__(
         self,
-        config: LearningConfig,
-        image_size: int,
+        blueprint: ModelBlueprint,
         device: torch.device,
         stop: threading.Event,
     ):
-        self.config = config
+        self.blueprint = blueprint
+        self.config = config = blueprint.config
         self.device = device
         self.stop = stop
-        self.objective = build_objective(config, image_size).to(device)
+        self.objective = blueprint.build().to(device)
         parameters = [p for p in self.objective.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(parameters, config.client)
-        self._image_size = image_size
         self.precision = choose_precision(config.client.precision, device)
         self._new_private = clone(private_state(self.objective))
-        self.views = Views(config.views, config.data.mean, config.data.std)
+        self.views = blueprint.views
 
     def run(
         self,
-        images: Tensor,
+        examples: Tensor,
         labels: Tensor,
         received: Mapping[str, Tensor],
         private: Mapping[str, Tensor],
@@ -144,12 +111,12 @@ class Worker:
         round: int,
         asked: Asked = _NOTHING,
     ) -> LocalUpdate:
-        """Train the received model on one client's images.
+        """Train the received model on one client's examples.
 
         Parameters
         ----------
-        images : Tensor
-            uint8 [n, C, H, W] on the worker's device.
+        examples : Tensor
+            [n, …] as stored, on the worker's device.
         labels : Tensor
             int64 [n], -1 where unlabelled.
         received : Mapping[str, Tensor]
@@ -164,12 +131,12 @@ class Worker:
         Raises
         ------
         ValueError
-            The client has too few images for the objective, or the loss became infinite or NaN.
+            The client has too few examples for the objective, or the loss became infinite or NaN.
         """
         begin = time.perf_counter()
-        if len(images) < self.objective.minimum_batch:
+        if len(examples) < self.objective.minimum_batch:
             raise ValueError(
-                f"client {client} has {len(images)} image(s), but {self.config.objective.name} "
+                f"client {client} has {len(examples)} example(s), but {self.config.objective.name} "
                 f"needs at least {self.objective.minimum_batch}: raise partition.minimum"
             )
         torch.set_num_threads(self.config.client.threads)
@@ -179,11 +146,11 @@ class Worker:
             asked, received, last, initial=lambda: self._initial, parameters=names, round=round
         )
         self._restore(
-            start.state, {} if start.anew else private, len(images), client=client, round=round
+            start.state, {} if start.anew else private, len(examples), client=client, round=round
         )
         own = last.own if last else {}
         with LocalTerms(self.objective, asked, start.state, own) as terms:
-            trained = self._train(images, labels, terms, client=client, round=round)
+            trained = self._train(examples, labels, terms, client=client, round=round)
         state, kept = split_state(self.objective)
         kept |= self._optimizer_to_keep() | self._round_to_keep(round)
         if remembered := to_remember(asked, state, names):
@@ -192,7 +159,7 @@ class Worker:
         return LocalUpdate(
             state=state,
             private=kept,
-            examples=len(images),
+            examples=len(examples),
             trained=trained,
             seconds=time.perf_counter() - begin,
         )
@@ -206,19 +173,19 @@ class Worker:
     @cached_property
     def _initial(self) -> State:
         """The federated tensors that the seed makes."""
-        return federated_state(build_objective(self.config, self._image_size).to(self.device))
+        return federated_state(self.blueprint.build().to(self.device))
 
     def _restore(
         self,
         received: Mapping[str, Tensor],
         private: Mapping[str, Tensor],
-        images: int,
+        examples: int,
         *,
         client: int,
         round: int,
     ) -> None:
         objective = self.objective
-        objective.resize(images)
+        objective.resize(examples)
         own = {n: t for n, t in private.items() if " " not in n}
         last = private.get(_LAST_ROUND)
         resync = last is not None and objective.on_return == "resync" and round > int(last) + 1
@@ -251,12 +218,12 @@ class Worker:
         return {_LAST_ROUND: torch.tensor(round)} if self.objective.on_return == "resync" else {}
 
     def _train(
-        self, images: Tensor, labels: Tensor, terms: LocalTerms, *, client: int, round: int
+        self, examples: Tensor, labels: Tensor, terms: LocalTerms, *, client: int, round: int
     ) -> Trained:
         config = self.config.client
         draws = generator(self.config.seed, "views", round, client)
         own_draws = generator(self.config.seed, "objective", round, client)
-        batches = list(self._batches(len(images), client=client, round=round))
+        batches = list(self._batches(len(examples), client=client, round=round))
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         chance = 0.0
         self.objective.train()
@@ -266,7 +233,7 @@ class Worker:
             rows = rows.to(self.device)
             chance += len(rows) * self.objective.chance_loss(len(rows))
             with span("views"):
-                chosen = images[rows]
+                chosen = examples[rows]
                 count = self.objective.views_in_all
                 views = [self.views(chosen, draws, view) for view in range(1, count + 1)]
             with span("step"):

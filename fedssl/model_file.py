@@ -2,46 +2,89 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import torch
-from pydantic import Field, PositiveInt, TypeAdapter
-from torch import nn
+from pydantic import Field, TypeAdapter
+from torch import Tensor, nn
 
-from fedssl.config import LearningConfig
-from fedssl.encoders import ENCODERS, build_encoder
+from fedssl.blueprint import ModelBlueprint
+from fedssl.example import ExampleSpec
 from fedssl.fields import Number
-from fedssl.libraries import is_of_library
+from fedssl.modalities import MODALITIES, Modality
+from fedssl.modalities.model_config import ModelConfig
 from fedssl.norms import use_group_norm
 from fedssl.objectives import Objective
 from fedssl.state import State, check_same, copy_into, federated_state, load_state, save_state
+
+Constants = dict[
+    Annotated[str, Field(max_length=100)], Annotated[tuple[Number, ...], Field(max_length=10_000)]
+]
 
 
 @dataclass(frozen=True)
 class About:
     """What is needed to use a model file."""
 
-    encoder: str
-    """Its name, as in ``model.encoder``."""
-    stem: Literal["auto", "cifar", "imagenet"]
-    norm: Literal["batch", "group"]
-    projector: tuple[PositiveInt, ...]
+    example: ExampleSpec
+    """What the examples are that it was trained on, as they are stored."""
+    prepared: ExampleSpec
+    """What its encoder takes."""
+    constants: Constants
+    """By what examples are prepared: an image's mean and spread by channel, say."""
+    fields: dict[str, Any]
+    """The ``model`` section of its config."""
     objective: str
     """As in the config."""
-    image_size: Annotated[int, Field(ge=1, le=8192)]
-    """The side, in pixels, of the images that it was trained on."""
-    mean: tuple[Number, ...]
-    std: tuple[Number, ...]
-    """Each channel's constants, by which images were normalised."""
+
+    @cached_property
+    def modality(self) -> Modality:
+        """Of its examples.
+
+        Raises
+        ------
+        ValueError
+            It is none of `MODALITIES`: a file never decides which code is run.
+        """
+        if "." in self.example.modality:
+            raise ValueError(
+                f"its examples are of {self.example.modality}, which no installed package adds: "
+                "add it by an entry point, or in Python pass load_encoder(path, encoder=...)"
+            )
+        return MODALITIES.find(self.example.modality)
+
+    @cached_property
+    def model(self) -> ModelConfig:
+        """The ``model`` section."""
+        return self.modality.model.model_validate(self.fields)
+
+    @cached_property
+    def is_known(self) -> bool:
+        """Whether its encoder's name stands for code of fedssl's or of a library it knows."""
+        return "." not in self.example.modality and self.modality.is_known(self.model.encoder)
+
+    def encoder_in(self, state: State) -> State:
+        """Return a model's tensors that are the encoder's, by its own names."""
+        prefix = "encoder."
+        return {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+
+    def blank(self, count: int) -> Tensor:
+        """Return prepared examples that are all zeros: to try the encoder on."""
+        return self.prepared.blank(count)
 
     def to_json(self) -> str:
         """Return it as a file's metadata holds it, under ``fedssl``."""
         return json.dumps(asdict(self))
 
 
-def save_model(path: Path, objective: Objective, config: LearningConfig, image_size: int) -> None:
+_ABOUT = TypeAdapter(About)
+
+
+def save_model(path: Path, objective: Objective, blueprint: ModelBlueprint) -> None:
     """Write the encoder's and the projector's tensors, with what is needed to use them.
 
     Parameters
@@ -50,32 +93,27 @@ def save_model(path: Path, objective: Objective, config: LearningConfig, image_s
         The file, replaced as a whole.
     objective : Objective
         Holds both.
-    config : LearningConfig
-        Its model and its normalisation go into the file's metadata, as JSON under ``fedssl``.
-    image_size : int
-        The side, in pixels, of the images that it was trained on.
+    blueprint : ModelBlueprint
+        What it was built by; it goes into the file's metadata, as JSON under ``fedssl``.
     """
-    state, about = model_of(objective, config, image_size)
+    state, about = model_of(objective, blueprint)
     save_state(path, state, {"fedssl": about.to_json()})
 
 
-def model_of(objective: Objective, config: LearningConfig, image_size: int) -> tuple[State, About]:
+def model_of(objective: Objective, blueprint: ModelBlueprint) -> tuple[State, About]:
     """Return what the file of a model holds; see `save_model`."""
     state = {
         name: tensor
         for name, tensor in federated_state(objective).items()
         if name.startswith(("encoder.", "projector."))
     }
-    model = config.model
+    preparation = blueprint.preparation
     about = About(
-        encoder=model.encoder,
-        stem=model.stem,
-        norm=model.norm,
-        projector=model.projector,
-        objective=config.objective.name,
-        image_size=image_size,
-        mean=config.data.mean,
-        std=config.data.std,
+        example=blueprint.spec,
+        prepared=preparation.spec_of(blueprint.spec),
+        constants=dict(preparation.constants),
+        fields=blueprint.config.model.model_dump(mode="json", exclude={"init"}),
+        objective=blueprint.config.objective.name,
     )
     return state, about
 
@@ -100,12 +138,42 @@ def read_model(path: str | Path) -> tuple[State, About]:
         state, metadata = load_state(file)
         if "fedssl" not in metadata:
             raise ValueError("it does not say what the model is")
-        about = TypeAdapter(About).validate_python(
-            {"norm": "batch", **json.loads(metadata["fedssl"])}
-        )
+        values = json.loads(metadata["fedssl"])
+        about = _ABOUT.validate_python(_of_images(values) if "image_size" in values else values)
+        if "." not in about.example.modality:
+            _check_about(about)
     except Exception as error:
         raise ValueError(f"{file}: is not a model that fedssl wrote: {error}") from error
     return state, about
+
+
+def _check_about(about: About) -> None:
+    """Refuse a wrong section of the model, or examples that the modality does not have."""
+    _ = about.model
+    dimensions = about.modality.dimensions
+    if len(about.example.shape) != dimensions or about.prepared.modality != about.example.modality:
+        raise ValueError(
+            f"its examples have the shape {list(about.example.shape)}, and "
+            f"{about.modality.noun[1]} have {dimensions} dimension(s)"
+        )
+
+
+def _of_images(old: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file says that was written when every example was an image."""
+    side = old["image_size"]
+    shape = [3, side, side]
+    return {
+        "example": {"modality": "image", "shape": shape, "dtype": "uint8"},
+        "prepared": {"modality": "image", "shape": shape, "dtype": "float32"},
+        "constants": {"mean": old["mean"], "std": old["std"]},
+        "fields": {
+            "encoder": old["encoder"],
+            "projector": old["projector"],
+            "norm": old.get("norm", "batch"),
+            "stem": old["stem"],
+        },
+        "objective": old["objective"],
+    }
 
 
 def _file(path: str | Path) -> Path:
@@ -122,13 +190,14 @@ def load_encoder(path: str | Path, encoder: nn.Module | None = None) -> nn.Modul
         A run folder, or its ``model.safetensors``.
     encoder : nn.Module | None
         The network to fill, with its GroupNorms where ``model.norm`` was group; needed only where
-        it is neither fedssl's nor torchvision's or timm's: a file never decides which code is run.
+        it is neither fedssl's nor a library's: a file never decides which code is run.
 
     Returns
     -------
     nn.Module
-        In eval mode, on the CPU. It maps images, float32 [B, 3, H, W], normalised by the
-        experiment's ``data.mean`` and ``data.std``, to features [B, ``features``].
+        In eval mode, on the CPU. It maps prepared examples, such as images float32 [B, 3, H, W]
+        normalised by the experiment's ``data.mean`` and ``data.std``, to features
+        [B, ``features``].
 
     Raises
     ------
@@ -144,10 +213,10 @@ def load_encoder(path: str | Path, encoder: nn.Module | None = None) -> nn.Modul
 
 def encoder_of(state: State, about: About, encoder: nn.Module | None = None) -> nn.Module:
     """Return the encoder of a model; see `load_encoder`."""
-    name = about.encoder
-    weights = {n.removeprefix("encoder."): t for n, t in state.items() if n.startswith("encoder.")}
+    weights = about.encoder_in(state)
     if encoder is None:
-        if name not in ENCODERS and not is_of_library(name):
+        name = about.fields.get("encoder")
+        if not about.modality.is_known(about.model.encoder):
             raise ValueError(
                 f"holds a {name}, which is not fedssl's: make one and pass it as "
                 "load_encoder(path, encoder=...)"
@@ -159,8 +228,8 @@ def encoder_of(state: State, about: About, encoder: nn.Module | None = None) -> 
 
 
 def _build(about: About) -> nn.Module:
-    encoder = build_encoder(about.encoder, about.image_size, about.stem)
-    return use_group_norm(encoder) if about.norm == "group" else encoder
+    encoder = about.modality.build_encoder(about.model, about.example)
+    return use_group_norm(encoder) if about.model.norm == "group" else encoder
 
 
 def _check_size(weights: State, about: About) -> None:

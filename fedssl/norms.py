@@ -13,16 +13,16 @@ CHANNELS = 16
 def use_group_norm(module: nn.Module) -> nn.Module:
     """Put a GroupNorm in the place of every BatchNorm of a module, and return it.
 
-    BatchNorm's statistics are those of a client's own images, and the mean of many clients'
+    BatchNorm's statistics are those of a client's own examples, and the mean of many clients'
     statistics is not what their mean model computes: the more unlike the clients, and the smaller
-    their batches, the worse. GroupNorm normalises each image by itself: it has no statistics to be
-    merged, does the same in training and evaluation, and knows no batch. It costs some accuracy
+    their batches, the worse. GroupNorm normalises each example by itself: it has no statistics to
+    be merged, does the same in training and evaluation, and knows no batch. It costs some accuracy
     where clients are alike, and objectives that keep from collapsing by BatchNorm lose that.
 
     A group is the smallest number of channels from 16 on that divides them, or all of them. In a
-    head, whose channels are all there is, that is 16 features or more of one image. Scale and shift
-    are taken over, so that the initial weights are those of the model with BatchNorm; so is the
-    activation that some of timm's networks have in theirs.
+    head, whose channels are all there is, that is 16 features or more of one example. Scale and
+    shift are taken over, so that the initial weights are those of the model with BatchNorm; so is
+    the activation that some of timm's networks have in theirs.
 
     Raises
     ------

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
@@ -18,8 +19,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fedssl.files import replacing
 from fedssl.memory import ALIGNMENT, block
-from fedssl.objectives.base import Objective
 from fedssl.plain_files import check_plain
+
+if TYPE_CHECKING:
+    from fedssl.objectives.base import Objective
 
 State = dict[str, Tensor]
 
@@ -44,7 +47,7 @@ def is_private(name: str, private: tuple[str, ...]) -> bool:
     return any(name == part or name.startswith(f"{part}.") for part in private)
 
 
-def split_state(objective: Objective, *, keep_vars: bool = False) -> tuple[State, State]:
+def split_state(objective: "Objective", *, keep_vars: bool = False) -> tuple[State, State]:
     """Return the tensors that travel, and those that stay on the client.
 
     They share memory with the objective; with ``keep_vars`` they are its parameters and buffers
@@ -57,12 +60,12 @@ def split_state(objective: Objective, *, keep_vars: bool = False) -> tuple[State
     return federated, private
 
 
-def federated_state(objective: Objective) -> State:
+def federated_state(objective: "Objective") -> State:
     """Return the tensors that travel, sharing memory with the objective."""
     return split_state(objective)[0]
 
 
-def private_state(objective: Objective) -> State:
+def private_state(objective: "Objective") -> State:
     """Return the tensors that stay on the client, sharing memory with the objective."""
     return split_state(objective)[1]
 
@@ -182,7 +185,7 @@ def copy_into(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> Non
 
 @torch.no_grad()
 def adopt(
-    objective: Objective,
+    objective: "Objective",
     federated: Mapping[str, Tensor],
     private: Mapping[str, Tensor] | None = None,
 ) -> None:

@@ -46,7 +46,7 @@ class Watch:
             self._seen += [(i, projection) for i, f in self._encoded if f is arguments[0]]
 
     def take(self) -> list[tuple[Tensor, Tensor]]:
-        """Return images [B, C, H, W] and their projections [B, D] since the last call.
+        """Return examples [B, …] and their projections [B, D] since the last call.
 
         Raises
         ------

@@ -6,6 +6,7 @@ import numpy as np
 
 from fedssl.data import Splits
 from fedssl.evaluation import MEASURES
+from fedssl.modalities import noun_of
 from simulations.experiment import Experiment
 
 _NAMED = 5
@@ -34,6 +35,7 @@ def is_labelled(splits: Splits) -> bool:
 
 
 def _of_labels(experiment: Experiment, splits: Splits) -> Iterator[str]:
+    noun = noun_of(experiment.data.modality)[1]
     names = splits.train.class_names or splits.test.class_names
     labels = [part.labels.numpy() for part in (splits.train, splits.test)]
     if experiment.evaluation.split == "validation":
@@ -43,13 +45,13 @@ def _of_labels(experiment: Experiment, splits: Splits) -> Iterator[str]:
         which = "test" if len(trained) else "training and test" if not len(tested) else "training"
         others = ", ".join(name for name, measure in MEASURES.items() if not measure.labels)
         yield (
-            f"the {which} images have no labels, so linear_accuracy and knn_accuracy will be "
+            f"the {which} {noun} have no labels, so linear_accuracy and knn_accuracy will be "
             f"missing; RankMe is measured, and these need none: {others}"
         )
         return
     if len(np.union1d(trained, tested)) == 1:
         yield (
-            f"all labelled images are of one class ({names[int(trained[0])]}), so every accuracy "
+            f"all labelled {noun} are of one class ({names[int(trained[0])]}), so every accuracy "
             "will be 100 % and mean nothing"
         )
         return
@@ -60,6 +62,6 @@ def _of_labels(experiment: Experiment, splits: Splits) -> Iterator[str]:
         shown = ", ".join(names[label] for label in missing[:_NAMED].tolist())
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         yield (
-            f"the labelled training images lack {len(missing)} of the test images' classes "
-            f"({shown}{more}): {count:,} test images ({share:.0%}) will always count as wrong"
+            f"the labelled training {noun} lack {len(missing)} of the classes of the test {noun} "
+            f"({shown}{more}): {count:,} test {noun} ({share:.0%}) will always count as wrong"
         )

@@ -90,7 +90,9 @@ class _Generation:
             content["members"] = [
                 {
                     "round": change.round,
-                    "members": {str(client): images for client, images in change.members.items()},
+                    "members": {
+                        str(client): examples for client, examples in change.members.items()
+                    },
                 }
                 for change in self.members
             ]

@@ -25,7 +25,7 @@ def draw_cohort(seed: int, server_round: int, sizes: np.ndarray, participation: 
     seed, server_round : int
         They alone decide the draw.
     sizes : np.ndarray
-        int64 [K]: how many images each client has.
+        int64 [K]: how many examples each client has.
     participation : float
         The share of the K clients to draw; at least one is.
 

@@ -1,23 +1,16 @@
-"""A contact sheet: images and the views that clients would train on."""
+"""A contact sheet: examples and the views that clients would train on."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from matplotlib.figure import Figure
-from torch import Tensor
 
-from fedssl.local_update import build_objective
+from fedssl.config_file import ConfigError
 from fedssl.seeding import generator
-from fedssl.views import Views
 from simulations import plots
 from simulations.prepare import Prepared
 
 ROWS = 12
-"""The images that are shown."""
-GAP = 2
-"""The pixels between them."""
+"""The examples that are shown."""
 
 
 def draw(prepared: Prepared, path: Path) -> None:
@@ -29,52 +22,22 @@ def draw(prepared: Prepared, path: Path) -> None:
         Its objective says how many views there are.
     path : Path
         The file, replaced as a whole.
+
+    Raises
+    ------
+    ConfigError
+        The modality has no picture of such examples.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    experiment, images = prepared.experiment, prepared.splits.train.images
-    count = build_objective(experiment, images.shape[-1]).views_in_all
+    experiment, blueprint = prepared.experiment, prepared.blueprint
+    examples = prepared.splits.train.examples
     draws = generator(experiment.seed, "contact sheet")
     # A batch as large as a client's, since some steps depend on it.
-    rows = torch.randperm(images.shape[0], generator=draws)[: experiment.client.batch_size]
-    chosen = images[rows]
-    mean, std = (
-        torch.tensor(c)[:, None, None] for c in (experiment.data.mean, experiment.data.std)
-    )
-    recipe = Views(experiment.views, experiment.data.mean, experiment.data.std)
-    views = [recipe(chosen, draws, view) * std + mean for view in range(1, count + 1)]
-    plots.save(sheet([(chosen / 255)[:ROWS], *(view[:ROWS] for view in views)]), path)
-
-
-def sheet(columns: Sequence[Tensor]) -> Figure:
-    """Draw a column of images, and one for each of their views, all at one scale.
-
-    Parameters
-    ----------
-    columns : Sequence[Tensor]
-        float32 [B, 3, H, W] each, in [0, 1]; views may be smaller than images.
-    """
-    count, _, height, width = columns[0].shape
-    pixels = np.concatenate([_column(images, height, width) for images in columns], axis=1)
-    figure = Figure(
-        figsize=(len(columns), count * height / width + 0.3), layout="constrained", dpi=150
-    )
-    axes = figure.subplots()
-    axes.imshow(pixels, interpolation="nearest")
-    axes.xaxis.tick_top()
-    names = ["image", *(f"view {view}" for view in range(1, len(columns)))]
-    axes.set_xticks((np.arange(len(columns)) + 0.5) * (width + GAP) - 0.5, names, fontsize=8)
-    axes.set_yticks([])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    return figure
-
-
-def _column(images: Tensor, height: int, width: int) -> np.ndarray:
-    """Return images one below another, each in the middle of a white tile with a border."""
-    tall, wide = images.shape[2:]
-    top, left = (height + GAP - tall) // 2, (width + GAP - wide) // 2
-    tiles = torch.ones(len(images), height + GAP, width + GAP, 3)
-    shown = images.clamp(0, 1).permute(0, 2, 3, 1)
-    tiles[:, top : top + tall, left : left + wide] = shown
-    column: np.ndarray = tiles.flatten(0, 1).numpy()
-    return column
+    rows = torch.randperm(examples.shape[0], generator=draws)[: experiment.client.batch_size]
+    chosen, recipe = examples[rows], blueprint.views
+    views = [recipe(chosen, draws, view)[:ROWS] for view in range(1, blueprint.facts.views + 1)]
+    try:
+        figure = blueprint.modality.sheet(chosen[:ROWS], views, experiment.data)
+    except ValueError as error:
+        raise ConfigError(f"--picture {path}: {error}; leave it out") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plots.save(figure, path)

@@ -153,7 +153,7 @@ class Live(Lines):
         """Move the clients' bar."""
         super().answered(answer)
         text = f"client {answer.client}: " + (
-            "failed" if answer.error else f"loss {answer.loss:.3f}, {answer.examples} images"
+            "failed" if answer.error else f"loss {answer.loss:.3f}, {answer.examples} examples"
         )
         self._progress.update(self._client_bar, advance=1, text=text)
 

@@ -1,13 +1,13 @@
 """What a config may name, each with a line on when to use it."""
 
+from collections.abc import Callable, Mapping
+
 from rich.table import Table
 
-from fedssl.data import DATASETS
-from fedssl.encoders import ENCODERS
 from fedssl.evaluation import MEASURES
+from fedssl.modalities import MODALITIES, Modality
 from fedssl.objectives import OBJECTIVES, TERMS
 from fedssl.partitions import PARTITIONS
-from fedssl.views import POLICIES, STEPS
 from simulations.engines import ENGINES
 from strategies import WHEN_TO_USE
 
@@ -15,20 +15,16 @@ from strategies import WHEN_TO_USE
 def listing() -> Table:
     """Return a table of every name and when to use it."""
     sections: dict[str, dict[str, str]] = {
-        "data.name": {name: _first_line(config) for name, config in DATASETS.items()},
-        "partition.name": {name: _first_line(config) for name, config in PARTITIONS.items()},
-        "model.encoder": {
-            **{name: when for name, (when, _) in ENCODERS.items()},
-            "torchvision/NAME": "A classifier of torchvision's, such as torchvision/resnet101.",
-            "timm/NAME": "A model of timm's, which must be installed: pip install 'fedssl[timm]'.",
-        },
-        "objective.name": {name: _first_line(made) for name, made in OBJECTIVES.items()},
-        "objective.terms": {name: _first_line(made) for name, made in TERMS.items()},
-        "views": {name: when for name, (when, _) in POLICIES.items()},
-        "views, a step's name": {name: _first_line(step) for name, step in STEPS.items()},
+        **_of_modalities("data.name", lambda m: _first_lines(m.data)),
+        "partition.name": _first_lines(PARTITIONS),
+        **_of_modalities("model.encoder", lambda m: m.encoders),
+        "objective.name": _first_lines(OBJECTIVES),
+        "objective.terms": _first_lines(TERMS),
+        **_of_modalities("views", lambda m: {n: p.when for n, p in m.policies.items()}),
+        **_of_modalities("views, a step's name", lambda m: _first_lines(m.steps)),
         "evaluation.measures": {n: m.when for n, m in MEASURES.items() if m.of_a_round},
         "strategy.name": dict(WHEN_TO_USE),
-        "engine.name": {name: _first_line(config) for name, config in ENGINES.items()},
+        "engine.name": _first_lines(ENGINES),
     }
     table = Table("field", "name", "when to use it", box=None, pad_edge=False)
     for field, choices in sections.items():
@@ -38,5 +34,12 @@ def listing() -> Table:
     return table
 
 
-def _first_line(documented: type) -> str:
-    return (documented.__doc__ or "").strip().partition("\n")[0]
+def _of_modalities(
+    field: str, names: Callable[[Modality], Mapping[str, str]]
+) -> dict[str, dict[str, str]]:
+    """Return what a field may hold of each modality, under the field and the modality's noun."""
+    return {f"{field} ({m.noun[1]})": dict(names(m)) for m in MODALITIES.values()}
+
+
+def _first_lines(documented: Mapping[str, type]) -> dict[str, str]:
+    return {n: (kind.__doc__ or "").strip().partition("\n")[0] for n, kind in documented.items()}

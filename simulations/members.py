@@ -14,7 +14,7 @@ MOST_CLIENTS = 2**20
 _LISTED = 20
 
 Number = Annotated[int, Field(ge=0, lt=MOST_CLIENTS)]
-Images = Annotated[int, Field(ge=0, lt=2**40)]
+Examples = Annotated[int, Field(ge=0, lt=2**40)]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class MemberChange:
 
     round: Annotated[int, Field(ge=1, strict=True)]
     """The first round whose cohort is drawn among them."""
-    members: Mapping[Number, Images]
-    """How many images each has; 0 for one that never was here."""
+    members: Mapping[Number, Examples]
+    """How many examples each has; 0 for one that never was here."""
 
 
 class MemberRecord:
@@ -65,7 +65,7 @@ class MemberRecord:
         return True
 
     def members(self, server_round: int) -> Mapping[int, int]:
-        """Return the images of each member of a round, which has begun."""
+        """Return the examples of each member of a round, which has begun."""
         found: Mapping[int, int] = {}
         for change in self._changes:
             if change.round <= server_round:
@@ -73,7 +73,7 @@ class MemberRecord:
         return found
 
     def latest(self) -> Mapping[int, int]:
-        """Return the images of each member of the last round that has begun."""
+        """Return the examples of each member of the last round that has begun."""
         return self._changes[-1].members if self._changes else {}
 
 
@@ -87,7 +87,7 @@ def draw_among(
     Parameters
     ----------
     members : Mapping[int, int]
-        How many images each has.
+        How many examples each has.
     seed, server_round, participation
         As `draw_cohort` takes them.
 
@@ -102,7 +102,7 @@ def draw_among(
 
 
 def sizes_of(members: Mapping[int, int]) -> list[int]:
-    """Return how many images each client from number 0 on has: 0 where one is no member."""
+    """Return how many examples each client from number 0 on has: 0 where one is no member."""
     return [members.get(client, 0) for client in range(1 + max(members, default=-1))]
 
 

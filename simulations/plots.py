@@ -78,7 +78,7 @@ def progress(rows: Sequence[Mapping[str, Any]]) -> Figure:
         _line(right, losses, "#000000", "-", "o")
     else:
         _say(right, "no round was trained yet")
-    right.set(title="Training loss", ylabel="mean over the clients' images")
+    right.set(title="Training loss", ylabel="mean over the clients' examples")
     return figure
 
 
@@ -102,9 +102,12 @@ def _say(axes: Axes, text: str) -> None:
 
 
 def partition(
-    counts: Counts, class_names: Sequence[str], client_names: Sequence[str] = ()
+    counts: Counts,
+    class_names: Sequence[str],
+    client_names: Sequence[str] = (),
+    noun: str = "examples",
 ) -> Figure:
-    """Draw which client has how many images of which class.
+    """Draw which client has how many examples of which class.
 
     Bars for few clients and classes, a heat map for more; beyond 200 clients, how sizes and class
     mixtures are distributed over them.
@@ -112,22 +115,24 @@ def partition(
     Parameters
     ----------
     counts : Counts
-        The images of each client and class.
+        The examples of each client and class.
     class_names : Sequence[str]
         The C names; the one called ``unlabelled`` is drawn grey.
     client_names : Sequence[str]
         The K names of the clients; none where they have numbers only.
+    noun : str
+        What examples are called.
     """
     clients, classes = counts.shape
     if clients <= _BARS[0] and classes <= _BARS[1]:
-        return _partition_bars(counts.dense(), class_labels(class_names), client_names)
+        return _partition_bars(counts.dense(), class_labels(class_names), client_names, noun)
     if clients <= _COLUMNS:
-        return _partition_map(counts.dense(), class_labels(class_names), client_names)
-    return _partition_histograms(counts)
+        return _partition_map(counts.dense(), class_labels(class_names), client_names, noun)
+    return _partition_histograms(counts, noun)
 
 
 def _partition_bars(
-    counts: np.ndarray, names: Sequence[str], client_names: Sequence[str]
+    counts: np.ndarray, names: Sequence[str], client_names: Sequence[str], noun: str
 ) -> Figure:
     clients, classes = counts.shape
     size = (max(8.0, 3 + 0.2 * clients), max(4.0, 1 + 0.23 * classes))
@@ -143,7 +148,7 @@ def _partition_bars(
             **class_look(c, names[c]),
         )
         bottom += counts[:, c]
-    axes.set(title="Images of each client, by class", xlabel="client", ylabel="images")
+    axes.set(title=f"{noun.capitalize()} of each client, by class", xlabel="client", ylabel=noun)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=20, integer=True, min_n_ticks=1))
     axes.set_xlim(-0.6, clients - 0.4)
     _name_clients(axes, client_names)
@@ -175,17 +180,19 @@ def class_look(place: int, name: str) -> dict[str, Any]:
     }
 
 
-def _partition_map(counts: np.ndarray, names: Sequence[str], client_names: Sequence[str]) -> Figure:
+def _partition_map(
+    counts: np.ndarray, names: Sequence[str], client_names: Sequence[str], noun: str
+) -> Figure:
     clients, classes = counts.shape
     height = 1.6 + float(np.clip(0.2 * classes, 2.5, 7))
     figure = Figure(figsize=(9, height), layout="constrained")
     top, main = figure.subplots(2, 1, sharex=True, height_ratios=[1, height - 1.6])
     sizes = counts.sum(axis=1)
     top.bar(np.arange(clients), sizes, width=1.0, color="#0072B2")
-    top.set(title="Images of each client, and their classes", ylabel="images")
+    top.set(title=f"{noun.capitalize()} of each client, and their classes", ylabel=noun)
     top.spines[["top", "right"]].set_visible(False)
     shares = 100 * counts / np.maximum(sizes, 1)[:, None]
-    image = main.imshow(
+    shown = main.imshow(
         shares.T,
         aspect="auto",
         cmap="Blues",
@@ -197,7 +204,7 @@ def _partition_map(counts: np.ndarray, names: Sequence[str], client_names: Seque
     main.xaxis.set_major_locator(MaxNLocator(nbins=20, integer=True, min_n_ticks=1))
     _name_clients(main, client_names)
     _label_rows(main, names, most=40)
-    figure.colorbar(image, ax=main, label="share of the client's images (%)")
+    figure.colorbar(shown, ax=main, label=f"share of the client's {noun} (%)")
     return figure
 
 
@@ -215,7 +222,7 @@ def _name_clients(axes: Axes, names: Sequence[str]) -> None:
         )
 
 
-def _partition_histograms(counts: Counts) -> Figure:
+def _partition_histograms(counts: Counts, noun: str) -> Figure:
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     sizes = counts.sizes()
@@ -228,12 +235,12 @@ def _partition_histograms(counts: Counts) -> Figure:
         edges = np.unique(np.linspace(0, largest + 1, 41).astype(int)) - 0.5
         left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     left.hist(sizes, bins=edges.tolist(), color="#0072B2")
-    left.set(title=f"Sizes of {len(sizes):,} clients", xlabel="images", ylabel="clients")
+    left.set(title=f"Sizes of {len(sizes):,} clients", xlabel=noun, ylabel="clients")
     mixture = counts.mixture()[sizes > 0]
     most = max(float(mixture.max()), 2.0)
     right.hist(mixture, bins=np.linspace(1, most, 41).tolist(), color="#0072B2")
     right.set(
-        title="How mixed their images are",
+        title=f"How mixed their {noun} are",
         xlabel="effective number of classes, exp(entropy)",
         ylabel="clients",
     )
@@ -262,7 +269,7 @@ def divergence(deltas: np.ndarray, tensors: Sequence[str], rounds: Sequence[int]
     colours = colormaps["RdBu" if limits[0] < 0 else "viridis"].with_extremes(
         bad="#BBBBBB", under="#D55E00"
     )
-    image = axes.imshow(
+    shown = axes.imshow(
         deltas,
         aspect="auto",
         cmap=colours,
@@ -275,7 +282,7 @@ def divergence(deltas: np.ndarray, tensors: Sequence[str], rounds: Sequence[int]
     _label_rows(axes, [literal(name) for name in tensors], most=50)
     below = bool(np.nanmin(deltas) < limits[0])
     figure.colorbar(
-        image,
+        shown,
         ax=axes,
         label="δ, mean over clients",
         extend="min" if below else "neither",

@@ -1,22 +1,21 @@
-"""What is done before the first round: the images are loaded and shared out, and all is checked."""
+"""What is done before the first round: examples are loaded and shared out, and all is checked."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from flwr.serverapp.strategy import Strategy
 
+from fedssl.blueprint import ModelBlueprint
 from fedssl.config_file import ConfigError
-from fedssl.data import Splits, load
+from fedssl.data import Splits
 from fedssl.evaluation import MEASURES
-from fedssl.local_update import build_objective
+from fedssl.modalities import load
 from fedssl.objectives import Objective
 from fedssl.optimizers import build_optimizer
 from fedssl.partitions import Counts, Partition, partition
-from fedssl.state import model_parts
-from fedssl.views import Views
 from simulations.cohort import cohort_size
+from simulations.engines import FlowerConfig
 from simulations.experiment import Experiment, resolve
 from simulations.members import described, sizes_of
 from strategies import FoldingStrategy
@@ -25,13 +24,15 @@ from strategies import build as build_strategy
 
 @dataclass(frozen=True)
 class Prepared:
-    """A resolved experiment, its images, and which client has which."""
+    """A resolved experiment, its examples, and which client has which."""
 
     experiment: Experiment
     splits: Splits
     partition: Partition
+    blueprint: ModelBlueprint
+    """Of the model."""
     on_devices: bool = False
-    """Whether the clients' images are elsewhere, so that no more than their number is known."""
+    """Whether the clients' examples are elsewhere, so that no more than their number is known."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -43,7 +44,7 @@ class Prepared:
 
     @property
     def counts(self) -> Counts:
-        """The images of each client and class."""
+        """The examples of each client and class."""
         if self.on_devices:
             sizes = self.partition.sizes()
             who = np.flatnonzero(sizes)
@@ -54,12 +55,12 @@ class Prepared:
         return self.partition.counts(labels, len(classes))
 
     def of_members(self, members: Mapping[int, int]) -> "Prepared":
-        """Return the same of devices that have so many images each."""
+        """Return the same of devices that have so many examples each."""
         return replace(self, partition=Partition.of_sizes(sizes_of(members)))
 
 
 def prepare(experiment: Experiment) -> Prepared:
-    """Load the images and share them out; what can be refused before training is refused here.
+    """Load the examples and share them out; what can be refused before training is refused here.
 
     Raises
     ------
@@ -67,12 +68,13 @@ def prepare(experiment: Experiment) -> Prepared:
         The data cannot be read, or cannot be shared out as the config wants it.
     """
     experiment = resolve(experiment)
-    splits = load_images(experiment)
+    splits = load_examples(experiment)
     try:
         parts = partition(experiment.partition, splits.train, experiment.seed)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    objective, strategy = _try_to_build(experiment, splits.train.images.shape[-2:])
+    blueprint = ModelBlueprint.of(experiment, splits.train)
+    objective, strategy = _try_to_build(experiment, blueprint)
     try:
         objective.check(splits.train.labels)
     except ValueError as error:
@@ -81,18 +83,19 @@ def prepare(experiment: Experiment) -> Prepared:
     if smallest < objective.minimum_batch:
         raise ConfigError(
             f"partition.minimum = {experiment.partition.minimum}: the smallest client got "
-            f"{smallest} image(s), but {experiment.objective.name} needs at least "
+            f"{blueprint.modality.count(smallest)}, but {experiment.objective.name} needs at least "
             f"{objective.minimum_batch} in a batch; raise it"
         )
     check_cohort(experiment, parts.clients, strategy)
     _check_measures(experiment, splits)
-    return Prepared(experiment, splits, parts)
+    _check_devices(experiment, blueprint)
+    return Prepared(experiment, splits, parts, blueprint)
 
 
 def prepare_server(experiment: Experiment) -> Prepared:
-    """Do the same for a server whose clients have images of their own, and come and go.
+    """Do the same for a server whose clients have examples of their own, and come and go.
 
-    The config's images are those of the central evaluation.
+    The config's examples are those of the central evaluation.
 
     Raises
     ------
@@ -100,18 +103,20 @@ def prepare_server(experiment: Experiment) -> Prepared:
         The data cannot be read, or nothing be built as the config wants it.
     """
     experiment = resolve(experiment)
-    splits = load_images(experiment)
-    _try_to_build(experiment, splits.train.images.shape[-2:])
+    splits = load_examples(experiment)
+    blueprint = ModelBlueprint.of(experiment, splits.train)
+    _try_to_build(experiment, blueprint)
     _check_measures(experiment, splits)
+    _check_devices(experiment, blueprint)
     if "cka" in experiment.evaluation.measures:
         raise ConfigError(
-            "evaluation.measures = cka: the clients' images are not here; leave it out"
+            "evaluation.measures = cka: the clients' examples are not here; leave it out"
         )
-    return Prepared(experiment, splits, Partition.of_sizes([]), on_devices=True)
+    return Prepared(experiment, splits, Partition.of_sizes([]), blueprint, on_devices=True)
 
 
-def load_images(experiment: Experiment) -> Splits:
-    """Load an experiment's images.
+def load_examples(experiment: Experiment) -> Splits:
+    """Load an experiment's examples.
 
     Raises
     ------
@@ -162,51 +167,32 @@ def _check_measures(experiment: Experiment, splits: Splits) -> None:
     for name in experiment.evaluation.measures:
         if MEASURES[name].labels and not labelled:
             raise ConfigError(
-                f"evaluation.measures = {name}: needs labels of training and test images, and "
+                f"evaluation.measures = {name}: needs labels of training and test examples, and "
                 "there are none; leave it out"
             )
 
 
-def _try_to_build(experiment: Experiment, size: Sequence[int]) -> tuple[Objective, Strategy]:
+def _check_devices(experiment: Experiment, blueprint: ModelBlueprint) -> None:
+    """Raise a ConfigError where clients are devices, which cannot train on such examples."""
+    if not isinstance(experiment.engine, FlowerConfig):
+        return
+    try:
+        blueprint.modality.device_data(experiment.data, blueprint.spec)
+    except ValueError as error:
+        raise ConfigError(f"engine.name = flower: {error}; use local or ray") from error
+
+
+def _try_to_build(experiment: Experiment, blueprint: ModelBlueprint) -> tuple[Objective, Strategy]:
     """Build everything that the config names once, so that mistakes show before any work.
 
     Classes of a person's own are among it, so whatever they raise is a problem of the config.
     """
     try:
-        objective = build_objective(experiment, size[-1])
-        strategy = build_strategy(experiment.strategy, model_parts(objective))
+        objective = blueprint.try_out()
+        strategy = build_strategy(experiment.strategy, blueprint.facts.parts)
         build_optimizer(objective.parameters(), experiment.client)
-        with torch.no_grad():
-            features = objective.encoder.eval()(torch.zeros(2, 3, *size))
-        if features.shape != (2, objective.encoder.features):
-            raise ValueError(
-                f"model.encoder = {experiment.model.encoder}: gives {list(features.shape)} for "
-                f"two images, not [2, {objective.encoder.features}]"
-            )
-        _try_views(experiment, objective, (size[0], size[1]))
         experiment.check_batch(objective.minimum_batch)
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ConfigError(f"the experiment cannot be built: {kind}{error}") from error
     return objective, strategy
-
-
-@torch.no_grad()
-def _try_views(experiment: Experiment, objective: Objective, size: tuple[int, int]) -> None:
-    """Show the encoder a view of each size that is smaller than the images.
-
-    Raises
-    ------
-    ValueError
-        It does not take one.
-    """
-    recipe = Views(experiment.views, experiment.data.mean, experiment.data.std)
-    sizes = {recipe.size_of(size, view): view for view in range(1, objective.views_in_all + 1)}
-    for (height, width), view in sizes.items():
-        try:
-            objective.encoder(torch.zeros(2, 3, height, width))
-        except (RuntimeError, ValueError, AssertionError) as error:
-            raise ValueError(
-                f"views: view {view} has {height}×{width} pixels, which {experiment.model.encoder} "
-                f"does not take; raise its crop's side: {error}"
-            ) from error

@@ -19,14 +19,17 @@ _NAMED = 20
 """The most groups that are named one by one."""
 
 
-def picture_of(protocol: str, measured: Measured) -> Figure | None:
-    """Draw what a measure found; None where the numbers say it all."""
+def picture_of(protocol: str, measured: Measured, noun: str = "examples") -> Figure | None:
+    """Draw what a measure found; None where the numbers say it all.
+
+    ``noun`` is what examples are called.
+    """
     draw = _PICTURES.get(protocol)
-    return draw(measured) if draw else None
+    return draw(measured, noun) if draw else None
 
 
-def harm(measured: Measured) -> Figure:
-    """Draw the accuracy of each class, and of each client, with the mean over their images."""
+def harm(measured: Measured, noun: str = "examples") -> Figure:
+    """Draw the accuracy of each class, and of each client, with the mean over their examples."""
     details = measured.details
     by_client, by_domain = "client_accuracy" in details, "domain_accuracy" in details
     panels = 1 + by_domain + by_client
@@ -35,19 +38,19 @@ def harm(measured: Measured) -> Figure:
     names = class_labels(details["classes"])
     figures = measured.figures
     worst, gap = figures["worst_class_accuracy"], figures["class_gap"]
-    _bars(axes[0], details["class_accuracy"], details["class_images"], names, worst, gap)
-    axes[0].set(title="By class, test images", ylabel="accuracy of the linear probe (%)")
+    _bars(axes[0], details["class_accuracy"], details["class_examples"], names, worst, gap)
+    axes[0].set(title=f"By class, test {noun}", ylabel="accuracy of the linear probe (%)")
     if by_domain:
         domains = [literal(short(name)) for name in details["domains"]]
         worst, gap = figures["worst_domain_accuracy"], figures["domain_gap"]
-        _bars(axes[1], details["domain_accuracy"], details["domain_images"], domains, worst, gap)
-        axes[1].set(title="By domain, test images")
+        _bars(axes[1], details["domain_accuracy"], details["domain_examples"], domains, worst, gap)
+        axes[1].set(title=f"By domain, test {noun}")
     if by_client:
         accuracy = details["client_accuracy"]
         numbers = _client_names(details, range(len(accuracy)))
         worst, gap = figures["worst_client_accuracy"], figures["client_gap"]
-        _bars(axes[-1], accuracy, details["client_images"], numbers, worst, gap)
-        axes[-1].set(title="By client, its own images, held out of the probe", xlabel="client")
+        _bars(axes[-1], accuracy, details["client_examples"], numbers, worst, gap)
+        axes[-1].set(title=f"By client, its own {noun}, held out of the probe", xlabel="client")
     return figure
 
 
@@ -60,13 +63,13 @@ def _client_names(details: Mapping[str, Any], clients: Sequence[int]) -> list[st
 def _bars(
     axes: Axes,
     accuracy: Sequence[float | None],
-    images: Sequence[int],
+    examples: Sequence[int],
     names: Sequence[str],
     worst: float,
     gap: float,
 ) -> None:
     values = 100 * np.array([np.nan if a is None else a for a in accuracy], float)
-    count = np.asarray(images)
+    count = np.asarray(examples)
     known = count > 0
     mean = float(np.average(values[known], weights=count[known]))
     if len(values) > _NAMED:
@@ -85,7 +88,7 @@ def _bars(
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def cka(measured: Measured) -> Figure:
+def cka(measured: Measured, noun: str = "examples") -> Figure:
     """Draw how alike each pair of encoders is."""
     details = measured.details
     alike, names = np.array(details["cka"]), ["global", *_client_names(details, details["clients"])]
@@ -93,15 +96,15 @@ def cka(measured: Measured) -> Figure:
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
     low = float(np.floor(10 * alike.min()) / 10)
-    image = axes.imshow(alike, vmin=min(low, 0.9), vmax=1, cmap="viridis")
+    shown = axes.imshow(alike, vmin=min(low, 0.9), vmax=1, cmap="viridis")
     axes.set_xticks(range(len(names)), names, rotation=60)
     axes.set_yticks(range(len(names)), names)
     axes.set_title("Linear CKA after one local update")
-    figure.colorbar(image, ax=axes)
+    figure.colorbar(shown, ax=axes)
     return figure
 
 
-def scatter(measured: Measured) -> Figure:
+def scatter(measured: Measured, noun: str = "examples") -> Figure:
     """Draw the map twice: coloured by class and by client, where they are known."""
     details = measured.details
     places = np.array(details["places"])
@@ -113,13 +116,13 @@ def scatter(measured: Measured) -> Figure:
         names = _client_names(details, range(int(clients.max()) + 1))
         kinds.append(("client", clients, lambda n: names[n]))
     if not kinds:
-        kinds.append(("image", labels, str))
+        kinds.append(("example", labels, str))
     figure = Figure(figsize=(6 * len(kinds) + 0.5, 5), layout="constrained")
     for axes, (what, groups, name) in zip(
         figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True
     ):
         _points(axes, places, groups, name)
-        axes.set(title=f"Training images, by {what}", xticks=[], yticks=[])
+        axes.set(title=f"Training {noun}, by {what}", xticks=[], yticks=[])
     return figure
 
 
@@ -138,7 +141,7 @@ def _points(axes: Axes, places: np.ndarray, groups: np.ndarray, name: Callable[[
                 bbox_to_anchor=(1, 0.5))  # fmt: skip
 
 
-def selection(measured: Measured) -> Figure:
+def selection(measured: Measured, noun: str = "examples") -> Figure:
     """Draw each criterion against what the labels say, with its pick and the best."""
     details = measured.details
     figure = Figure(figsize=(5.5 * len(details), 4.2), layout="constrained")
@@ -158,8 +161,8 @@ def selection(measured: Measured) -> Figure:
     return figure
 
 
-def sslmem(measured: Measured) -> Figure:
-    """Draw how the scores are distributed over candidates, and over images that none saw."""
+def sslmem(measured: Measured, noun: str = "examples") -> Figure:
+    """Draw how the scores are distributed over candidates, and over examples that none saw."""
     details = measured.details
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.subplots()
@@ -173,14 +176,14 @@ def sslmem(measured: Measured) -> Figure:
         axes.hist(
             details[key], bins=edges, density=True, histtype="step", color=colour, label=label
         )
-    axes.set(title="SSLMem, image by image", xlabel="how much is remembered", ylabel="density")
+    axes.set(title="SSLMem, example by example", xlabel="how much is remembered", ylabel="density")
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-_PICTURES: dict[str, Callable[[Measured], Figure]] = {
+_PICTURES: dict[str, Callable[[Measured, str], Figure]] = {
     "harm": harm,
     "cka": cka,
     "map": scatter,

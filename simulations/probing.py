@@ -1,4 +1,4 @@
-"""Probe a finished run, or one that still goes on: any measure, on any images.
+"""Probe a finished run, or one that still goes on: any measure, on any examples.
 
 >>> from simulations.probing import probe
 >>> done, refused = probe(Path("runs/quickstart"), ["lidar"])
@@ -16,26 +16,26 @@ from typing import Any
 import torch
 from torch import nn
 
+from fedssl.blueprint import ModelBlueprint
 from fedssl.config_file import ConfigError
 from fedssl.data import Splits
-from fedssl.encoders import build_encoder
 from fedssl.evaluation import MEASURES, Measured, Subject, gather, measure
 from fedssl.fields import nearest
-from fedssl.libraries import is_of_library
+from fedssl.modalities import noun_of
 from fedssl.model_file import load_encoder
 from fedssl.partitions import Partition, partition
 from simulations import plots
 from simulations.engines import LocalConfig
-from simulations.experiment import Experiment, load_experiment
+from simulations.experiment import Experiment
 from simulations.files import replace_text
 from simulations.inside import make_inside
-from simulations.own_code import check_own_code
-from simulations.prepare import load_images
+from simulations.own_code import load_run_config
+from simulations.prepare import load_examples
 from simulations.probe_plots import picture_of
 from simulations.records import has_partition
 from simulations.run_folder import RunFolder
 from simulations.subjects import after_update, subject_of
-from simulations.trained import at_checkpoint, image_size_of, last_checkpoint
+from simulations.trained import at_checkpoint, blueprint_of, last_checkpoint
 
 SECTIONS = ("data", "evaluation", "views", "seed", "engine")
 """What of the config a probe may change: all but what the model is, and how it was trained."""
@@ -84,7 +84,7 @@ def probe(
     -------
     tuple[list[Probed], dict[str, str]]
         What was measured, in the order of ``protocols``; and why each of the others could not be,
-        of this run or of these images.
+        of this run or of these examples.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def probe(
             raise ConfigError(
                 f"--protocol {name}: there is no such measure; {nearest(name, list(MEASURES))}"
             )
-    subject, suffix = _open(folder, overrides, against, said)
+    subject, suffix, noun = _open(folder, overrides, against, said)
     probes = folder / "probes"
     done, refused = [], {}
     for name in protocols:
@@ -110,7 +110,7 @@ def probe(
         seconds = time.perf_counter() - begin
         file = make_inside(probes) / f"{name}{suffix}.json"
         replace_text(file, _as_json(name, folder, subject, overrides, seconds, measured))
-        figure, picture = picture_of(name, measured), file.with_suffix(".png")
+        figure, picture = picture_of(name, measured, noun), file.with_suffix(".png")
         if figure:
             plots.save(figure, picture)
         done.append(Probed(name, measured, seconds, file, picture if figure else None))
@@ -131,8 +131,8 @@ def _as_json(
         "round": subject.rounds[-1]["round"],
         "overrides": list(overrides),
         "seed": subject.seed,
-        "train_images": len(subject.images.train),
-        "test_images": len(subject.images.test),
+        "train_examples": len(subject.examples.train),
+        "test_examples": len(subject.examples.test),
         "seconds": round(seconds, 3),
         "figures": dict(measured.figures),
         "details": dict(measured.details),
@@ -145,8 +145,8 @@ def _open(
     overrides: Sequence[str],
     against: Iterable[Path],
     said: Callable[[str], None],
-) -> tuple[Subject, str]:
-    """Return a run as measures see it, and what the names of its files end on."""
+) -> tuple[Subject, str, str]:
+    """Return a run as measures see it, how its files' names end, and what examples are called."""
     for override in overrides:
         section = override.partition("=")[0].partition(".")[0].strip()
         if section not in SECTIONS:
@@ -161,7 +161,8 @@ def _open(
         others[str(path)] = _subject(path, _config(path, ["engine.device=auto"]), {}, said)
     own, wanted = _config(folder, []), _config(folder, ["engine.device=auto", *overrides])
     suffix = "" if own.data == wanted.data else f"-on-{_label(wanted)}"
-    return _subject(folder, wanted, others, said, own), suffix
+    subject = _subject(folder, wanted, others, said, own)
+    return subject, suffix, noun_of(wanted.data.modality)[1]
 
 
 def _config(folder: Path, overrides: Sequence[str]) -> Experiment:
@@ -171,13 +172,12 @@ def _config(folder: Path, overrides: Sequence[str]) -> Experiment:
         raise ConfigError(
             f"{folder}: holds no run with a finished round; give the folder that `fedssl run` wrote"
         )
-    experiment = load_experiment(files.config, overrides)
-    check_own_code(experiment, folder)
+    experiment = load_run_config(folder, overrides)
     return experiment.model_copy(update={"engine": LocalConfig(device=experiment.engine.device)})
 
 
 def _label(experiment: Experiment) -> str:
-    """Return a short name of the images: that of their set, or of the file they come from."""
+    """Return a short name of the examples: that of their set, or of the file they come from."""
     train = getattr(experiment.data, "train", None)
     return train.stem if isinstance(train, Path) else experiment.data.name
 
@@ -189,14 +189,14 @@ def _subject(
     said: Callable[[str], None],
     own: Experiment | None = None,
 ) -> Subject:
-    """Load a run's model and images; ``own`` is its config before it was changed."""
+    """Load a run's model and examples; ``own`` is its config before it was changed."""
     own = own or experiment
     experiment = experiment.model_copy(
         update={"engine": experiment.engine.resolve(experiment.client.threads)}
     )
     files = RunFolder(folder)
     rows = files.read_metrics()
-    splits = load_images(experiment)
+    splits = load_examples(experiment)
     try:
         parts = _partition(own, experiment, splits, files)
     except ValueError as error:
@@ -225,7 +225,7 @@ def _subject(
 def _partition(
     own: Experiment, experiment: Experiment, splits: Splits, files: RunFolder
 ) -> Partition | None:
-    """Share out the images as the run did; None where they are others', or on devices."""
+    """Share out the examples as the run did; None where they are others', or on devices."""
     if own.data != experiment.data:
         return None
     if not has_partition(files.partition):
@@ -237,12 +237,11 @@ def _encoder(
     files: RunFolder, own: Experiment, splits: Splits, said: Callable[[str], None]
 ) -> nn.Module:
     """Load the encoder of the run's model, or of its checkpoint while it is not finished."""
-    name = own.model.encoder
     if not os.path.lexists(files.model):
-        return at_checkpoint(files, own, image_size_of(own), said)[0].encoder
+        return at_checkpoint(files, blueprint_of(own), said)[0].encoder
     try:
-        is_ours = is_of_library(name) or "." not in name
-        made = None if is_ours else build_encoder(name, splits.train.images.shape[-1])
+        blueprint = ModelBlueprint.of(own, splits.train)
+        made = None if blueprint.is_known else blueprint.build_encoder()
         return load_encoder(files.model, made)
     except ValueError as error:
         raise ConfigError(str(error)) from error

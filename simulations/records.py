@@ -1,4 +1,4 @@
-"""The tables of a run folder, read back: its rounds, who has which images, and δ.
+"""The tables of a run folder, read back: its rounds, who has which examples, and δ.
 
 Whoever wrote them may have been killed, or have been somebody else: each line is checked, and what
 does not hold is a ConfigError that names file and line. Only a last line that is still being
@@ -39,11 +39,11 @@ _LONGEST_ROW = 64 * MEGABYTE
 _LONGEST_LINE = MEGABYTE // 16
 _MOST_CLIENTS = 2**26
 _FEW_CLIENTS, _CLIENTS_A_LINE = 2**20, 64
-_MOST_IMAGES = 2**40
+_MOST_EXAMPLES = 2**40
 _LONGEST_NAME = 1000
 _MOST_DELTAS = 50_000_000
 """Tensors by rounds; a table of as many takes 400 MB."""
-_MOST_TEST_IMAGES = 50_000_000
+_MOST_TEST_EXAMPLES = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ class Divergence:
     drift: dict[int, float]
     """Each client's mean 1 − δ over its rounds and the encoder's trained tensors.
 
-    BatchNorm's running statistics are left out: they tell the client's images apart, whether or not
+    BatchNorm's running statistics are left out: they tell the client's examples apart, whether or
+    not
     its weights went elsewhere."""
 
 
@@ -192,17 +193,21 @@ def _row(line: str, place: str, number: int) -> Row:
 
 
 def _table(
-    path: Path, heading: Sequence[str], further: Sequence[str] = ()
+    path: Path,
+    heading: Sequence[str],
+    further: Sequence[str] = (),
+    former: Sequence[str] = (),
 ) -> Generator[tuple[int, list[str]], None, None]:
     """Yield the number and the cells of each line of a CSV file below its heading.
 
-    The heading may go on with ``further``.
+    The heading may go on with ``further``; older versions of fedssl wrote it as ``former``.
     """
     with closing(whole_lines(path)) as lines:
         reader = csv.reader(lines, strict=True)
         try:
             first = next(reader, None)
-            if first not in (list(heading), [*heading, *further]):
+            known = [list(start) for start in (heading, former) if start]
+            if first not in [*known, *([*start, *further] for start in known)]:
                 what = "is empty" if first is None else "has another heading"
                 raise ConfigError(f"{path}, line 1, is not {','.join(heading)}: it {what}; {MEND}")
             for row in reader:
@@ -215,6 +220,10 @@ def _table(
             raise ConfigError(f"{path}, line {reader.line_num}: {error}; {MEND}") from None
 
 
+_PARTITION = ("client", "class", "examples")
+_PARTITION_OF_IMAGES = ("client", "class", "images")
+
+
 def read_partition(path: Path) -> tuple[Counts, list[str]]:
     """Return the counts of a ``partition.csv``, and the names of their classes, sorted.
 
@@ -224,44 +233,43 @@ def read_partition(path: Path) -> tuple[Counts, list[str]]:
         It is missing or cannot be read.
     """
     found: dict[str, int] = {}
-    heading = ["client", "class", "images"]
     # Not lists: there may be millions of lines.
-    client, label, images = array("q"), array("q"), array("q")
-    for number, row in _table(path, heading, ["name"]):
+    client, label, examples = array("q"), array("q"), array("q")
+    for number, row in _table(path, _PARTITION, ["name"], _PARTITION_OF_IMAGES):
         try:
             who, name, count = row[:3]
             client.append(_within(who, 0, _MOST_CLIENTS))
-            images.append(_within(count, 1, _MOST_IMAGES))
+            examples.append(_within(count, 1, _MOST_EXAMPLES))
             if len(name) > _LONGEST_NAME:
                 raise ValueError(f"a class's name has more than {_LONGEST_NAME} letters")
             label.append(found.setdefault(name, len(found)))
         except ValueError as error:
-            raise _no_line(path, number, heading, error) from None
+            raise _no_line(path, number, _PARTITION, error) from None
     clients = 1 + max(client, default=-1)
     # A table by client is made of it, so a few lines must not make a large one.
     if clients > max(_FEW_CLIENTS, _CLIENTS_A_LINE * len(client)):
         raise ConfigError(
             f"{path}: names client {clients - 1:,} in {len(client):,} lines, so most clients would "
-            f"have no images; {MEND}"
+            f"have no examples; {MEND}"
         )
     names = sorted(found, key=in_order)
     places = np.empty(len(names), np.int64)
     places[[found[name] for name in names]] = np.arange(len(names))
     shape = clients, len(names)
-    table = Counts(shape, np.asarray(client), places[np.asarray(label)], np.asarray(images))
+    table = Counts(shape, np.asarray(client), places[np.asarray(label)], np.asarray(examples))
     _check_cells(path, table, names)
     return table, names
 
 
 def has_partition(path: Path) -> bool:
-    """Say whether a ``partition.csv`` tells of any images: it does not where they are on devices.
+    """Say whether a ``partition.csv`` tells of any examples: it does not where they are on devices.
 
     Raises
     ------
     ConfigError
         It is missing, or its first lines cannot be read.
     """
-    with closing(_table(path, ["client", "class", "images"], ["name"])) as lines:
+    with closing(_table(path, _PARTITION, ["name"], _PARTITION_OF_IMAGES)) as lines:
         return next(lines, None) is not None
 
 
@@ -455,7 +463,7 @@ def read_predictions(path: Path) -> dict[str, np.ndarray]:
 
 
 PREDICTIONS = ("label", "untrained", "final")
-"""The arrays of ``predictions.npz``: the test images' labels, and what they were taken for."""
+"""The arrays of ``predictions.npz``: the test examples' labels, and what they were taken for."""
 
 
 def _labels(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
@@ -467,8 +475,10 @@ def _labels(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
         if dtype != np.int64 or len(shape) != 1:
             raise ValueError(f"{info.filename} is {dtype} {list(shape)}, not int64 [M]")
         size = 8 * shape[0]
-        if shape[0] > _MOST_TEST_IMAGES or size > info.file_size:
-            raise ValueError(f"{info.filename} claims {shape[0]:,} images, which it does not hold")
+        if shape[0] > _MOST_TEST_EXAMPLES or size > info.file_size:
+            raise ValueError(
+                f"{info.filename} claims {shape[0]:,} examples, which it does not hold"
+            )
         content = file.read(size)
         if len(content) < size:
             raise ValueError(f"{info.filename} is cut short")

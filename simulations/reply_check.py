@@ -36,7 +36,7 @@ class ReplyCheck:
     parts : ModelParts
         What the names of the model's tensors mean.
     size_of : Callable[[int], int]
-        How many images a client has.
+        How many examples a client has.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from fedssl.config_file import ConfigError, parse_yaml
+from fedssl.modalities import noun_of
 from fedssl.partitions import Counts
 from fedssl.plain_files import read_text
 from fedssl.printable import printable
@@ -30,7 +31,7 @@ MOST_FAILURES = 100
 """Failed clients that the page lists; ``metrics.jsonl`` has them all."""
 _TITLES = {
     "progress": "Progress",
-    "partition": "Who has which images",
+    "partition": "Who has which {examples}",
     "divergence": "Divergence by layer",
 }
 
@@ -48,6 +49,13 @@ class Records:
     divergence: Divergence
     client_names: list[str]
     cautions: list[str]
+
+    @property
+    def noun(self) -> str:
+        """What examples are called."""
+        data = self.config.get("data")
+        modality = data.get("modality", "image") if isinstance(data, Mapping) else None
+        return noun_of(modality)[1]
 
 
 def report(folder: Path) -> Path:
@@ -77,9 +85,10 @@ def report(folder: Path) -> Path:
     pictures = {}
     drawn = make_inside(folder / "plots")
     for name, figure in _figures(records).items():
-        image = drawn / f"{name}.png"
-        plots.save(figure, image)
-        pictures[_TITLES[name]] = base64.b64encode(image.read_bytes()).decode()
+        file = drawn / f"{name}.png"
+        plots.save(figure, file)
+        title = _TITLES[name].format(examples=records.noun)
+        pictures[title] = base64.b64encode(file.read_bytes()).decode()
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
@@ -109,7 +118,7 @@ def _figures(records: Records) -> dict[str, Figure]:
     figures = {"progress": plots.progress(records.rows)}
     if len(records.counts.client):
         counts, names = _without_gaps(records.counts, records.client_names)
-        figures["partition"] = plots.partition(counts, records.class_names, names)
+        figures["partition"] = plots.partition(counts, records.class_names, names, records.noun)
     found = records.divergence
     if found.rounds:
         figures["divergence"] = plots.divergence(found.deltas, found.tensors, found.rounds)
@@ -117,13 +126,13 @@ def _figures(records: Records) -> dict[str, Figure]:
 
 
 def _without_gaps(counts: Counts, names: Sequence[str]) -> tuple[Counts, Sequence[str]]:
-    """Return the counts of those clients that have images, by name where others lie between."""
+    """Return the counts of those clients that have examples, by name where others lie between."""
     there = np.unique(counts.client)
     if len(there) == counts.shape[0]:
         return counts, names
     told = [names[client] if client < len(names) else str(client) for client in there]
     shape, places = (len(there), counts.shape[1]), np.searchsorted(there, counts.client)
-    return Counts(shape, places, counts.label, counts.images), told
+    return Counts(shape, places, counts.label, counts.examples), told
 
 
 def _subtitle(config: Mapping[str, Any]) -> str:
@@ -176,7 +185,7 @@ def _headline(records: Records) -> list[tuple[str, str, str]]:
         (
             "Clients",
             f"{len(np.unique(records.counts.client)):,}",
-            f"{int(records.counts.images.sum()):,} images",
+            f"{int(records.counts.examples.sum()):,} {records.noun}",
         ),
         ("Traffic", size(up + down), f"{size(up)} up, {size(down)} down"),
         ("Time", _duration(seconds), "training and evaluation"),

@@ -38,8 +38,8 @@ class RunFolder:
     """A run's files.
 
     ``config.yaml`` (resolved), ``metrics.jsonl`` (a row a round), ``divergence.csv`` (δ of every
-    round, client and tensor), ``partition.csv`` (images of each client and class),
-    ``predictions.npz`` (what the linear probe took each test image for, untrained and at the
+    round, client and tensor), ``partition.csv`` (examples of each client and class),
+    ``predictions.npz`` (what the linear probe took each test example for, untrained and at the
     end), ``model.safetensors``, ``summary.json``, ``checkpoint/``, ``plots/``, ``report.html``; of
     a profiled run also ``profile/``, of a probed one ``probes/``, of a replayed one
     ``replays/``, and of one on devices ``federation/``: its logs, name, status, and whose the
@@ -159,7 +159,7 @@ class RunFolder:
         experiment : Experiment
             The resolved config.
         counts : Counts
-            The images of each client and class.
+            The examples of each client and class.
         classes : Sequence[str]
             The C names of the columns.
         names : Sequence[str]
@@ -176,13 +176,13 @@ class RunFolder:
     ) -> None:
         """Write ``partition.csv``; see `begin`."""
         with replacing(self.partition) as file:
-            file.write(f"client,class,images{',name' if names else ''}\n")
+            file.write(f"client,class,examples{',name' if names else ''}\n")
             # Not by csv, which takes twice as long over millions of lines.
             middle = [_middle(name) for name in classes]
             last = [_middle(name)[:-1] for name in names]
             file.writelines(
-                f"{client}{middle[label]}{images}{last[client] if last else ''}\n"
-                for client, label, images in counts
+                f"{client}{middle[label]}{examples}{last[client] if last else ''}\n"
+                for client, label, examples in counts
             )
         sync_folder(self.path)
 
@@ -206,7 +206,7 @@ class RunFolder:
             if missing := due - self.read_predictions().keys():
                 raise ConfigError(
                     f"{self.predictions}: lacks {' and '.join(sorted(missing))}: what the probe "
-                    f"took the test images for is lost; {MEND}"
+                    f"took the test examples for is lost; {MEND}"
                 )
 
     def forget_after(self, server_round: int) -> None:
@@ -242,7 +242,7 @@ class RunFolder:
         append_text(self.divergence, lines.getvalue())
 
     def add_predictions(self, name: str, labels: np.ndarray, predicted: np.ndarray) -> None:
-        """Write to ``predictions.npz`` what the probe took the test images for, int64 [M] each."""
+        """Write to ``predictions.npz`` what the probe took test examples for, int64 [M] each."""
         arrays = self.read_predictions() | {"label": labels, name: predicted}
         content = io.BytesIO()
         np.savez_compressed(content, **arrays)  # type: ignore[arg-type]

@@ -157,6 +157,7 @@ def _carry_out(
     with recorded, one_thread():
         server = Server(
             prepared.experiment,
+            prepared.blueprint,
             prepared.splits,
             prepared.partition,
             grid,
@@ -165,7 +166,7 @@ def _carry_out(
         )
         with display.running(prepared.experiment, found.round + 1 if found else 0):
             _rounds(server, grid, folder, prepared, found, display)
-        save_model(folder.model, server.objective, server.experiment, server.image_size)
+        save_model(folder.model, server.objective, server.blueprint)
         folder.write_summary(summarise(server.experiment, folder.read_metrics()))
 
 

@@ -10,11 +10,11 @@ import torch
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from fedssl.blueprint import ModelBlueprint
 from fedssl.data import Splits
 from fedssl.evaluation import Gathered, evaluate, gather, measure
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.recalibrate import recalibrated
-from fedssl.local_update import build_objective
 from fedssl.partitions import Partition
 from fedssl.state import State, adopt, federated_state, floating_buffers, model_parts
 from fedssl.timeline import span
@@ -32,9 +32,9 @@ from strategies import build as build_strategy
 from strategies.base import shared_state
 
 LOOKED_AT = 16
-"""Images by which a merged model's statistics are measured, where clients keep theirs."""
+"""Examples by which a merged model's statistics are measured, where clients keep theirs."""
 FEATURES_OF = 2
-"""Images whose features are looked at in every round."""
+"""Examples whose features are looked at in every round."""
 
 
 class Server:
@@ -44,8 +44,10 @@ class Server:
     ----------
     experiment : Experiment
         Resolved.
+    blueprint : ModelBlueprint
+        Of its model.
     splits : Splits
-        The images; only their sizes and the probe's part are used here.
+        The examples; only their sizes and the probe's part are used here.
     partition : Partition
         Who has how many.
     engine : Engine
@@ -53,7 +55,7 @@ class Server:
     display : Display
         Shows the answers as they come.
     on_devices : bool (default: False)
-        Whether the clients' images are elsewhere, so that ``partition`` is of none of ``splits``.
+        Whether the clients' examples are elsewhere, so that ``partition`` is of none of ``splits``.
     grid : Grid | None (default: None)
         A Grid around the engine; None for the engine itself.
     """
@@ -61,6 +63,7 @@ class Server:
     def __init__(
         self,
         experiment: Experiment,
+        blueprint: ModelBlueprint,
         splits: Splits,
         partition: Partition,
         engine: Engine,
@@ -69,9 +72,9 @@ class Server:
         grid: Grid | None = None,
     ):
         self.experiment = experiment
-        self.image_size = splits.train.images.shape[-1]
+        self.blueprint = blueprint
         device = torch.device(experiment.engine.device)
-        self.objective = build_objective(experiment, self.image_size).to(device)
+        self.objective = blueprint.build().to(device)
         self._strategy = build_strategy(experiment.strategy, model_parts(self.objective))
         self._splits = splits
         self._partition = None if on_devices else partition
@@ -153,7 +156,7 @@ class Server:
         """Evaluate the global model centrally, where the round is due for it."""
         if not self._is_measured(server_round):
             return {}
-        config, data = self.experiment.evaluation, self.experiment.data
+        config = self.experiment.evaluation
         try:
             with span("probe"):
                 self.complete()
@@ -161,8 +164,7 @@ class Server:
                     self.objective.encoder,
                     self._gathered,
                     config,
-                    data.mean,
-                    data.std,
+                    self.blueprint.preparation,
                     self._note_predicted,
                 )
                 return found | self._measure_further(server_round)
@@ -194,7 +196,7 @@ class Server:
         self._predicted = labels
 
     def predictions(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the test images' labels and what the last probe took them for, int64 [M] each.
+        """Return the test examples' labels and what the last probe took them for, int64 [M] each.
 
         None where there was no probe. Label -1: it has none.
         """
@@ -204,7 +206,7 @@ class Server:
 
     @cached_property
     def _gathered(self) -> Gathered:
-        # Once for all rounds: fetching images on demand can be slow.
+        # Once for all rounds: fetching examples on demand can be slow.
         config = self.experiment.evaluation
         if self._lacks_statistics:
             config = config.model_copy(update={"recalibrate_bn": True})
@@ -225,24 +227,23 @@ class Server:
     @cached_property
     def _looked_at(self) -> Tensor:
         # Of those that the evaluation has fetched anyway.
-        images = self._gathered.test
-        return images.fetch(np.arange(min(LOOKED_AT, len(images))))
+        examples = self._gathered.test
+        return examples.fetch(np.arange(min(LOOKED_AT, len(examples))))
 
     def _fault_of_features(self) -> str | None:
-        """Say that the encoder gives no finite features of a few fixed images, if so."""
-        data, encoder = self.experiment.data, self.objective.encoder
+        """Say that the encoder gives no finite features of a few fixed examples, if so."""
+        preparation, encoder = self.blueprint.preparation, self.objective.encoder
         if self._lacks_statistics:
-            encoder = recalibrated(encoder, self._looked_at, data.mean, data.std)
-        features = extract(encoder, self._looked_at[:FEATURES_OF], data.mean, data.std)
+            encoder = recalibrated(encoder, self._looked_at, preparation)
+        features = extract(encoder, self._looked_at[:FEATURES_OF], preparation)
         return None if features.isfinite().all() else "its features are infinite or NaN"
 
     def complete(self) -> None:
         """Measure the encoder's statistics, where clients keep theirs; no client ever sees them."""
         if not self._lacks_statistics:
             return
-        data = self.experiment.data
         measured = recalibrated(
-            self.objective.encoder, self._gathered.recalibration, data.mean, data.std
+            self.objective.encoder, self._gathered.recalibration, self.blueprint.preparation
         )
         own = {f"encoder.{name}": tensor for name, tensor in measured.state_dict().items()}
         adopt(self.objective, self.state() | own)
@@ -281,7 +282,7 @@ class Server:
 
 
 def _mean_loss(good: Sequence[Answer]) -> float | None:
-    """Return the mean training loss by images, over the clients that tell theirs."""
+    """Return the mean training loss by examples, over the clients that tell theirs."""
     told = [answer for answer in good if not math.isnan(answer.loss)]
     examples = sum(answer.examples for answer in told)
     return sum(a.examples * a.loss for a in told) / examples if told else None

@@ -2,8 +2,8 @@
 
     flwr run . CONNECTION --run-config 'config="configs/smoke.yaml" overrides="rounds=5" out="…"'
 
-Each client has its part of the images that the config names. Keys, restarts and devices with images
-of their own are the business of `fedssl serve` and `fedssl join`.
+Each client has its part of the examples that the config names. Keys, restarts and devices with
+examples of their own are the business of `fedssl serve` and `fedssl join`.
 """
 
 import time

@@ -5,7 +5,7 @@ All that is printed is YAML that loads as the same config; what is no part of it
 
 import importlib.machinery
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,13 @@ from rich.syntax import Syntax
 from fedssl.config_file import as_yaml, dump
 from fedssl.encoders import count_parameters
 from fedssl.last_visit import to_remember
-from fedssl.libraries import is_of_library
-from fedssl.local_update import build_objective
 from fedssl.printable import printable
 from fedssl.state import count_bytes, federated_state, model_parts, private_state
-from fedssl.views import Views
 from simulations import notes, plots
 from simulations.client_names import short
 from simulations.cohort import draw_cohort
 from simulations.experiment import Experiment
+from simulations.own_code import dotted_paths
 from simulations.prepare import Prepared, prepare
 from strategies import build as build_strategy
 from strategies.base import asked_of, shared_state
@@ -33,7 +31,7 @@ ROWS = 30
 
 
 def describe(experiment: Experiment, console: Console) -> Prepared:
-    """Print an experiment, and return it with its images shared out.
+    """Print an experiment, and return it with its examples shared out.
 
     Raises
     ------
@@ -45,8 +43,8 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
     experiment = prepared.experiment
     _print_yaml(console, dump(experiment))
     train, test = prepared.splits.train, prepared.splits.test
-    _, channels, height, width = train.images.shape
-    objective = build_objective(experiment, width)
+    blueprint = prepared.blueprint
+    modality, objective = blueprint.modality, blueprint.build()
     objective.resize(int(np.median(prepared.partition.sizes())))
     cohort = draw_cohort(experiment.seed, 1, prepared.partition.sizes(), experiment.participation)
     if experiment.only_client is not None:
@@ -57,7 +55,7 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
     own = to_remember(asked_of(strategy, 1, state), state, trained)
     kept = (count_bytes(private_state(objective)) + count_bytes(own)) / 1e6
     lines = [
-        f"images     {len(train):,} train, {len(test):,} test, {channels}×{height}×{width}, "
+        f"{modality.noun[1]:<10} {len(train):,} train, {len(test):,} test, {_times(train.shape)}, "
         f"{len(train.class_names)} classes",
         f"model      {count_parameters(objective.encoder):,} parameters in the encoder, "
         f"{count_parameters(objective):,} trained in all, {objective.encoder.features} features",
@@ -70,7 +68,7 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
 
 
 def describe_views(experiment: Experiment, console: Console) -> Prepared:
-    """Print the steps of an experiment's views, and return it with its images shared out.
+    """Print the steps of an experiment's views, and return it with its examples shared out.
 
     Raises
     ------
@@ -80,31 +78,27 @@ def describe_views(experiment: Experiment, console: Console) -> Prepared:
     _say(console, _imports(experiment))
     prepared = prepare(experiment)
     _print_yaml(console, as_yaml({"views": experiment.model_dump(mode="json")["views"]}))
-    size = prepared.splits.train.images.shape[-2:]
-    count = build_objective(prepared.experiment, size[-1]).views_in_all
-    recipe = Views(experiment.views, experiment.data.mean, experiment.data.std)
-    sizes = [recipe.size_of((size[0], size[1]), view) for view in range(1, count + 1)]
-    _say(console, [f"image      {size[0]}×{size[1]} pixels"])
-    _say(console, [f"view {n:<6}{h}×{w} pixels" for n, (h, w) in enumerate(sizes, start=1)])
+    blueprint = prepared.blueprint
+    views = range(1, blueprint.facts.views + 1)
+    shapes = [blueprint.views.spec_of(blueprint.spec, view).shape for view in views]
+    _say(console, [f"{blueprint.modality.noun[0]:<10} {_times(blueprint.spec.shape)}"])
+    _say(console, [f"view {n:<6}{_times(shape)}" for n, shape in zip(views, shapes, strict=True)])
     return prepared
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))
 
 
 def _imports(experiment: Experiment) -> list[str]:
     """Tell which modules the config has imported: their code runs before anything is checked."""
-    named = {
-        "data.name": experiment.data.name,
-        "model.encoder": experiment.model.encoder,
-        "objective.name": experiment.objective.name,
-        "strategy.name": experiment.strategy.name,
-    }
     lines = []
-    for field, path in named.items():
-        if "." in path and not is_of_library(path):
-            module = path.rpartition(".")[0]
-            top = module.partition(".")[0]
-            spec = importlib.machinery.PathFinder.find_spec(top, sys.path)
-            place = spec.origin if spec and spec.origin else "not found"
-            lines.append(f"imports    {printable(module, 80)} ({printable(place)}), by {field}")
+    for field, path in dotted_paths(experiment):
+        module = path.rpartition(".")[0]
+        top = module.partition(".")[0]
+        spec = importlib.machinery.PathFinder.find_spec(top, sys.path)
+        place = spec.origin if spec and spec.origin else "not found"
+        lines.append(f"imports    {printable(module, 80)} ({printable(place)}), by {field}")
     return lines
 
 
@@ -124,12 +118,21 @@ def _say(console: Console, lines: Iterable[str]) -> None:
 def draw(prepared: Prepared, path: Path) -> None:
     """Write the picture of the partition as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    plots.save(plots.partition(prepared.counts, prepared.classes, prepared.partition.names), path)
+    plots.save(
+        plots.partition(
+            prepared.counts,
+            prepared.classes,
+            prepared.partition.names,
+            prepared.blueprint.modality.noun[1],
+        ),
+        path,
+    )
 
 
 def _print_partition(prepared: Prepared, console: Console) -> None:
     classes, sizes = prepared.classes, prepared.partition.sizes()
-    shown = f"{int(sizes.min()):,} to {int(sizes.max()):,} images a client"
+    noun = prepared.blueprint.modality.noun[1]
+    shown = f"{int(sizes.min()):,} to {int(sizes.max()):,} {noun} a client"
     _say(console, [f"partition  {shown}, median {int(np.median(sizes)):,}"])
     bar = 40 / sizes.max()
     named = [short(name) for name in prepared.partition.names[:ROWS]] or list(map(str, range(ROWS)))

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from clients import ClientRuntime
+from fedssl.blueprint import ModelBlueprint
 from fedssl.data import Splits
 from fedssl.evaluation import Gathered, Subject
 from fedssl.evaluation.parallel import one_thread
 from fedssl.partitions import Partition
-from fedssl.views import Views
 from simulations.experiment import Experiment
 
 
@@ -19,7 +19,7 @@ def subject_of(
     experiment: Experiment,
     encoder: nn.Module,
     splits: Splits,
-    images: Gathered,
+    examples: Gathered,
     partition: Partition | None,
     **known: Any,
 ) -> Subject:
@@ -32,24 +32,24 @@ def subject_of(
     encoder : nn.Module
         What is measured.
     splits : Splits
-        All images.
-    images : Gathered
+        All examples.
+    examples : Gathered
         Those of them that the central evaluation works on.
     partition : Partition | None
-        Who has which of the training images; None, or one without any, where that is not known.
+        Who has which of the training examples; None, or one without any, where that is not known.
     **known : Any
         Further fields of the subject.
     """
-    data = experiment.data
+    blueprint = ModelBlueprint.of(experiment, splits.train)
     known_to = partition if partition is not None and len(partition.order) else None
     return Subject(
         encoder=encoder,
-        images=images,
+        examples=examples,
         config=experiment.evaluation,
-        mean=data.mean,
-        std=data.std,
+        preparation=blueprint.preparation,
         seed=experiment.seed,
-        view=Views(experiment.views, data.mean, data.std),
+        view=blueprint.views,
+        weak_view=blueprint.weak_views,
         train=splits.train,
         owner=known_to.owners(len(splits.train)) if known_to else None,
         client_names=known_to.names if known_to else (),
@@ -74,7 +74,7 @@ def after_update(
     experiment : Experiment
         Resolved.
     splits, partition
-        The images, and who has which.
+        The examples, and who has which.
     state : Callable[[], Mapping[str, Tensor]]
         Returns the model's federated tensors; called when they are needed.
     server_round : int
@@ -90,7 +90,7 @@ def after_update(
         worker = runtime[0].worker()
         with one_thread():
             worker.run(
-                *runtime[0].images_of(client), state(), {}, client=client, round=server_round
+                *runtime[0].examples_of(client), state(), {}, client=client, round=server_round
             )
         return worker.objective.encoder.eval()
 

@@ -5,16 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedssl.blueprint import ModelBlueprint
 from fedssl.config_file import ConfigError
-from fedssl.libraries import is_of_library
-from fedssl.local_update import build_objective
 from fedssl.model_file import About, load_encoder, model_of, read_model
 from fedssl.objectives import Objective
 from fedssl.state import State, adopt
 from simulations.checkpoint import Checkpoint
-from simulations.experiment import Experiment, load_experiment
-from simulations.own_code import check_own_code
-from simulations.prepare import load_images
+from simulations.experiment import Experiment
+from simulations.own_code import load_run_config
+from simulations.prepare import load_examples
 from simulations.run_folder import RunFolder
 
 
@@ -48,32 +47,31 @@ def trained(run: Path, said: Callable[[str], None] = lambda _: None) -> Trained:
     files = RunFolder(run)
     if not files.config.is_file() or os.path.lexists(files.model):
         state, about = read_model(run)
-        if "." not in about.encoder or is_of_library(about.encoder):
+        if about.is_known:
             # Damage within a tensor's name would otherwise be exported, too.
             load_encoder(run)
         return Trained(state, about, None)
-    experiment = load_experiment(files.config)
-    check_own_code(experiment, run)
-    size = image_size_of(experiment)
-    objective, found = at_checkpoint(files, experiment, size, said)
-    state, about = model_of(objective, experiment, size)
+    experiment = load_run_config(run)
+    blueprint = blueprint_of(experiment)
+    objective, found = at_checkpoint(files, blueprint, said)
+    state, about = model_of(objective, blueprint)
     words = f"after round {found.round} of {experiment.rounds}: the run is not finished"
     return Trained(state, about, words)
 
 
-def image_size_of(experiment: Experiment) -> int:
-    """Return the side in pixels of the images that a run is trained on.
+def blueprint_of(experiment: Experiment) -> ModelBlueprint:
+    """Return the blueprint of a run's model.
 
     Raises
     ------
     ConfigError
-        They cannot be read.
+        Its examples cannot be read.
     """
-    return int(load_images(experiment).train.images.shape[-1])
+    return ModelBlueprint.of(experiment, load_examples(experiment).train)
 
 
 def at_checkpoint(
-    files: RunFolder, experiment: Experiment, image_size: int, said: Callable[[str], None]
+    files: RunFolder, blueprint: ModelBlueprint, said: Callable[[str], None]
 ) -> tuple[Objective, Checkpoint]:
     """Return a run's objective as it is in its last checkpoint, and this; see `last_checkpoint`.
 
@@ -84,7 +82,7 @@ def at_checkpoint(
     """
     found = last_checkpoint(files, said)
     try:
-        objective = build_objective(experiment, image_size)
+        objective = blueprint.build()
         adopt(objective, found.model)
     # Classes of a person's own may raise anything, as may sizes that no machine has memory for.
     except Exception as error:

@@ -56,7 +56,7 @@ class Training:
     grid : Grid
         The engine, or a Grid around it.
     sizes : np.ndarray
-        int64 [K]: how many images each client has, unless it has registered with the engine.
+        int64 [K]: how many examples each client has, unless it has registered with the engine.
     display : Display
         Shows the answers as they come.
     look : Callable[[], str | None]

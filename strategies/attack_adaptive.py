@@ -85,7 +85,7 @@ class AttackAdaptive(FoldingStrategy):
     take the maximum of the clients that count.
 
     For when attackers push the model in a direction of their own, and it is not known how many they
-    are. Honest clients with rare images look like attackers. It keeps all models of a round in
+    are. Honest clients with rare examples look like attackers. It keeps all models of a round in
     memory, and no client's number of examples counts.
 
     Parameters

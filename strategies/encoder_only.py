@@ -18,7 +18,7 @@ class EncoderOnly(FedAvg):
     The encoder is the mean by examples. Heads never travel: each client's begin as the seed makes
     them, all alike, and go on from its own last visit.
 
-    For when heads would fit the clients' own images, or are large: less is sent. A client that is
+    For when heads would fit the clients' own examples, or are large: less is sent. A client that is
     seldom drawn has a head that lags behind the encoder. The projector in the run's
     `model.safetensors` is the untrained one.
 
@@ -36,7 +36,7 @@ class EncoderOnly(FedAvg):
 
 
 class EncoderOnlyConfig(StrategyConfig):
-    """Projector and predictor stay on the clients: heads that fit their own images; fewer bytes."""
+    """Projector and predictor stay on the clients: heads that fit their own data; fewer bytes."""
 
     name: Literal["encoder-only"] = "encoder-only"
     """The strategy."""

@@ -27,7 +27,7 @@ def merge(
     client_states : Iterable[Mapping[str, Tensor]]
         The models, with the same names and shapes; read one by one.
     num_examples : Iterable[int]
-        How many images each client trained on.
+        How many examples each client trained on.
 
     Raises
     ------
@@ -72,8 +72,8 @@ class FedAvg(FoldingStrategy):
     Parameters
     ----------
     weighting : {"examples", "uniform"} (default: "examples")
-        By examples every image counts the same, so that a few large clients may decide; uniform
-        counts every client the same, however few images it has.
+        By examples every example counts the same, so that a few large clients may decide; uniform
+        counts every client the same, however few examples it has.
     """
 
     def __init__(self, weighting: Weighting = "examples"):

@@ -14,9 +14,9 @@ class FedBN(FedAvg):
 
     All else is the mean by examples. The global model's own BatchNorm keeps the scales and shifts
     that it began with; before each central evaluation its statistics are measured anew, on training
-    images that the server has, without their labels. So round 0 is measured, too.
+    examples that the server has, without their labels. So round 0 is measured, too.
 
-    For clients whose images differ in style (cameras, hospitals, domains) rather than in classes.
+    For clients whose examples differ in style (cameras, hospitals, domains) rather than in classes.
     The global encoder is not what any client uses: judge it by the clients', too.
 
     Parameters
@@ -46,7 +46,7 @@ class FedBN(FedAvg):
 
 
 class FedBNConfig(StrategyConfig):
-    """BatchNorm stays on the clients: images that differ in style, such as cameras or domains."""
+    """BatchNorm stays on the clients: examples that differ in style, such as cameras or domains."""
 
     name: Literal["fedbn"] = "fedbn"
     """The strategy."""

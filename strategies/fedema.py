@@ -24,7 +24,7 @@ class FedEMA(FedAvg):
     its first visit. The server takes the mean by examples.
 
     For BYOL and its like on clients that differ and take part in most rounds: it keeps what a
-    client learned about its own images. With few of many clients a round it hardly ever mixes.
+    client learned about its own examples. With few of many clients a round it hardly ever mixes.
     Each client keeps a model of its own.
 
     Parameters

@@ -15,7 +15,7 @@ class Report:
     """What a client says of its update, beside the model."""
 
     examples: int
-    """How many images it trained on."""
+    """How many examples it trained on."""
     loss: float = float("nan")
     """The mean loss over them."""
     metrics: Mapping[str, object] = field(default_factory=dict)

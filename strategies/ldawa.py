@@ -222,7 +222,7 @@ def merge(
     client_states : Iterable[Mapping[str, Tensor]]
         The models w[k] that came back, with the same names and shapes; read one by one.
     num_examples : Iterable[int]
-        How many images each client trained on.
+        How many examples each client trained on.
     preset : str | Rule (default: "ldawa")
         The rule, or its name in ``PRESETS``.
     buffers : frozenset[str] (default: frozenset())
@@ -243,7 +243,7 @@ def merge(
 class LDAWA(FoldingStrategy):
     """Weigh each tensor of each client by its cosine with the global one (Rehman et al., 2023).
 
-    For when clients' images differ, so that some clients' layers drift off: the further a layer
+    For when clients' examples differ, so that some clients' layers drift off: the further a layer
     turned from the global one, the less it counts. The first rounds are FedAvg by examples, since
     an untrained model has no direction worth keeping. In reading results, mind that the weights are
     not divided by their sum, so that every tensor also shrinks: compare with ``uniform``, and with

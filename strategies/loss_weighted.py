@@ -60,7 +60,7 @@ class LossWeighted(FoldingStrategy):
     always seem to do better.
 
     For when some clients learn well and others hardly at all, such as those with few or poor
-    images. It trusts what clients say of themselves, and an easy client (one class, little
+    examples. It trusts what clients say of themselves, and an easy client (one class, little
     variety) may have a low loss without a good encoder.
 
     Source: the loss-based weights of Rehman et al., "Federated Self-supervised Learning for Video

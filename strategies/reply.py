@@ -49,7 +49,7 @@ class Expected:
     needed: frozenset[str]
     """The other metrics that it must have."""
     examples: int
-    """The most images that the client may say it has."""
+    """The most examples that the client may say it has."""
     parts: ModelParts
     """What the names of the tensors mean."""
 
@@ -68,7 +68,7 @@ def expected_reply(
     parts : ModelParts
         What the names of the model's tensors mean.
     examples : int
-        How many images the client has, as it registered.
+        How many examples the client has, as it registered.
     """
     sent, config = to_state(arrays_of(content)), config_of(content)
     withheld = config.get("withheld", ())

@@ -1,4 +1,4 @@
-"""What many tests use: a small image set on disk, a small experiment, and one intra-op thread."""
+"""What many tests use: a small example set on disk, a small experiment, and one intra-op thread."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -32,15 +32,15 @@ def no_waiting_for_disks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def write_npz(tmp_path: Path) -> Callable[..., Path]:
-    """Write `count` random 16×16 images of three classes that differ in colour."""
+    """Write `count` random 16×16 examples of three classes that differ in colour."""
 
     def write(name: str, count: int, seed: int = 0) -> Path:
         draws = np.random.default_rng(seed)
         labels = np.arange(count) % 3
-        images = draws.integers(0, 128, size=(count, 16, 16, 3))
-        images[np.arange(count), :, :, labels] += 100
+        examples = draws.integers(0, 128, size=(count, 16, 16, 3))
+        examples[np.arange(count), :, :, labels] += 100
         path = tmp_path / name
-        np.savez(path, images=images.astype(np.uint8), labels=labels)
+        np.savez(path, images=examples.astype(np.uint8), labels=labels)
         return path
 
     return write

@@ -43,7 +43,7 @@ from tests.simulations.faulty import FAULTS, SPOILERS, Given
 CONFIG = """
 seed: 0
 rounds: {rounds}
-data: {{name: npz, train: images.npz, test: images.npz}}
+data: {{name: npz, train: examples.npz, test: examples.npz}}
 partition: {{name: iid, clients: 10}}
 model: {{encoder: tests.simulations.faulty.Tiny, projector: [4, 4]}}
 objective: {{name: byol, predictor_width: 4}}
@@ -125,7 +125,7 @@ def main() -> None:
         home = Path(temporary)
         draws = np.random.default_rng(0)
         pixels = draws.integers(0, 256, (80, 8, 8, 3)).astype(np.uint8)
-        np.savez(home / "images.npz", images=pixels, labels=np.arange(80) % 4)
+        np.savez(home / "examples.npz", images=pixels, labels=np.arange(80) % 4)
         (home / "soak.yaml").write_text(CONFIG.format(rounds=asked.rounds))
         prepared = prepare(load_experiment(home / "soak.yaml"))
         folder = RunFolder(asked.out or home / "run")

@@ -14,7 +14,7 @@ class CustomData(DataConfig):
     """When the set is your own code: ``name: my_module.load_my_set``.
 
     Whatever else the section holds is passed to that function by keyword; it returns ``Splits``,
-    whose images are tensors, or objects that fetch rows when asked (see `fedssl.data.Images`).
+    whose examples are tensors, or objects that fetch rows when asked (see `fedssl.data.Examples`).
     """
 
     model_config = ConfigDict(extra="allow")

@@ -1,4 +1,4 @@
-"""What a loaded image set is, wherever it came from."""
+"""What a loaded data set is, wherever it came from."""
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
@@ -7,17 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedssl.data.on_demand import Images
+from fedssl.data.on_demand import Examples
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images that stay uint8, with what is known of each."""
+    """Examples as they are stored, with what is known of each."""
 
-    images: Images
-    """A tensor, uint8 [N, C, H, W], contiguous; or what fetches rows of one when asked."""
+    examples: Examples
+    """A tensor [N, …], contiguous; or what fetches rows of one when asked."""
     labels: Tensor
-    """int64 [N]; -1 where an image has no label."""
+    """int64 [N]; -1 where an example has no label."""
     class_names: tuple[str, ...]
     """The name of each label; empty where nothing is labelled."""
     fields: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -26,18 +26,23 @@ class Dataset:
     """By column: what its numbers, from 0, are called; left out where a number says it all."""
 
     def __len__(self) -> int:
-        return self.images.shape[0]
+        return self.examples.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        return tuple(self.examples.shape[1:])
 
     def fetch(self, index: np.ndarray | None = None) -> Tensor:
-        """Return the images at ``index`` (int64 [M]; all where None), in memory."""
+        """Return the examples at ``index`` (int64 [M]; all where None), in memory."""
         if index is None:
-            if isinstance(self.images, Tensor):
-                return self.images
+            if isinstance(self.examples, Tensor):
+                return self.examples
             index = np.arange(len(self))
-        return self.images[torch.from_numpy(index)]
+        return self.examples[torch.from_numpy(index)]
 
     def take(self, index: np.ndarray) -> "Dataset":
-        """Return the set of the images at ``index`` (int64 [M]), in memory."""
+        """Return the set of the examples at ``index`` (int64 [M]), in memory."""
         fields = {name: values[index] for name, values in self.fields.items()}
         labels = self.labels[torch.from_numpy(index)]
         return Dataset(self.fetch(index), labels, self.class_names, fields, self.field_names)
@@ -50,9 +55,9 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Splits:
-    """The images that the clients share out, and those that the server tests on.
+    """The examples that the clients share out, and those that the server tests on.
 
-    The central probe is fitted on the labelled images of ``train`` and scored on ``test``.
+    The central probe is fitted on the labelled examples of ``train`` and scored on ``test``.
     """
 
     train: Dataset

@@ -1,4 +1,4 @@
-"""Tell what the folders of images mean: classes, domains, or the splits of a set."""
+"""Tell what the folders of example files mean: classes, domains, or the splits of a set."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from fedssl.data.file_kinds import FileKind
 from fedssl.data.listing import Listing
 from fedssl.data.walking import Found
 from fedssl.printable import spelled_out
@@ -23,7 +24,7 @@ _USES = "use root/class/file, root/domain/class/file or root/file throughout"
 def splits_of(found: Found) -> dict[str, str]:
     """Return the names of a root's folders that are the splits of a set: of train, test and val.
 
-    Empty unless train and another one are there, and images in no other folder.
+    Empty unless train and another one are there, and examples in no other folder.
     """
     tops = sorted({parts[0] if parts else "" for parts, _ in found.folders})
     known = {name: split for split, names in _SPLITS.items() for name in names}
@@ -34,7 +35,13 @@ def splits_of(found: Found) -> dict[str, str]:
 
 
 def arrange(
-    found: Found, root: Path, what: str, layout: Layout = "auto", *, lenient: bool = False
+    found: Found,
+    root: Path,
+    what: str,
+    kind: FileKind,
+    layout: Layout = "auto",
+    *,
+    lenient: bool = False,
 ) -> Listing:
     """Tell each file's class and domain by the folders that it lies in.
 
@@ -46,6 +53,8 @@ def arrange(
         The folder that they lie below.
     what : str
         What errors call it, such as ``data.train``.
+    kind : FileKind
+        What the files are.
     layout : Layout
         class: the first folder below the root is the class; domain/class: the second, and the first
         is the domain; further ones mean nothing. auto: by how deep the files lie.
@@ -55,7 +64,7 @@ def arrange(
     Raises
     ------
     ValueError
-        There is no image, or the files fit no layout.
+        There is no example, or the files fit no layout.
     """
 
     def wrong(problem: str) -> ValueError:
@@ -63,13 +72,15 @@ def arrange(
 
     if not found.folders:
         seen = found.seen()
-        raise wrong("no image files in it" + (f" that can be read; seen: {seen}" if seen else ""))
-    depth = _depth(found, layout, wrong, lenient)
+        raise wrong(
+            f"no {kind.noun[0]} files in it" + (f" that can be read; seen: {seen}" if seen else "")
+        )
+    depth = _depth(found, kind, layout, wrong, lenient)
     listing = _listed(found, depth)
-    doubt = _doubt(listing, found, root, what, depth) if layout == "auto" else ""
-    told = f"{what}: {_read_as(listing, depth)}{doubt}"
+    doubt = _doubt(listing, found, root, what, kind, depth) if layout == "auto" else ""
+    told = f"{what}: {_read_as(listing, kind, depth)}{doubt}"
     seen = ", ".join(f"{n:,} {name}" for name, n in sorted(found.others.items())[:8])
-    notes = [told, *([f"{what}: left out, since no images: {seen}"] if seen else [])]
+    notes = [told, *([f"{what}: left out, since no {kind.noun[1]}: {seen}"] if seen else [])]
     return Listing(
         listing.paths,
         listing.labels,
@@ -81,7 +92,13 @@ def arrange(
     )
 
 
-def _depth(found: Found, layout: Layout, wrong: Callable[[str], ValueError], lenient: bool) -> int:
+def _depth(
+    found: Found,
+    kind: FileKind,
+    layout: Layout,
+    wrong: Callable[[str], ValueError],
+    lenient: bool,
+) -> int:
     """Return how many folders have a meaning: 0, 1 or 2."""
     shallow = min(found.folders, key=lambda one: len(one[0]))
     deep = max(found.folders, key=lambda one: len(one[0]))
@@ -107,8 +124,8 @@ def _depth(found: Found, layout: Layout, wrong: Callable[[str], ValueError], len
     if least == 0:
         raise wrong(f"{files} {fits}: {_USES}")
     raise wrong(
-        f"{files} {fits}, since images lie more than two folders deep: say by data.layout whether "
-        "the first folder below the root is the class (class) or the second (domain/class)"
+        f"{files} {fits}, since {kind.noun[1]} lie more than two folders deep: say by data.layout "
+        "whether the first folder below the root is the class (class) or the second (domain/class)"
     )
 
 
@@ -127,15 +144,15 @@ def _listed(found: Found, depth: int) -> Listing:
     return Listing(paths, np.repeat(labels, sizes), tuple(names.tolist()), fields, field_names)
 
 
-def _read_as(listing: Listing, depth: int) -> str:
-    images = _count(len(listing.paths), "image")
+def _read_as(listing: Listing, kind: FileKind, depth: int) -> str:
+    examples = kind.count(len(listing.paths))
     if depth == 0:
-        return f"files read as unlabelled: {images}"
+        return f"files read as unlabelled: {examples}"
     classes = _count(len(listing.class_names), "class")
     if depth == 1:
-        return f"folders read as class: {classes}, {images}"
+        return f"folders read as class: {classes}, {examples}"
     domains = _count(len(listing.field_names["domain"]), "domain")
-    return f"folders read as domain/class: {domains}, {classes}, {images}"
+    return f"folders read as domain/class: {domains}, {classes}, {examples}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -143,13 +160,15 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else many}"
 
 
-def _doubt(listing: Listing, found: Found, root: Path, what: str, depth: int) -> str:
+def _doubt(
+    listing: Listing, found: Found, root: Path, what: str, kind: FileKind, depth: int
+) -> str:
     """Return the other reading, where this one may be wrong."""
     names: Sequence[str] = listing.class_names
     if depth == 1 and len(names) == 1:
         return (
             f"; if {names[0]} is no class, give {what} = {spelled_out(str(root / names[0]))} for "
-            "unlabelled images"
+            f"unlabelled {kind.noun[1]}"
         )
     if depth == 2:
         homes: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""Lists of image files: a CSV, or lines of paths and labels."""
+"""Lists of example files: a CSV, or lines of paths and labels."""
 
 import csv
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedssl.data.kinds import SUFFIXES, suffix
+from fedssl.data.file_kinds import FileKind, suffix
 from fedssl.data.listing import Listing
 from fedssl.printable import spelled_out
 
@@ -18,14 +18,14 @@ COLUMNS = ("path", "label", "client", "domain")
 _LARGEST = 2**30
 
 
-def read_list(path: Path, what: str) -> Listing:
-    """Read a list of files: a head that names the columns, and a line for each image.
+def read_list(path: Path, what: str, kind: FileKind) -> Listing:
+    """Read a list of files: a head that names the columns, and a line for each example.
 
     ``path`` is relative to the list's folder; ``label`` is a name or a number, empty or -1 for
     none; every further column can be split by. Without a head the columns are path, label, client
     and domain. A line without commas or tabs is a path and its label, as ImageNet's lists are.
 
-    ``what`` is what errors call the list.
+    ``what`` is what errors call the list, ``kind`` what its files are.
 
     Raises
     ------
@@ -44,14 +44,15 @@ def read_list(path: Path, what: str) -> Listing:
         reason = error.strerror if isinstance(error, OSError) else "no text in UTF-8"
         hint = "; for arrays use data.name: npz" if path.suffix == ".npz" else ""
         raise wrong(
-            f"cannot be read as a list of images ({reason}): write lines of path,label{hint}"
+            f"cannot be read as a list of {kind.noun[1]} ({reason}): write lines of "
+            f"path,label{hint}"
         ) from None
     try:
-        rows = [(n, row) for n, row in enumerate(_rows(path, lines), start=1) if any(row)]
+        rows = [(n, row) for n, row in enumerate(_rows(path, lines, kind), start=1) if any(row)]
     except csv.Error as error:
-        raise wrong(f"cannot be read as a list of images ({error})") from None
+        raise wrong(f"cannot be read as a list of {kind.noun[1]} ({error})") from None
     if not rows:
-        raise wrong("lists no image")
+        raise wrong(f"lists no {kind.noun[0]}")
     head = [name.lower() for name in rows[0][1]]
     if "path" in head:
         rows = rows[1:]
@@ -60,7 +61,7 @@ def read_list(path: Path, what: str) -> Listing:
     else:
         head = list(COLUMNS[: len(head)])
     if not rows:
-        raise wrong("lists no image")
+        raise wrong(f"lists no {kind.noun[0]}")
     for number, row in rows:
         if len(row) != len(head):
             raise wrong(f"line {number} has {len(row)} cells, but there are {len(head)} columns")
@@ -75,7 +76,7 @@ def read_list(path: Path, what: str) -> Listing:
     labels = np.array([place.get(text, -1) for text in texts], np.int64)
     coded = {name: np.unique(values, return_inverse=True) for name, values in columns.items()}
     further = f", further columns: {', '.join(coded)}" if coded else ""
-    told = f"{what}: read as a list: {len(paths):,} images, {len(names):,} classes{further}"
+    told = f"{what}: read as a list: {kind.count(len(paths))}, {len(names):,} classes{further}"
     return Listing(
         paths,
         labels,
@@ -100,21 +101,21 @@ def with_classes(listing: Listing, names: Sequence[str]) -> Listing:
     return replace(listing, labels=new[listing.labels], class_names=tuple(names))
 
 
-def _rows(path: Path, lines: Sequence[str]) -> Iterator[list[str]]:
+def _rows(path: Path, lines: Sequence[str], kind: FileKind) -> Iterator[list[str]]:
     first = next((line for line in lines if line.strip()), "")
     if path.suffix.lower() == ".csv" or "," in first:
         separator = ","
     elif path.suffix.lower() == ".tsv" or "\t" in first:
         separator = "\t"
     else:
-        yield from map(_words, lines)
+        yield from (_words(line, kind) for line in lines)
         return
     for row in csv.reader(lines, delimiter=separator, strict=True):
         yield [cell.strip() for cell in row]
 
 
-def _words(line: str) -> list[str]:
+def _words(line: str, kind: FileKind) -> list[str]:
     """Return the path, which may have spaces, and the label of a line, which may have none."""
     line = line.strip()
     head, _, label = line.rpartition(" ")
-    return [line, ""] if suffix(line) in SUFFIXES or not head else [head.strip(), label]
+    return [line, ""] if suffix(line) in kind.suffixes or not head else [head.strip(), label]

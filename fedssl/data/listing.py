@@ -1,4 +1,4 @@
-"""Image files that are known by name, and not decoded yet."""
+"""Example files that are known by name, and not decoded yet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,12 +7,12 @@ import numpy as np
 import torch
 
 from fedssl.data.dataset import Dataset
-from fedssl.data.on_demand import Images
+from fedssl.data.on_demand import Examples
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Image files that are not decoded yet."""
+    """Example files that are not decoded yet."""
 
     paths: list[str]
     labels: np.ndarray
@@ -23,7 +23,7 @@ class Listing:
     field_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What each number of a column means; see `Dataset`."""
     bad: tuple[tuple[str, str], ...] = ()
-    """Files that are images by their names and cannot be read: path, and why."""
+    """Files that are examples by their names and cannot be read: path, and why."""
     notes: tuple[str, ...] = ()
     """What was read as what, a line each."""
 
@@ -37,10 +37,10 @@ class Listing:
         """Return the other files."""
         return self.take(np.delete(np.arange(len(self.paths)), list(places)))
 
-    def dataset(self, images: Images) -> Dataset:
-        """Return the files' images with what is known of them."""
+    def dataset(self, examples: Examples) -> Dataset:
+        """Return the files' examples with what is known of them."""
         return Dataset(
-            images,
+            examples,
             torch.from_numpy(self.labels),
             self.class_names,
             self.fields,

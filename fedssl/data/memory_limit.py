@@ -1,4 +1,4 @@
-"""Refuse images that this machine's memory cannot hold, before any of it is asked for."""
+"""Refuse examples that this machine's memory cannot hold, before any of it is asked for."""
 
 import math
 import os

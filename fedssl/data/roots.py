@@ -1,8 +1,9 @@
-"""A folder of images that a config names, which may hold the splits of a set."""
+"""A folder of example files that a config names, which may hold the splits of a set."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fedssl.data.file_kinds import FileKind
 from fedssl.data.layouts import Layout, arrange, splits_of
 from fedssl.data.listing import Listing
 from fedssl.data.walking import Found, walk
@@ -14,23 +15,24 @@ class Root:
     """A folder, and what lies below it."""
 
     path: Path
+    kind: FileKind
     layout: Layout
     found: Found
     splits: dict[str, str]
     """Its folders that are the splits of a set, by what they are: train, test, val; or none."""
 
     @classmethod
-    def open(cls, path: Path, what: str, layout: Layout = "auto") -> "Root":
+    def open(cls, path: Path, what: str, kind: FileKind, layout: Layout = "auto") -> "Root":
         """Find the files; ``what`` is what errors call the folder."""
         if not path.is_dir():
             raise ValueError(
                 f"{what} = {spelled_out(str(path))}: there is no such folder; correct the path"
             )
         try:
-            found = walk(str(path))
+            found = walk(str(path), kind)
         except ValueError as error:
             raise ValueError(f"{what}: {error}") from None
-        return cls(path, layout, found, {} if layout == "domain/class" else splits_of(found))
+        return cls(path, kind, layout, found, {} if layout == "domain/class" else splits_of(found))
 
     def part(self, split: str, what: str) -> Listing:
         """Return the files of a split, train or test; all of them where there are no splits.
@@ -38,9 +40,9 @@ class Root:
         Where there is no test/, val/ is the test.
         """
         if not self.splits:
-            return arrange(self.found, self.path, what, self.layout)
+            return arrange(self.found, self.path, what, self.kind, self.layout)
         name = self.splits.get(split) or self.splits["val"]
-        listing = arrange(self.found.below(name), self.path / name, what, self.layout)
+        listing = arrange(self.found.below(name), self.path / name, what, self.kind, self.layout)
         there = [self.splits[each] for each in ("train", "val", "test") if each in self.splits]
         shown = ", ".join(f"{folder}/" for folder in there)
         told = (

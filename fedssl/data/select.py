@@ -1,4 +1,4 @@
-"""Which images of a set are used: the same choice in every run."""
+"""Which examples of a set are used: the same choice in every run."""
 
 import numpy as np
 
@@ -6,8 +6,8 @@ from fedssl.seeding import numpy_generator
 
 
 def _rank_in_class(labels: np.ndarray, purpose: str) -> tuple[np.ndarray, np.ndarray]:
-    """Shuffle the images; return that order, and each place's rank among its class in it."""
-    # Seed 0 whatever the experiment's: seeds are to be compared on the same images.
+    """Shuffle the examples; return that order, and each place's rank among its class in it."""
+    # Seed 0 whatever the experiment's: seeds are to be compared on the same examples.
     order = numpy_generator(0, purpose).permutation(len(labels))
     by_class = np.argsort(labels[order], kind="stable")
     _, counts = np.unique(labels, return_counts=True)
@@ -19,7 +19,7 @@ def _rank_in_class(labels: np.ndarray, purpose: str) -> tuple[np.ndarray, np.nda
 
 
 def balanced(labels: np.ndarray, limit: int | None) -> np.ndarray:
-    """Choose ``limit`` images, as even over the classes as they allow.
+    """Choose ``limit`` examples, as even over the classes as they allow.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def hold_out(labels: np.ndarray, share: float = 0.2) -> tuple[np.ndarray, np.nda
     Returns
     -------
     tuple[np.ndarray, np.ndarray]
-        int64 [M] and [N - M], ascending: the training images, and those held out. A class's
-        share is rounded to the nearest image.
+        int64 [M] and [N - M], ascending: the training examples, and those held out. A class's
+        share is rounded to the nearest example.
     """
     order, rank = _rank_in_class(labels, "hold-out")
     _, code, counts = np.unique(labels[order], return_inverse=True, return_counts=True)

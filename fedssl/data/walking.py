@@ -1,11 +1,10 @@
-"""Find the image files below a folder."""
+"""Find the files of one kind below a folder."""
 
 import os
 from collections import Counter
 from dataclasses import dataclass, field
 
-from fedssl.data.files import unreadable
-from fedssl.data.kinds import SUFFIXES, UNREADABLE, suffix
+from fedssl.data.file_kinds import FileKind, suffix
 from fedssl.printable import spelled_out
 
 _DEEPEST = 32
@@ -18,11 +17,11 @@ class Found:
     """What lies below a folder, but for what is hidden."""
 
     folders: list[tuple[tuple[str, ...], list[str]]] = field(default_factory=list)
-    """The names of each folder that holds images, from the root's on, and its files, sorted."""
+    """The names of each folder that holds such files, from the root's on, and its files, sorted."""
     bad: list[tuple[tuple[str, ...], str, str]] = field(default_factory=list)
-    """Images, by their names, that cannot be read: their folder's names, their path, and why."""
+    """Those of the kind that cannot be read: their folder's names, their path, and why."""
     others: Counter[str] = field(default_factory=Counter)
-    """How many files are no images, by suffix."""
+    """How many files are of other kinds, by suffix."""
 
     def below(self, name: str) -> "Found":
         """Return what lies below one of the root's folders."""
@@ -33,15 +32,15 @@ class Found:
         )
 
     def seen(self) -> str:
-        """Say what there is that is no image or cannot be read, by suffix; empty where nothing."""
+        """Say what else there is, or cannot be read, by suffix; empty where nothing."""
         bad = Counter(suffix(path) or "links" for _, path, _ in self.bad)
         counts = sorted((self.others + bad).items(), key=lambda item: (-item[1], item[0]))
         shown = [f"{count:,} {name}" for name, count in counts[:8]]
         return ", ".join(shown) + (f" and {len(counts) - 8} other kinds" if counts[8:] else "")
 
 
-def walk(root: str) -> Found:
-    """Find the images below a folder; links to files and folders are followed.
+def walk(root: str, kind: FileKind) -> Found:
+    """Find the files of a kind below a folder; links to files and folders are followed.
 
     Raises
     ------
@@ -77,10 +76,10 @@ def walk(root: str) -> Found:
                     ending = suffix(entry.name)
                     if entry.is_symlink() and not os.path.exists(entry.path):
                         found.bad.append((parts, entry.path, "it is a link to nothing"))
-                    elif ending in SUFFIXES:
+                    elif ending in kind.suffixes:
                         files.append(entry.path)
-                    elif ending in UNREADABLE:
-                        found.bad.append((parts, entry.path, unreadable(UNREADABLE[ending])))
+                    elif ending in kind.unreadable:
+                        found.bad.append((parts, entry.path, kind.unreadable[ending]))
                     else:
                         found.others[spelled_out(ending) or "without suffix"] += 1
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Choose images by what a column says of them, such as their domain."""
+"""Choose examples by what a column says of them, such as their domain."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -28,19 +28,19 @@ Where = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_texts)]
 
 
 def names_of(part: Dataset | Listing, column: str) -> tuple[list[str], np.ndarray]:
-    """Return the values of a column that images have, by name, and each one's number."""
+    """Return the values of a column that examples have, by name, and each one's number."""
     values = np.unique(part.fields[column])
     names = part.field_names.get(column)
     return [str(v) if names is None else names[v] for v in values.tolist()], values
 
 
 def chosen(part: Dataset | Listing, where: Mapping[str, Sequence[str]], what: str) -> np.ndarray:
-    """Return the places of the images that have one of the wanted values in every column.
+    """Return the places of the examples that have one of the wanted values in every column.
 
     Parameters
     ----------
     part : Dataset | Listing
-        The images.
+        The examples.
     where : Mapping[str, Sequence[str]]
         Columns, and the values of each that are wanted.
     what : str
@@ -54,14 +54,14 @@ def chosen(part: Dataset | Listing, where: Mapping[str, Sequence[str]], what: st
     Raises
     ------
     ValueError
-        There is no such column or value, or no image left.
+        There is no such column or value, or no example left.
     """
     kept = np.ones(len(part.labels), bool)
     for column, wanted in where.items():
         if column not in part.fields:
             known = ", ".join(sorted(part.fields))
             raise ValueError(
-                f"{what}.{column}: the images have "
+                f"{what}.{column}: the examples have "
                 + (f"the columns {known}" if known else "no columns to choose by")
             )
         names, values = names_of(part, column)
@@ -73,5 +73,5 @@ def chosen(part: Dataset | Listing, where: Mapping[str, Sequence[str]], what: st
         numbers = [v for name, v in zip(names, values.tolist(), strict=True) if name in wanted]
         kept &= np.isin(part.fields[column], numbers)
     if where and not kept.any():
-        raise ValueError(f"{what}: no image is left; name more values")
+        raise ValueError(f"{what}: no example is left; name more values")
     return np.flatnonzero(kept)

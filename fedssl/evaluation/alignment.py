@@ -1,4 +1,4 @@
-"""Alignment and uniformity: views of an image close together, images spread over the sphere."""
+"""Alignment and uniformity: views of an example close together, examples spread over the sphere."""
 
 import math
 
@@ -14,7 +14,7 @@ CHUNK = 512
 
 
 def alignment(first: Tensor, second: Tensor) -> float:
-    """Return E‖x − y‖², the mean squared distance of the unit features of two views of an image.
+    """Return E‖x − y‖², the mean squared distance of the unit features of two views of an example.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def alignment(first: Tensor, second: Tensor) -> float:
 
 
 def uniformity(features: Tensor) -> float:
-    """Return log E e^{−2‖x − y‖²} over all pairs of different images.
+    """Return log E e^{−2‖x − y‖²} over all pairs of different examples.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ def uniformity(features: Tensor) -> float:
 
 
 def measure(subject: Subject) -> Measured:
-    """Measure two views of each test image, with the run's own views; no labels are needed.
+    """Measure two views of each test example, with the run's own views; no labels are needed.
 
     Lower is better, of both. Uniformity is the mean of both views'.
     """
-    images = subject.images.test.fetch()
-    first, second = (subject.views_of(images, "alignment", number) for number in range(2))
+    examples = subject.examples.test.fetch()
+    first, second = (subject.views_of(examples, "alignment", number) for number in range(2))
     return Measured(
         {
             "alignment": alignment(first, second),

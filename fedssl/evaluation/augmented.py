@@ -1,4 +1,4 @@
-"""The linear probe with augmentation: fitted on random crops of the images, too."""
+"""The linear probe with augmentation: fitted on random views of the examples, too."""
 
 import torch
 
@@ -6,21 +6,16 @@ from fedssl.evaluation.features import extract_views
 from fedssl.evaluation.linear import accuracy, fit_linear
 from fedssl.evaluation.subject import Measured, Subject
 from fedssl.seeding import generator
-from fedssl.views import POLICIES, Views
 
-CROPS = 5
-"""Random crops of each training image, besides the image itself."""
-
-
-def crop_and_flip(subject: Subject) -> Views:
-    """Return the usual augmentation of probes: crops of at least a fifth, and flips, alone."""
-    return Views(POLICIES["weak"][1], subject.mean, subject.std)
+VIEWS = 5
+"""Random views of each training example, besides the example itself."""
 
 
 def measure(subject: Subject) -> Measured:
-    """Fit the linear probe of `fit_linear` on each image and five random crops of it.
+    """Fit the linear probe of `fit_linear` on each example and five weak views of it.
 
-    The test images are not augmented. Most protocols draw new crops in every pass of SGD; a fixed
+    Weak views are those that alter an example least; an image's are crop and flip alone. The test
+    examples are not augmented. Most protocols draw new views in every pass of SGD; a fixed
     number of them lets the fit end where its gradient is zero, the same to the bit. It takes
     6·N × D × 8 bytes of memory.
 
@@ -28,17 +23,17 @@ def measure(subject: Subject) -> Measured:
     of Visual Representations", ICML 2020, appendix B.6 (crop and flip).
     """
     subject.need_labels()
-    images, view = subject.images.train.fetch(), crop_and_flip(subject)
+    examples, view = subject.examples.train.fetch(), subject.weak_view
     features = [subject.train_features]
-    for crop in range(CROPS):
-        subject.said(f"crop {crop + 1} of {CROPS}")
+    for number in range(VIEWS):
+        subject.said(f"view {number + 1} of {VIEWS}")
         features.append(
             extract_views(
                 subject.encoder,
-                images,
+                examples,
                 view,
-                lambda start, crop=crop: generator(  # type: ignore[misc]
-                    subject.seed, "measure augmented probe", crop, start
+                lambda start, number=number: generator(  # type: ignore[misc]
+                    subject.seed, "measure augmented probe", number, start
                 ),
             )
         )

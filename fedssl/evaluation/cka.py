@@ -1,4 +1,4 @@
-"""CKA: how alike are the representations that the clients make of the same images?"""
+"""CKA: how alike are the representations that the clients make of the same examples?"""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ def linear_cka(first: Tensor, second: Tensor) -> float:
     Parameters
     ----------
     first, second : Tensor
-        X, float [N, D], and Y, float [N, E]: two encoders' features of the same images.
+        X, float [N, D], and Y, float [N, E]: two encoders' features of the same examples.
 
     Returns
     -------
@@ -39,27 +39,27 @@ def linear_cka(first: Tensor, second: Tensor) -> float:
 
 
 def measure(subject: Subject) -> Measured:
-    """Compare the encoders that clients make of this model in one local update, on test images.
+    """Compare the encoders that clients make of this model in one local update, on test examples.
 
     Each update is a client's first: whatever a client kept, and what its strategy asks of it, does
     not count. So it says how far apart the clients' data alone pull the model in one round. No
-    labels are needed, but the clients' images are.
+    labels are needed, but the clients' examples are.
 
     Raises
     ------
     ValueError
-        Clients' images are elsewhere, or no client can train.
+        Clients' examples are elsewhere, or no client can train.
     """
     if subject.after_update is None or subject.owner is None:
-        raise ValueError("needs the clients' images, which are not here")
+        raise ValueError("needs the clients' examples, which are not here")
     all_clients = np.unique(subject.owner[subject.owner >= 0])
     draws = numpy_generator(subject.seed, "measure cka")
     chosen = np.sort(draws.permutation(all_clients)[:CLIENTS]).tolist()
-    images = subject.images.test.fetch()
+    examples = subject.examples.test.fetch()
     features = [subject.test_features]
     for place, client in enumerate(chosen):
         subject.said(f"client {client} ({place + 1} of {len(chosen)})")
-        features.append(extract(subject.after_update(client), images, subject.mean, subject.std))
+        features.append(extract(subject.after_update(client), examples, subject.preparation))
     alike = torch.eye(len(features), dtype=torch.float64)
     for i in range(len(features)):
         for j in range(i):

@@ -28,10 +28,10 @@ class EvaluationConfig(Fields):
     measures: Annotated[tuple[Annotated[str, AfterValidator(_of_a_round)], ...], Listed] = ()
     """Further measures of each evaluated round, such as [lidar, harm]; `fedssl probe --list`."""
     split: Literal["test", "validation"] = "test"
-    """What to score on. validation: a fifth of each class of the labelled training images, which no
-    probe is fitted on; so fields can be tuned without a look at the test images."""
+    """What to score on. validation: a fifth of each class of the labelled training examples, which
+    no probe is fitted on; so fields can be tuned without a look at the test examples."""
     limit: Limit = Limit()
-    """Use only so many of the images that were loaded: to fit on, and to score on."""
+    """Use only so many of the examples that were loaded: to fit on, and to score on."""
     l2: Number = Field(1e-3, gt=0)
     """λ of the linear probe: mean cross-entropy + λ/2·‖weights‖², on standardised features."""
     knn_k: PositiveInt = 20
@@ -39,4 +39,4 @@ class EvaluationConfig(Fields):
     knn_temperature: Number = Field(0.07, gt=0)
     """T: a neighbour of cosine similarity s votes with weight e^(s/T)."""
     recalibrate_bn: bool = False
-    """Report the linear probe with BatchNorm statistics measured anew on training images, too."""
+    """Report the linear probe with BatchNorm statistics measured anew on training examples, too."""

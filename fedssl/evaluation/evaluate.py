@@ -1,6 +1,6 @@
 """All measures of the central evaluation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,32 +15,33 @@ from fedssl.evaluation.linear import accuracy, fit_linear
 from fedssl.evaluation.parallel import one_thread
 from fedssl.evaluation.rankme import rankme
 from fedssl.evaluation.recalibrate import recalibrated
+from fedssl.modalities import Preparation
 
-RECALIBRATION_IMAGES = 2048
-"""How many training images BatchNorm statistics are measured on."""
+RECALIBRATION_EXAMPLES = 2048
+"""How many training examples BatchNorm statistics are measured on."""
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The images that the central evaluation works on, in memory."""
+    """The examples that the central evaluation works on, in memory."""
 
     train: Dataset
-    """Labelled training images, which the probes are fitted on; empty where there are none."""
+    """Labelled training examples, which the probes are fitted on; empty where there are none."""
     test: Dataset
     """What the probes are scored on."""
     rows: np.ndarray
-    """int64 [N]: where the images of ``train`` are among all training images, ascending."""
+    """int64 [N]: where the examples of ``train`` are among all training examples, ascending."""
     recalibration: Tensor
-    """Training images, labelled or not, that BatchNorm statistics are measured on: uint8
-    [M, 3, H, W], empty unless ``recalibrate_bn`` is set."""
+    """Training examples, labelled or not, that BatchNorm statistics are measured on: [M, …] as
+    stored, empty unless ``recalibrate_bn`` is set."""
 
 
 def gather(splits: Splits, config: EvaluationConfig) -> Gathered:
-    """Choose the images of the central evaluation, the same for every round, and fetch them."""
+    """Choose the examples of the central evaluation, the same for every round, and fetch them."""
     train, labels = splits.train, splits.train.labels.numpy()
     labelled = np.flatnonzero(labels >= 0)
     none = np.full(len(train) if config.recalibrate_bn else 0, -1)
-    recalibration = train.fetch(balanced(none, RECALIBRATION_IMAGES))
+    recalibration = train.fetch(balanced(none, RECALIBRATION_EXAMPLES))
     scored, among = splits.test, np.arange(len(splits.test))
     if config.split == "validation":
         kept, held = hold_out(labels[labelled])
@@ -55,17 +56,16 @@ def gather(splits: Splits, config: EvaluationConfig) -> Gathered:
 
 
 def _take(dataset: Dataset, index: np.ndarray) -> Dataset:
-    """Take the images at ``index``, ascending, but copy nothing where all are in memory."""
-    whole = len(index) == len(dataset) and isinstance(dataset.images, Tensor)
+    """Take the examples at ``index``, ascending, but copy nothing where all are in memory."""
+    whole = len(index) == len(dataset) and isinstance(dataset.examples, Tensor)
     return dataset if whole else dataset.take(index)
 
 
 def evaluate(
     encoder: nn.Module,
-    images: Gathered,
+    examples: Gathered,
     config: EvaluationConfig,
-    mean: Sequence[float],
-    std: Sequence[float],
+    preparation: Preparation,
     predicted: Callable[[Tensor], None] = lambda _: None,
 ) -> dict[str, float]:
     """Measure the frozen encoder's features; the same bits whatever the number of cores.
@@ -73,26 +73,27 @@ def evaluate(
     Parameters
     ----------
     encoder : nn.Module
-        Maps images [B, C, H, W] to features [B, D]; left as it is.
-    images : Gathered
+        Maps prepared examples [B, …] to features [B, D]; left as it is.
+    examples : Gathered
         By the same ``config``.
     config : EvaluationConfig
         The ``evaluation`` section.
-    mean, std : Sequence[float]
-        Each channel's constants for images in [0, 1].
+    preparation : Preparation
+        Turns stored examples into what the encoder takes.
     predicted : Callable[[Tensor], None]
-        Called with the linear probe's label for each test image, int64 [M], where there is a probe.
+        Called with the linear probe's label for each test example, int64 [M], where there is a
+        probe.
 
     Returns
     -------
     dict[str, float]
-        ``rankme`` of the features of all test images (after the limit, so of a fixed number);
+        ``rankme`` of the features of all test examples (after the limit, so of a fixed number);
         where both parts have labels also ``linear_accuracy`` and ``knn_accuracy``, in [0, 1],
         and with ``recalibrate_bn`` ``linear_accuracy_recalibrated``.
     """
-    train, test = images.train, images.test
+    train, test = examples.train, examples.test
     with one_thread():
-        features = extract(encoder, test.fetch(), mean, std)
+        features = extract(encoder, test.fetch(), preparation)
         if not features.isfinite().all():
             raise ValueError(
                 "the encoder's features became infinite or NaN: try a lower client.lr or set "
@@ -103,7 +104,7 @@ def evaluate(
             return measures
         device = features.device
         train_labels, test_labels = train.labels.to(device), test.labels.to(device)
-        bank = extract(encoder, train.fetch(), mean, std)
+        bank = extract(encoder, train.fetch(), preparation)
         probe = fit_linear(bank, train_labels, config.l2)
         votes = predict_knn(
             bank, train_labels, features, k=config.knn_k, temperature=config.knn_temperature
@@ -113,8 +114,10 @@ def evaluate(
         measures["linear_accuracy"] = accuracy(found, test_labels)
         measures["knn_accuracy"] = accuracy(votes, test_labels)
         if config.recalibrate_bn:
-            encoder = recalibrated(encoder, images.recalibration, mean, std)
-            probe = fit_linear(extract(encoder, train.fetch(), mean, std), train_labels, config.l2)
-            found = probe.predict(extract(encoder, test.fetch(), mean, std))
+            encoder = recalibrated(encoder, examples.recalibration, preparation)
+            probe = fit_linear(
+                extract(encoder, train.fetch(), preparation), train_labels, config.l2
+            )
+            found = probe.predict(extract(encoder, test.fetch(), preparation))
             measures["linear_accuracy_recalibrated"] = accuracy(found, test_labels)
         return measures

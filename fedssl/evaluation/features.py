@@ -1,6 +1,6 @@
-"""The frozen features of a set of images."""
+"""The frozen features of a set of examples."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -8,26 +8,19 @@ from torch import Tensor, nn
 
 from fedssl.encoders import device_of
 from fedssl.evaluation.parallel import map_chunks
+from fedssl.modalities import Preparation
 
 BATCH = 128
-"""Images in a forward pass."""
-
-
-def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Turn uint8 images [B, C, H, W] into float32 ones: (image/255 − mean) / std by channel."""
-    center = torch.tensor(mean, device=images.device)[:, None, None]
-    spread = torch.tensor(std, device=images.device)[:, None, None]
-    return (images.float() / 255 - center) / spread
+"""Examples in a forward pass."""
 
 
 def extract(
     encoder: nn.Module,
-    images: Tensor,
-    mean: Sequence[float],
-    std: Sequence[float],
+    examples: Tensor,
+    preparation: Preparation,
     batch_size: int = BATCH,
 ) -> Tensor:
-    """Return the features of images that are not augmented.
+    """Return the features of examples that are not augmented.
 
     The encoder works in eval mode, without gradients, and is left as it was. The same bits come
     out whatever the number of cores, which take a batch each.
@@ -35,13 +28,13 @@ def extract(
     Parameters
     ----------
     encoder : nn.Module
-        Maps images [B, C, H, W] to features [B, D].
-    images : Tensor
-        uint8 [N, C, H, W], N ≥ 1, on any device.
-    mean, std : Sequence[float]
-        Each channel's constants for images in [0, 1].
+        Maps prepared examples [B, …] to features [B, D].
+    examples : Tensor
+        [N, …] as stored, N ≥ 1, on any device.
+    preparation : Preparation
+        Turns them into what the encoder takes.
     batch_size : int
-        Images in a forward pass.
+        Examples in a forward pass.
 
     Returns
     -------
@@ -53,31 +46,31 @@ def extract(
     # Gradients are switched off thread by thread, so inside of the work.
     @torch.no_grad()
     def work(rows: slice) -> Tensor:
-        features: Tensor = encoder(normalise(images[rows].to(device), mean, std))
+        features: Tensor = encoder(preparation(examples[rows].to(device)))
         return features.float()
 
     with _evaluating(encoder):
-        return map_chunks(work, len(images), batch_size, device)
+        return map_chunks(work, len(examples), batch_size, device)
 
 
 def extract_views(
     encoder: nn.Module,
-    images: Tensor,
+    examples: Tensor,
     view: Callable[[Tensor, torch.Generator], Tensor],
     draws: Callable[[int], torch.Generator],
 ) -> Tensor:
-    """Return the features of one random view of each image; see `extract`.
+    """Return the features of one random view of each example; see `extract`.
 
     Parameters
     ----------
     encoder : nn.Module
-        Maps views [B, C, H, W] to features [B, D].
-    images : Tensor
-        uint8 [N, C, H, W], N ≥ 1, on any device.
+        Maps views [B, …] to features [B, D].
+    examples : Tensor
+        [N, …] as stored, N ≥ 1, on any device.
     view : Callable[[Tensor, torch.Generator], Tensor]
-        Makes a normalised view of each of B images.
+        Makes a view of each of B examples.
     draws : Callable[[int], torch.Generator]
-        Makes the generator of a batch, from the place of its first image: each has its own, so
+        Makes the generator of a batch, from the place of its first example: each has its own, so
         that batches can be worked on side by side.
 
     Returns
@@ -89,11 +82,11 @@ def extract_views(
 
     @torch.no_grad()
     def work(rows: slice) -> Tensor:
-        features: Tensor = encoder(view(images[rows].to(device), draws(rows.start)))
+        features: Tensor = encoder(view(examples[rows].to(device), draws(rows.start)))
         return features.float()
 
     with _evaluating(encoder):
-        return map_chunks(work, len(images), BATCH, device)
+        return map_chunks(work, len(examples), BATCH, device)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedssl.encoders import device_of
-from fedssl.evaluation.augmented import crop_and_flip
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import accuracy, fit_linear
 from fedssl.evaluation.stratified import stratified
@@ -23,37 +22,37 @@ LR, MOMENTUM, BATCH = 0.05, 0.9, 64
 
 def finetune(
     encoder: nn.Module,
-    images: Tensor,
+    examples: Tensor,
     labels: Tensor,
     view: View,
     draws: torch.Generator,
     epochs: int,
 ) -> nn.Module:
-    """Train a copy of the encoder, with a linear classifier on top, on labelled images.
+    """Train a copy of the encoder, with a linear classifier on top, on labelled examples.
 
     SGD with Nesterov's momentum 0.9, learning rate 0.05·B/256 without a schedule, no weight decay,
-    batches of 64 (or all, where there are fewer), random crops and flips. BatchNorm is in training
-    mode; a last batch of one image is left out. The classifier starts at zero.
+    batches of 64 (or all, where there are fewer), weak views. BatchNorm is in training
+    mode; a last batch of one example is left out. The classifier starts at zero.
 
     Parameters
     ----------
     encoder : nn.Module
-        Maps images [B, 3, H, W] to features [B, ``features``]; left as it is.
-    images : Tensor
-        uint8 [n, 3, H, W], n ≥ 2.
+        Maps prepared examples [B, …] to features [B, ``features``]; left as it is.
+    examples : Tensor
+        [n, …] as stored, n ≥ 2.
     labels : Tensor
         int64 [n], from 0 to C − 1.
     view : View
-        Makes a view of each image.
+        Makes a view of each example.
     draws : torch.Generator
         On the CPU: of the order and the views.
     epochs : int
-        Passes over the images.
+        Passes over the examples.
 
     Returns
     -------
     nn.Module
-        Maps images to logits [B, C], in eval mode.
+        Maps examples to logits [B, C], in eval mode.
 
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
     ICML 2020, appendix B.5, but for the batches: 4,096 there, whose learning rate 0.8 this is.
@@ -65,15 +64,15 @@ def finetune(
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     model = nn.Sequential(tuned, head)
-    batch = min(BATCH, len(images))
+    batch = min(BATCH, len(examples))
     optimizer = torch.optim.SGD(
         model.parameters(), lr=LR * batch / 256, momentum=MOMENTUM, nesterov=True
     )
     for _ in range(epochs):
-        for rows in torch.split(torch.randperm(len(images), generator=draws), batch):
+        for rows in torch.split(torch.randperm(len(examples), generator=draws), batch):
             if len(rows) < 2:
                 continue
-            shown = view(images[rows].to(device), draws)
+            shown = view(examples[rows].to(device), draws)
             loss = F.cross_entropy(model(shown), labels[rows.to(device)])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -82,32 +81,32 @@ def finetune(
 
 
 def few(subject: Subject, percent: int) -> np.ndarray:
-    """Draw the rows of the labelled training images whose labels are known, class by class."""
-    labels = subject.images.train.labels.numpy()
+    """Draw the rows of the labelled training examples whose labels are known, class by class."""
+    labels = subject.examples.train.labels.numpy()
     return stratified(labels, percent / 100, subject.draws(f"{percent} % of the labels"))
 
 
 def measure(subject: Subject) -> Measured:
     """Fine-tune the whole network on 1 % and on 10 % of the labels, and test it.
 
-    They are shares of the labelled training images that ``evaluation.limit`` leaves, drawn class by
-    class, at least one image of each. The labels are the server's: no client takes part.
+    They are shares of the labelled training examples that ``evaluation.limit`` leaves, drawn class
+    by class, at least one example of each. The labels are the server's: no client takes part.
     """
     subject.need_labels()
-    figures, counts, test = {}, {}, subject.images.test.fetch()
+    figures, counts, test = {}, {}, subject.examples.test.fetch()
     for percent, epochs in EPOCHS.items():
         rows = few(subject, percent)
-        images = subject.images.train.fetch(rows)
+        examples = subject.examples.train.fetch(rows)
         subject.said(f"{len(rows)} labels, {epochs} passes")
         tuned = finetune(
             subject.encoder,
-            images,
-            subject.images.train.labels[torch.from_numpy(rows)],
-            crop_and_flip(subject),
+            examples,
+            subject.examples.train.labels[torch.from_numpy(rows)],
+            subject.weak_view,
             subject.draws(f"fine-tuning on {percent} %"),
             epochs,
         )
-        predicted = extract(tuned, test, subject.mean, subject.std).argmax(1)
+        predicted = extract(tuned, test, subject.preparation).argmax(1)
         figures[f"finetuned_{percent}_accuracy"] = accuracy(predicted, subject.test_labels)
         counts[f"labels_{percent}"] = len(rows)
     return Measured(figures, counts)

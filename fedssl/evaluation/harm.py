@@ -1,4 +1,4 @@
-"""Representation harm: which classes, and whose images, does the encoder serve worst?"""
+"""Representation harm: which classes, and whose examples, does the encoder serve worst?"""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from fedssl.evaluation.linear import fit_linear
 from fedssl.evaluation.subject import Measured, Subject
 
 FOLDS = 5
-"""Training images are predicted by probes fitted on the other folds."""
+"""Training examples are predicted by probes fitted on the other folds."""
 LEAST = 10
-"""A group with fewer images is told, but is not called the worst or the best."""
+"""A group with fewer examples is told, but is not called the worst or the best."""
 
 
 def by_group(right: np.ndarray, group: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +51,7 @@ def extremes(accuracy: np.ndarray, count: np.ndarray, least: int = LEAST) -> tup
 def held_out_predictions(
     features: Tensor, labels: Tensor, l2: float, draws: torch.Generator, folds: int = FOLDS
 ) -> Tensor:
-    """Return a prediction, int64 [N], of each image by a probe that was not fitted on it.
+    """Return a prediction, int64 [N], of each example by a probe that was not fitted on it.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ def held_out_predictions(
     l2 : float
         See `fit_linear`.
     draws : torch.Generator
-        Deals the images to the folds.
+        Deals the examples to the folds.
     folds : int
-        How many probes are fitted; fewer where there are fewer images.
+        How many probes are fitted; fewer where there are fewer examples.
     """
     count = len(labels)
     fold = torch.randperm(count, generator=draws).to(labels.device) % min(folds, count)
@@ -76,17 +76,18 @@ def held_out_predictions(
 def measure(subject: Subject) -> Measured:
     """Measure the linear probe's accuracy by class, and by client.
 
-    By class it is that on the test images, and so it is by domain, where they have such a column
-    (as folders of the layout domain/class do). A test image has no client, so by client it is that
-    on the client's own labelled training images, each predicted by one of five probes that were not
-    fitted on it; the encoder was trained on them, though, without their labels. Every client's
-    images count towards one probe, so a client whose classes are rare elsewhere does worse.
+    By class it is that on the test examples, and so it is by domain, where they have such a column
+    (as folders of the layout domain/class do). A test example has no client, so by client it is
+    that on the client's own labelled training examples, each predicted by one of five probes that
+    were not fitted on it; the encoder was trained on them, though, without their labels. Every
+    client's examples count towards one probe, so a client whose classes are rare elsewhere does
+    worse.
 
-    Worst and gap are those of classes and clients with at least ten images; the fewer they have,
+    Worst and gap are those of classes and clients with at least ten examples; the fewer they have,
     the more of the gap is chance.
     """
     subject.need_labels()
-    l2, names = subject.config.l2, subject.images.train.class_names
+    l2, names = subject.config.l2, subject.examples.train.class_names
     labels, test_labels = subject.train_labels, subject.test_labels
     probe = fit_linear(subject.train_features, labels, l2)
     right = (probe.predict(subject.test_features) == test_labels).cpu().numpy()
@@ -96,20 +97,20 @@ def measure(subject: Subject) -> Measured:
     details: dict[str, Any] = {
         "classes": list(names),
         "class_accuracy": _numbers(classes),
-        "class_images": class_count.tolist(),
+        "class_examples": class_count.tolist(),
     }
-    test = subject.images.test
+    test = subject.examples.test
     if (domains := test.fields.get("domain")) is not None:
         values, group = np.unique(domains, return_inverse=True)
         group = np.where(test.labels.numpy() < 0, -1, group)
-        accuracy, images = by_group(right, group, len(values))
-        if images.any():
-            worst, gap = extremes(accuracy, images)
+        accuracy, examples = by_group(right, group, len(values))
+        if examples.any():
+            worst, gap = extremes(accuracy, examples)
             figures |= {"worst_domain_accuracy": worst, "domain_gap": gap}
             details |= {
                 "domains": [test.name_of("domain", value) for value in values.tolist()],
                 "domain_accuracy": _numbers(accuracy),
-                "domain_images": images.tolist(),
+                "domain_examples": examples.tolist(),
             }
     if subject.clients is not None and (subject.clients >= 0).any():
         predicted = held_out_predictions(
@@ -117,10 +118,10 @@ def measure(subject: Subject) -> Measured:
         )
         right = (predicted == labels).cpu().numpy()
         assert subject.owner is not None
-        clients, images = by_group(right, subject.clients, int(subject.owner.max()) + 1)
-        worst, gap = extremes(clients, images)
+        clients, examples = by_group(right, subject.clients, int(subject.owner.max()) + 1)
+        worst, gap = extremes(clients, examples)
         figures |= {"worst_client_accuracy": worst, "client_gap": gap}
-        details |= {"client_accuracy": _numbers(clients), "client_images": images.tolist()}
+        details |= {"client_accuracy": _numbers(clients), "client_examples": examples.tolist()}
         if subject.client_names:
             details["client_names"] = list(subject.client_names)
     return Measured(figures, details)

@@ -1,4 +1,4 @@
-"""LiDAR: how many dimensions tell images apart, beyond what their own views scatter over."""
+"""LiDAR: how many dimensions tell examples apart, beyond what their own views scatter over."""
 
 import math
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 from fedssl.evaluation.subject import Measured, Subject
 
-IMAGES, VIEWS = 1_000, 50
-"""At most so many images n, and so many views q of each: those of the paper."""
+EXAMPLES, VIEWS = 1_000, 50
+"""At most so many examples n, and so many views q of each: those of the paper."""
 DELTA = 1e-4
 """δ."""
 
@@ -16,12 +16,12 @@ DELTA = 1e-4
 def lidar(features: Tensor, delta: float = DELTA) -> float:
     """Return the exponential of the entropy of the normalised eigenvalues of Σw^−½·Σb·Σw^−½.
 
-    Each image is a class, its q views are the class's members. μ_i is the mean of image i's
+    Each example is a class, its q views are the class's members. μ_i is the mean of example i's
     features, μ that of all: Σb = mean_i (μ_i − μ)(μ_i − μ)ᵀ, and
     Σw = mean_ij (z_ij − μ_i)(z_ij − μ_i)ᵀ + δ·I. With p = λ/Σλ of the eigenvalues,
     exp(−Σ p·log p): from 1 to min(n − 1, D). Like RankMe it depends on n, and is not for comparing
-    methods; unlike it, directions in which an image's own views differ as much as images do count
-    for little (about 1/q: so compare at equal q, too).
+    methods; unlike it, directions in which an example's own views differ as much as examples do
+    count for little (about 1/q: so compare at equal q, too).
 
     Parameters
     ----------
@@ -54,13 +54,13 @@ def lidar(features: Tensor, delta: float = DELTA) -> float:
 
 
 def measure(subject: Subject) -> Measured:
-    """Measure the encoder's features of views of test images; no labels are needed.
+    """Measure the encoder's features of views of test examples; no labels are needed.
 
-    Federated it says nothing of a client alone: the views are of the server's images.
+    Federated it says nothing of a client alone: the views are of the server's examples.
     """
-    images = subject.images.test.fetch()[:IMAGES]
+    examples = subject.examples.test.fetch()[:EXAMPLES]
     views = []
     for number in range(VIEWS):
         subject.said(f"view {number + 1} of {VIEWS}")
-        views.append(subject.views_of(images, "lidar", number))
-    return Measured({"lidar": lidar(torch.stack(views, 1))}, {"images": len(images)})
+        views.append(subject.views_of(examples, "lidar", number))
+    return Measured({"lidar": lidar(torch.stack(views, 1))}, {"examples": len(examples)})

@@ -61,7 +61,7 @@ def fit_linear(features: Tensor, labels: Tensor, l2: float) -> LinearProbe:
     x = features[known].T.double().contiguous()
     count = x.shape[1]
     if count == 0:
-        raise ValueError("the linear probe needs labelled images, but none has a label")
+        raise ValueError("the linear probe needs labelled examples, but none has a label")
     if not x.isfinite().all():
         raise ValueError("the encoder's features are not all finite: has the training diverged?")
     seen, y = torch.unique(labels[known], return_inverse=True)

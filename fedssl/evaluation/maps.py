@@ -13,8 +13,8 @@ from fedssl.evaluation.features import extract
 from fedssl.evaluation.subject import Measured, Subject
 from fedssl.seeding import derive
 
-IMAGES = 2_000
-"""At most so many training images, as even over the classes as they allow."""
+EXAMPLES = 2_000
+"""At most so many training examples, as even over the classes as they allow."""
 
 
 def pca(features: Tensor, width: int = 2) -> tuple[Tensor, Tensor]:
@@ -44,7 +44,7 @@ def pca(features: Tensor, width: int = 2) -> tuple[Tensor, Tensor]:
 
 
 def measure(subject: Subject) -> Measured:
-    """Map training images by PCA: linear, so distances mean what they seem to."""
+    """Map training examples by PCA: linear, so distances mean what they seem to."""
     features, details = _chosen(subject)
     places, share = pca(features)
     figures = {"pca_variance": share.sum().item()}
@@ -96,12 +96,14 @@ def _installed(module: str, package: str) -> Any:
 
 
 def _chosen(subject: Subject) -> tuple[Tensor, dict[str, Any]]:
-    """Return the features of the images to map, and each one's class and client, −1 for none."""
-    rows = balanced(subject.train.labels.numpy(), IMAGES)
+    """Return the features of the examples to map, and each one's class and client, −1 for none."""
+    rows = balanced(subject.train.labels.numpy(), EXAMPLES)
     if len(rows) < 3:
-        raise ValueError(f"needs at least three training images to map, and there are {len(rows)}")
+        raise ValueError(
+            f"needs at least three training examples to map, and there are {len(rows)}"
+        )
     shown = subject.train.take(rows)
-    features = extract(subject.encoder, shown.fetch(), subject.mean, subject.std)
+    features = extract(subject.encoder, shown.fetch(), subject.preparation)
     clients = np.full(len(rows), -1) if subject.owner is None else subject.owner[rows]
     names = {"client_names": list(subject.client_names)} if subject.client_names else {}
     return features, {

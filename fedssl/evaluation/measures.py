@@ -31,7 +31,7 @@ class Measure:
     measure: Callable[[Subject], Measured]
     """Raises a ValueError, which says why, where it cannot be done."""
     labels: bool = True
-    """Whether it needs labelled training and test images."""
+    """Whether it needs labelled training and test examples."""
     of_a_round: bool = True
     """Whether a round can be measured so; else it wants whole runs."""
 
@@ -41,14 +41,14 @@ MEASURES: dict[str, Measure] = {
     "knn": Measure("Without any fit: do neighbours share a class?", usual.knn),
     "rankme": Measure("No labels: how many dimensions the features use.", usual.rank, labels=False),
     "retrieval": Measure("As a search sees it: mAP and recall@1, 5, 10.", retrieval.measure),
-    "augmented": Measure("The linear probe, fitted on random crops, too.", augmented.measure),
+    "augmented": Measure("The linear probe, fitted on weak views, too.", augmented.measure),
     "paper": Measure(
         "The L-DAWA paper's probe: features before pooling, SGD, 100 epochs.", paper.measure
     ),
     "finetune": Measure("Few labels: the whole network tuned on 1 % and 10 %.", finetune.measure),
     "finetune-head": Measure("Few labels: the head alone, on the same.", finetune.measure_head),
     "lidar": Measure(
-        "No labels: dimensions that tell images apart, not their views.",
+        "No labels: dimensions that tell examples apart, not their views.",
         lidar.measure,
         labels=False,
     ),
@@ -70,7 +70,7 @@ MEASURES: dict[str, Measure] = {
         "The same by UMAP (needs pip install 'fedssl[maps]').", maps.measure_umap, labels=False
     ),
     "sslmem": Measure(
-        "What is remembered of single images; needs a run without them, --against.",
+        "What is remembered of single examples; needs a run without them, --against.",
         sslmem.measure,
         labels=False,
         of_a_round=False,

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedssl.evaluation.features import extract, normalise
+from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import LinearProbe, accuracy
 from fedssl.evaluation.prepool import before_pooling
 from fedssl.evaluation.subject import Measured, Subject
@@ -50,7 +50,7 @@ def fit_by_sgd(
     known = labels >= 0
     x = features[known]
     if len(x) == 0:
-        raise ValueError("the linear probe needs labelled images, but none has a label")
+        raise ValueError("the linear probe needs labelled examples, but none has a label")
     seen, y = torch.unique(labels[known], return_inverse=True)
     width = x.shape[1]
     drawn = torch.rand(len(seen), width + 1, generator=draws).to(x.device)
@@ -74,16 +74,16 @@ def fit_by_sgd(
 
 
 def measure(subject: Subject) -> Measured:
-    """Fit on the maps before pooling: 8,192 features of a ResNet of 32×32 pixels.
+    """Fit on the maps before pooling: 8,192 features of a ResNet of images of 32×32 pixels.
 
-    It takes N × 8,192 × 4 bytes of memory: 1.6 GB for 50,000 images.
+    It takes N × 8,192 × 4 bytes of memory: 1.6 GB for 50,000 examples.
     """
     subject.need_labels()
-    train, test = subject.images.train, subject.images.test
-    trial = normalise(test.fetch()[:1], subject.mean, subject.std)
+    train, test = subject.examples.train, subject.examples.test
+    trial = subject.preparation(test.fetch()[:1])
     with before_pooling(subject.encoder, trial) as encoder:
-        features = extract(encoder, train.fetch(), subject.mean, subject.std)
-        queries = extract(encoder, test.fetch(), subject.mean, subject.std)
+        features = extract(encoder, train.fetch(), subject.preparation)
+        queries = extract(encoder, test.fetch(), subject.preparation)
     probe = fit_by_sgd(features, subject.train_labels, subject.draws("paper"))
     right = accuracy(probe.predict(queries), subject.test_labels)
     return Measured({"paper_accuracy": right}, {"features": features.shape[1]})

@@ -1,4 +1,4 @@
-"""What an encoder has before it takes the mean over the places of an image."""
+"""What an encoder has before it takes the mean over the places of an example."""
 
 import threading
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ class PrePool(nn.Module):
     Parameters
     ----------
     encoder : nn.Module
-        Maps images [B, 3, H, W] to features.
+        Maps prepared examples [B, …] to features.
     last : nn.Module
         The module of it that returns the maps [B, C, h, w].
     """
@@ -32,16 +32,16 @@ class PrePool(nn.Module):
     def _keep(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
         self._seen.maps = output
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, examples: Tensor) -> Tensor:
         """Return features [B, C · h · w]."""
-        self.encoder(images)
+        self.encoder(examples)
         maps: Tensor = self._seen.maps
         del self._seen.maps
         return maps.flatten(1)
 
 
 @contextmanager
-def before_pooling(encoder: nn.Module, images: Tensor) -> Iterator[PrePool]:
+def before_pooling(encoder: nn.Module, examples: Tensor) -> Iterator[PrePool]:
     """Give an encoder's maps before its pooling as features: 8,192 of a ResNet-18 of 32×32.
 
     The maps are the last tensor [B, C, h, w] of more than one place that any module in it returns.
@@ -50,8 +50,8 @@ def before_pooling(encoder: nn.Module, images: Tensor) -> Iterator[PrePool]:
     ----------
     encoder : nn.Module
         Left as it is.
-    images : Tensor
-        float32 [B, 3, H, W], B ≥ 1: a few, to try.
+    examples : Tensor
+        float32 [B, …], prepared, B ≥ 1: a few, to try.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def before_pooling(encoder: nn.Module, images: Tensor) -> Iterator[PrePool]:
     handles = [module.register_forward_hook(note) for module in encoder.modules()]
     try:
         with torch.no_grad():
-            encoder.eval()(images.to(device_of(encoder)))
+            encoder.eval()(examples.to(device_of(encoder)))
     finally:
         for handle in handles:
             handle.remove()

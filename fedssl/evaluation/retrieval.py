@@ -1,4 +1,4 @@
-"""Retrieval: do the images nearest to a query show the same class?"""
+"""Retrieval: do the examples nearest to a query show the same class?"""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ def retrieval(
     """Return mean average precision and recall@k of finding a query's class in a gallery.
 
     The gallery is ranked by cosine similarity, ties in the gallery's order. A query's average
-    precision is the mean, over the places r of the images of its class, of the share of its class
+    precision is the mean, over the places r of the examples of its class, of the share of its class
     among the first r; its recall@k is 1 where there is one among the first k, else 0 (as in metric
     learning; not the share of all that there are).
 
@@ -57,7 +57,7 @@ def retrieval(
     """
     asked = torch.isin(query_labels, labels[labels >= 0])
     if not asked.any():
-        raise ValueError("no test image has a class that a training image has, too")
+        raise ValueError("no test example has a class that a training example has, too")
     bank, queries, wanted = F.normalize(gallery).T, queries[asked], query_labels[asked]
     places = torch.arange(1, len(labels) + 1, device=labels.device, dtype=torch.float64)
 
@@ -73,7 +73,7 @@ def retrieval(
 
 
 def measure(subject: Subject) -> Measured:
-    """Search each test image's class among the labelled training images."""
+    """Search each test example's class among the labelled training examples."""
     subject.need_labels()
     average, *recalls = retrieval(
         subject.train_features, subject.train_labels, subject.test_features, subject.test_labels

@@ -8,7 +8,7 @@ from fedssl.evaluation.stratified import stratified
 from fedssl.evaluation.subject import Measured, Subject
 
 HELD_OUT = 0.1
-"""The share of the training images that makes the sub: much smaller than all."""
+"""The share of the training examples that makes the sub: much smaller than all."""
 
 
 def decompose(
@@ -16,12 +16,12 @@ def decompose(
 ) -> dict[str, float]:
     """Split the linear probe's risk (its error rate) into three parts that add up to it.
 
-    With r(A → B) the error on B of a probe fitted on A, D the training images that the encoder was
-    trained on, and sub a small part of them:
+    With r(A → B) the error on B of a probe fitted on A, D the training examples that the encoder
+    was trained on, and sub a small part of them:
 
     - usability = r(D → D): what no linear classifier of the features can do;
     - probe generalisation = r(D∖sub → sub) − r(D → D): what it takes too few labels to learn;
-    - encoder generalisation = r(D → test) − r(D∖sub → sub): how much worse features are of images
+    - encoder generalisation = r(D → test) − r(D∖sub → sub): how much worse features are of examples
       that the encoder was not trained on.
 
     Parameters
@@ -56,15 +56,15 @@ def decompose(
 
 
 def measure(subject: Subject) -> Measured:
-    """Decompose the risk on the labelled training images, a tenth of each class held out.
+    """Decompose the risk on the labelled training examples, a tenth of each class held out.
 
-    Federated, D is all clients' images together: it says whether the merged encoder treats images
-    that some client has better than new ones. Where ``evaluation.limit`` leaves out training
-    images, D is what is left.
+    Federated, D is all clients' examples together: it says whether the merged encoder treats
+    examples that some client has better than new ones. Where ``evaluation.limit`` leaves out
+    training examples, D is what is left.
     """
     subject.need_labels()
     draws = subject.draws("risk decomposition")
-    sub = stratified(subject.images.train.labels.numpy(), HELD_OUT, draws)
+    sub = stratified(subject.examples.train.labels.numpy(), HELD_OUT, draws)
     return Measured(
         decompose(
             subject.train_features,

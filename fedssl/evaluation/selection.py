@@ -63,7 +63,7 @@ def measure(subject: Subject) -> Measured:
     """Pick among this run's rounds; or, where other runs are given, among the runs' last rounds.
 
     RankMe is in every evaluated round; LiDAR where ``evaluation.measures`` names it. The untrained
-    encoder, round 0, is a candidate like any other. Choosing by the labels of the test images
+    encoder, round 0, is a candidate like any other. Choosing by the labels of the test examples
     would be cheating; here they only judge.
 
     Source: Garrido et al., "RankMe", ICML 2023, section 4, which picks hyperparameters of one

@@ -1,4 +1,4 @@
-"""SSLMem: what an encoder remembers of single images that it was trained on."""
+"""SSLMem: what an encoder remembers of single examples that it was trained on."""
 
 import hashlib
 
@@ -11,15 +11,15 @@ from fedssl.data.dataset import Dataset
 from fedssl.evaluation.subject import Measured, Subject
 
 VIEWS = 10
-"""So many views of each image."""
-IMAGES = 1_000
-"""At most so many candidates, and so many images that neither encoder saw."""
+"""So many views of each example."""
+EXAMPLES = 1_000
+"""At most so many candidates, and so many examples that neither encoder saw."""
 PART = 1_024
-"""Images that are fetched at a time to be told apart."""
+"""Examples that are fetched at a time to be told apart."""
 
 
 def spread(views: Tensor) -> Tensor:
-    """Return the mean distance of the unit features of an image's views, over all pairs of them.
+    """Return the mean distance of the unit features of an example's views, over all pairs of them.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def spread(views: Tensor) -> Tensor:
 
 
 def memorised(seen: Tensor, unseen: Tensor) -> Tensor:
-    """Return how much closer an image's views are to an encoder that saw it, image by image.
+    """Return how much closer an example's views are to an encoder that saw it, example by example.
 
     m(x) = E‖g(x') − g(x'')‖ − E‖f(x') − f(x'')‖ over views x', x'' of x, of unit features; f was
     trained on x, g was not.
@@ -45,7 +45,7 @@ def memorised(seen: Tensor, unseen: Tensor) -> Tensor:
     Parameters
     ----------
     seen, unseen : Tensor
-        float [q, N, D] each: the features that f, and g, make of q views of N images.
+        float [q, N, D] each: the features that f, and g, make of q views of N examples.
 
     Returns
     -------
@@ -60,61 +60,61 @@ def memorised(seen: Tensor, unseen: Tensor) -> Tensor:
 
 
 def only_in(first: Dataset, second: Dataset) -> np.ndarray:
-    """Return the rows, int64 and ascending, of the images of ``first`` that ``second`` lacks.
+    """Return the rows, int64 and ascending, of the examples of ``first`` that ``second`` lacks.
 
-    Images are the same where all their bytes are.
+    Examples are the same where all their bytes are.
     """
     there = set(_digests(second))
     return np.flatnonzero([digest not in there for digest in _digests(first)])
 
 
 def _digests(dataset: Dataset) -> list[bytes]:
-    # A part at a time: images on demand may not fit into memory.
+    # A part at a time: examples on demand may not fit into memory.
     parts = np.split(np.arange(len(dataset)), range(PART, len(dataset), PART))
     return [
-        hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        hashlib.blake2b(example.tobytes(), digest_size=16).digest()
         for rows in parts
-        for image in dataset.fetch(rows).cpu().numpy()
+        for example in dataset.fetch(rows).cpu().numpy()
     ]
 
 
 def measure(subject: Subject) -> Measured:
-    """Compare with another run, whose training images lack some of this one's: the candidates.
+    """Compare with another run, whose training examples lack some of this one's: the candidates.
 
-    The two should differ in nothing else: the same config and seed, as many images. What the two
-    encoders make of test images, which neither saw, is a control: it should be about 0, and
-    ``sslmem`` counts only as far as it lies above it. Federated, give the other run other images
+    The two should differ in nothing else: the same config and seed, as many examples. What the two
+    encoders make of test examples, which neither saw, is a control: it should be about 0, and
+    ``sslmem`` counts only as far as it lies above it. Federated, give the other run other examples
     for one client, and the candidates are that client's.
 
     Raises
     ------
     ValueError
-        No other run is given, or it has all of this run's training images.
+        No other run is given, or it has all of this run's training examples.
     """
     if len(subject.others) != 1:
         raise ValueError(
-            "compares with an encoder that did not see some of the training images: give one "
+            "compares with an encoder that did not see some of the training examples: give one "
             f"other run by --against, not {len(subject.others)}"
         )
     ((name, other),) = subject.others.items()
     candidates = only_in(subject.train, other.train)
     if len(candidates) == 0:
-        raise ValueError(f"{name} was trained on all images of this run: none is left to compare")
+        raise ValueError(f"{name} was trained on all examples of this run: none is left to compare")
     order = torch.randperm(len(candidates), generator=subject.draws("sslmem")).numpy()
-    candidates = np.sort(candidates[order[:IMAGES]])
+    candidates = np.sort(candidates[order[:EXAMPLES]])
     scores = []
-    for images in (subject.train.fetch(candidates), subject.images.test.fetch()[:IMAGES]):
+    for examples in (subject.train.fetch(candidates), subject.examples.test.fetch()[:EXAMPLES]):
         views: tuple[list[Tensor], list[Tensor]] = [], []
         for number in range(VIEWS):
             subject.said(f"view {number + 1} of {VIEWS}")
             for found, encoder in zip(views, (subject.encoder, other.encoder), strict=True):
-                found.append(subject.views_of(images, "sslmem", number, encoder))
+                found.append(subject.views_of(examples, "sslmem", number, encoder))
         scores.append(memorised(torch.stack(views[0]), torch.stack(views[1])))
     return Measured(
         {"sslmem": scores[0].mean().item(), "sslmem_control": scores[1].mean().item()},
         {
             "against": name,
-            "images": candidates.tolist(),
+            "examples": candidates.tolist(),
             "scores": scores[0].tolist(),
             "control_scores": scores[1].tolist(),
         },

@@ -5,7 +5,7 @@ import torch
 
 
 def stratified(labels: np.ndarray, share: float, draws: torch.Generator) -> np.ndarray:
-    """Draw a share of each class, rounded to the nearest image, but at least one.
+    """Draw a share of each class, rounded to the nearest example, but at least one.
 
     Parameters
     ----------

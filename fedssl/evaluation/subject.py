@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fedssl.data.dataset import Dataset
 from fedssl.encoders import device_of
 from fedssl.evaluation.features import extract, extract_views
+from fedssl.modalities import Preparation
 from fedssl.seeding import generator
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fedssl.evaluation.evaluate import Gathered
 
 View = Callable[[Tensor, torch.Generator], Tensor]
-"""Makes a random view, float32 [B, 3, H, W] and normalised, of each of B images, uint8."""
+"""Makes a random view, float32 [B, …], of each of B stored examples."""
 
 
 @dataclass(frozen=True)
@@ -34,29 +35,30 @@ class Measured:
 
 @dataclass(frozen=True)
 class Subject:
-    """A frozen encoder with the images, and all else that measures look at.
+    """A frozen encoder with the examples, and all else that measures look at.
 
     Features are extracted once, for all measures that want them. All draws derive from the seed
     and the measure's name, never from the round: rounds and runs are measured on the same views.
     """
 
     encoder: nn.Module
-    """Maps images [B, 3, H, W] to features [B, D]; a measure leaves it as it is."""
-    images: "Gathered"
-    """Labelled training images, and test images, after ``evaluation.limit``."""
+    """Maps prepared examples [B, …] to features [B, D]; a measure leaves it as it is."""
+    examples: "Gathered"
+    """Labelled training examples, and test examples, after ``evaluation.limit``."""
     config: "EvaluationConfig"
     """The ``evaluation`` section."""
-    mean: Sequence[float]
-    std: Sequence[float]
-    """Each channel's constants for images in [0, 1]."""
+    preparation: Preparation
+    """Turns stored examples into what the encoder takes."""
     seed: int
     """The experiment's."""
     view: View
     """The experiment's own views, which the encoder was trained on."""
+    weak_view: View
+    """Views that alter examples little."""
     train: Dataset
-    """All training images, labelled or not."""
+    """All training examples, labelled or not."""
     owner: np.ndarray | None = None
-    """int64 [N]: each training image's client, −1 where none has it; None where it is unknown."""
+    """int64 [N]: each training example's client, −1 where none has it; None where it is unknown."""
     client_names: Sequence[str] = ()
     """What the clients are called; empty where a number says it all."""
     after_update: Callable[[int], nn.Module] | None = None
@@ -70,23 +72,23 @@ class Subject:
 
     @cached_property
     def train_features(self) -> Tensor:
-        """Those of the labelled training images, float32 [N, D]."""
-        return self._features(self.images.train)
+        """Those of the labelled training examples, float32 [N, D]."""
+        return self._features(self.examples.train)
 
     @cached_property
     def test_features(self) -> Tensor:
-        """Those of the test images, float32 [M, D]."""
-        return self._features(self.images.test)
+        """Those of the test examples, float32 [M, D]."""
+        return self._features(self.examples.test)
 
     @property
     def train_labels(self) -> Tensor:
         """int64 [N], on the encoder's device."""
-        return self.images.train.labels.to(self.device)
+        return self.examples.train.labels.to(self.device)
 
     @property
     def test_labels(self) -> Tensor:
-        """int64 [M], on the encoder's device; −1 where an image has none."""
-        return self.images.test.labels.to(self.device)
+        """int64 [M], on the encoder's device; −1 where an example has none."""
+        return self.examples.test.labels.to(self.device)
 
     @property
     def device(self) -> torch.device:
@@ -95,22 +97,22 @@ class Subject:
 
     @property
     def clients(self) -> np.ndarray | None:
-        """int64 [N]: the client of each labelled training image; see ``owner``."""
-        return None if self.owner is None else self.owner[self.images.rows]
+        """int64 [N]: the client of each labelled training example; see ``owner``."""
+        return None if self.owner is None else self.owner[self.examples.rows]
 
     def draws(self, purpose: str) -> torch.Generator:
         """Return the generator of what a measure draws, on the CPU."""
         return generator(self.seed, f"measure {purpose}")
 
     def views_of(
-        self, images: Tensor, purpose: str, number: int = 0, encoder: nn.Module | None = None
+        self, examples: Tensor, purpose: str, number: int = 0, encoder: nn.Module | None = None
     ) -> Tensor:
-        """Return the features of one view of each image; each ``number`` is another view.
+        """Return the features of one view of each example; each ``number`` is another view.
 
         Parameters
         ----------
-        images : Tensor
-            uint8 [N, 3, H, W].
+        examples : Tensor
+            [N, …] as stored.
         purpose : str
             The measure that asks.
         number : int
@@ -125,18 +127,18 @@ class Subject:
         """
         return extract_views(
             encoder or self.encoder,
-            images,
+            examples,
             self.view,
             lambda start: generator(self.seed, f"measure {purpose}", number, start),
         )
 
     def need_labels(self) -> None:
-        """Raise a ValueError where training or test images have no labels."""
-        if len(self.images.train) == 0 or not bool((self.images.test.labels >= 0).any()):
-            raise ValueError("needs labels of training and test images, and there are none")
+        """Raise a ValueError where training or test examples have no labels."""
+        if len(self.examples.train) == 0 or not bool((self.examples.test.labels >= 0).any()):
+            raise ValueError("needs labels of training and test examples, and there are none")
 
     def _features(self, dataset: Dataset) -> Tensor:
-        features = extract(self.encoder, dataset.fetch(), self.mean, self.std)
+        features = extract(self.encoder, dataset.fetch(), self.preparation)
         if not features.isfinite().all():
             raise ValueError(
                 "the encoder's features are not all finite: has the training diverged?"

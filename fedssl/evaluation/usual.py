@@ -7,7 +7,7 @@ from fedssl.evaluation.subject import Measured, Subject
 
 
 def linear(subject: Subject) -> Measured:
-    """Fit on the labelled training images, score on test images; see `fit_linear`."""
+    """Fit on the labelled training examples, score on test examples; see `fit_linear`."""
     subject.need_labels()
     probe = fit_linear(subject.train_features, subject.train_labels, subject.config.l2)
     right = accuracy(probe.predict(subject.test_features), subject.test_labels)
@@ -15,7 +15,7 @@ def linear(subject: Subject) -> Measured:
 
 
 def knn(subject: Subject) -> Measured:
-    """Let the nearest labelled training images vote; see `predict_knn`."""
+    """Let the nearest labelled training examples vote; see `predict_knn`."""
     subject.need_labels()
     config = subject.config
     votes = predict_knn(
@@ -29,6 +29,6 @@ def knn(subject: Subject) -> Measured:
 
 
 def rank(subject: Subject) -> Measured:
-    """Take RankMe of the test images' features, those of the encoder; see `rankme`."""
+    """Take RankMe of the test examples' features, those of the encoder; see `rankme`."""
     features = subject.test_features
-    return Measured({"rankme": rankme(features)}, {"images": len(features)})
+    return Measured({"rankme": rankme(features)}, {"examples": len(features)})

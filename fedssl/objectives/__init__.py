@@ -8,6 +8,7 @@ from torch import nn
 
 from fedssl.dotted import load_dotted
 from fedssl.fields import Choice, Dotted, nearest
+from fedssl.modalities.base import Modality
 from fedssl.objectives.all4one import All4One
 from fedssl.objectives.barlow import BarlowTwins
 from fedssl.objectives.base import Objective, ObjectiveConfig
@@ -81,7 +82,9 @@ class CustomObjectiveConfig(ObjectiveConfig):
 ObjectiveChoice = Choice({n: c.Config for n, c in OBJECTIVES.items()}, CustomObjectiveConfig)
 
 
-def build(config: ObjectiveConfig, encoder: nn.Module, projector: Sequence[int]) -> Objective:
+def build(
+    config: ObjectiveConfig, encoder: nn.Module, projector: Sequence[int], modality: Modality
+) -> Objective:
     """Build the objective that a config names.
 
     Parameters
@@ -90,29 +93,36 @@ def build(config: ObjectiveConfig, encoder: nn.Module, projector: Sequence[int])
         The ``objective`` section. A custom class that has its own ``Config`` gets an instance of
         it, made from the section's fields; one that has none gets the section itself.
     encoder : nn.Module
-        Maps images [B, C, H, W] to features [B, ``encoder.features``].
+        Maps prepared examples [B, …] to features [B, ``encoder.features``].
     projector : Sequence[int]
         The widths of the projector's layers; empty for none.
+    modality : Modality
+        What the examples are.
 
     Raises
     ------
     ValueError
-        There is no such objective, the dotted path names no `Objective`, or a field is wrong.
+        There is no such objective, the dotted path names no `Objective`, a field is wrong, or the
+        examples or the encoder lack what the objective or a term needs.
     """
-    objective = _build(config, encoder, projector)
+    objective = _build(config, encoder, projector, modality)
     # Last, so that the objective's own initial weights are the same with and without them.
     for term in config.terms:
         features = cast(int, objective.encoder.features)
-        objective.terms.append(TERMS[term.name](term, config.name, features))
+        objective.terms.append(TERMS[term.name](term, config.name, features, modality))
     return objective
 
 
-def _build(config: ObjectiveConfig, encoder: nn.Module, projector: Sequence[int]) -> Objective:
+def _build(
+    config: ObjectiveConfig, encoder: nn.Module, projector: Sequence[int], modality: Modality
+) -> Objective:
     if "." not in config.name:
         if config.name not in OBJECTIVES:
             hint = nearest(config.name, list(OBJECTIVES))
             raise ValueError(f"objective.name = {config.name}: there is no such objective; {hint}")
-        return OBJECTIVES[config.name](encoder, projector, config)
+        named = OBJECTIVES[config.name]
+        named.check_fits(encoder, modality)
+        return named(encoder, projector, config)
     custom = load_dotted(config.name)
     if not (isinstance(custom, type) and issubclass(custom, Objective)):
         raise ValueError(
@@ -128,4 +138,5 @@ def _build(config: ObjectiveConfig, encoder: nn.Module, projector: Sequence[int]
                 for e in error.errors()
             )
             raise ValueError(problems) from None
+    custom.check_fits(encoder, modality)
     return custom(encoder, projector, config)

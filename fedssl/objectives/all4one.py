@@ -98,7 +98,7 @@ class All4One(MomentumObjective):
     other as in NNCLR. L_feature is `feature_loss`. Each view is a batch of its own for BatchNorm.
 
     Encoder, projector, both predictors and the transformer are federated. Target and queue are
-    private: neighbours are always images of the same client. The queue starts empty; then a view
+    private: neighbours are always examples of the same client. The queue starts empty; then a view
     is its own neighbour.
 
     Source: Estepa et al., "All4One: Symbiotic Neighbour Contrastive Learning via Self-Attention
@@ -121,7 +121,7 @@ class All4One(MomentumObjective):
         predictor_width: PositiveInt = 512
         """Width of the predictors' hidden layers (4096 in the paper)."""
 
-    # With two images the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
+    # With two examples the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
     private: ClassVar[tuple[str, ...]] = ("target", "queue")
 

@@ -64,7 +64,7 @@ class BarlowTwins(Objective):
         off_diagonal: Number = Field(0.005, ge=0)
         """λ: the weight of the entries off the diagonal."""
 
-    # With two images every correlation is ±1 whatever the weights, so nothing is learned.
+    # With two examples every correlation is ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):

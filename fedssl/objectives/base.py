@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fedssl.fields import Fields, Listed
+from fedssl.modalities.base import Modality
 from fedssl.objectives.batch import Batch
 from fedssl.objectives.term import Term, TermConfig
 from fedssl.objectives.terms import TermChoice
@@ -41,7 +42,7 @@ class Objective(nn.Module, ABC):
     Parameters
     ----------
     encoder : nn.Module
-        Maps images [B, C, H, W] to features [B, ``encoder.features``].
+        Maps prepared examples [B, …] to features [B, ``encoder.features``].
     projector : Sequence[int]
         The widths of the projector's layers; empty for none.
     config : ObjectiveConfig
@@ -50,9 +51,9 @@ class Objective(nn.Module, ABC):
 
     Config: ClassVar[type[ObjectiveConfig]]
     number_of_views: int = 2
-    """How many views of each image a batch has."""
+    """How many views of each example a batch has."""
     minimum_batch: int = 2
-    """The fewest images a step makes sense with; smaller last batches are dropped."""
+    """The fewest examples a step makes sense with; smaller last batches are dropped."""
     private: ClassVar[tuple[str, ...]] = ()
     """The names of the submodules or tensors that never leave the client."""
     on_return: Literal["keep", "resync"] = "keep"
@@ -69,6 +70,10 @@ class Objective(nn.Module, ABC):
         if isinstance(config, KeepingConfig):
             self.on_return = config.on_return
 
+    @classmethod
+    def check_fits(cls, encoder: nn.Module, modality: Modality) -> None:
+        """Raise a ValueError where it needs what the encoder or the examples cannot do."""
+
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch, a scalar.
@@ -79,7 +84,7 @@ class Objective(nn.Module, ABC):
 
     @property
     def views_in_all(self) -> int:
-        """How many views of each image `loss` takes."""
+        """How many views of each example `loss` takes."""
         return self.number_of_views + sum(term.extra_views for term in self._terms())
 
     def loss(self, batch: Batch) -> Tensor:
@@ -107,10 +112,10 @@ class Objective(nn.Module, ABC):
         return cast(list[Term], list(self.terms))
 
     def check(self, labels: Tensor) -> None:
-        """Raise a ValueError where images with these labels, int64 [N], cannot be trained on."""
+        """Raise a ValueError where examples with these labels, int64 [N], cannot be trained on."""
 
-    def resize(self, images: int) -> None:
-        """Give private tensors the shape that a client with so many images needs.
+    def resize(self, examples: int) -> None:
+        """Give private tensors the shape that a client with so many examples needs.
 
         Called before a client's private state is taken up; a kept state of another shape is then
         refused.
@@ -124,7 +129,7 @@ class Objective(nn.Module, ABC):
         """
 
     def chance_loss(self, batch: int) -> float:
-        """Return the loss on so many images of an encoder that tells nothing apart.
+        """Return the loss on so many examples of an encoder that tells nothing apart.
 
         Losses of different batch sizes are compared by how far below it they are. It is asked for
         before each step, so it may go by what is private. 0 where there is no such loss.

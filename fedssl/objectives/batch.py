@@ -1,4 +1,4 @@
-"""What an objective sees of a client's images in one local step."""
+"""What an objective sees of a client's examples in one local step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ class Batch:
     """What one local step sees."""
 
     views: list[Tensor]
-    """float32 [B, C, H, W] each, normalised: the views of the same B images, H and W their own."""
+    """float32 [B, …] each: the views of the same B examples, each view of a shape of its own."""
     index: Tensor
-    """int64 [B]: the images' places among the client's own."""
+    """int64 [B]: the examples' places among the client's own."""
     labels: Tensor | None = None
     """int64 [B], -1 where unlabelled; None where the client has none."""
     draws: torch.Generator = field(default_factory=torch.Generator)
@@ -34,9 +34,9 @@ def encode_views(encoder: nn.Module, views: Sequence[Tensor]) -> Tensor:
     Parameters
     ----------
     encoder : nn.Module
-        Maps images of any size to features [B, D].
+        Maps examples of any size to features [B, D].
     views : Sequence[Tensor]
-        V of [B, C, H, W], H and W each their own.
+        V of [B, …], each of a shape of its own.
     """
     runs = [torch.cat(list(run)) for _, run in groupby(views, key=lambda view: view.shape)]
     return torch.cat([encoder(run) for run in runs]) if len(runs) > 1 else encoder(runs[0])

@@ -1,4 +1,4 @@
-"""CACR: pull the farthest of an image's views hardest, push the nearest other images hardest."""
+"""CACR: pull the farthest view of an example hardest, push the nearest other examples hardest."""
 
 from collections.abc import Sequence
 from typing import Literal, cast
@@ -19,14 +19,14 @@ from fedssl.precision import in_float32
 def cacr(views: Tensor, positive: float, negative: float) -> Tensor:
     """Return Σ_k softmax_k(t⁺·d²)·d² − Σ_j softmax_j(−t⁻·d²)·d², the mean over all queries.
 
-    Every view of every image is a query in turn: k runs over the image's other views, j over the
-    other images in one other view, of which the mean is taken. d is the distance of the normalised
-    projections. Gradients flow through the weights too.
+    Every view of every example is a query in turn: k runs over the example's other views, j over
+    the other examples in one other view, of which the mean is taken. d is the distance of the
+    normalised projections. Gradients flow through the weights too.
 
     Parameters
     ----------
     views : Tensor
-        [V, B, D]: the projections of V ≥ 2 views of B ≥ 2 images, of any norm.
+        [V, B, D]: the projections of V ≥ 2 views of B ≥ 2 examples, of any norm.
     positive, negative : float
         t⁺ and t⁻, at least 0; at 0 all weights are equal.
 
@@ -34,24 +34,24 @@ def cacr(views: Tensor, positive: float, negative: float) -> Tensor:
     Learning", TMLR 2023, section 3.
     """
     unit = F.normalize(views, dim=2)
-    # l and m are views, i and j images.
+    # l and m are views, i and j examples.
     distance = (2 - 2 * torch.einsum("lid,mjd->lmij", unit, unit)).clamp(min=0)
-    count, images = unit.shape[:2]
-    same_view, same_image = (
-        torch.eye(n, dtype=torch.bool, device=unit.device) for n in (count, images)
+    count, examples = unit.shape[:2]
+    same_view, same_example = (
+        torch.eye(n, dtype=torch.bool, device=unit.device) for n in (count, examples)
     )
     own = distance.diagonal(dim1=2, dim2=3)
     pull = (positive * own).masked_fill(same_view.unsqueeze(2), -torch.inf).softmax(1)
     attraction = (pull * own).sum(1).mean()
-    push = (-negative * distance).masked_fill(same_image, -torch.inf).softmax(3)
+    push = (-negative * distance).masked_fill(same_example, -torch.inf).softmax(3)
     repulsion = (push * distance).sum(3).mean(2)[~same_view].mean()
     return attraction - repulsion
 
 
 class CACR(Objective):
-    """Contrastive where images are uneven: hard positives and hard negatives count most.
+    """Contrastive where examples are uneven: hard positives and hard negatives count most.
 
-    All views go through the network as one batch, so BatchNorm sees V·B images, and a step costs
+    All views go through the network as one batch, so BatchNorm sees V·B examples, and a step costs
     V/2 times one of SimCLR. Everything is federated.
     """
 
@@ -59,15 +59,15 @@ class CACR(Objective):
         """The ``objective`` section of CACR."""
 
         name: Literal["cacr"] = "cacr"
-        """Attract the farthest views of an image most, repel the nearest other images most."""
+        """Attract the farthest views of an example most, repel the nearest other examples most."""
         positive: Number = Field(1.0, ge=0)
-        """t⁺: the higher, the more the farthest of an image's views counts."""
+        """t⁺: the higher, the more the farthest of an example's views counts."""
         negative: Number = Field(0.9, ge=0)
-        """t⁻: the higher, the more the nearest other image counts; 0.9 on CIFAR-10, 2 on -100."""
+        """t⁻: the higher, the more the nearest other example counts; 0.9 on CIFAR-10, 2 on -100."""
         views: int = Field(5, ge=2)
         """V: a query and its V − 1 positives."""
 
-    # With one image there is no negative.
+    # With one example there is no negative.
     minimum_batch = 2
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):

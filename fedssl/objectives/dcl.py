@@ -22,8 +22,8 @@ def decoupled(
 ) -> Tensor:
     """Return the decoupled contrastive loss, the mean over all 2B views.
 
-    For view i with the other view j of its image, and the cosine similarity s,
-    −w_i·s_ij/τ + log Σ_k e^{s_ik/τ} over the 2B − 2 views k of other images.
+    For view i with the other view j of its example, and the cosine similarity s,
+    −w_i·s_ij/τ + log Σ_k e^{s_ik/τ} over the 2B − 2 views k of other examples.
 
     Parameters
     ----------
@@ -42,15 +42,15 @@ def decoupled(
     similarity = z @ z.T
     positive = similarity.diagonal(count)
     weight = 1.0 if sigma is None else 2 - count * (positive.detach() / sigma).softmax(0)
-    same_image = torch.eye(count, dtype=torch.bool, device=z.device).repeat(2, 2)
-    negatives = similarity.masked_fill(same_image, -torch.inf) / temperature
+    same_example = torch.eye(count, dtype=torch.bool, device=z.device).repeat(2, 2)
+    negatives = similarity.masked_fill(same_example, -torch.inf) / temperature
     return negatives.logsumexp(1).mean() - (weight * positive).mean() / temperature
 
 
 class DCL(Objective):
     """SimCLR for smaller batches: a pair that is already close still pushes all others away.
 
-    Both views go through the network as one batch, so BatchNorm sees 2B images. Everything is
+    Both views go through the network as one batch, so BatchNorm sees 2B examples. Everything is
     federated.
     """
 
@@ -62,7 +62,7 @@ class DCL(Objective):
         temperature: Number = Field(0.1, gt=0)
         """τ: the lower, the more the nearest negatives count."""
 
-    # With one image there is no negative.
+    # With one example there is no negative.
     minimum_batch = 2
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):

@@ -17,7 +17,7 @@ from fedssl.objectives.dcl import decoupled
 class DCLW(Objective):
     """DCL that attends to hard pairs: the less alike two views are, the more they attract.
 
-    Both views go through the network as one batch, so BatchNorm sees 2B images. The weights are
+    Both views go through the network as one batch, so BatchNorm sees 2B examples. The weights are
     relative to the client's own batch. Everything is federated. See `decoupled` for the formula
     and its source.
     """
@@ -32,7 +32,7 @@ class DCLW(Objective):
         sigma: Number = Field(0.5, gt=0)
         """σ: the lower, the more the pairs' weights differ."""
 
-    # With one image there is no negative.
+    # With one example there is no negative.
     minimum_batch = 2
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):

@@ -1,4 +1,4 @@
-"""DIET: each image is a class of its own."""
+"""DIET: each example is a class of its own."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from fedssl.precision import in_float32
 
 @in_float32
 def diet(features: Tensor, head: Tensor, index: Tensor, smoothing: float) -> Tensor:
-    """Return the cross-entropy of W·f against the image's index, the mean over the batch.
+    """Return the cross-entropy of W·f against the example's index, the mean over the batch.
 
     The target is 1 − s + s/n at the index, and s/n at all others.
 
@@ -26,7 +26,7 @@ def diet(features: Tensor, head: Tensor, index: Tensor, smoothing: float) -> Ten
     features : Tensor
         [B, D].
     head : Tensor
-        [n, D]: W, a row for each of the client's images.
+        [n, D]: W, a row for each of the client's examples.
     index : Tensor
         int64 [B], in [0, n).
     smoothing : float
@@ -39,24 +39,24 @@ def diet(features: Tensor, head: Tensor, index: Tensor, smoothing: float) -> Ten
 
 
 class DIET(Objective):
-    """The simplest, for clients of few images: tells each image from all others by its index.
+    """The simplest, for clients of few examples: tells each example from all others by its index.
 
     One view, no projector (``model.projector`` is not used), no negatives beyond the head. Wants
     AdamW at a learning rate of about 0.001 (``client.optimizer``), and many rounds.
 
-    The encoder is federated. The head is private: a row for each image of the client, so it never
+    The encoder is federated. The head is private: a row for each example of the client, so it never
     leaves the client, and says nothing to another. It is drawn when the client first takes part,
     and always kept, since nothing in it can be had from the global model; a client whose number of
-    images has changed is refused.
+    examples has changed is refused.
     """
 
     class Config(ObjectiveConfig):
         """The ``objective`` section of DIET."""
 
         name: Literal["diet"] = "diet"
-        """Tell each image of a client from all its others."""
+        """Tell each example of a client from all its others."""
         label_smoothing: Number = Field(0.8, ge=0, lt=1)
-        """s: the share of the target that all images have in common."""
+        """s: the share of the target that all examples have in common."""
 
     number_of_views = 1
     minimum_batch = 2
@@ -66,13 +66,13 @@ class DIET(Objective):
         super().__init__(encoder, projector, config)
         self.label_smoothing = cast(DIET.Config, config).label_smoothing
         self.encoder, self.projector = encoder, nn.Identity()
-        # A row for each image, once it is known how many the client has.
+        # A row for each example, once it is known how many the client has.
         self.head = nn.Parameter(torch.zeros(1, cast(int, encoder.features)))
 
-    def resize(self, images: int) -> None:
-        """Give the head a row for each image."""
-        if len(self.head) != images:
-            self.head.data = self.head.new_zeros(images, self.head.shape[1])
+    def resize(self, examples: int) -> None:
+        """Give the head a row for each example."""
+        if len(self.head) != examples:
+            self.head.data = self.head.new_zeros(examples, self.head.shape[1])
 
     @torch.no_grad()
     def start(self, draws: torch.Generator) -> None:
@@ -81,7 +81,7 @@ class DIET(Objective):
         self.head.copy_((2 * uniform - 1) / self.head.shape[1] ** 0.5)
 
     def chance_loss(self, batch: int) -> float:
-        """Return log n, the loss where all of the client's n images are equally likely."""
+        """Return log n, the loss where all of the client's n examples are equally likely."""
         return math.log(len(self.head))
 
     def forward(self, batch: Batch) -> Tensor:

@@ -61,7 +61,7 @@ def dino(
     equations 1 to 3.
     """
     target = ((teacher.detach() - centre) / teacher_temperature).softmax(2)
-    # t and s are views, b images, k prototypes.
+    # t and s are views, b examples, k prototypes.
     each = -torch.einsum("tbk,sbk->ts", target, (student / temperature).log_softmax(2))
     pairs = each.numel() - len(teacher)
     return (each.sum() - each.diagonal().sum()) / (pairs * student.shape[1])
@@ -72,17 +72,18 @@ class DINO(MomentumObjective):
 
     The teacher, a moving average, sees the first two views, the student all of them. Each view is
     a batch of its own for BatchNorm. The teacher's answers are centred, so that no prototype takes
-    all images, and sharpened by a temperature that rises over the first rounds.
+    all examples, and sharpened by a temperature that rises over the first rounds.
 
     Encoder, projector and prototypes are federated. The teacher (``target``), prototypes included,
-    and the centre are private: a client of few classes centres what its own images have in common.
+    and the centre are private: a client of few classes centres what its own examples have in
+    common.
     """
 
     class Config(MomentumObjective.Config):
         """The ``objective`` section of DINO."""
 
         name: Literal["dino"] = "dino"
-        """Agree with a slowly moving copy on how near each image is to each prototype."""
+        """Agree with a slowly moving copy on how near each example is to each prototype."""
         prototypes: PositiveInt = 4096
         """K (65,536 in the paper, for ImageNet)."""
         temperature: Number = Field(0.1, gt=0)
@@ -98,9 +99,9 @@ class DINO(MomentumObjective):
         momentum: Number = Field(0.996, ge=0, le=1)
         """Share of itself that the teacher keeps at each step."""
         views: int = Field(2, ge=2)
-        """How many views of each image the student sees."""
+        """How many views of each example the student sees."""
 
-    # With two images the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
+    # With two examples the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
     private: ClassVar[tuple[str, ...]] = ("target", "centre")
     centre: Tensor

@@ -51,7 +51,7 @@ class DirectPred(MomentumObjective):
     BatchNorm.
 
     Encoder and projector are federated. Target and correlation are private, so each client has the
-    predictor that its own images ask for. The correlation forgets within a few steps.
+    predictor that its own examples ask for. The correlation forgets within a few steps.
     """
 
     class Config(MomentumObjective.Config):
@@ -64,7 +64,7 @@ class DirectPred(MomentumObjective):
         epsilon: Number = Field(0.01, gt=0)
         """ε: the predictor's least eigenvalue."""
 
-    # With two images the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
+    # With two examples the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
     private: ClassVar[tuple[str, ...]] = ("target", "correlation")
     correlation: Tensor

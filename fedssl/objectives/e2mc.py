@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fedssl.fields import Number
+from fedssl.modalities.base import Modality
 from fedssl.objectives.batch import Batch
 from fedssl.objectives.covariance import off_diagonal_covariance
 from fedssl.objectives.term import Term, TermConfig
@@ -68,7 +69,7 @@ class E2MC(Term):
 
     It acts on what the objective projects, and has nothing of its own to train. Set ``begin`` to
     0.9 or so: it is made to continue training for a few epochs, not to start it. Entropies of a
-    small client's few images are rough.
+    small client's few examples are rough.
     """
 
     class Config(TermConfig):
@@ -81,8 +82,8 @@ class E2MC(Term):
         covariance: Number | None = Field(None, ge=0)
         """γ: the weight of covariances; null is 1, or 25 with simsiam, as published."""
 
-    def __init__(self, config: TermConfig, objective: str, features: int):
-        super().__init__(config, objective, features)
+    def __init__(self, config: TermConfig, objective: str, features: int, modality: Modality):
+        super().__init__(config, objective, features, modality)
         own = cast(E2MC.Config, config)
         if objective == "mae":
             raise ValueError("objective.terms: e2mc acts on projections, and mae makes none")

@@ -1,4 +1,4 @@
-"""E-SSL: also tell by how much an image is turned, so that features keep what a turn changes."""
+"""E-SSL: also tell how an example is turned, so that features keep what a turn changes."""
 
 from typing import Literal, cast
 
@@ -8,21 +8,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedssl.fields import Number
+from fedssl.modalities.base import Modality
 from fedssl.objectives.batch import Batch
 from fedssl.objectives.term import Term, TermConfig
-
-
-def four_ways(images: Tensor) -> Tensor:
-    """Return images [B, C, H, H] turned by 0, 90, 180 and 270 degrees, [4·B, C, H, H]."""
-    return torch.cat([torch.rot90(images, quarter, (2, 3)) for quarter in range(4)])
 
 
 class ESSL(Term):
     """Adds: which way is up. For images with an upright pose; wrong for those seen from above.
 
-    λ·CE(which of four turns, of the encoder's features of a further view, at half the resolution,
-    turned all four ways). That costs as much as one more view. The encoder sees the four turns as
-    one batch. Its small head is federated, like the encoder.
+    λ·CE(which of four turns, of the encoder's features of a further view, turned all four ways).
+    The turns are the modality's: an image's are quarter turns at half the resolution, which costs
+    as much as one more view. The encoder sees the four turns as one batch. Its small head is
+    federated, like the encoder.
 
     Source: Dangovski et al., "Equivariant Contrastive Learning", ICLR 2022, equation 2.
     """
@@ -31,7 +28,7 @@ class ESSL(Term):
         """An E-SSL term."""
 
         name: Literal["e-ssl"] = "e-ssl"
-        """Tell by how much an image is turned."""
+        """Tell by how much an example is turned."""
         weight: Number = Field(0.4, ge=0)
         """λ."""
         width: PositiveInt = 512
@@ -39,11 +36,17 @@ class ESSL(Term):
 
     extra_views = 1
 
-    def __init__(self, config: TermConfig, objective: str, features: int):
-        super().__init__(config, objective, features)
+    def __init__(self, config: TermConfig, objective: str, features: int, modality: Modality):
+        super().__init__(config, objective, features, modality)
+        if not modality.turns:
+            raise ValueError(
+                f"objective.terms = e-ssl: {modality.noun[1]} have no turns to be told apart; "
+                "leave it out"
+            )
+        self.turned = modality.turned
         own = cast(ESSL.Config, config)
         self.weight = own.weight
-        # LayerNorm, as published: a BatchNorm would see the four turns of an image side by side.
+        # LayerNorm, as published: a BatchNorm would see the four turns of an example side by side.
         self.head = nn.Sequential(
             nn.Linear(features, own.width),
             nn.LayerNorm(own.width),
@@ -56,6 +59,6 @@ class ESSL(Term):
 
     def forward(self, encoder: nn.Module, projections: Tensor, batch: Batch) -> Tensor:
         """Return λ times the cross-entropy of the four turns, a scalar."""
-        small = F.avg_pool2d(batch.views[0], 2)
-        turns = torch.arange(4, device=small.device).repeat_interleave(len(small))
-        return self.weight * F.cross_entropy(self.head(encoder(four_ways(small))), turns)
+        views = batch.views[0]
+        turns = torch.arange(4, device=views.device).repeat_interleave(len(views))
+        return self.weight * F.cross_entropy(self.head(encoder(self.turned(views))), turns)

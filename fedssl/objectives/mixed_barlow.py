@@ -1,4 +1,4 @@
-"""Mixed Barlow Twins: Barlow Twins that also sees mixtures of images, so as not to overfit."""
+"""Mixed Barlow Twins: Barlow Twins that also sees mixtures of examples, so as not to overfit."""
 
 from collections.abc import Sequence
 from typing import Literal, cast
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fedssl.fields import Number
 from fedssl.heads import mlp
+from fedssl.modalities.base import Modality
 from fedssl.objectives.barlow import from_identity, standardise
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch
@@ -58,7 +59,7 @@ def mixed_barlow_twins(
 
 
 class MixedBarlowTwins(Objective):
-    """Barlow Twins for few images, as clients have: mixtures keep it from overfitting.
+    """Barlow Twins for few examples, as clients have: mixtures keep it from overfitting.
 
     A step costs half as much again, since the mixtures go through the network too. Each view and
     the mixtures are a batch of their own for BatchNorm. Everything is federated.
@@ -68,14 +69,23 @@ class MixedBarlowTwins(Objective):
         """The ``objective`` section of Mixed Barlow Twins."""
 
         name: Literal["mixed-barlow"] = "mixed-barlow"
-        """Barlow Twins, and projections of mixed images between those of the images."""
+        """Barlow Twins, and projections of mixed examples between those of the examples."""
         off_diagonal: Number = Field(1 / 128, ge=0)
         """λ: the weight of the entries off the diagonal."""
         mixing: Number = Field(4.0, ge=0)
         """λ_reg: the weight of the mixtures, as a multiple of λ."""
 
-    # With two images every correlation is ±1 whatever the weights, so nothing is learned.
+    # With two examples every correlation is ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
+
+    @classmethod
+    def check_fits(cls, encoder: nn.Module, modality: Modality) -> None:
+        """Raise a ValueError where a mean of two examples is no example."""
+        if not modality.mixes:
+            raise ValueError(
+                f"objective.name = mixed-barlow: mixes examples, and {modality.noun[1]} cannot be "
+                "mixed; use barlow"
+            )
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
@@ -91,5 +101,5 @@ class MixedBarlowTwins(Objective):
         share = torch.rand((), generator=batch.draws).item()
         order = torch.randperm(len(first), generator=batch.draws).to(first.device)
         mixed = share * first + (1 - share) * second[order]
-        z1, z2, zm = (self.projector(self.encoder(images)) for images in (first, second, mixed))
+        z1, z2, zm = (self.projector(self.encoder(examples)) for examples in (first, second, mixed))
         return mixed_barlow_twins(z1, z2, zm, order, share, self.off_diagonal, self.mixing)

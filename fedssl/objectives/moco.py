@@ -1,4 +1,4 @@
-"""MoCo: tell an image's other view from the keys of a queue, made by a slow copy of the network."""
+"""MoCo: tell an example's other view from the keys of a queue, made by a slow network."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from fedssl.precision import in_float32
 def moco(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
     """Return −log( e^{q·k⁺/τ} / (e^{q·k⁺/τ} + Σ_queue e^{q·k/τ}) ), the mean over the batch.
 
-    All vectors are normalised here. Where the queue is empty the keys of the batch's other images
+    All vectors are normalised here. Where the queue is empty the keys of the batch's other examples
     stand in for it, or a client's first step would have nothing to learn from.
 
     Parameters
@@ -54,15 +54,15 @@ class MoCo(MomentumObjective):
     is a batch of its own for BatchNorm.
 
     Encoder and projector are federated. Target and queue are private: the keys are those of the
-    client's own images, made by its own target. The queue starts empty. A queue of many more
-    vectors than the client has images holds several keys of each image, also of the query's.
+    client's own examples, made by its own target. The queue starts empty. A queue of many more
+    vectors than the client has examples holds several keys of each example, also of the query's.
     """
 
     class Config(MomentumObjective.Config):
         """The ``objective`` section of MoCo v2."""
 
         name: Literal["moco"] = "moco"
-        """Contrast the two views of an image with a queue of the client's earlier keys."""
+        """Contrast the two views of an example with a queue of the client's earlier keys."""
         temperature: Number = Field(0.2, gt=0)
         """τ: the lower, the more the nearest negatives count."""
         queue: PositiveInt = 4096
@@ -70,7 +70,7 @@ class MoCo(MomentumObjective):
         momentum_schedule: Literal["cosine", "constant"] = "constant"
         """cosine: the momentum rises to 1 over all rounds; constant: it stays."""
 
-    # With two images the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
+    # With two examples the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
     private: ClassVar[tuple[str, ...]] = ("target", "queue")
 

@@ -1,4 +1,4 @@
-"""MV-DHEL: any number of views attract each other; each repels other images' views of its kind."""
+"""MV-DHEL: any number of views attract each other; each repels others' views of its kind."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def mv_dhel(views: Tensor, temperature: float) -> Tensor:
     Parameters
     ----------
     views : Tensor
-        [V, B, D]: the projections of V ≥ 2 views of B ≥ 2 images, of any norm.
+        [V, B, D]: the projections of V ≥ 2 views of B ≥ 2 examples, of any norm.
     temperature : float
         τ > 0.
 
@@ -41,7 +41,7 @@ def mv_dhel(views: Tensor, temperature: float) -> Tensor:
 class MVDHEL(Objective):
     """Like MV-InfoNCE with attraction and repulsion apart: the better the more views there are.
 
-    All views go through the network as one batch, so BatchNorm sees V·B images, and a step costs
+    All views go through the network as one batch, so BatchNorm sees V·B examples, and a step costs
     V/2 times one of SimCLR. Everything is federated.
     """
 
@@ -49,13 +49,13 @@ class MVDHEL(Objective):
         """The ``objective`` section of MV-DHEL."""
 
         name: Literal["mv-dhel"] = "mv-dhel"
-        """Attract all views of an image at once, repel other images view by view."""
+        """Attract all views of an example at once, repel other examples view by view."""
         temperature: Number = Field(0.5, gt=0)
         """τ: the lower, the more the nearest negatives count."""
         views: int = Field(4, ge=2)
-        """V: how many views of each image are compared."""
+        """V: how many views of each example are compared."""
 
-    # With one image there is no negative.
+    # With one example there is no negative.
     minimum_batch = 2
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):

@@ -1,4 +1,4 @@
-"""MV-InfoNCE: SimCLR for any number of views, with one term for each image."""
+"""MV-InfoNCE: SimCLR for any number of views, with one term for each example."""
 
 import math
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from fedssl.precision import in_float32
 
 
 def alignment(unit: Tensor, temperature: float) -> Tensor:
-    """Return log Σ_{l<l'} e^{u_l·u_l'/τ} over the pairs of views of each image.
+    """Return log Σ_{l<l'} e^{u_l·u_l'/τ} over the pairs of views of each example.
 
     Parameters
     ----------
     unit : Tensor
-        [V, B, D], normalised: V views of B images.
+        [V, B, D], normalised: V views of B examples.
     temperature : float
         τ > 0.
 
@@ -39,10 +39,10 @@ def alignment(unit: Tensor, temperature: float) -> Tensor:
 
 @in_float32
 def mv_infonce(views: Tensor, temperature: float) -> Tensor:
-    """Return −log( Σ_{l≠l'} e^{u_il·u_il'/τ} / Σ e^{u_il·u_jl'/τ} ), the mean over images i.
+    """Return −log( Σ_{l≠l'} e^{u_il·u_il'/τ} / Σ e^{u_il·u_jl'/τ} ), the mean over examples i.
 
-    The lower sum runs over all pairs of a view of image i and another view in the batch, of any
-    image j; both count a pair in both orders.
+    The lower sum runs over all pairs of a view of example i and another view in the batch, of any
+    example j; both count a pair in both orders.
 
     Parameters
     ----------
@@ -55,18 +55,18 @@ def mv_infonce(views: Tensor, temperature: float) -> Tensor:
     section IV.
     """
     unit = F.normalize(views, dim=2)
-    count, images, width = unit.shape
+    count, examples, width = unit.shape
     flat = unit.reshape(-1, width)
     all_pairs = flat @ flat.T / temperature
     all_pairs.fill_diagonal_(-torch.inf)
-    energy = all_pairs.view(count, images, -1).logsumexp((0, 2))
+    energy = all_pairs.view(count, examples, -1).logsumexp((0, 2))
     return (energy - alignment(unit, temperature) - math.log(2)).mean()
 
 
 class MVInfoNCE(Objective):
-    """Contrastive with many views: all views of an image attract each other in one term.
+    """Contrastive with many views: all views of an example attract each other in one term.
 
-    All views go through the network as one batch, so BatchNorm sees V·B images, and a step costs
+    All views go through the network as one batch, so BatchNorm sees V·B examples, and a step costs
     V/2 times one of SimCLR. Everything is federated.
     """
 
@@ -74,13 +74,13 @@ class MVInfoNCE(Objective):
         """The ``objective`` section of MV-InfoNCE."""
 
         name: Literal["mv-infonce"] = "mv-infonce"
-        """Contrast all views of an image at once with all other images of the batch."""
+        """Contrast all views of an example at once with all other examples of the batch."""
         temperature: Number = Field(0.5, gt=0)
         """τ: the lower, the more the nearest negatives count."""
         views: int = Field(4, ge=2)
-        """V: how many views of each image are compared."""
+        """V: how many views of each example are compared."""
 
-    # With one image there is no negative.
+    # With one example there is no negative.
     minimum_batch = 2
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):

@@ -1,4 +1,4 @@
-"""NNCLR: the nearest neighbour of an image's view, among earlier ones, is its positive."""
+"""NNCLR: the nearest neighbour of an example's view, among earlier ones, is its positive."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def neighbour_contrast(neighbour: Tensor, prediction: Tensor, temperature: float
     Parameters
     ----------
     neighbour : Tensor
-        [B, D], of any norm: n_i stands for image i, seen in one view.
+        [B, D], of any norm: n_i stands for example i, seen in one view.
     prediction : Tensor
         [B, D], of any norm: p_i is made of the other view.
     temperature : float
@@ -64,22 +64,22 @@ def nearest(vectors: Tensor, queue: Tensor, count: int = 1) -> Tensor:
 
 
 class NNCLR(Objective):
-    """Contrastive beyond augmentations: the positive is another image that lies nearest.
+    """Contrastive beyond augmentations: the positive is another example that lies nearest.
 
     ½·(L(nn(z₁), p₂) + L(nn(z₂), p₁)): z₁ is a view's projection, nn(z₁) its nearest neighbour in a
     queue of earlier projections of first views, p₂ the prediction of the other view. No gradient
     flows through the neighbours. Each view is a batch of its own for BatchNorm.
 
     Encoder, projector and predictor are federated. The queue is private: neighbours are always
-    images of the same client, so a client of a few similar images finds them quickly, and one of
-    few images finds itself. The queue starts empty; then a view is its own neighbour.
+    examples of the same client, so a client of a few similar examples finds them quickly, and one
+    of few examples finds itself. The queue starts empty; then a view is its own neighbour.
     """
 
     class Config(KeepingConfig):
         """The ``objective`` section of NNCLR."""
 
         name: Literal["nnclr"] = "nnclr"
-        """Predict, of one view, the nearest neighbour of the other among the client's images."""
+        """Predict, of one view, the nearest neighbour of the other among the client's examples."""
         temperature: Number = Field(0.1, gt=0)
         """τ: the lower, the more the nearest negatives count."""
         queue: PositiveInt = 4096
@@ -87,7 +87,7 @@ class NNCLR(Objective):
         predictor_width: PositiveInt = 512
         """Width of the predictor's hidden layer (4096 in the paper, for ImageNet)."""
 
-    # With two images the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
+    # With two examples the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
     private: ClassVar[tuple[str, ...]] = ("queue",)
 
@@ -103,7 +103,7 @@ class NNCLR(Objective):
         self._newest: Tensor | None = None
 
     def chance_loss(self, batch: int) -> float:
-        """Return log B, the loss where all images are equally similar."""
+        """Return log B, the loss where all examples are equally similar."""
         return math.log(batch)
 
     def forward(self, batch: Batch) -> Tensor:

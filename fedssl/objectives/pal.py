@@ -1,4 +1,4 @@
-"""PAL: contrast along a graph of images known to be akin, which an oracle helps to draw."""
+"""PAL: contrast along a graph of examples known to be akin, which an oracle helps to draw."""
 
 import math
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ def graph_contrast(first: Tensor, second: Tensor, akin: Tensor, temperature: flo
     """Return −Σ_ij G_ij·log softmax_j(s_ij/τ) / Σ_ij G_ij over all 2B views.
 
     s is the cosine similarity, the softmax runs over all views but i itself. G is 1 for the other
-    view of an image and for both views of each image that is akin to it, else 0; so with no two
-    images akin it is SimCLR's loss.
+    view of an example and for both views of each example that is akin to it, else 0; so with no two
+    examples akin it is SimCLR's loss.
 
     Parameters
     ----------
@@ -44,10 +44,10 @@ def graph_contrast(first: Tensor, second: Tensor, akin: Tensor, temperature: flo
 
 
 class Relations(nn.Module):
-    """What an oracle has said of a client's images: private state.
+    """What an oracle has said of a client's examples: private state.
 
     Those that it called akin are one group, so two answers may imply a third; and a group that is
-    not akin to another's image is so to none of that group. So no question is asked whose answer
+    not akin to another's example is so to none of that group. So no question is asked whose answer
     follows from those before.
 
     Parameters
@@ -62,16 +62,16 @@ class Relations(nn.Module):
 
     def __init__(self, budget: int):
         super().__init__()
-        # int64 [n]: the group of each of the client's images.
+        # int64 [n]: the group of each of the client's examples.
         self.register_buffer("group", torch.zeros(1, dtype=torch.int64))
         # int64 [budget, 2]: the pair of each question that was denied; −1 where it was not.
         self.register_buffer("different", torch.full((budget, 2), -1))
         self.register_buffer("asked", torch.zeros((), dtype=torch.int64))
 
-    def resize(self, images: int) -> None:
-        """Make room for so many images."""
-        if len(self.group) != images:
-            self.group = self.group.new_zeros(images)
+    def resize(self, examples: int) -> None:
+        """Make room for so many examples."""
+        if len(self.group) != examples:
+            self.group = self.group.new_zeros(examples)
 
     def forget(self) -> None:
         """Know nothing, with the whole budget to ask."""
@@ -84,7 +84,7 @@ class Relations(nn.Module):
         return int(self.asked) < len(self.different)
 
     def among(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return which of the images at ``index``, int64 [B], are known to be akin, or not to be.
+        """Return which of the examples at ``index``, int64 [B], are known to be akin, or not to be.
 
         Returns
         -------
@@ -100,7 +100,7 @@ class Relations(nn.Module):
         return own[:, None] == own[None, :], apart | apart.T
 
     def learn(self, one: Tensor, other: Tensor, akin: Tensor) -> None:
-        """Take in the answer, a bool, to whether two of the client's images, int64, are akin."""
+        """Take in the answer, a bool, to whether two of the client's examples, int64, are akin."""
         if bool(akin):
             self.group[self.group == self.group[other]] = self.group[one]
         else:
@@ -109,22 +109,22 @@ class Relations(nn.Module):
 
 
 class PAL(Objective):
-    """SimCLR that may ask a few questions: are these two images of a kind?
+    """SimCLR that may ask a few questions: are these two examples of a kind?
 
-    With each step a client asks its oracle, here the images' labels, about some pairs of the batch
-    whose relation is not known yet, until its budget is spent: the pairs whose views are most
-    alike ("active"), or any. Images without a label are asked nothing about. The loss is
+    With each step a client asks its oracle, here the examples' labels, about some pairs of the
+    batch whose relation is not known yet, until its budget is spent: the pairs whose views are most
+    alike ("active"), or any. Examples without a label are asked nothing about. The loss is
     `graph_contrast`. Both views go through the network as one batch.
 
     Encoder and projector are federated. What the oracle said is private, and kept however long the
-    client is away; a client whose number of images has changed is refused.
+    client is away; a client whose number of examples has changed is refused.
     """
 
     class Config(ObjectiveConfig):
         """The ``objective`` section of PAL."""
 
         name: Literal["pal"] = "pal"
-        """Contrast the groups of images that an oracle, asked about pairs, calls akin."""
+        """Contrast the groups of examples that an oracle, asked about pairs, calls akin."""
         temperature: Number = Field(0.5, gt=0)
         """τ: the lower, the more the nearest negatives count."""
         budget: NonNegativeInt = 100
@@ -134,7 +134,7 @@ class PAL(Objective):
         query: Literal["active", "random"] = "active"
         """Which pairs: those whose views are most alike, or any."""
 
-    # With one image there is no negative.
+    # With one example there is no negative.
     minimum_batch = 2
     private: ClassVar[tuple[str, ...]] = ("relations",)
 
@@ -146,15 +146,15 @@ class PAL(Objective):
         self.relations = Relations(self.own.budget)
 
     def check(self, labels: Tensor) -> None:
-        """Raise a ValueError where no image has a label, so that nothing can be asked."""
+        """Raise a ValueError where no example has a label, so that nothing can be asked."""
         if int(labels.max()) < 0:
             raise ValueError(
-                "objective.name = pal: none of the training images has a label to answer by"
+                "objective.name = pal: none of the training examples has a label to answer by"
             )
 
-    def resize(self, images: int) -> None:
-        """Make room for what is said of so many images."""
-        self.relations.resize(images)
+    def resize(self, examples: int) -> None:
+        """Make room for what is said of so many examples."""
+        self.relations.resize(examples)
 
     def start(self, draws: torch.Generator) -> None:
         """Know of no relation."""

@@ -1,4 +1,4 @@
-"""SimCLR: tell an image's other view from all other images."""
+"""SimCLR: tell an example's other view from all other examples."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from fedssl.precision import in_float32
 def nt_xent(first: Tensor, second: Tensor, temperature: float, margin: float = 0.0) -> Tensor:
     """Return the normalised temperature-scaled cross-entropy, the mean over all 2B views.
 
-    For view i with the other view j of its image, and the cosine similarity s,
+    For view i with the other view j of its example, and the cosine similarity s,
     −log( e^{s_ij/τ} / Σ_{k≠i} e^{s_ik/τ} ), where s_ij stands for s_ij − m in both places. At
     chance it is about log(2B − 1), so losses of different batch sizes cannot be compared.
 
@@ -31,7 +31,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float, margin: float = 0
     temperature : float
         τ > 0.
     margin : float
-        m ≥ 0: by how much an image's other view must be closer than all others.
+        m ≥ 0: by how much an example's other view must be closer than all others.
 
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
     ICML 2020, equation 1; the margin: Lepage and Dehak, "Additive Margin in Contrastive
@@ -49,23 +49,23 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float, margin: float = 0
 
 
 class SimCLR(Objective):
-    """Contrastive, the usual start: learns from the batch's other images, so wants large batches.
+    """Contrastive, the usual start: learns from the batch's other examples, so wants large batches.
 
-    The two views of an image attract each other, all others repel. Both views go through the
-    network as one batch, so BatchNorm sees 2B images. Everything is federated.
+    The two views of an example attract each other, all others repel. Both views go through the
+    network as one batch, so BatchNorm sees 2B examples. Everything is federated.
     """
 
     class Config(ObjectiveConfig):
         """The ``objective`` section of SimCLR."""
 
         name: Literal["simclr"] = "simclr"
-        """Contrast the two views of an image with all other images of the batch."""
+        """Contrast the two views of an example with all other examples of the batch."""
         temperature: Number = Field(0.5, gt=0)
         """τ: the lower, the more the nearest negatives count."""
         margin: Number = Field(0.0, ge=0, lt=2)
-        """m: an image's views must be closer than all others by it; 0.1 is a usual choice."""
+        """m: an example's views must be closer than all others by it; 0.1 is a usual choice."""
 
-    # With one image there is no negative.
+    # With one example there is no negative.
     minimum_batch = 2
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):

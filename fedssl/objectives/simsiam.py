@@ -44,7 +44,7 @@ class SimSiam(Objective):
         predictor_width: PositiveInt = 512
         """Width of the predictor's hidden layer; in the paper a quarter of the projector's."""
 
-    # With two images the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
+    # With two examples the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):

@@ -17,7 +17,7 @@ UNLABELLED = -1
 
 @in_float32
 def labelled_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy, the mean over the images that have a label; 0 where none has.
+    """Return the cross-entropy, the mean over the examples that have a label; 0 where none has.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Supervised(Objective):
     """Learns from labels: the upper reference for all others, and supervised federated learning.
 
     Cross-entropy of a linear classifier on the encoder's features; ``model.projector`` is not
-    used. Images without a label count for nothing. Everything is federated, the classifier too.
+    used. Examples without a label count for nothing. Everything is federated, the classifier too.
     """
 
     class Config(ObjectiveConfig):
@@ -55,13 +55,15 @@ class Supervised(Objective):
         self.classifier = nn.Linear(cast(int, encoder.features), self.classes)
 
     def check(self, labels: Tensor) -> None:
-        """Raise a ValueError where no image has a label, or one is not below ``classes``."""
+        """Raise a ValueError where no example has a label, or one is not below ``classes``."""
         greatest = int(labels.max())
         if greatest == UNLABELLED:
-            raise ValueError("objective.name = supervised: none of the training images has a label")
+            raise ValueError(
+                "objective.name = supervised: none of the training examples has a label"
+            )
         if greatest >= self.classes:
             raise ValueError(
-                f"objective.classes = {self.classes}: the training images have labels up to "
+                f"objective.classes = {self.classes}: the training examples have labels up to "
                 f"{greatest}; set it to {greatest + 1}"
             )
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fedssl.fields import Fields, Number
+from fedssl.modalities.base import Modality
 from fedssl.objectives.batch import Batch
 
 
@@ -32,13 +33,15 @@ class Term(nn.Module, ABC):
         The name of the objective that it is added to.
     features : int
         The width of the encoder's features.
+    modality : Modality
+        What the examples are; a ValueError says that they lack what the term needs.
     """
 
     Config: ClassVar[type[TermConfig]]
     extra_views: ClassVar[int] = 0
-    """How many views of each image it needs besides the objective's."""
+    """How many views of each example it needs besides the objective's."""
 
-    def __init__(self, config: TermConfig, objective: str, features: int):
+    def __init__(self, config: TermConfig, objective: str, features: int, modality: Modality):
         super().__init__()
         self.begin = config.begin
 

@@ -65,7 +65,7 @@ class VICReg(Objective):
         covariance: Number = Field(1.0, ge=0)
         """ν: the weight of the covariances between features."""
 
-    # With two images all features are perfectly correlated whatever the weights.
+    # With two examples all features are perfectly correlated whatever the weights.
     minimum_batch = 3
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):

@@ -38,17 +38,17 @@ def whiten(features: Tensor) -> Tensor:
 
 @in_float32
 def w_mse(views: Tensor, order: Tensor, sub_batch: int) -> Tensor:
-    """Return the mean, over images and pairs of views, of 2 − 2·cos of the whitened projections.
+    """Return the mean, over examples and pairs of views, of 2 − 2·cos of the whitened projections.
 
     Parameters
     ----------
     views : Tensor
         [V, B, D]: the projections of V ≥ 2 views, not normalised.
     order : Tensor
-        int64 [B]: a permutation of the images, which shares them out to sub-batches, the same for
+        int64 [B]: a permutation of the examples, which shares them out to sub-batches, the same for
         all views. Each view's part of a sub-batch is whitened by itself.
     sub_batch : int
-        The fewest images in a sub-batch; where B is not a multiple of it, some have more.
+        The fewest examples in a sub-batch; where B is not a multiple of it, some have more.
 
     Source: Ermolov et al., "Whitening for Self-Supervised Representation Learning", ICML 2021,
     section 3.
@@ -63,7 +63,7 @@ class WMSE(Objective):
     """Without negatives, copy or weights to tune: whitening spreads the features; large batches.
 
     All views go through the network as one batch. Whitening D features needs sub-batches of more
-    than D images, so a client with fewer cannot take part: use a narrow projector (64 in the
+    than D examples, so a client with fewer cannot take part: use a narrow projector (64 in the
     paper). Everything is federated.
     """
 
@@ -71,11 +71,11 @@ class WMSE(Objective):
         """The ``objective`` section of W-MSE."""
 
         name: Literal["w-mse"] = "w-mse"
-        """Bring the whitened projections of an image's views together."""
+        """Bring the whitened projections of an example's views together."""
         sub_batch: PositiveInt | None = None
-        """Images whitened together, more than the projector's width; null is twice that."""
+        """Examples whitened together, more than the projector's width; null is twice that."""
         views: int = Field(2, ge=2)
-        """How many views of each image are compared."""
+        """How many views of each example are compared."""
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)

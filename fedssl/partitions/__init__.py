@@ -1,4 +1,4 @@
-"""The ways to share out the training images among clients."""
+"""The ways to share out the training examples among clients."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ PartitionChoice = Choice(PARTITIONS)
 
 
 def partition(config: PartitionConfig, dataset: Dataset, seed: int) -> Partition:
-    """Share out the images of ``dataset`` among clients.
+    """Share out the examples of ``dataset`` among clients.
 
     Raises
     ------
@@ -39,23 +39,23 @@ def partition(config: PartitionConfig, dataset: Dataset, seed: int) -> Partition
     total, clients, minimum = len(dataset), config.clients, config.minimum
     if clients is not None and clients * minimum > total:
         raise ValueError(
-            f"partition.clients = {clients}: more than the {total} training images allow; use at "
-            f"most {total // minimum} (partition.minimum: {minimum} images each)"
+            f"partition.clients = {clients}: more than the {total} training examples allow; use at "
+            f"most {total // minimum} (partition.minimum: {minimum} examples each)"
         )
     unlabelled = int((dataset.labels < 0).sum())
     if config.by_label and unlabelled:
         others = [name for name, other in PARTITIONS.items() if not other.by_label]
         raise ValueError(
             f"partition.name = {config.name}: goes by labels, and {unlabelled} of the {total} "
-            f"training images have none; use {', '.join(others[:-1])} or {others[-1]}"
+            f"training examples have none; use {', '.join(others[:-1])} or {others[-1]}"
         )
     owner = config.assign(dataset, numpy_generator(seed, "partition"))
     result = Partition.of(owner, clients or int(owner.max()) + 1)
     least = result.sizes().min()
     if least < minimum:
         raise ValueError(
-            f"partition.minimum = {minimum}: a client got only {least} images; use that minimum or "
-            "fewer clients"
+            f"partition.minimum = {minimum}: a client got only {least} examples; use that minimum "
+            "or fewer clients"
         )
     return replace(result, names=config.client_names(dataset, owner))
 

@@ -12,7 +12,7 @@ from fedssl.partitions.config import PartitionConfig
 class Classes(PartitionConfig):
     """The hardest label skew: every client holds exactly so many classes, drawn at random.
 
-    Every class goes to equally many clients (to within one), who share its images evenly.
+    Every class goes to equally many clients (to within one), who share its examples evenly.
     """
 
     by_label = True
@@ -31,7 +31,7 @@ class Classes(PartitionConfig):
         slots, each = self.clients * self.classes_per_client, self.classes_per_client
         if each > len(present):
             raise ValueError(
-                f"partition.classes_per_client = {each}: the training images have only "
+                f"partition.classes_per_client = {each}: the training examples have only "
                 f"{len(present)} classes"
             )
         if slots < len(present):
@@ -44,8 +44,8 @@ class Classes(PartitionConfig):
         if len(short):
             raise ValueError(
                 f"partition.classes_per_client = {each}: class {present[short[0]]} has "
-                f"{sizes[short[0]]} images for {holders[short[0]]} clients; use fewer classes per "
-                "client or fewer clients"
+                f"{sizes[short[0]]} examples for {holders[short[0]]} clients; use fewer classes "
+                "per client or fewer clients"
             )
         owner = np.empty(len(dataset), np.int64)
         free = np.full(self.clients, each)
@@ -54,6 +54,6 @@ class Classes(PartitionConfig):
             turn = np.argsort(free + random.random(self.clients))
             chosen = turn[self.clients - holders[place] :]
             free[chosen] -= 1
-            images = random.permutation(np.flatnonzero(labels == present[place]))
-            owner[images] = random.permutation(chosen)[np.arange(len(images)) % len(chosen)]
+            examples = random.permutation(np.flatnonzero(labels == present[place]))
+            owner[examples] = random.permutation(chosen)[np.arange(len(examples)) % len(chosen)]
         return owner

@@ -11,20 +11,20 @@ from fedssl.fields import Fields
 
 
 class PartitionConfig(Fields):
-    """The ``partition`` section: one subclass for each way to share out the images."""
+    """The ``partition`` section: one subclass for each way to share out the examples."""
 
     by_label: ClassVar[bool] = False
-    """Whether the images must be labelled."""
+    """Whether the examples must be labelled."""
 
     name: str
     """Which partition: a name that `fedssl list` prints."""
     clients: int | None = Field(ge=1)
     """How many clients there are."""
     minimum: int = Field(default=2, ge=1)
-    """The fewest images that a client may hold."""
+    """The fewest examples that a client may hold."""
 
     def client_names(self, dataset: Dataset, owner: np.ndarray) -> tuple[str, ...]:
-        """Return what the clients are called whose images are those of ``owner``, int64 [N].
+        """Return what the clients are called whose examples are those of ``owner``, int64 [N].
 
         Empty where a number says it all.
         """
@@ -32,10 +32,10 @@ class PartitionConfig(Fields):
 
     @abstractmethod
     def assign(self, dataset: Dataset, random: np.random.Generator) -> np.ndarray:
-        """Return each image's client, int64 [N] in [0, K).
+        """Return each example's client, int64 [N] in [0, K).
 
         Raises
         ------
         ValueError
-            The images cannot be shared out so; the message starts with the field at fault.
+            The examples cannot be shared out so; the message starts with the field at fault.
         """

@@ -1,4 +1,4 @@
-"""How many images of each class each client has."""
+"""How many examples of each class each client has."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Counts:
-    """The table of clients and classes, of which only the cells that hold images are kept.
+    """The table of clients and classes, of which only the cells that hold examples are kept.
 
-    So it never has more cells than there are images, however many clients and classes.
+    So it never has more cells than there are examples, however many clients and classes.
     """
 
     shape: tuple[int, int]
@@ -19,33 +19,33 @@ class Counts:
     """int64 [M]: each cell's client."""
     label: np.ndarray
     """int64 [M]: each cell's class."""
-    images: np.ndarray
-    """int64 [M]: how many images it holds."""
+    examples: np.ndarray
+    """int64 [M]: how many examples it holds."""
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
-        """Yield the client, class and images of each cell."""
-        columns = self.client, self.label, self.images
+        """Yield the client, class and examples of each cell."""
+        columns = self.client, self.label, self.examples
         step = 100_000  # Python's integers are several times as large as numpy's
         for start in range(0, len(self.client), step):
             yield from zip(*(c[start : start + step].tolist() for c in columns), strict=True)
 
     def sizes(self) -> np.ndarray:
-        """Return how many images each client has, int64 [K]."""
-        return np.bincount(self.client, self.images, self.shape[0]).astype(np.int64)
+        """Return how many examples each client has, int64 [K]."""
+        return np.bincount(self.client, self.examples, self.shape[0]).astype(np.int64)
 
     def dense(self, clients: int | None = None) -> np.ndarray:
         """Return the whole table of the first ``clients`` (all where None), int64 [clients, C]."""
         rows = self.shape[0] if clients is None else min(clients, self.shape[0])
         table = np.zeros((rows, self.shape[1]), np.int64)
         kept = self.client < rows
-        np.add.at(table, (self.client[kept], self.label[kept]), self.images[kept])
+        np.add.at(table, (self.client[kept], self.label[kept]), self.examples[kept])
         return table
 
     def mixture(self) -> np.ndarray:
         """Return each client's effective number of classes, exp(entropy), float64 [K].
 
-        It is 1 for a client without images, too.
+        It is 1 for a client without examples, too.
         """
-        shares = self.images / self.sizes()[self.client]
+        shares = self.examples / self.sizes()[self.client]
         entropy = -np.bincount(self.client, shares * np.log(shares), self.shape[0])
         return np.asarray(np.exp(entropy))

@@ -39,7 +39,7 @@ class Dirichlet(PartitionConfig):
 
 
 class Quantity(PartitionConfig):
-    """Skew in size alone: few clients hold most images, with the same mix of classes.
+    """Skew in size alone: few clients hold most examples, with the same mix of classes.
 
     Sizes are proportional to one draw from Dirichlet(alpha) over the clients [1]_.
 
@@ -56,7 +56,7 @@ class Quantity(PartitionConfig):
     """The concentration: the smaller, the less even the sizes."""
 
     def assign(self, dataset: Dataset, random: np.random.Generator) -> np.ndarray:
-        """Cut all images by one draw."""
+        """Cut all examples by one draw."""
         groups = [np.arange(len(dataset))]
         return _cut_by_dirichlet(groups, self.clients, self.alpha, self.minimum, random)
 
@@ -91,8 +91,8 @@ def _cut_by_dirichlet(
             break
     raise ValueError(
         f"partition.minimum = {minimum}: in up to {_TRIES} draws the smallest client never had "
-        f"more than {best} images, and {short} of {clients} clients fell short in the last; use a "
-        "larger alpha, fewer clients or a lower minimum"
+        f"more than {best} examples, and {short} of {clients} clients fell short in the last; use "
+        "a larger alpha, fewer clients or a lower minimum"
     )
 
 

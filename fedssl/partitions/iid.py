@@ -10,7 +10,7 @@ from fedssl.partitions.config import PartitionConfig
 
 
 class Iid(PartitionConfig):
-    """The easy reference: every client draws from the same images; sizes differ by one at most."""
+    """The easy reference: all clients draw from the same examples; sizes differ by at most one."""
 
     name: Literal["iid"] = "iid"
     """This partition."""
@@ -18,5 +18,5 @@ class Iid(PartitionConfig):
     """How many clients there are."""
 
     def assign(self, dataset: Dataset, random: np.random.Generator) -> np.ndarray:
-        """Deal the shuffled images out in turn."""
+        """Deal the shuffled examples out in turn."""
         return random.permutation(np.arange(len(dataset)) % self.clients)

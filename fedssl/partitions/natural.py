@@ -23,11 +23,11 @@ class Natural(PartitionConfig):
     clients: int | None = Field(default=None, ge=1)
     """How many clients there are; null for one per value."""
     field: str | None = None
-    """What to split by: a column that the data set has for each image, such as domain or writer.
+    """What to split by: a column that the data set has for each example, such as domain or writer.
     It must be given; where it is left out, the error names the columns that there are."""
 
     def assign(self, dataset: Dataset, random: np.random.Generator) -> np.ndarray:
-        """Give each value's images to one client."""
+        """Give each value's examples to one client."""
         if self.field is None or self.field not in dataset.fields:
             known = ", ".join(sorted(dataset.fields))
             given = "is missing" if self.field is None else f"= {self.field}"

@@ -1,4 +1,4 @@
-"""Which client holds which images."""
+"""Which client holds which examples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ from fedssl.partitions.counts import Counts
 
 @dataclass(frozen=True)
 class Partition:
-    """Every image with exactly one client; two arrays, so a million clients cost nothing more."""
+    """Every example with exactly one client; two arrays, so a million clients cost nothing more."""
 
     order: np.ndarray
-    """int64 [N]: the images, client after client, ascending within each."""
+    """int64 [N]: the examples, client after client, ascending within each."""
     offsets: np.ndarray
-    """int64 [K + 1]: where each client's images begin in ``order``."""
+    """int64 [K + 1]: where each client's examples begin in ``order``."""
     names: tuple[str, ...] = ()
     """What the K clients are called; empty where a number says it all."""
 
     @classmethod
     def of(cls, owner: np.ndarray, clients: int) -> "Partition":
-        """Build from each image's client, int64 [N] in [0, ``clients``)."""
+        """Build from each example's client, int64 [N] in [0, ``clients``)."""
         sizes = np.bincount(owner, minlength=clients)
-        # Client and image as one number: sorts several times faster than a stable argsort.
+        # Client and example as one number: sorts several times faster than a stable argsort.
         key = owner * len(owner) + np.arange(len(owner))
         key.sort()
         return cls(key % max(len(owner), 1), np.concatenate([[0], np.cumsum(sizes)]))
 
     @classmethod
     def of_sizes(cls, sizes: Sequence[int]) -> "Partition":
-        """Build from how many images each client has, where these are elsewhere: it lists none."""
+        """Build from how many examples each client has, where they are elsewhere: it lists none."""
         return cls(np.empty(0, np.int64), np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]))
 
     @property
@@ -39,23 +39,23 @@ class Partition:
         return len(self.offsets) - 1
 
     def sizes(self) -> np.ndarray:
-        """Return how many images each client holds, int64 [K]."""
+        """Return how many examples each client holds, int64 [K]."""
         return np.diff(self.offsets)
 
     def indices(self, client: int) -> np.ndarray:
-        """Return the images of one client, int64, ascending."""
+        """Return the examples of one client, int64, ascending."""
         if not 0 <= client < self.clients:
             raise ValueError(f"client = {client}: there are clients 0 to {self.clients - 1}")
         return self.order[self.offsets[client] : self.offsets[client + 1]]
 
-    def owners(self, images: int) -> np.ndarray:
-        """Return each of so many images' client, int64 [N]; −1 where it is no one's."""
-        owner = np.full(images, -1)
+    def owners(self, examples: int) -> np.ndarray:
+        """Return each of so many examples' client, int64 [N]; −1 where it is no one's."""
+        owner = np.full(examples, -1)
         owner[self.order] = np.repeat(np.arange(self.clients), self.sizes())
         return owner
 
     def counts(self, labels: np.ndarray, classes: int) -> Counts:
-        """Count each client's images of each class.
+        """Count each client's examples of each class.
 
         Parameters
         ----------

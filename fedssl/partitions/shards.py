@@ -1,4 +1,4 @@
-"""Shards of images sorted by label."""
+"""Shards of examples sorted by label."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from fedssl.partitions.config import PartitionConfig
 
 
 class Shards(PartitionConfig):
-    """FedAvg's label skew: images sorted by label, cut into equal shards, a few to each client.
+    """FedAvg's label skew: examples sorted by label, cut into equal shards, a few to each client.
 
     With two shards a client holds about two classes [1]_.
 
@@ -35,7 +35,7 @@ class Shards(PartitionConfig):
         if shards > total:
             raise ValueError(
                 f"partition.shards_per_client = {self.shards_per_client}: {shards} shards of "
-                f"{total} images; use at most {total // self.clients}, or fewer clients"
+                f"{total} examples; use at most {total // self.clients}, or fewer clients"
             )
         shuffled = random.permutation(total)
         by_label = shuffled[np.argsort(dataset.labels.numpy()[shuffled], kind="stable")]

@@ -14,24 +14,24 @@ Range = Annotated[tuple[Positive, Positive], Listed]
 
 
 class Step(Fields):
-    """An entry of ``views``: what is done to the images, each with parameters of its own.
+    """An entry of ``views``: what is done to the examples, each with parameters of its own.
 
-    Its random numbers are uniform in [0, 1), as many for each image as it says, whatever its
-    fields: so an image's parameters do not depend on how many images follow it in the batch, nor
-    on how strong another step is.
+    Its random numbers are uniform in [0, 1), as many for each example as it says, whatever its
+    fields: so an example's parameters do not depend on how many follow it in the batch, nor on how
+    strong another step is.
     """
 
     name: str
     """Which step: a name that `fedssl list` prints."""
     first_view: PositiveInt = 1
-    """The first of an image's views that it is for, counted from 1."""
+    """The first of an example's views that it is for, counted from 1."""
     last_view: PositiveInt | None = None
     """The last of them; null for no end."""
 
     rank: ClassVar[int] = 2
-    """Its place: 0 for what needs the batch's images as they are, 1 for crops, 2 for the rest."""
-    draws: ClassVar[int]
-    """How many random numbers it takes for each image."""
+    """Its place: 0 for what needs the batch as it is, 1 for crops, 2 for the rest."""
+    draws: ClassVar[int] = 0
+    """How many random numbers it takes for each example."""
 
     @model_validator(mode="after")
     def _is_for_a_view(self) -> Self:
@@ -42,20 +42,8 @@ class Step(Fields):
         return self
 
     def is_for(self, view: int) -> bool:
-        """Tell whether it is for an image's view of this number, from 1."""
+        """Tell whether it is for a view of this number, from 1."""
         return self.first_view <= view and (self.last_view is None or view <= self.last_view)
-
-    def draw(self, uniform: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return the parameters [B, …] of B images of ``size`` (H, W), on the CPU.
-
-        Parameters
-        ----------
-        uniform : Tensor
-            float32 [B, ``draws``].
-        size : tuple[int, int]
-            The images' height and width.
-        """
-        return uniform
 
 
 def ascending(name: str, values: tuple[float, float]) -> None:

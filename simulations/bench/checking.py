@@ -3,9 +3,9 @@
 import torch
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
-from fedssl.encoders import build_encoder
 from fedssl.evaluation.parallel import one_thread
 from fedssl.memory import keep_freed_memory
+from fedssl.modalities.image.encoders import build_encoder
 from fedssl.seeding import initialising
 from fedssl.state import clone, model_parts
 from simulations.bench.figure import Figure, Target

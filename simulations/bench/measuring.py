@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fedssl.evaluation.alignment import alignment, uniformity
-from fedssl.evaluation.augmented import CROPS
+from fedssl.evaluation.augmented import VIEWS as AUGMENTED_VIEWS
 from fedssl.evaluation.cka import linear_cka
 from fedssl.evaluation.harm import FOLDS, held_out_predictions
 from fedssl.evaluation.knn import predict_knn
@@ -52,7 +52,7 @@ def each_measure(count: int, width: int, times: int) -> list[Figure]:
     shown = bank[: images * VIEWS].view(images, VIEWS, width) if count >= 2 * VIEWS else bank[None]
     seen = bank[: few * MEMORY_VIEWS].view(MEMORY_VIEWS, few, width)
     other = bank @ torch.linalg.qr(torch.randn(width, width, generator=generator(0, "turn"))).Q
-    crops = [bank + 0.1 * noise for noise in _noises(bank, CROPS)]
+    crops = [bank + 0.1 * noise for noise in _noises(bank, AUGMENTED_VIEWS)]
     works: dict[str, Callable[[], object]] = {
         "linear": lambda: fit_linear(bank, labels, L2).predict(queries),
         "knn": lambda: predict_knn(bank, labels, queries, 20, 0.07),
@@ -69,8 +69,8 @@ def each_measure(count: int, width: int, times: int) -> list[Figure]:
         ),
         f"sslmem ({MEMORY_VIEWS} × {few:,})": lambda: memorised(seen, seen.flip(0)),
         "map (PCA)": lambda: pca(bank),
-        f"augmented ({1 + CROPS} × as many)": lambda: fit_linear(
-            torch.cat([bank, *crops]), labels.repeat(1 + CROPS), L2
+        f"augmented ({1 + AUGMENTED_VIEWS} × as many)": lambda: fit_linear(
+            torch.cat([bank, *crops]), labels.repeat(1 + AUGMENTED_VIEWS), L2
         ).predict(queries),
         "finetune-head (1 % and 10 %)": lambda: [
             fit_linear(bank[rows], labels[rows], L2).predict(queries) for rows in few_labels

@@ -2,9 +2,9 @@
 
 import torch
 
-from fedssl.encoders import build_encoder
 from fedssl.evaluation.parallel import one_thread
 from fedssl.memory import keep_freed_memory
+from fedssl.modalities.image.encoders import build_encoder
 from fedssl.seeding import initialising
 from fedssl.state import clone, count_bytes
 from simulations.bench.figure import Figure, Target

@@ -5,16 +5,15 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fedssl.encoders import build_encoder
 from fedssl.evaluation.parallel import one_thread
-from fedssl.local_update import build_objective
 from fedssl.memory import keep_freed_memory
+from fedssl.modalities.image.encoders import build_encoder
 from fedssl.objectives import Batch
 from fedssl.precision import bf16_is_native
 from fedssl.seeding import initialising
 from fedssl.state import clone, federated_state
 from simulations.bench.figure import Figure, Target
-from simulations.bench.setting import experiment, images, worker
+from simulations.bench.setting import blueprint, experiment, images, worker
 from simulations.bench.timing import compare, cpu_seconds
 
 PEAKS = {
@@ -111,7 +110,7 @@ def gpu_rate(device: str, encoder: str, count: int, batch_size: int) -> tuple[fl
 
 def _operations_per_view(encoder: str) -> float:
     """Count the operations of forward and backward, a multiply and an add as two."""
-    objective = build_objective(experiment(model={"encoder": encoder}), 32)
+    objective = blueprint(experiment(model={"encoder": encoder})).build()
     count = 4
     batch = Batch([torch.randn(count, 3, 32, 32) for _ in range(2)], torch.arange(count))
     with FlopCounterMode(display=False) as counter:

@@ -5,14 +5,15 @@ from collections.abc import Callable
 
 import torch
 
-from fedssl.data import load
-from fedssl.encoders import build_encoder
-from fedssl.evaluation.features import extract, normalise
+from fedssl.evaluation.features import extract
 from fedssl.evaluation.knn import predict_knn
 from fedssl.evaluation.linear import fit_linear
 from fedssl.evaluation.parallel import one_thread
 from fedssl.evaluation.rankme import rankme
 from fedssl.memory import keep_freed_memory
+from fedssl.modalities import load
+from fedssl.modalities.image.encoders import build_encoder
+from fedssl.modalities.image.preparation import Normalisation, normalise
 from fedssl.seeding import initialising
 from fedssl.state import clone, federated_state
 from simulations.bench.figure import Figure, Target
@@ -30,7 +31,8 @@ def features(count: int, times: int) -> list[Figure]:
     """
     keep_freed_memory()
     shown = images(count)
-    mean, std = [0.5] * 3, [0.25] * 3
+    mean, std = (0.5,) * 3, (0.25,) * 3
+    preparation = Normalisation(mean, std)
     with initialising(0):
         encoder = build_encoder("convnet", 32).eval()
 
@@ -47,7 +49,7 @@ def features(count: int, times: int) -> list[Figure]:
         compare(
             f"features of {count:,} images, convnet, all cores",
             "s",
-            lambda: wall_seconds(lambda: extract(encoder, shown, mean, std)),
+            lambda: wall_seconds(lambda: extract(encoder, shown, preparation)),
             lambda: wall_seconds(bare),
             times=times,
             target=Target(1.1, at_least=False, of_ratio=True),
@@ -70,9 +72,9 @@ def measures(train: int, test: int, times: int) -> list[Figure]:
     received = clone(federated_state(resident.objective))
     shown = images(IMAGES_EACH)
     splits = load(config.data)
-    encoder, data = resident.objective.encoder, config.data
+    encoder, preparation = resident.objective.encoder, resident.blueprint.preparation
     bank, queries = (
-        extract(encoder, part.fetch(), data.mean, data.std) for part in (splits.train, splits.test)
+        extract(encoder, part.fetch(), preparation) for part in (splits.train, splits.test)
     )
     labels, own = splits.train.labels, config.evaluation
 

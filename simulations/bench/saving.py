@@ -7,10 +7,9 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from fedssl.local_update import build_objective
 from fedssl.state import clone, count_bytes, federated_state
 from simulations.bench.figure import Figure
-from simulations.bench.setting import experiment
+from simulations.bench.setting import blueprint, experiment
 from simulations.bench.timing import compare
 from simulations.checkpoint import Checkpoint, CheckpointFolder
 
@@ -22,7 +21,7 @@ def checkpoints(times: int) -> list[Figure]:
 
 def _checkpoint(encoder: str, times: int) -> Figure:
     config = experiment(model={"encoder": encoder})
-    state = clone(federated_state(build_objective(config, 32)))
+    state = clone(federated_state(blueprint(config).build()))
     with tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as folder:
         kept, plain = CheckpointFolder(Path(folder) / "checkpoint"), Path(folder) / "plain"
         number = 0

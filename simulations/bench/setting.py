@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from clients import ClientRuntime, make_client_app
+from fedssl.blueprint import ModelBlueprint
 from fedssl.config_file import validate
 from fedssl.data import Dataset, Splits
 from fedssl.evaluation.parallel import one_thread
+from fedssl.example import ExampleSpec
 from fedssl.local_update import Trained, Worker
 from fedssl.partitions import Partition
 from fedssl.seeding import generator
@@ -56,9 +58,14 @@ def images(count: int, side: int = 32, seed: int = 0) -> Tensor:
     return fine.mul_(255).to(torch.uint8)
 
 
+def blueprint(config: Experiment, side: int = 32) -> ModelBlueprint:
+    """Return the blueprint of an experiment's model for images of this side, in pixels."""
+    return ModelBlueprint(config, ExampleSpec("image", (3, side, side), "uint8"))
+
+
 def worker(config: Experiment, side: int = 32, device: str = "cpu") -> Worker:
     """Return a resident model of an experiment."""
-    return Worker(config, side, torch.device(device), threading.Event())
+    return Worker(blueprint(config, side), torch.device(device), threading.Event())
 
 
 class IdleWorker(Worker):
@@ -93,6 +100,6 @@ def idle_server(config: Experiment, clients: int) -> Iterator[Server]:
     grid = LocalGrid(make_client_app(lambda _: runtime), clients, workers)
     with one_thread():
         try:
-            yield Server(config, Splits(train, train), partition, grid, Quiet())
+            yield Server(config, runtime.blueprint, Splits(train, train), partition, grid, Quiet())
         finally:
             grid.close()

@@ -7,15 +7,15 @@ from PIL import Image
 from torchvision import transforms
 
 from fedssl.evaluation.parallel import one_thread
-from fedssl.local_update import build_objective
 from fedssl.memory import keep_freed_memory
+from fedssl.modalities.image.views.policies import POLICIES
+from fedssl.modalities.image.views.recipe import Views
 from fedssl.objectives import Batch
 from fedssl.optimizers import build_optimizer
 from fedssl.seeding import generator
 from fedssl.state import clone, federated_state
-from fedssl.views import POLICIES, Views
 from simulations.bench.figure import Figure, Target
-from simulations.bench.setting import experiment, images, worker
+from simulations.bench.setting import blueprint, experiment, images, worker
 from simulations.bench.timing import compare, cpu_seconds
 
 
@@ -85,9 +85,9 @@ def local_update(encoder: str, count: int, batch_size: int, times: int) -> list[
     labels = torch.full((count,), -1)
     resident = worker(config)
     received = clone(federated_state(resident.objective))
-    objective = build_objective(config, 32)
+    objective = blueprint(config).build()
     optimizer = build_optimizer(objective.parameters(), config.client)
-    recipe = Views(config.views, config.data.mean, config.data.std)
+    recipe = resident.blueprint.views
     draws = generator(0, "bench views")
     made = [
         Batch([recipe(rows, draws) for _ in range(2)], torch.arange(len(rows)))

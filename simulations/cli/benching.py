@@ -32,7 +32,7 @@ def bench(
         typer.Option(
             "--growth",
             help="Measure instead how time and memory grow with clients per round, model size and "
-            "image size, and write `growth.png` and `growth.json` there.",
+            "example size, and write `growth.png` and `growth.json` there.",
             show_default=False,
         ),
     ] = None,

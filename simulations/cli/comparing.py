@@ -44,7 +44,7 @@ def compare(
         str,
         typer.Option(
             metavar="central,local-only",
-            help="Show beside them: one client that has all images (central), each client alone "
+            help="Show beside them: one client that has all examples (central), each client alone "
             "(local-only). The untrained encoder is always shown.",
         ),
     ] = "",
@@ -61,7 +61,7 @@ def compare(
         typer.Option(
             metavar="FIELD=V,V,…",
             help="Choose among these values for each strategy, such as `client.lr=0.03,0.1`, on "
-            "images held out of the labelled training images.",
+            "examples held out of the labelled training examples.",
         ),
     ] = None,
     tune_seeds: Annotated[

@@ -166,7 +166,7 @@ def serve(
     """Serve an experiment to real devices, each of which runs `fedssl join`.
 
     Starts Flower's SuperLink, waits for the clients, runs the rounds, probes the encoder on the
-    config's own images, and writes the same run folder and report as `fedssl run`. Clients prove
+    config's own examples, and writes the same run folder and report as `fedssl run`. Clients prove
     who they are by their keys: there are those that have a `client-N/client.pub` in `--pki`. One
     that is added there takes part from the next round on, one that is removed does no longer.
 
@@ -212,10 +212,13 @@ def join(
         Path | None,
         typer.Option(help="This client's folder of keys, such as `client-0`.", show_default=False),
     ] = None,
-    images: Annotated[
+    examples: Annotated[
         Path | None,
         typer.Option(
-            help="The folder of this device's images, or an `.npz` file. They never leave it.",
+            "--examples",
+            "--images",
+            help="The folder or file of this device's examples: images, or series. They never "
+            "leave it. (`--images` is its former name.)",
             show_default=False,
         ),
     ] = None,
@@ -235,8 +238,8 @@ def join(
         bool,
         typer.Option(
             "--check",
-            help="See that the images can be read, the server is reached and accepts the key, and "
-            "how clock and versions differ from the server's; train nothing.",
+            help="See that the examples can be read, the server is reached and accepts the key, "
+            "and how clock and versions differ from the server's; train nothing.",
         ),
     ] = False,
     device: Annotated[str, typer.Option(help="`auto`, `cpu` or `cuda`.")] = "auto",
@@ -286,7 +289,7 @@ def join(
         ),
     ] = None,
 ) -> None:
-    """Take part in a federation with the images of this device.
+    """Take part in a federation with the examples of this device.
 
     Starts Flower's SuperNode, and trains whenever the server asks, until stopped; a server that
     goes away is waited for. Only weights, counts and scalar metrics are sent. Of the server's code
@@ -295,8 +298,8 @@ def join(
     For example:
 
         fedssl join --request client/
-        fedssl join --server server.example.org:9092 --pki client/ --images photos/ --check
-        fedssl join --server server.example.org:9092 --pki client/ --images photos/
+        fedssl join --server server.example.org:9092 --pki client/ --examples photos/ --check
+        fedssl join --server server.example.org:9092 --pki client/ --examples photos/
     """
     with clear_errors():
         if request is not None:
@@ -305,8 +308,8 @@ def join(
             for line in make_request(request):
                 _say(line)
             return
-        if server is None or pki is None or images is None:
-            given = {"--server": server, "--pki": pki, "--images": images}
+        if server is None or pki is None or examples is None:
+            given = {"--server": server, "--pki": pki, "--examples": examples}
             missing = [option for option, value in given.items() if value is None]
             fail(f"give {' and '.join(missing)}: fedssl join --help shows examples")
         from clients.answering import JoinError
@@ -318,7 +321,7 @@ def join(
             joining = prepare_joining(
                 server,
                 pki,
-                images,
+                examples,
                 state,
                 device=device,
                 threads=threads,

@@ -35,8 +35,8 @@ def export(
     has it.
 
     `torchvision` and `timm` are for their own networks and our resnet18, 34 and 50: a state dict
-    with that library's names. `onnx` is the network itself, for any number of images. `safetensors`
-    is the encoder's tensors by our names.
+    with that library's names. `onnx` is the network itself, for any number of examples.
+    `safetensors` is the encoder's tensors by our names.
 
     For example:
 

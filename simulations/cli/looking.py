@@ -20,8 +20,8 @@ def show(
     picture: Annotated[
         Path | None,
         typer.Option(
-            help="Also draw a picture, into this PNG file: which client has how many images of "
-            "which class, or with `--views` some images and their views.",
+            help="Also draw a picture, into this PNG file: which client has how many examples of "
+            "which class, or with `--views` some examples and their views.",
             show_default=False,
         ),
     ] = None,

@@ -53,14 +53,14 @@ def probe(
         bool, typer.Option("--list", help="List the protocols, and when to use which.")
     ] = False,
 ) -> None:
-    """Measure what a run's encoder is worth, by any protocol and on any images.
+    """Measure what a run's encoder is worth, by any protocol and on any examples.
 
     Prints the figures and writes `RUN/probes/NAME.json`, with a picture where it says more;
     nothing else in the run's folder changes. The encoder is that of the newest finished round.
 
-    `data.…=` measures on other images (a transfer): their files end on `-on-` and the images' name.
-    `evaluation.…=` changes limits and the like. To measure each round of a run, name the protocols
-    in its config: `evaluation: {measures: [lidar, harm]}`.
+    `data.…=` measures on other examples (a transfer): their files end on `-on-` and the examples'
+    name. `evaluation.…=` changes limits and the like. To measure each round of a run, name the
+    protocols in its config: `evaluation: {measures: [lidar, harm]}`.
 
     For example:
 

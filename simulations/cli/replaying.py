@@ -34,11 +34,11 @@ Strategies = Annotated[
 
 
 _STEP = ("step", "norm", "direction")
-_OF_PROBES = ("encoder", "linear", "above clients", "over test images", "kNN", "RankMe")
+_OF_PROBES = ("encoder", "linear", "above clients", "over test examples", "kNN", "RankMe")
 _HOW_TO_READ = (
-    "Difference: points above the first strategy, on the same test images. Step: how far the merge "
-    "moved the encoder's weights, as a share of them. Norm: their length, by the clients' mean. "
-    "Direction: the cosine of the step with the first strategy's."
+    "Difference: points above the first strategy, on the same test examples. Step: how far the "
+    "merge moved the encoder's weights, as a share of them. Norm: their length, by the clients' "
+    "mean. Direction: the cosine of the step with the first strategy's."
 )
 
 
@@ -150,8 +150,8 @@ def _say(found: "Replayed | Audited") -> None:
 
 def _merges(found: "Replayed") -> "Table":
     last = found.merges[0].after[-1]["round"] if found.merges[0].after else None
-    after = [] if last is None else [f"round {last}", "difference", "over test images"]
-    table = _table("strategy", "linear", "difference", "over test images", *_STEP, *after)
+    after = [] if last is None else [f"round {last}", "difference", "over test examples"]
+    table = _table("strategy", "linear", "difference", "over test examples", *_STEP, *after)
     for merged in found.merges:
         step = merged.step
         cells = [merged.strategy, _percent(merged.row), *_apart(merged.difference)]
@@ -180,7 +180,7 @@ def _probes(found: "Audited") -> "Table":
             probe.encoder,
             _percent({"linear_accuracy": probe.linear_accuracy}),
             points(probe.above_clients),
-            interval(probe.images),
+            interval(probe.examples),
             f"{100 * probe.knn_accuracy:.1f} %",
             f"{probe.rankme:.1f}",
         )

@@ -58,7 +58,7 @@ def run(
 ) -> None:
     """Run an experiment and write its run folder and report.
 
-    Each round draws a cohort of clients, lets each train the global model on its own images,
+    Each round draws a cohort of clients, lets each train the global model on its own examples,
     merges the results and probes the merged encoder centrally.
 
     Ctrl-C stops it; all finished rounds are kept, and `--resume` goes on from there.

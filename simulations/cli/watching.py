@@ -29,7 +29,7 @@ def status(
     """Show who is in a federation, and how far it is.
 
     A line for each client: whether it may take part, whether it is connected, when it was seen
-    last, how many images it has, in how many rounds its model counted, and why it failed last. A
+    last, how many examples it has, in how many rounds its model counted, and why it failed last. A
     client that is here may be up to a minute gone before Flower notices.
 
     For example:
@@ -53,8 +53,8 @@ def status(
 
 def _table(status: "Status") -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("client", "member", "here", "last seen", "images", "rounds", "last failure"):
-        table.add_column(heading, justify="right" if heading in ("images", "rounds") else "left")
+    for heading in ("client", "member", "here", "last seen", "examples", "rounds", "last failure"):
+        table.add_column(heading, justify="right" if heading in ("examples", "rounds") else "left")
     for number, client in sorted(status.clients.items()):
         table.add_row(str(number), *_cells(client))
     return table
@@ -71,7 +71,7 @@ def _cells(client: "ClientStatus") -> list[str]:
         "yes" if client.member else "no",
         "yes" if client.here else "no",
         printable((client.last_seen or "never")[:19].replace("T", " ")),
-        str(client.images),
+        str(client.examples),
         str(client.rounds),
         printable(failure),
     ]

@@ -9,7 +9,7 @@ CENTRAL = "central"
 LOCAL_ONLY = "local-only"
 UNTRAINED = "untrained"
 REFERENCES = {
-    CENTRAL: "one client that holds all images: what it costs to leave them where they are",
+    CENTRAL: "one client that holds all examples: what it costs to leave them where they are",
     LOCAL_ONLY: "each client alone, the mean over them: what it gains to work together",
 }
 """The references that can be asked for; the untrained encoder, round 0, is always shown."""

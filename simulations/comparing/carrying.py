@@ -91,7 +91,7 @@ def _check_labels(plan: Plan, splits: Splits) -> None:
     if plan.metric.labels and not is_labelled(splits):
         free = [name for name, metric in METRICS.items() if not metric.labels]
         raise ConfigError(
-            f"{plan.config}: training or test images have no labels, so there is no "
+            f"{plan.config}: training or test examples have no labels, so there is no "
             f"{plan.metric.name} to compare; compare without labels by --metric {' or '.join(free)}"
         )
 

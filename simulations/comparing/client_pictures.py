@@ -1,4 +1,4 @@
-"""The picture of who has which images and, beside it, how far these turn the weights."""
+"""The picture of who has which examples and, beside it, how far these turn the weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _CLASSES = 20
 
 @dataclass(frozen=True)
 class _Clients:
-    """A cell's clients in N rows, those with the most skewed images first."""
+    """A cell's clients in N rows, those with the most skewed examples first."""
 
     cell: Values
     seed: int
@@ -37,16 +37,16 @@ class _Clients:
     """Of the rows."""
     single: bool
     """Whether a row is a client."""
-    images: np.ndarray
-    """float [N, C]: the images of each class, the mean over a row's clients."""
+    examples: np.ndarray
+    """float [N, C]: the examples of each class, the mean over a row's clients."""
     drift: dict[str, np.ndarray]
     """float [N] by strategy: the mean over a row's clients; NaN where none of them was drawn."""
 
 
 def by_client(results: Results) -> Figure | None:
-    """Draw each client's images beside its mean 1 − δ for every strategy, in one seed's runs.
+    """Draw each client's examples beside its mean 1 − δ for every strategy, in one seed's runs.
 
-    One seed's, since the clients of the next have other images. None where no run tells δ.
+    One seed's, since the clients of the next have other examples. None where no run tells δ.
     """
     found = _found(results)
     if not found:
@@ -100,7 +100,7 @@ def _classes(found: Sequence[tuple[Values, _Told]]) -> list[str]:
 
 
 def _first(results: Results, cell: Values) -> _Told | None:
-    """Return the first seed that has both, who has which images then, and each strategy's δ."""
+    """Return the first seed that has both, who has which examples then, and each strategy's δ."""
     for seed in results.plan.seeds:
         partition = results.partition(cell, seed)
         every = {n: results.divergence(n, cell, seed) for n in results.plan.strategies}
@@ -120,15 +120,15 @@ def _in_rows(
 ) -> _Clients:
     counts, names = partition
     sizes = counts.sizes()
-    # Clients without images last, whose mixture is no less than that of one class.
+    # Clients without examples last, whose mixture is no less than that of one class.
     order = np.lexsort((counts.mixture(), sizes == 0))
     rows = np.array_split(order, min(_ROWS, len(order)))
     row_of = np.empty(len(order), int)
     row_of[np.concatenate(rows)] = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    images = np.zeros((len(rows), len(classes)))
+    examples = np.zeros((len(rows), len(classes)))
     column_of = np.array([classes.index(name) for name in names])
-    np.add.at(images, (row_of[counts.client], column_of[counts.label]), counts.images)
-    images /= np.array([[len(row)] for row in rows])
+    np.add.at(examples, (row_of[counts.client], column_of[counts.label]), counts.examples)
+    examples /= np.array([[len(row)] for row in rows])
     ends = np.cumsum([0, *map(len, rows)])
     named = (
         [literal(short(client_names[c])) if client_names else str(c) for c in order]
@@ -136,7 +136,7 @@ def _in_rows(
         else [f"{a + 1}–{b}" for a, b in pairwise(ends)]
     )
     drift = {label: _mean_of_rows(one.drift, rows) for label, one in told.items()}
-    return _Clients(cell, seed, named, len(rows) == len(order), images, drift)
+    return _Clients(cell, seed, named, len(rows) == len(order), examples, drift)
 
 
 def _mean_of_rows(drift: Mapping[int, float], rows: Sequence[np.ndarray]) -> np.ndarray:
@@ -148,22 +148,22 @@ def _draw_bars(axes: Axes, cell: _Clients, classes: Sequence[str]) -> None:
     start = np.zeros(len(cell.names))
     for place, name in enumerate(classes):
         axes.barh(
-            np.arange(len(start)), cell.images[:, place], left=start, **class_look(place, name)
+            np.arange(len(start)), cell.examples[:, place], left=start, **class_look(place, name)
         )
-        start += cell.images[:, place]
+        start += cell.examples[:, place]
     axes.spines[["top", "right"]].set_visible(False)
-    _name_rows(axes, cell, "images" if _single(cell) else "images of a client, mean of the row")
+    _name_rows(axes, cell, "examples" if _single(cell) else "examples of a client, mean of the row")
 
 
 def _draw_map(axes: Axes, cell: _Clients, classes: Sequence[str]) -> None:
-    shares = cell.images / np.maximum(cell.images.sum(axis=1, keepdims=True), 1)
+    shares = cell.examples / np.maximum(cell.examples.sum(axis=1, keepdims=True), 1)
     axes.imshow(
         shares, aspect="auto", cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest"
     )
     places = range(0, len(classes), -(-len(classes) // 20))
     labels = class_labels(classes)
     axes.set_xticks(places, [labels[p] for p in places], rotation=90, fontsize=6)
-    _name_rows(axes, cell, "class (dark: a large share of the images)")
+    _name_rows(axes, cell, "class (dark: a large share of the examples)")
 
 
 def _single(cell: _Clients) -> bool:

@@ -1,4 +1,4 @@
-"""The pictures of how far clients turn the weights: by layer, and beside the images they have.
+"""The pictures of how far clients turn the weights: by layer, and beside the examples they have.
 
 Each function returns a matplotlib Figure, or None where no run tells δ.
 """

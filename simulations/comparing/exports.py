@@ -58,7 +58,7 @@ _SHORT = (
     "accuracy (%)",
     "difference (points)",
     "interval over seeds",
-    "over test images",
+    "over test examples",
     "p (Holm)",
     "verdict",
 )

@@ -20,8 +20,8 @@ class Difference:
 
     estimate: Estimate
     by_seed: tuple[float, ...]
-    images: tuple[float, float] | None
-    """The interval when the test images are drawn anew and the models stay; None without labels."""
+    examples: tuple[float, float] | None
+    """The interval when the test examples are drawn anew, the models kept; None without labels."""
     p: float
     """Of the paired t test, not adjusted."""
     p_sign_flip: float | None
@@ -106,7 +106,7 @@ def _reach(plan: Plan, base: Sequence[Result]) -> float:
 
 def _difference(pairs: Sequence[tuple[Result, Result]]) -> Difference:
     by_seed = tuple(one.accuracy - other.accuracy for one, other in pairs)
-    images = [
+    examples = [
         one.right - other.right
         for one, other in pairs
         if one.right is not None and other.right is not None
@@ -114,8 +114,8 @@ def _difference(pairs: Sequence[tuple[Result, Result]]) -> Difference:
     return Difference(
         estimate=statistics.estimate(by_seed),
         by_seed=by_seed,
-        images=statistics.over_test_images(np.mean(images, axis=0))
-        if len(images) == len(pairs)
+        examples=statistics.over_test_examples(np.mean(examples, axis=0))
+        if len(examples) == len(pairs)
         else None,
         p=statistics.paired_t(by_seed),
         p_sign_flip=statistics.sign_flip(by_seed),
@@ -160,7 +160,7 @@ def _verdict(line: Finding, plan: Plan) -> str:
         return "no difference shown: one seed tells nothing of the spread"
     assert found.p_adjusted is not None
     assert found.p_equivalent_adjusted is not None
-    low, high = found.images or (-math.inf, math.inf)
+    low, high = found.examples or (-math.inf, math.inf)
     close = found.p_equivalent_adjusted < plan.level
     if found.p_adjusted < plan.level:
         said = "higher" if found.estimate.mean > 0 else "lower"
@@ -171,4 +171,4 @@ def _verdict(line: Finding, plan: Plan) -> str:
         doubt = low < -plan.margin or high > plan.margin
     else:
         return "no difference shown" + (", once adjusted" if found.p < plan.level else "")
-    return said + ("; on these test images: others may not show it" if doubt else "")
+    return said + ("; on these test examples: others may not show it" if doubt else "")

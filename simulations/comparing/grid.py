@@ -28,7 +28,7 @@ _SET_OTHERWISE = {
     "only_client": "add the reference by --references local-only",
 }
 _OF_CLIENTS = ("partition.", "participation", "strategy.")
-"""What means nothing where one client holds all images."""
+"""What means nothing where one client holds all examples."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class _Grid:
             raise ConfigError(f"two runs would lie in {folder}; write their values differently")
 
     def _centrally(self, cell: Values, setting: Values, seed: int) -> list[str]:
-        """Give one client all images, and as many local steps as a round's cohort had in all."""
+        """Give one client all examples, and as many local steps as a round's cohort had in all."""
         alone = ["partition.name=iid", "partition.clients=1", "participation=1.0"]
         fields = [*_overrides(cell), *_overrides(setting), f"seed={seed}"]
         experiment = self.load(fields)
@@ -153,7 +153,7 @@ def make_plan(request: Request) -> Plan:
     _check_names("--metric", [request.metric], list(METRICS))
     if grid.tune and not METRICS[request.metric].labels:
         raise ConfigError(
-            f"--metric {request.metric}: --tune chooses by the labels of held-out images; leave "
+            f"--metric {request.metric}: --tune chooses by the labels of held-out examples; leave "
             "one of the two out"
         )
     if request.seeds < 1 or request.tune_seeds < 1:
@@ -190,7 +190,7 @@ def make_plan(request: Request) -> Plan:
     for run in (*plan.tuning, *plan.runs):
         if experiment_of(plan, run).objective.name == "supervised" and run.setting:
             raise ConfigError(
-                "--tune: objective.name = supervised trains on the labels of the images that the "
+                "--tune: objective.name = supervised trains on the labels of the examples that the "
                 "validation split holds out; give its fields directly"
             )
     return plan

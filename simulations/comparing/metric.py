@@ -26,7 +26,7 @@ class Metric:
     scale: float
     """What the row's number is multiplied by to be shown."""
     labels: bool
-    """Whether it needs labelled images."""
+    """Whether it needs labelled examples."""
 
     @property
     def short(self) -> str:
@@ -59,7 +59,7 @@ RANKME = Metric(
     name="RankMe",
     heading="RankMe",
     difference="difference (RankMe)",
-    axis="RankMe of the test images' features",
+    axis="RankMe of the test examples' features",
     unit="RankMe",
     suffix="",
     scale=1.0,

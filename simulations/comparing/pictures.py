@@ -126,7 +126,7 @@ def differences(results: Results, lines: Sequence[Finding]) -> Figure:
     for axes in grid.flat[len(plan.cells) :]:
         axes.remove()
     found = [line.difference for line in lines if line.difference]
-    ends = [value for d in found for value in (*d.by_seed, *(d.images or ()))]
+    ends = [value for d in found for value in (*d.by_seed, *(d.examples or ()))]
     reach = 1.15 * max(2.0, *map(abs, ends)) if ends else 2.0
     grid.flat[0].set_xlim(-reach, reach)
     return figure
@@ -137,9 +137,9 @@ def _difference(axes: Axes, found: Difference, place: int, look: Look) -> None:
     if over_seeds.low is not None and over_seeds.high is not None:
         ends = [over_seeds.low, over_seeds.high]
         axes.plot(ends, [place, place], color=look.colour, lw=2.2, alpha=0.45)
-    if found.images:
+    if found.examples:
         below = [place + 0.22, place + 0.22]
-        axes.plot(found.images, below, "-|", color=look.colour, lw=0.9, ms=4)
+        axes.plot(found.examples, below, "-|", color=look.colour, lw=0.9, ms=4)
     axes.plot(found.by_seed, [place] * len(found.by_seed), "|", color=look.colour, ms=9, mew=1.2)
     axes.plot(
         [over_seeds.mean], [place], look.marker, color=look.colour, ms=7, mec="white", mew=0.4

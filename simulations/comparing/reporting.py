@@ -35,8 +35,8 @@ _CAPTIONS = {
     "differences": (
         "Difference to the baseline",
         "Markers: mean over seeds. Ticks: each seed. Bars: paired 95 % t interval over seeds, cut "
-        "where the picture ends. Thin lines below: 95 % when the test images are drawn anew. Grey: "
-        "where strategies count as equivalent.",
+        "where the picture ends. Thin lines below: 95 % when the test examples are drawn anew. "
+        "Grey: where strategies count as equivalent.",
     ),
     "final": (
         "Final accuracy",
@@ -66,12 +66,12 @@ _CAPTIONS = {
         "order. Columns: the rounds that were evaluated. Grey: no δ.",
     ),
     "by-client": (
-        "Who has which images, and how far that turns the weights",
-        "One seed's runs, since other seeds share the images out otherwise. Left: each client's "
-        "images by class, the most skewed mixture on top. Right: its mean 1 − δ over the rounds "
+        "Who has which examples, and how far that turns the weights",
+        "One seed's runs, since other seeds share the examples out otherwise. Left: each client's "
+        "examples by class, the most skewed mixture on top. Right: its mean 1 − δ over the rounds "
         "it took part in and the encoder's trained tensors, without BatchNorm's statistics. "
-        "Whoever has more images makes more steps, and so turns further: compare clients of about "
-        "one size.",
+        "Whoever has more examples makes more steps, and so turns further: compare clients of "
+        "about one size.",
     ),
 }
 """The title of each picture, and how to read it."""
@@ -131,14 +131,14 @@ def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Find
     drawn = make_inside(folder.path / "plots")
     figures, shown = _figures(results, lines), {}
     for name, (heading, caption) in _CAPTIONS.items():
-        image = drawn / f"{name}.png"
+        file = drawn / f"{name}.png"
         if name in figures:
-            plots.save(figures[name], image)
+            plots.save(figures[name], file)
             if name == "by-client":
                 caption = f"{caption} {numbers_told(client_pictures.classes_of(results))}".rstrip()
-            shown[heading] = caption, base64.b64encode(image.read_bytes()).decode()
+            shown[heading] = caption, base64.b64encode(file.read_bytes()).decode()
         else:
-            image.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
     done, planned = results.progress()
     titles = ("Accuracy" if plan.metric.labels else plan.metric.name), "Cost"
     environment = Environment(
@@ -223,7 +223,7 @@ def sentences(plan: Plan, lines: Sequence[Finding]) -> list[str]:
         said.append(
             f"{line.strategy} against {plan.baseline}{where}: "
             f"{tables.points(found.estimate.mean)} {plan.metric.unit} (over seeds {seeds}, over "
-            f"test images {tables.interval(found.images)}; adjusted p "
+            f"test examples {tables.interval(found.examples)}; adjusted p "
             f"{tables.probability(found.p_adjusted)}): {line.verdict}."
         )
     return said

@@ -37,8 +37,8 @@ class Result:
     error: str | None = None
     """Why it is not whole; None where it is."""
     right: np.ndarray | None = None
-    """float [M]: how often each test image was classified rightly at the end, 0-1; None where no
-    image has a label."""
+    """float [M]: how often each test example was classified rightly at the end, 0-1; None where no
+    example has a label."""
     metric: Metric = LINEAR
     """What is compared."""
 
@@ -89,7 +89,7 @@ class Results:
         return self._diverged[planned.folder]
 
     def partition(self, cell: Values, seed: int) -> tuple[Counts, list[str]] | None:
-        """Return who has how many images of which class, and the classes' names.
+        """Return who has how many examples of which class, and the classes' names.
 
         All strategies' runs of a seed have it in common; None where none of them is done.
         """
@@ -148,7 +148,7 @@ class Results:
             if not rows or any(metric.key not in row for row in (rows[0], rows[-1])):
                 raise ConfigError(
                     f"{folder.path}: has no {metric.name} to compare"
-                    + (": training or test images have no labels" if metric.labels else "")
+                    + (": training or test examples have no labels" if metric.labels else "")
                 )
             self._check_alike(
                 folder, "evaluated rounds", (label, *cell.items()), _evaluated(rows, metric)
@@ -156,7 +156,9 @@ class Results:
         right = []
         for folder in folders:
             if metric.labels and (own := _right(folder, "final")) is not None:
-                self._check_alike(folder, "test images with a label", tuple(cell.items()), len(own))
+                self._check_alike(
+                    folder, "test examples with a label", tuple(cell.items()), len(own)
+                )
                 right.append(own)
         means = [_mean(each) for each in zip(*tables, strict=True)]
         clients = read_partition(folders[0].partition)[0].shape[0]

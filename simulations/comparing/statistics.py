@@ -1,6 +1,6 @@
 """The statistics of a comparison: for few seeds, paired, and never more sure than the runs allow.
 
-All are functions of plain arrays. Differences are in points (per cent of the test images).
+All are functions of plain arrays. Differences are in points (per cent of the test examples).
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ SIGN_FLIPS_FROM = 8
 """The fewest seeds with which sign flips are tested: with 7 no p is below 2/2⁷ = 0.016, and few
 stay below 0.05 after Holm's adjustment."""
 RESAMPLES = 2000
-"""How often test images, or seeds, are drawn anew."""
+"""How often test examples, or seeds, are drawn anew."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 def _standard_error(data: np.ndarray) -> float | None:
     """Return s/√n, or None where there is no spread to tell it from.
 
-    Values that are equal but for rounding have none: accuracies are counts of images, so a few
+    Values that are equal but for rounding have none: accuracies are counts of examples, so a few
     equal differences are chance, not certainty.
     """
     if len(data) < 2:
@@ -131,26 +131,26 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def over_test_images(difference: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Return the percentile interval of a mean when the test images are drawn anew.
+def over_test_examples(difference: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """Return the percentile interval of a mean when the test examples are drawn anew.
 
     Parameters
     ----------
     difference : np.ndarray
-        float [M]: for each test image the difference between two strategies in how often it was
-        classified rightly, the mean over the seeds, which share these images. Between −1 and 1.
+        float [M]: for each test example the difference between two strategies in how often it was
+        classified rightly, the mean over the seeds, which share these examples. Between −1 and 1.
     seed : int
         Of the draws.
 
     Returns
     -------
     tuple[float, float]
-        In points. It tells what other test images of the same kind would have given these very
+        In points. It tells what other test examples of the same kind would have given these very
         models; how much the models themselves vary, the t interval tells.
     """
     draws = np.random.default_rng(seed)
     values, counts = np.unique(np.round(difference, 9), return_counts=True)
-    # Drawing M images with replacement is drawing how many there are of each value.
+    # Drawing M examples with replacement is drawing how many there are of each value.
     drawn = draws.multinomial(len(difference), counts / len(difference), size=RESAMPLES)
     means = 100 * (drawn @ values) / len(difference)
     low, high = np.quantile(means, [LEVEL / 2, 1 - LEVEL / 2])

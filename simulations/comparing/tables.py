@@ -107,8 +107,8 @@ ACCURACY_COLUMNS: dict[str, Column] = {
     "interval over seeds": _difference(
         lambda d: interval((d.estimate.low, d.estimate.high)), lambda d: d.estimate.low
     ),
-    "over test images": _difference(
-        lambda d: interval(d.images), lambda d: d.images[0] if d.images else None
+    "over test examples": _difference(
+        lambda d: interval(d.examples), lambda d: d.examples[0] if d.examples else None
     ),
     "p": _difference(lambda d: probability(d.p), lambda d: d.p),
     "p (Holm)": _difference(lambda d: probability(d.p_adjusted), lambda d: d.p_adjusted),
@@ -209,8 +209,8 @@ def notes(plan: Plan, lines: Sequence[Finding]) -> list[str]:
         f"{_what(plan.metric)} after the last round, mean over {seeds} seeds ± half of the 95 % "
         "t interval; runs that collapsed count, the best round is never taken.",
         f"Difference: to {plan.baseline}, in {plan.metric.unit}, paired by seed. Interval over "
-        f"seeds: paired t, degrees of freedom {max(0, seeds - 1)}; it is for these test images. "
-        "Over test images: they are drawn anew and the models stay.",
+        f"seeds: paired t, degrees of freedom {max(0, seeds - 1)}; it is for these test examples. "
+        "Over test examples: they are drawn anew and the models stay.",
         f"p: paired t test. p (Holm): adjusted over the {family} comparisons that plan.yaml "
         "declares; all others are exploratory and get no verdict.",
         f"With {seeds} seeds the smallest p that sign flips can reach is "
@@ -219,7 +219,7 @@ def notes(plan: Plan, lines: Sequence[Finding]) -> list[str]:
         f"{plan.metric.one} either "
         "way, adjusted like p. No difference shown is not the same as equal.",
         "Cost: mean over seeds. The references send no models; what it takes to bring central's "
-        "images together is not counted. Server: the time it merged. Clients: the local updates' "
+        "examples together is not counted. Server: the time it merged. Clients: the local updates' "
         f"wall time, which rises where several run at once. Reaching {_a(plan.metric)}: the first "
         "evaluated round that has it, which favours noisy runs.",
     ]

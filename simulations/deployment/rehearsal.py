@@ -2,10 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-
-import numpy as np
-import torch
 
 from clients.child import Child
 from clients.reaching import free_port
@@ -29,7 +25,7 @@ def rehearsal(
 ) -> Iterator[DeviceGrid]:
     """Run server and clients, with keys of their own that end with the run.
 
-    Each client is what `fedssl join` is on a device, with the images that the partition gives it.
+    Each client is what `fedssl join` is on a device, with the examples that the partition gives it.
     The SuperLink and the clients' logs, and what clients keep, lie in the run's ``federation/``.
 
     Raises
@@ -46,11 +42,12 @@ def rehearsal(
         roster = KeyRoster(keys, KeyRecord(temporary / "keys.json"), said)
         grid = stack.enter_context(served(prepared, keys, roster, ports, folder, said))
         for client in range(count):
-            images = temporary / f"images-{client}.npz"
-            _write(prepared, client, images)
+            own = prepared.splits.train.take(prepared.partition.indices(client))
+            name = temporary / f"examples-{client}"
+            examples = prepared.blueprint.modality.write_device(own, name)
             arguments = [
                 *("join", "--server", f"localhost:{ports.fleet}"),
-                *("--pki", str(keys.client(client).folder), "--images", str(images)),
+                *("--pki", str(keys.client(client).folder), "--examples", str(examples)),
                 *("--state", str(folder.federation / f"client-{client}")),
                 *("--device", engine.device),
             ]
@@ -58,15 +55,3 @@ def rehearsal(
             stack.enter_context(Child(JOIN, arguments, log))
         grid.wait_for_clients()
         yield grid
-
-
-def _write(prepared: Prepared, client: int, path: Path) -> None:
-    train = prepared.splits.train
-    rows = torch.from_numpy(prepared.partition.indices(client))
-    images, labels = train.images[rows], train.labels[rows]
-    np.savez(
-        path,
-        images=images.permute(0, 2, 3, 1).numpy(),
-        labels=labels.numpy(),
-        class_names=np.array(train.class_names, dtype=str),
-    )

@@ -40,7 +40,7 @@ def serve(
     Parameters
     ----------
     experiment : Experiment
-        Its images are those of the central evaluation; its clients are those that have a key, and
+        Its examples are those of the central evaluation; its clients are those that have a key, and
         ``partition.clients`` does not matter. An engine other than `flower` is taken for that one
         with its defaults.
     out : str | Path

@@ -32,9 +32,8 @@ def served(
     """Run the SuperLink, and yield the engine that reaches its clients."""
     experiment = prepared.experiment
     assert isinstance(experiment.engine, FlowerConfig)
-    size = prepared.splits.train.images.shape[-1]
     config = {
-        LEARNING: as_text(experiment, size),
+        LEARNING: as_text(prepared.blueprint),
         RUN: folder.run_name(),
         VERSIONS: json.dumps(own_versions()),
     }

@@ -20,7 +20,7 @@ from simulations.deployment.audit_log import now
 from simulations.deployment.repeating import repeating
 from simulations.files import replace_text
 from simulations.lock import is_held
-from simulations.members import Images, Number
+from simulations.members import Examples, Number
 from simulations.records import Bytes, Row, Seconds, Share
 
 FILE = "status.json"
@@ -61,7 +61,7 @@ class ClientStatus(_Part):
     here: bool = False
     """Whether it is connected."""
     last_seen: Time | None = None
-    images: Images = 0
+    examples: Examples = 0
     rounds: Count = 0
     """In how many rounds its model counted."""
     failure: Failure | None = None
@@ -321,13 +321,13 @@ class StatusBoard:
             client.member = number in clients
             client.here = client.here and client.member
 
-    def _on_joined(self, client: int, images: int) -> None:
+    def _on_joined(self, client: int, examples: int) -> None:
         there = self._client(client)
-        there.images, there.here, there.last_seen = images, True, now()
+        there.examples, there.here, there.last_seen = examples, True, now()
 
     def _on_members(self, round: int, members: Mapping[str, int]) -> None:
-        for number, images in members.items():
-            self._client(int(number)).images = images
+        for number, examples in members.items():
+            self._client(int(number)).examples = examples
 
     def _on_refused(self, why: str, client: int | None = None, node: int | None = None) -> None:
         if client is not None:

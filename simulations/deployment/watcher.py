@@ -85,7 +85,7 @@ class WatchedDisplay:
         """Note what a client sent, or why it failed."""
         who = {"round": self._round, "client": answer.client}
         if answer.error is None:
-            self._watcher.note("sent", **who, bytes=answer.bytes_up, images=answer.examples)
+            self._watcher.note("sent", **who, bytes=answer.bytes_up, examples=answer.examples)
         else:
             kind = "refused" if answer.refused else "lost" if answer.lost else "error"
             self._watcher.note("failed", **who, why=answer.error, kind=kind)

@@ -18,7 +18,7 @@ class EngineConfig(Fields):
     name: str
     """Which engine."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where models and images live; auto takes a GPU if there is one."""
+    """Where models and examples live; auto takes a GPU if there is one."""
 
     def resolve(self, threads: int) -> Self:
         """Replace what is automatic by what it means on this machine.
@@ -111,7 +111,7 @@ class FlowerConfig(EngineConfig):
     give_up_after: Number = Field(3600.0, gt=0)
     """Seconds with fewer than min_clients after which the run stops; it can be resumed."""
     max_examples: PositiveInt = 10_000_000
-    """The most images that a client may say it has: it weighs by them in most strategies."""
+    """The most examples that a client may say it has: it weighs by them in most strategies."""
 
 
 ENGINES: dict[str, type[EngineConfig]] = {

@@ -36,7 +36,7 @@ class Engine(Grid):
         """
 
     def size_of(self, client: int) -> int | None:
-        """Return how many images a client registered with; None where the partition tells it."""
+        """Return how many examples a client registered with; None where the partition tells it."""
         return None
 
     def is_member(self, client: int) -> bool:
@@ -44,7 +44,7 @@ class Engine(Grid):
         return True
 
     def wait_for_members(self, fault: Callable[[Collection[int]], str | None]) -> Mapping[int, int]:
-        """Return the images of each client that may take part now, once they are enough.
+        """Return the examples of each client that may take part now, once they are enough.
 
         Parameters
         ----------

@@ -88,7 +88,7 @@ class DeviceGrid(WrappedGrid, Engine):
         self._looked = -math.inf
         self._last_counted: dict[int, int] = {}
         self.sizes: dict[int, int] = {}
-        """How many images each client has that was here."""
+        """How many examples each client has that was here."""
         self.states: dict[int, RecordDict] = {}
         """Always empty: what clients keep, they keep themselves."""
 
@@ -101,7 +101,7 @@ class DeviceGrid(WrappedGrid, Engine):
         return client in self._roster.clients
 
     def size_of(self, client: int) -> int:
-        """Return how many images a client registered with; 0 before it was here."""
+        """Return how many examples a client registered with; 0 before it was here."""
         return self.sizes.get(client, 0)
 
     def fewest(self, asked: int) -> int:
@@ -150,7 +150,7 @@ class DeviceGrid(WrappedGrid, Engine):
         self._last_round = time.monotonic()
 
     def wait_for_members(self, fault: Callable[[Collection[int]], str | None]) -> Mapping[int, int]:
-        """Return the images of each client that may take part; 0 of one that never was here."""
+        """Return the examples of each client that may take part; 0 of one that never was here."""
         begin, said = time.monotonic(), ""
         while True:
             self._here()
@@ -278,9 +278,9 @@ class DeviceGrid(WrappedGrid, Engine):
             if self.is_member(client):
                 self._watcher.note("left", client=client, why="it is not connected any more")
         for client in sorted(here - self._were_here):
-            self._watcher.note("joined", client=client, images=self.sizes[client])
+            self._watcher.note("joined", client=client, examples=self.sizes[client])
             if client in self._met:
-                # It may have been started anew, with other images.
+                # It may have been started anew, with other examples.
                 self._ask(self._nodes[client])
         self._met |= here
         self._were_here = here
@@ -310,7 +310,7 @@ class DeviceGrid(WrappedGrid, Engine):
                 self._ask(node)
 
     def _ask(self, node: int) -> None:
-        """Ask a node which client it is, and how many images it has."""
+        """Ask a node which client it is, and how many examples it has."""
         self._not_before[node] = time.monotonic() + ANSWER_SECONDS
         question = Message(RecordDict(), node, MessageType.QUERY, ttl=ANSWER_SECONDS)
         others = {i: who for i, who in self._questions.items() if who != node}
@@ -335,12 +335,12 @@ class DeviceGrid(WrappedGrid, Engine):
         else:
             changed = client in self._met and self.sizes.get(client) != size
             self._nodes[client], self.sizes[client] = node, size
-            self._told(f"client {client} is here, with {size} images")
+            self._told(f"client {client} is here, with {size} examples")
             if changed:
-                self._watcher.note("joined", client=client, images=size)
+                self._watcher.note("joined", client=client, examples=size)
 
     def _registered(self, node: int, content: RecordDict) -> tuple[int, int]:
-        """Return which client a node says it is, and how many images it has.
+        """Return which client a node says it is, and how many examples it has.
 
         Raises
         ------

@@ -1,8 +1,8 @@
 """The engine `ray`: clients run in worker processes that Ray keeps, on one machine or many.
 
 What runs where: this process draws cohorts, merges and measures, and holds the private state of
-every client; each worker holds one resident model. The images lie once on every machine, in memory
-that its workers share; a round's model is sent to each worker once.
+every client; each worker holds one resident model. The examples lie once on every machine, in
+memory that its workers share; a round's model is sent to each worker once.
 """
 
 import math
@@ -26,8 +26,6 @@ from torch import Tensor
 from clients.client_app import round_of
 from fedssl import memory
 from fedssl.config_file import ConfigError
-from fedssl.local_update import build_objective
-from fedssl.state import count_bytes
 from fedssl.timeline import span
 from simulations.engines import RayConfig, flower_private
 from simulations.engines.local import LocalGrid
@@ -247,15 +245,15 @@ def ray_grid(
     Raises
     ------
     ConfigError
-        See `session` and `RayClients`; or the images cannot be sent to another process.
+        See `session` and `RayClients`; or the examples cannot be sent to another process.
     """
     memory.keep_freed_memory()
     experiment, train = prepared.experiment, prepared.splits.train
     engine = experiment.engine
     assert isinstance(engine, RayConfig)
-    images = train.images.numpy() if isinstance(train.images, Tensor) else train.images
+    examples = train.examples.numpy() if isinstance(train.examples, Tensor) else train.examples
     make_app = MakeClientApp(
-        experiment, images, train.labels.numpy(), prepared.partition, engine.device
+        experiment, examples, train.labels.numpy(), prepared.partition, engine.device
     )
     store = _store_bytes(prepared, engine.workers or 1)
     with session(engine, experiment.client.threads, store) as places:
@@ -270,22 +268,22 @@ def ray_grid(
 
 
 def _store_bytes(prepared: Prepared, workers: int) -> int:
-    """Return how much shared memory the images and the models on their way take at most."""
+    """Return how much shared memory the examples and the models on their way take at most."""
     experiment, train = prepared.experiment, prepared.splits.train
-    if isinstance(train.images, Tensor):
-        images = train.images.nbytes
+    if isinstance(train.examples, Tensor):
+        examples = train.examples.nbytes
     else:
         try:
-            images = len(cloudpickle.dumps(train.images))  # type: ignore[no-untyped-call]
+            examples = len(cloudpickle.dumps(train.examples))  # type: ignore[no-untyped-call]
         except Exception as error:
             raise ConfigError(
-                f"data.name = {experiment.data.name}: its images cannot be sent to another "
+                f"data.name = {experiment.data.name}: its examples cannot be sent to another "
                 f"process: {flower_private.reason(error)}; let what fetches them open its files "
                 "when it is first asked, or use engine.name = local"
             ) from error
     parts = prepared.partition
-    data = images + train.labels.nbytes + parts.order.nbytes + parts.offsets.nbytes
-    model = count_bytes(build_objective(experiment, train.images.shape[-1]).state_dict())
+    data = examples + train.labels.nbytes + parts.order.nbytes + parts.offsets.nbytes
+    model = prepared.blueprint.facts.bytes
     if experiment.client.optimizer_state == "kept":
         # Adam keeps two numbers for each weight.
         model *= 3

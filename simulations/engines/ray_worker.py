@@ -15,7 +15,7 @@ from ray import ObjectRef
 
 from clients import ClientRuntime, make_client_app
 from fedssl.config import LearningConfig
-from fedssl.data import Dataset, Images
+from fedssl.data import Dataset, Examples
 from fedssl.partitions import Partition
 from fedssl.state import allocate, as_block
 from simulations.engines import flower_private
@@ -175,8 +175,8 @@ class MakeClientApp:
     """Makes the ClientApp of an experiment from what all workers of a machine share."""
 
     config: LearningConfig
-    images: np.ndarray | Images
-    """uint8 [N, C, H, W], or what fetches rows of it."""
+    examples: np.ndarray | Examples
+    """[N, …] as stored, or what fetches rows of it."""
     labels: np.ndarray
     """int64 [N]."""
     partition: Partition
@@ -184,10 +184,10 @@ class MakeClientApp:
 
     def __call__(self) -> ClientApp:
         """Make it, and the resident model."""
-        images = self.images
-        if isinstance(images, np.ndarray):
-            images = torch.from_numpy(images)
-        train = Dataset(images, torch.from_numpy(self.labels), ())
+        examples = self.examples
+        if isinstance(examples, np.ndarray):
+            examples = torch.from_numpy(examples)
+        train = Dataset(examples, torch.from_numpy(self.labels), ())
         runtime = ClientRuntime(self.config, train, self.partition, torch.device(self.device))
         runtime.worker()
         return make_client_app(lambda _: runtime)

@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from fedssl.config_file import ConfigError
 from fedssl.evaluation import Gathered, evaluate, gather
 from fedssl.evaluation.recalibrate import recalibrated
-from fedssl.local_update import build_objective
 from fedssl.state import State, copy_into, floating_buffers
 from simulations import plots
-from simulations.comparing.statistics import over_test_images
+from simulations.comparing.statistics import over_test_examples
 from simulations.errors import RunError
 from simulations.files import replace_text
 from simulations.replaying import pictures
@@ -47,8 +46,8 @@ class Probe:
     rankme: float
     above_clients: float
     """Points of linear accuracy above the mean of the clients' encoders."""
-    images: tuple[float, float]
-    """The middle 95 % of it when the test images are drawn anew."""
+    examples: tuple[float, float]
+    """The middle 95 % of it when the test examples are drawn anew."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +151,11 @@ class _Probing:
         self._opened = opened
         self._config = experiment.evaluation.model_copy(update={"recalibrate_bn": False})
         always = experiment.evaluation.model_copy(update={"recalibrate_bn": True})
-        self._images: Gathered = gather(splits, always)
-        self._labels = self._images.test.labels
-        if len(self._images.train) == 0 or not bool((self._labels >= 0).any()):
-            raise ConfigError("an audit probes with labels, and the run's images have none")
-        objective = build_objective(experiment, splits.train.images.shape[-1])
+        self._examples: Gathered = gather(splits, always)
+        self._labels = self._examples.test.labels
+        if len(self._examples.train) == 0 or not bool((self._labels >= 0).any()):
+            raise ConfigError("an audit probes with labels, and the run's examples have none")
+        objective = opened.prepared.blueprint.build()
         self._encoder = objective.to(torch.device(experiment.engine.device)).encoder
         self._found: list[tuple[str | None, str, dict[str, float], np.ndarray]] = []
 
@@ -170,18 +169,16 @@ class _Probing:
         RunError
             Its features are infinite or NaN.
         """
-        data = self._opened.experiment.data
+        preparation = self._opened.prepared.blueprint.preparation
         encoder: nn.Module = copy.deepcopy(self._encoder).eval()
         own = {n.removeprefix("encoder."): t for n, t in model.items() if n.startswith("encoder.")}
         copy_into(encoder.state_dict(), own)
         if recalibrate:
-            encoder = recalibrated(encoder, self._images.recalibration, data.mean, data.std)
+            encoder = recalibrated(encoder, self._examples.recalibration, preparation)
         predicted: list[Tensor] = []
         what = name if strategy is None else f"{strategy}: {name}"
         try:
-            found = evaluate(
-                encoder, self._images, self._config, data.mean, data.std, predicted.append
-            )
+            found = evaluate(encoder, self._examples, self._config, preparation, predicted.append)
         except ValueError as error:
             raise RunError(f"round {self._opened.round}: {what}: {error}") from error
         right = (predicted[0].cpu() == self._labels)[self._labels >= 0].double().numpy()
@@ -200,7 +197,7 @@ class _Probing:
                 found["knn_accuracy"],
                 found["rankme"],
                 100 * float((right - mean).mean()),
-                over_test_images(right - mean),
+                over_test_examples(right - mean),
             )
             for strategy, name, found, right in self._found
         ]

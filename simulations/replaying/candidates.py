@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from fedssl.asked import Asked
 from fedssl.config_file import ConfigError
-from fedssl.local_update import build_objective
 from fedssl.state import federated_state, floating_buffers, model_parts
 from simulations.comparing.arms import Arm
 from simulations.engines import LocalConfig
-from simulations.experiment import Experiment, load_experiment
+from simulations.experiment import Experiment
+from simulations.own_code import load_run_config
 from simulations.prepare import Prepared, check_cohort
 from simulations.run_folder import RunFolder
 from strategies import FoldingStrategy, Stateful
@@ -47,7 +47,7 @@ class Candidate:
 
 def load(folder: RunFolder, overrides: Sequence[str]) -> Experiment:
     """Read the run's config, to work in this process and to measure every round in the same way."""
-    experiment = load_experiment(folder.config, overrides)
+    experiment = load_run_config(folder.path, overrides)
     engine = LocalConfig(device=experiment.engine.device)
     always = experiment.evaluation.model_copy(update={"every": 1, "measures": ()})
     return experiment.model_copy(update={"engine": engine, "evaluation": always})
@@ -64,7 +64,7 @@ def build_candidate(
 ) -> Candidate:
     """Build a strategy once; a ConfigError says that it cannot be, or needs more clients."""
     own = prepared.experiment
-    objective = build_objective(own, prepared.splits.train.images.shape[-1])
+    objective = prepared.blueprint.build()
     try:
         strategy = build_strategy(experiment.strategy, model_parts(objective))
     # Classes of a person's own are among them.

@@ -40,20 +40,20 @@ def mean_norms(
     Parameters
     ----------
     models : Iterable[tuple[int, int, State]]
-        Each client with its number of images, whose share is p_k, and its model.
+        Each client with its number of examples, whose share is p_k, and its model.
     names : Iterable[str]
         The tensors; one that a model lacks, since it stays on the clients, is left out.
     """
     names = list(names)
     sums = dict.fromkeys(names, 0.0)
-    whole = images = 0.0
+    whole = examples = 0.0
     for _, count, model in models:
         squares = {name: squared_norm(model[name]) for name in names if name in model}
         for name, square in squares.items():
             sums[name] += count * math.sqrt(square)
         whole += count * math.sqrt(math.fsum(squares.values()))
-        images += count
-    return {n: total / images for n, total in sums.items() if total}, whole / images
+        examples += count
+    return {n: total / examples for n, total in sums.items() if total}, whole / examples
 
 
 @torch.no_grad()

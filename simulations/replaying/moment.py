@@ -42,10 +42,10 @@ class _Reply(BaseModel):
     error: str = "no reason given"
 
     @model_validator(mode="after")
-    def _has_images(self) -> Self:
+    def _has_examples(self) -> Self:
         examples = 1 if self.metrics is None else self.metrics.get("num-examples")
         if not isinstance(examples, int) or examples < 1:
-            raise ValueError(f"num-examples = {examples!r} is no number of images")
+            raise ValueError(f"num-examples = {examples!r} is no number of examples")
         return self
 
 
@@ -167,7 +167,7 @@ class Moment:
         return [reply.client for reply in self._read.replies]
 
     def models(self) -> Iterator[tuple[int, int, State]]:
-        """Yield client, number of images and model of each that did not fail, one at a time."""
+        """Yield client, number of examples and model of each that did not fail, one at a time."""
         for reply in self._read.replies:
             if reply.metrics is not None:
                 examples = reply.metrics["num-examples"]

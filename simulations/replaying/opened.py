@@ -68,7 +68,7 @@ class Steps(Quiet):
 
 @dataclass
 class Opened:
-    """A run, its images, and the engine that its clients run in."""
+    """A run, its examples, and the engine that its clients run in."""
 
     folder: RunFolder
     round: int
@@ -86,7 +86,13 @@ class Opened:
         """Return a server of its rounds."""
         prepared = self.prepared
         return Server(
-            experiment, prepared.splits, prepared.partition, self.engine, self.steps, grid=grid
+            experiment,
+            prepared.blueprint,
+            prepared.splits,
+            prepared.partition,
+            self.engine,
+            self.steps,
+            grid=grid,
         )
 
     @property
@@ -245,7 +251,8 @@ def open_run(
         )
     if not has_partition(folder.partition):
         raise ConfigError(
-            f"{path}: its clients' images are on devices, so no round of it can be made again here"
+            f"{path}: its clients' examples are on devices, so no round of it can be made again "
+            "here"
         )
     where = [f"engine.device={device}"] if device else []
     own = load(folder, where)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _GREY = "#666666"
 _ACCURACY = "linear probe, test accuracy (%)"
-_WITH_BARS = f"{_ACCURACY}\nbars: 95 % over test images, of the difference to the dotted line"
+_WITH_BARS = f"{_ACCURACY}\nbars: 95 % over test examples, of the difference to the dotted line"
 _SIDES = {"merged": "o", "recalibrated": "s", "norms restored": "^", "both": "D"}
 """The marker of each way to look at a merged encoder."""
 
@@ -26,7 +26,7 @@ _SIDES = {"merged": "o", "recalibrated": "s", "norms restored": "^", "both": "D"
 def replayed(server_round: int, merges: Sequence["Merged"]) -> Figure:
     """Draw what each strategy made of the same replies, and what came after.
 
-    Left the accuracy after the merge, with the interval over test images of its difference to the
+    Left the accuracy after the merge, with the interval over test examples of its difference to the
     first; right, where rounds followed, the accuracy by round.
     """
     look = looks([merged.strategy for merged in merges])
@@ -70,7 +70,8 @@ def replayed(server_round: int, merges: Sequence["Merged"]) -> Figure:
 def audited(server_round: int, probes: Sequence["Probe"]) -> Figure:
     """Draw the accuracy of what went into a merge and of what came out.
 
-    A bar is the interval over test images of the difference to the clients' mean, which is dotted.
+    A bar is the interval over test examples of the difference to the clients' mean, which is
+    dotted.
     """
     clients = [100 * p.linear_accuracy for p in probes if p.encoder.startswith("client ")]
     out = [p for p in probes if p.strategy is not None]
@@ -96,7 +97,7 @@ def _point(axes: Axes, probe: "Probe", place: int, colour: str, marker: str) -> 
     value = 100 * probe.linear_accuracy
     base = value - probe.above_clients
     axes.plot(
-        [base + end for end in probe.images], [place, place], color=colour, lw=2.2, alpha=0.45
+        [base + end for end in probe.examples], [place, place], color=colour, lw=2.2, alpha=0.45
     )
     axes.plot([value], [place], marker, color=colour, ms=7, mec="white", mew=0.8)
 

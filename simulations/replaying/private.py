@@ -35,7 +35,7 @@ def kept_under(
     before : Checkpoint
         The model that was sent, and what clients did keep.
     models : Iterable[tuple[int, int, State]]
-        Each client that was in the round, its number of images, and its reply.
+        Each client that was in the round, its number of examples, and its reply.
     clients : Collection[int]
         Those who are in rounds that follow.
     parameters : Collection[str]

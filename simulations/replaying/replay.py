@@ -15,7 +15,7 @@ from fedssl.model_file import save_model
 from fedssl.state import State, clone, floating_buffers
 from simulations import plots
 from simulations.comparing.arms import file_name
-from simulations.comparing.statistics import over_test_images
+from simulations.comparing.statistics import over_test_examples
 from simulations.files import replace_text
 from simulations.inside import make_inside
 from simulations.replaying import pictures
@@ -28,13 +28,13 @@ from simulations.server import Server
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a strategy is above the first one, on the same test images."""
+    """How far a strategy is above the first one, on the same test examples."""
 
     points: float
     """Of linear accuracy."""
     low: float
     high: float
-    """The middle 95 % of it when the test images are drawn anew."""
+    """The middle 95 % of it when the test examples are drawn anew."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class _Made:
     rows: list[dict[str, Any]]
     """From the round itself on."""
     right: list[np.ndarray | None]
-    """After each of them, float [M]: which test images were classified rightly."""
+    """After each of them, float [M]: which test examples were classified rightly."""
     model: State
     """Merged, before any further round."""
     file: Path
@@ -173,7 +173,7 @@ def _merge(opened: Opened, candidate: Candidate, moment: Moment, last: int) -> _
     model = clone(server.state())
     file = moment.path / "models" / f"{file_name(candidate.label)}.safetensors"
     make_inside(file.parent)
-    save_model(file, server.objective, server.experiment, server.image_size)
+    save_model(file, server.objective, server.blueprint)
     steps.did(f"{candidate.label}: merged and probed")
     opened.go_on(candidate, moment, server, last)
     for number in range(opened.round + 1, last + 1):
@@ -197,4 +197,4 @@ def _right(server: Server) -> np.ndarray | None:
 def _difference(own: np.ndarray | None, first: np.ndarray | None) -> Difference | None:
     if own is None or first is None:
         return None
-    return Difference(100 * float((own - first).mean()), *over_test_images(own - first))
+    return Difference(100 * float((own - first).mean()), *over_test_examples(own - first))

@@ -6,13 +6,13 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from clients import ClientRuntime, make_client_app
 from fedssl.asked import Asked
-from fedssl.local_update import build_objective
 from fedssl.state import federated_state
 from simulations.engines import flower_private
 from simulations.experiment import Experiment
 from simulations.prepare import prepare
 from strategies.ldawa import divergence
 from strategies.messages import to_record, to_state
+from tests.fedssl.blueprints import blueprint
 
 
 def context(client: int) -> Context:
@@ -35,7 +35,7 @@ def runtime(small: Callable[..., Experiment]) -> ClientRuntime:
 
 @pytest.fixture
 def arrays(small: Callable[..., Experiment]) -> dict[str, torch.Tensor]:
-    return federated_state(build_objective(small(), 16))
+    return federated_state(blueprint(small(), 16).build())
 
 
 def test_the_reply_holds_weights_counts_and_scalars_and_nothing_private(

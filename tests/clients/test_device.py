@@ -10,13 +10,16 @@ from PIL import Image
 from clients.device import Device, as_text, from_text
 from fedssl.config import LearningConfig
 from fedssl.config_file import ConfigError
+from fedssl.modalities.image.data.config import ImageData
+from fedssl.modalities.image.data.folder import Folder
 from simulations.experiment import Experiment
+from tests.fedssl.blueprints import blueprint
 
 Small = Callable[..., Experiment]
 
 
-def device(images: Path) -> Device:
-    return Device(images, 2, torch.device("cpu"))
+def device(examples: Path) -> Device:
+    return Device(examples, 2, torch.device("cpu"))
 
 
 def write(folder: Path, *sizes: tuple[int, int]) -> Path:
@@ -26,38 +29,38 @@ def write(folder: Path, *sizes: tuple[int, int]) -> Path:
     return folder
 
 
-def test_unlabelled_images_of_any_size_are_resized_once(tmp_path: Path, small: Small) -> None:
+def test_unlabelled_examples_of_any_size_are_resized_once(tmp_path: Path, small: Small) -> None:
     own = device(write(tmp_path / "own", (16, 16), (40, 20), (7, 300)))
     assert own.count() == 3
-    runtime = own.runtime(as_text(small(), 16))
-    images, labels = runtime.images_of(2)
-    assert images.shape == (3, 3, 16, 16)
+    runtime = own.runtime(as_text(blueprint(small(), 16)))
+    examples, labels = runtime.examples_of(2)
+    assert examples.shape == (3, 3, 16, 16)
     assert labels.tolist() == [-1, -1, -1]
-    assert images[:, 0, 8, 8].tolist() == [0, 10, 20]
-    assert own.runtime(as_text(small(), 16)) is runtime
-    assert own.runtime(as_text(small(), 8)).images.shape[-1] == 8
+    assert examples[:, 0, 8, 8].tolist() == [0, 10, 20]
+    assert own.runtime(as_text(blueprint(small(), 16))) is runtime
+    assert own.runtime(as_text(blueprint(small(), 8))).examples.shape[-1] == 8
 
 
 def test_an_npz_file_keeps_its_labels(tmp_path: Path, small: Small) -> None:
-    images = np.arange(2 * 16 * 16, dtype=np.uint8).reshape(2, 16, 16)
-    np.savez(tmp_path / "own.npz", images=images, labels=[1, 0])
+    examples = np.arange(2 * 16 * 16, dtype=np.uint8).reshape(2, 16, 16)
+    np.savez(tmp_path / "own.npz", images=examples, labels=[1, 0])
     own = device(tmp_path / "own.npz")
     assert own.count() == 2
-    shown, labels = own.runtime(as_text(small(), 16)).images_of(2)
+    shown, labels = own.runtime(as_text(blueprint(small(), 16))).examples_of(2)
     assert shown.shape == (2, 3, 16, 16)
-    assert torch.equal(shown[1, 0], torch.from_numpy(images[1]))
+    assert torch.equal(shown[1, 0], torch.from_numpy(examples[1]))
     assert labels.tolist() == [1, 0]
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path, small: Small) -> None:
     (tmp_path / "empty").mkdir()
     for path in ("empty", "gone", "gone.npz"):
-        with pytest.raises(ValueError, match=f"--images = .*{path}: "):
+        with pytest.raises(ValueError, match=f"--examples = .*{path}: "):
             device(tmp_path / path).count()
     folder = write(tmp_path / "own", (16, 16))
-    (folder / "bad.jpg").write_bytes(b"no image")
+    (folder / "bad.jpg").write_bytes(b"no example")
     with pytest.raises(ValueError, match=r"bad\.jpg cannot be read"):
-        device(folder).runtime(as_text(small(), 16))
+        device(folder).runtime(as_text(blueprint(small(), 16)))
 
 
 def test_folders_at_any_depth_are_read(tmp_path: Path, small: Small) -> None:
@@ -65,33 +68,37 @@ def test_folders_at_any_depth_are_read(tmp_path: Path, small: Small) -> None:
         (tmp_path / "own" / name).mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (9, 9), (place, 0, 0)).save(tmp_path / "own" / name / "x.png")
     assert device(tmp_path / "own").count() == 3
-    assert len(device(tmp_path / "own").read(8)) == 3
+    assert len(device(tmp_path / "own").read(Folder(train=tmp_path, size=8))) == 3
     (tmp_path / "own" / "x.heic").write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"--images: .*x\.heic cannot be read .* HEIC"):
+    with pytest.raises(ValueError, match=r"--examples: .*x\.heic cannot be read .* HEIC"):
         device(tmp_path / "own").count()
 
 
 def test_what_transparency_lies_on_is_the_servers_choice(tmp_path: Path, small: Small) -> None:
     (tmp_path / "own").mkdir()
     Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(tmp_path / "own" / "x.png")
-    assert "background" not in as_text(small(), 8)
+    assert "background" not in as_text(blueprint(small(), 8))
     black = small(f"data={{name: folder, train: {tmp_path}, background: black}}")
     for experiment, value in ((small(), 255), (black, 0)):
-        images, _ = device(tmp_path / "own").runtime(as_text(experiment, 8)).images_of(2)
-        assert bool((images == value).all())
+        examples, _ = (
+            device(tmp_path / "own").runtime(as_text(blueprint(experiment, 8))).examples_of(2)
+        )
+        assert bool((examples == value).all())
 
 
 def test_a_device_learns_what_the_server_learns_and_not_where_its_files_are(
     small: Small, tmp_path: Path
 ) -> None:
     experiment = small("client.lr=0.125")
-    text = as_text(experiment, 16)
+    text = as_text(blueprint(experiment, 16))
     for secret in (str(tmp_path), "npz", "ldawa", "participation"):
         assert secret not in text
     read = from_text(text)
     same = set(LearningConfig.model_fields) - {"data", "partition"}
     for name in same:
         assert getattr(read, name) == getattr(experiment, name)
+    assert isinstance(read.data, ImageData)
+    assert isinstance(experiment.data, ImageData)
     assert (read.data.size, read.data.mean, read.data.std) == (
         16,
         experiment.data.mean,
@@ -100,38 +107,39 @@ def test_a_device_learns_what_the_server_learns_and_not_where_its_files_are(
 
 
 def test_the_file_that_a_run_begins_with_stays_the_servers(small: Small, tmp_path: Path) -> None:
-    text = as_text(small(f"model.init={tmp_path / 'begun.safetensors'}"), 16)
+    text = as_text(blueprint(small(f"model.init={tmp_path / 'begun.safetensors'}"), 16))
     assert "begun" not in text
     assert from_text(text).model.init is None
 
 
-def test_how_the_server_would_share_out_its_images_is_not_sent(small: Small) -> None:
-    text = as_text(small("partition={name: natural, field: domain}"), 16)
-    assert text == as_text(small("partition.clients=7"), 16)
+def test_how_the_server_would_share_out_its_examples_is_not_sent(small: Small) -> None:
+    text = as_text(blueprint(small("partition={name: natural, field: domain}"), 16))
+    assert text == as_text(blueprint(small("partition.clients=7"), 16))
     assert from_text(text).partition.name == "iid"
 
 
 @pytest.mark.parametrize(
-    ("section", "field"), [("objective", "name"), ("model", "encoder"), ("data", "name")]
+    ("section", "field"),
+    [("objective", "name"), ("model", "encoder"), ("data", "name"), ("data", "modality")],
 )
 def test_the_server_cannot_name_a_class_that_was_not_allowed(
     small: Small, section: str, field: str
 ) -> None:
-    values = json.loads(as_text(small(), 16))
+    values = json.loads(as_text(blueprint(small(), 16)))
     values[section][field] = "subprocess.Popen"
     with pytest.raises(ConfigError, match=r"allow it by --allow subprocess$"):
         from_text(json.dumps(values), ["other"])
 
 
 def test_a_librarys_encoder_may_have_a_dot_in_its_name_and_nothing_else(small: Small) -> None:
-    values = json.loads(as_text(small(), 16))
+    values = json.loads(as_text(blueprint(small(), 16)))
     values["objective"]["name"] = "timm/subprocess.Popen"
     with pytest.raises(ConfigError, match="allow it by --allow"):
         from_text(json.dumps(values))
 
 
 def test_a_class_of_the_devices_owner_can_be_allowed(small: Small) -> None:
-    values = json.loads(as_text(small(), 16))
+    values = json.loads(as_text(blueprint(small(), 16)))
     values["model"]["encoder"] = "torchvision.models.resnet18"
     assert from_text(json.dumps(values), ["torchvision.models"]).model.encoder.endswith("resnet18")
 

@@ -80,7 +80,7 @@ def test_a_container_starts_a_command_that_there_is(name: str) -> None:
     mounted = [volume.split(":")[1:] for volume in service["volumes"]]
     for given, mode in (
         (params["pki"], ["ro"]),
-        (params.get("config") or params["images"], ["ro"]),
+        (params.get("config") or params["examples"], ["ro"]),
         (params.get("state") or params["out_folder"], []),
     ):
         assert any(Path(given).is_relative_to(path) and mode == rest for path, *rest in mounted), (

@@ -18,14 +18,14 @@ class Made(nn.Module):
         self.path.drop_prob = 0.3  # type: ignore[assignment]
         self.drop_rate = 0.2
 
-    def forward(self, images: Tensor) -> Tensor:
-        dropped: Tensor = self.drop(self.conv(images)).mean((2, 3))
+    def forward(self, examples: Tensor) -> Tensor:
+        dropped: Tensor = self.drop(self.conv(examples)).mean((2, 3))
         return functional.dropout(dropped, self.drop_rate, self.training)
 
 
 @pytest.fixture
 def timm(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
-    """Put a fake in timm's place, whose `vit` alone takes an image size; return what it made."""
+    """Put a fake in timm's place, whose `vit` alone takes an example size; return what it made."""
     calls: list[dict[str, object]] = []
 
     def create_model(name: str, **fields: object) -> nn.Module:

@@ -10,7 +10,7 @@ from fedssl.objectives import OBJECTIVES
 from fedssl.objectives.base import KeepingConfig
 from fedssl.state import State, clone, federated_state
 from simulations.experiment import Experiment
-from tests.fedssl.test_local_update import images, make, same
+from tests.fedssl.test_local_update import examples, make, same
 
 KEEPING = [name for name, made in OBJECTIVES.items() if made.private]
 RESYNCING = [name for name in KEEPING if issubclass(OBJECTIVES[name].Config, KeepingConfig)]
@@ -31,7 +31,7 @@ def run(
     worker: Worker, received: State, *, client: int, round: int, private: State | None = None
 ) -> LocalUpdate:
     labels = torch.arange(16) % 3
-    shown = images(16, client)
+    shown = examples(16, client)
     return worker.run(shown, labels, received, private or {}, client=client, round=round)
 
 

@@ -8,8 +8,8 @@ import pytest
 from fedssl import yaml_reader
 from fedssl.config_file import ConfigError, dump, parse_yaml, validate
 from fedssl.fields import Fields
-from fedssl.views import POLICIES
-from fedssl.views.crops import Crop
+from fedssl.modalities.image.views.crops import Crop
+from fedssl.modalities.image.views.policies import POLICIES
 from simulations.experiment import Experiment, load_experiment
 
 GOOD = """
@@ -64,7 +64,7 @@ def test_terms_are_a_list_that_is_read_as_it_is_written(tmp_path: Path) -> None:
 
 def test_views_are_steps_or_the_name_of_some(tmp_path: Path) -> None:
     named = load_experiment(write(tmp_path, GOOD), ["views=byol"])
-    assert named.views == POLICIES["byol"][1]
+    assert named.views == POLICIES["byol"].steps
     assert load_experiment(write(tmp_path, dump(named))) == named
     own = load_experiment(write(tmp_path, GOOD), ["views=[{name: crop, scale: [0.1, 1.0]}]"])
     assert own.views == (Crop(scale=(0.1, 1.0)),)

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from fedssl import load_encoder
 from fedssl.config import LearningConfig
+from fedssl.example import ExampleSpec
 from fedssl.export import captured, export
-from fedssl.local_update import build_objective
 from fedssl.model_file import About, save_model
 from fedssl.state import save_state
+from tests.fedssl.blueprints import blueprint, image_spec
 
 Save = Callable[..., Path]
 
@@ -37,15 +38,21 @@ def save(tmp_path: Path) -> Save:
                 "objective": {"name": "simclr"},
             }
         )
-        objective = build_objective(config, size)
+        objective = blueprint(config, size).build()
         with torch.no_grad():
             for name, buffer in objective.named_buffers():
                 if buffer.is_floating_point():
                     buffer.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(len(name)))
-        save_model(tmp_path / "model.safetensors", objective, config, size)
+        save_model(tmp_path / "model.safetensors", objective, blueprint(config, size))
         return tmp_path
 
     return write
+
+
+def about_of(encoder: str, side: int) -> About:
+    prepared = ExampleSpec("image", (3, side, side), "float32")
+    constants: dict[str, tuple[float, ...]] = {"mean": (0.5,), "std": (0.5,)}
+    return About(image_spec(side), prepared, constants, {"encoder": encoder}, "simclr")
 
 
 def loaded(lines: str) -> Any:
@@ -54,7 +61,7 @@ def loaded(lines: str) -> Any:
     return names
 
 
-def images(size: int) -> Tensor:
+def examples(size: int) -> Tensor:
     return torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
@@ -77,7 +84,7 @@ def test_torchvisions_network_loads_it_and_computes_the_same(
     assert file == run / "encoder-torchvision.safetensors"
     theirs: nn.Module = loaded(lines)["model"].eval()
     theirs.fc = nn.Identity()
-    torch.testing.assert_close(theirs(images(size)), load_encoder(run)(images(size)))
+    torch.testing.assert_close(theirs(examples(size)), load_encoder(run)(examples(size)))
 
 
 @pytest.mark.parametrize("encoder", ["convnet", "vit-tiny", "timm/resnet18"])
@@ -88,8 +95,8 @@ def test_what_torchvision_does_not_have_is_refused(save: Save, encoder: str) -> 
         export(save(encoder), "torchvision")
 
 
-def test_a_transformer_of_torchvisions_is_made_for_the_images_size(tmp_path: Path) -> None:
-    about = About("torchvision/vit_b_32", "auto", "batch", (8,), "simclr", 64, (0.5,), (0.5,))
+def test_a_transformer_of_torchvisions_is_made_for_the_examples_size(tmp_path: Path) -> None:
+    about = about_of("torchvision/vit_b_32", 64)
     save_state(tmp_path / "model.safetensors", {}, {"fedssl": about.to_json()})
     assert "get_model('vit_b_32', image_size=64)" in export(tmp_path, "torchvision")[1]
 
@@ -111,14 +118,14 @@ def test_groupnorm_where_a_library_has_none_is_refused(save: Save) -> None:
 def test_timms_network_loads_it_and_computes_the_same(save: Save, encoder: str, size: int) -> None:
     run = save(encoder, size)
     theirs = loaded(export(run, "timm")[1])["model"].eval()
-    torch.testing.assert_close(theirs(images(size)), load_encoder(run)(images(size)))
+    torch.testing.assert_close(theirs(examples(size)), load_encoder(run)(examples(size)))
 
 
 @pytest.mark.parametrize(("name", "fields"), [("vit", ", img_size=48"), ("cnn", "")])
-def test_a_transformer_of_timms_is_made_for_the_images_size(
+def test_a_transformer_of_timms_is_made_for_the_examples_size(
     timm: list[dict[str, object]], tmp_path: Path, name: str, fields: str
 ) -> None:
-    about = About(f"timm/{name}", "auto", "batch", (8,), "simclr", 48, (0.5,), (0.5,))
+    about = about_of(f"timm/{name}", 48)
     save_state(tmp_path / "model.safetensors", {}, {"fedssl": about.to_json()})
     assert f"create_model('{name}', num_classes=0{fields})" in export(tmp_path, "timm")[1]
 
@@ -154,13 +161,13 @@ def test_safetensors_hold_the_encoder_alone(save: Save, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoder", ["convnet", "vit-tiny"])
 @torch.no_grad()
-def test_a_captured_encoder_computes_the_same_for_any_number_of_images(
+def test_a_captured_encoder_computes_the_same_for_any_number_of_examples(
     save: Save, encoder: str
 ) -> None:
     ours = load_encoder(save(encoder))
-    program = captured(ours, 32).module()
+    program = captured(ours, torch.zeros(2, 3, 32, 32)).module()
     for count in (1, 3):
-        shown = images(32)[:count]
+        shown = examples(32)[:count]
         torch.testing.assert_close(program(shown), ours(shown), atol=1e-5, rtol=1e-5)
 
 
@@ -178,9 +185,9 @@ def test_a_captured_encoder_computes_the_same_for_any_number_of_images(
 @torch.no_grad()
 def test_onnxruntime_computes_the_same(save: Save, encoder: str) -> None:
     run = save(encoder)
-    names: dict[str, Any] = {"images": images(32).numpy()}
+    names: dict[str, Any] = {"images": examples(32).numpy()}
     exec(export(run, "onnx")[1], names)
-    expected = load_encoder(run)(images(32))
+    expected = load_encoder(run)(examples(32))
     torch.testing.assert_close(torch.from_numpy(names["features"]), expected, atol=1e-4, rtol=1e-4)
 
 

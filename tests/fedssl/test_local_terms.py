@@ -12,10 +12,10 @@ from torch import Tensor
 
 from fedssl.asked import Asked
 from fedssl.local_terms import LocalTerms, model_contrast, proximal
-from fedssl.local_update import build_objective
 from fedssl.objectives import Batch, Objective, ObjectiveConfig
 from fedssl.state import State, clone, federated_state
 from simulations.experiment import Experiment
+from tests.fedssl.blueprints import blueprint
 
 Small = Callable[..., Experiment]
 quick = settings(deadline=None, max_examples=25)
@@ -68,7 +68,7 @@ def test_a_model_equally_near_to_both_gets_log_two() -> None:
 
 
 def setting(small: Small, name: str) -> tuple[Objective, State, State, Batch]:
-    objective = build_objective(small(f"objective={{name: {name}}}"), 16)
+    objective = blueprint(small(f"objective={{name: {name}}}"), 16).build()
     objective.train()
     start = clone(federated_state(objective))
     draws = torch.Generator().manual_seed(0)
@@ -81,11 +81,11 @@ def setting(small: Small, name: str) -> tuple[Objective, State, State, Batch]:
     return objective, start, own, Batch(views, torch.arange(6))
 
 
-def projections(objective: Objective, state: State, images: Tensor) -> list[list[float]]:
-    """What a copy of the objective with these tensors makes of images."""
+def projections(objective: Objective, state: State, examples: Tensor) -> list[list[float]]:
+    """What a copy of the objective with these tensors makes of examples."""
     model = copy.deepcopy(objective)
     model.load_state_dict(state, strict=False)
-    rows: list[list[float]] = model.projector(model.encoder(images)).tolist()
+    rows: list[list[float]] = model.projector(model.encoder(examples)).tolist()
     return rows
 
 
@@ -131,10 +131,10 @@ def test_the_proximal_term_covers_the_federated_parameters(small: Small) -> None
     assert added == pytest.approx(0.5 / 2 * sum(p.numel() for p in trained), rel=1e-4)
 
 
-def naive_sensitivity(objective: Objective, images: list[Tensor]) -> dict[str, float]:
+def naive_sensitivity(objective: Objective, examples: list[Tensor]) -> dict[str, float]:
     model = copy.deepcopy(objective)
     squares, views = torch.zeros(()), 0
-    for part in images:
+    for part in examples:
         projection = model.projector(model.encoder(part))
         squares = squares + sum(z @ z for z in projection)
         views += len(part)
@@ -177,7 +177,7 @@ class Headless(Objective):
 
 
 def test_an_objective_that_projects_something_else_is_refused(small: Small) -> None:
-    other = build_objective(small(), 16)
+    other = blueprint(small(), 16).build()
     objective = Headless(other.encoder, (), ObjectiveConfig(name="none"))
     objective.encoder, objective.projector = other.encoder, other.projector
     start = federated_state(objective)

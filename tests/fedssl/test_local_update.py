@@ -7,21 +7,22 @@ import torch
 from torch import nn
 
 from fedssl.asked import Asked
-from fedssl.local_update import LocalUpdate, Stopped, Worker, build_objective
+from fedssl.local_update import LocalUpdate, Stopped, Worker
 from fedssl.objectives import Batch, Objective, ObjectiveConfig
 from fedssl.objectives.simclr import nt_xent
 from fedssl.state import State, clone, federated_state, private_state
 from simulations.experiment import Experiment
+from tests.fedssl.blueprints import blueprint
 
 Small = Callable[..., Experiment]
 
 
 def make(experiment: Experiment) -> tuple[Worker, State]:
-    worker = Worker(experiment, 16, torch.device("cpu"), threading.Event())
-    return worker, clone(federated_state(build_objective(experiment, 16)))
+    worker = Worker(blueprint(experiment, 16), torch.device("cpu"), threading.Event())
+    return worker, clone(federated_state(blueprint(experiment, 16).build()))
 
 
-def images(count: int, seed: int = 0) -> torch.Tensor:
+def examples(count: int, seed: int = 0) -> torch.Tensor:
     draws = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, 3, 16, 16), generator=draws, dtype=torch.uint8)
 
@@ -36,7 +37,7 @@ def run(
     asked: Asked | None = None,
 ) -> LocalUpdate:
     return worker.run(
-        images(count, client),
+        examples(count, client),
         torch.full((count,), -1),
         received,
         private or {},
@@ -79,7 +80,7 @@ def test_the_received_model_is_never_written_to(small: Small) -> None:
 
 def test_every_client_and_round_draws_its_own_numbers(small: Small) -> None:
     worker, received = make(small())
-    shown = images(20)
+    shown = examples(20)
     labels = torch.full((20,), -1)
     results = [
         worker.run(shown, labels, received, {}, client=c, round=r).state
@@ -146,8 +147,9 @@ def test_the_optimizer_is_kept_on_request(small: Small) -> None:
 
 
 @pytest.mark.parametrize("last", [True, False])
-def test_the_config_says_the_layout_of_images(small: Small, last: bool) -> None:
-    encoder = build_objective(small(f"model.channels_last={str(last).lower()}"), 16).encoder
+def test_the_config_says_the_layout_of_examples(small: Small, last: bool) -> None:
+    experiment = small(f"model.channels_last={str(last).lower()}")
+    encoder = blueprint(experiment, 16).build().encoder
     assert (encoder.layout == torch.channels_last) is last
 
 
@@ -179,15 +181,15 @@ def test_steps_and_the_loss_of_chance_are_told(small: Small) -> None:
     assert run(worker, received, count=12).trained.chance_loss == 0
 
 
-def test_an_epoch_sees_every_image_once(small: Small) -> None:
+def test_an_epoch_sees_every_example_once(small: Small) -> None:
     worker, _ = make(small())
     rows = torch.cat(list(worker._batches(24, client=0, round=1)))
     assert sorted(rows.tolist()) == list(range(24))
 
 
-def test_one_image_is_refused_with_the_fix(small: Small) -> None:
+def test_one_example_is_refused_with_the_fix(small: Small) -> None:
     worker, received = make(small())
-    with pytest.raises(ValueError, match=r"client 0 has 1 image.*partition\.minimum"):
+    with pytest.raises(ValueError, match=r"client 0 has 1 example.*partition\.minimum"):
         run(worker, received, count=1)
 
 

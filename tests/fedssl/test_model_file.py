@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedssl.encoders import build_encoder
-from fedssl.model_file import About, load_encoder, read_model
+from fedssl.example import ExampleSpec
+from fedssl.modalities.image.encoders import build_encoder
+from fedssl.modalities.image.model import ImageModel
+from fedssl.model_file import load_encoder, read_model
 from fedssl.norms import use_group_norm
 from fedssl.state import save_state
 
@@ -32,13 +34,17 @@ def test_an_encoder_is_rebuilt_with_its_norm(tmp_path: Path, name: str, norm: st
     encoder = build_encoder(name, 32)
     encoder = (use_group_norm(encoder) if norm == "group" else encoder).eval()
     again = load_encoder(write(tmp_path, encoder, encoder=name, norm=norm, image_size=32))
-    images = torch.rand(2, 3, 32, 32)
-    assert torch.equal(again(images), encoder(images))
+    examples = torch.rand(2, 3, 32, 32)
+    assert torch.equal(again(examples), encoder(examples))
 
 
 def test_a_file_from_before_there_was_a_choice_has_batchnorm(tmp_path: Path) -> None:
     _, about = read_model(write(tmp_path, build_encoder("convnet", 16)))
-    assert about == About("convnet", "auto", "batch", (8,), "simclr", 16, (0.5,), (0.25,))
+    assert about.model == ImageModel(encoder="convnet", stem="auto", norm="batch", projector=(8,))
+    assert about.example == ExampleSpec("image", (3, 16, 16), "uint8")
+    assert about.prepared == ExampleSpec("image", (3, 16, 16), "float32")
+    assert about.constants == {"mean": (0.5,), "std": (0.25,)}
+    assert about.objective == "simclr"
     load_encoder(tmp_path)
 
 
@@ -46,6 +52,33 @@ def test_a_file_from_before_there_was_a_choice_has_batchnorm(tmp_path: Path) -> 
 def test_what_no_fedssl_wrote_is_refused(tmp_path: Path, about: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="is not a model that fedssl wrote"):
         load_encoder(write(tmp_path, build_encoder("convnet", 16), **about))
+
+
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        ({"shape": []}, "is not a model that fedssl wrote"),
+        ({"shape": [3]}, r"its examples have the shape \[3\], and images have 3 dimension"),
+        ({"shape": [1 << 20, 1 << 20, 3]}, "too large"),
+        ({"modality": "sound"}, "there is no such modality"),
+        ({"modality": "os.path"}, r"of os\.path, which no installed package adds"),
+    ],
+)
+def test_examples_that_there_cannot_be_are_refused(
+    tmp_path: Path, example: dict[str, object], message: str
+) -> None:
+    network, spec = build_encoder("convnet", 16), {"modality": "image", "shape": [3, 16, 16]}
+    about = {
+        "example": {**spec, "dtype": "uint8", **example},
+        "prepared": {**spec, "dtype": "float32"},
+        "constants": {},
+        "fields": {"encoder": "convnet"},
+        "objective": "simclr",
+    }
+    state = {f"encoder.{name}": tensor for name, tensor in network.state_dict().items()}
+    save_state(tmp_path / "model.safetensors", state, {"fedssl": json.dumps(about)})
+    with pytest.raises(ValueError, match=message):
+        load_encoder(tmp_path)
 
 
 def test_a_file_never_decides_which_code_is_run(tmp_path: Path) -> None:

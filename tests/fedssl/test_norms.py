@@ -11,7 +11,8 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fedssl.encoders import ENCODERS, build_encoder
+from fedssl.modalities.image import IMAGE
+from fedssl.modalities.image.encoders import ENCODERS, build_encoder
 from fedssl.norms import CHANNELS, groups, use_group_norm
 from fedssl.objectives import OBJECTIVES, ObjectiveChoice, ObjectiveConfig, build
 from fedssl.seeding import initialising
@@ -33,16 +34,16 @@ def test_groups_divide_the_channels_and_are_never_small(channels: int) -> None:
     assert size >= min(CHANNELS, channels)
 
 
-def test_each_image_is_normalised_by_itself_and_alike_in_training_and_evaluation() -> None:
+def test_each_example_is_normalised_by_itself_and_alike_in_training_and_evaluation() -> None:
     norm = use_group_norm(nn.BatchNorm2d(32))
-    images = normal(5, 32, 4, 4) * 3 + 1
-    whole = norm(images)
-    for image, found in zip(images, whole, strict=True):
+    examples = normal(5, 32, 4, 4) * 3 + 1
+    whole = norm(examples)
+    for example, found in zip(examples, whole, strict=True):
         for channels in (slice(0, 16), slice(16, 32)):
-            part = image[channels]
+            part = example[channels]
             expected = (part - part.mean()) / (part.var(correction=0) + 1e-5).sqrt()
             torch.testing.assert_close(found[channels], expected, atol=1e-5, rtol=1e-5)
-    assert torch.equal(norm.eval()(images), whole)
+    assert torch.equal(norm.eval()(examples), whole)
 
 
 def test_scale_shift_and_shared_modules_are_kept() -> None:
@@ -123,7 +124,7 @@ def test_no_encoder_keeps_a_batchnorm_or_a_statistic(name: str) -> None:
 def test_every_objective_trains_without_batchnorm(name: str) -> None:
     adapter: TypeAdapter[ObjectiveConfig] = TypeAdapter(Annotated[ObjectiveConfig, ObjectiveChoice])
     config = adapter.validate_python({"name": name})
-    objective = build(config, encoder_for(OBJECTIVES[name]), (16, 8))
+    objective = build(config, encoder_for(OBJECTIVES[name]), (16, 8), IMAGE)
     use_group_norm(objective)
     objective.resize(32)
     objective.start(torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""How images are shared out: laws by hypothesis, statistics against flwr-datasets."""
+"""How examples are shared out: laws by hypothesis, statistics against flwr-datasets."""
 
 import warnings
 from collections.abc import Callable
@@ -63,7 +63,7 @@ def test_every_partition_is_tested() -> None:
     minimum=st.integers(1, 3),
     seed=st.integers(0, 2**40),
 )
-def test_each_image_goes_to_one_client_or_the_field_at_fault_is_named(
+def test_each_example_goes_to_one_client_or_the_field_at_fault_is_named(
     name: str, labels: list[int], clients: int, minimum: int, seed: int
 ) -> None:
     data = dataset(labels, writer=np.arange(len(labels)) % 15)
@@ -97,19 +97,19 @@ def test_the_seed_decides(name: str) -> None:
     assert not np.array_equal(one, other)
 
 
-def test_unlabelled_images_are_not_counted() -> None:
+def test_unlabelled_examples_are_not_counted() -> None:
     labels = np.array([0, -1, 1, 0, -1])
     parts = Partition.of(np.array([0, 0, 0, 2, 2]), 3)
     assert parts.counts(labels, 2).dense().tolist() == [[1, 1], [0, 0], [1, 0]]
 
 
-def test_counts_keep_only_cells_with_images() -> None:
+def test_counts_keep_only_cells_with_examples() -> None:
     table = np.random.default_rng(0).integers(0, 3, (50_000, 4))
     table[7] = 0
     client, label = table.nonzero()
     counts = Counts((50_000, 4), client, label, table[client, label])
     assert len(list(counts)) == len(client) > 100_000
-    assert list(counts)[100_000] == (client[100_000], label[100_000], counts.images[100_000])
+    assert list(counts)[100_000] == (client[100_000], label[100_000], counts.examples[100_000])
     assert np.array_equal(counts.dense(), table)
     assert np.array_equal(counts.dense(30), table[:30])
     assert np.array_equal(counts.sizes(), table.sum(1))
@@ -120,7 +120,7 @@ def test_the_mixture_is_the_effective_number_of_classes() -> None:
     assert counts.mixture() == pytest.approx([2, 1, 1, 3])
 
 
-def test_counts_of_a_million_classes_take_the_memory_of_the_images() -> None:
+def test_counts_of_a_million_classes_take_the_memory_of_the_examples() -> None:
     labels = np.array([999_999, 3, 999_999])
     counts = Partition.of(np.array([1, 0, 1]), 1_000_000).counts(labels, 1_000_000)
     assert list(counts) == [(0, 3, 1), (1, 999_999, 2)]
@@ -258,15 +258,15 @@ def test_natural_keeps_each_value_together() -> None:
         ({"name": "iid", "clients": 301}, r"partition\.clients = 301: .* at most 300 "),
         (
             {"name": "dirichlet", "clients": 20, "alpha": 0.01},
-            r"partition\.minimum = 2: .* more than [01] images.* larger alpha",
+            r"partition\.minimum = 2: .* more than [01] examples.* larger alpha",
         ),
         (
             {"name": "quantity", "clients": 300, "alpha": 0.01},
-            r"partition\.minimum = 2: .* more than 0 images, and 2\d\d of 300 clients",
+            r"partition\.minimum = 2: .* more than 0 examples, and 2\d\d of 300 clients",
         ),
         (
             {"name": "shards", "clients": 10, "shards_per_client": 61},
-            r"partition\.shards_per_client = 61: 610 shards of 600 images; use at most 60",
+            r"partition\.shards_per_client = 61: 610 shards of 600 examples; use at most 60",
         ),
         (
             {"name": "classes", "clients": 10, "classes_per_client": 11},
@@ -278,7 +278,7 @@ def test_natural_keeps_each_value_together() -> None:
         ),
         (
             {"name": "classes", "clients": 70, "classes_per_client": 10},
-            r"partition\.classes_per_client = 10: class 0 has 60 images for 70 clients",
+            r"partition\.classes_per_client = 10: class 0 has 60 examples for 70 clients",
         ),
         ({"name": "natural"}, r"partition\.field is missing: the data set has writer"),
         ({"name": "natural", "field": "hospital"}, r"partition\.field = hospital: .* has writer"),
@@ -305,14 +305,14 @@ def test_natural_needs_a_column() -> None:
 
 
 @pytest.mark.parametrize("name", ["dirichlet", "shards", "classes"])
-def test_partitions_by_label_refuse_unlabelled_images(name: str) -> None:
+def test_partitions_by_label_refuse_unlabelled_examples(name: str) -> None:
     data = dataset(np.where(np.arange(600) < 100, -1, BALANCED))
     with pytest.raises(ValueError, match=r"100 of the 600 .* use iid, quantity or natural"):
         share_out(data, name=name, clients=10, **EXTRA[name])
 
 
 @pytest.mark.parametrize("name", ["iid", "quantity"])
-def test_other_partitions_take_unlabelled_images(name: str) -> None:
+def test_other_partitions_take_unlabelled_examples(name: str) -> None:
     parts = share_out(dataset(np.full(600, -1)), name=name, clients=10, **EXTRA[name])
     assert parts.sizes().sum() == 600
 

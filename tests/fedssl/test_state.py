@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
 
-from fedssl.encoders import build_encoder
+from fedssl.modalities.image.encoders import build_encoder
 from fedssl.objectives import Objective
 from fedssl.objectives.byol import BYOL
 from fedssl.state import (

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fedssl.encoders import ConvNet
+from fedssl.modalities.image.encoders import ConvNet
 from fedssl.warm_start import warm_start
 
 

@@ -36,7 +36,7 @@ from strategies.messages import (
 )
 
 EXAMPLES = 8
-"""How many images each client has."""
+"""How many examples each client has."""
 
 
 @dataclass
@@ -379,7 +379,7 @@ class Tiny(nn.Module):
             nn.Flatten(),
         )
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, examples: Tensor) -> Tensor:
         """Return features [B, 4]."""
-        features: Tensor = self.layers(images)
+        features: Tensor = self.layers(examples)
         return features

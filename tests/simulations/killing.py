@@ -57,8 +57,8 @@ class Small(nn.Module):
         self.weights = nn.Linear(3 * 4 * 4, self.features)
         self.norm = nn.BatchNorm1d(self.features)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return cast(Tensor, self.norm(self.weights(self.pool(images).flatten(1))))
+    def forward(self, examples: Tensor) -> Tensor:
+        return cast(Tensor, self.norm(self.weights(self.pool(examples).flatten(1))))
 
 
 class Killer:
@@ -113,11 +113,11 @@ class Killer:
 
 
 def write_tiny(root: Path) -> None:
-    """Write an experiment of a fraction of a second, `tiny.yaml`, and its images."""
+    """Write an experiment of a fraction of a second, `tiny.yaml`, and its examples."""
     draws = np.random.default_rng(0)
     for name, count in (("train.npz", 24), ("test.npz", 12)):
-        images = draws.integers(0, 255, (count, 8, 8, 3)).astype(np.uint8)
-        np.savez(root / name, images=images, labels=np.arange(count) % 3)
+        examples = draws.integers(0, 255, (count, 8, 8, 3)).astype(np.uint8)
+        np.savez(root / name, images=examples, labels=np.arange(count) % 3)
     (root / "tiny.yaml").write_text(CONFIG)
 
 

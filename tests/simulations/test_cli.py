@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -110,7 +111,7 @@ def test_show_views_prints_the_views_alone_and_draws_where_it_is_told(config: Pa
     shown = parse_yaml(result.stdout, "shown")
     assert list(shown) == ["views"]
     assert [step["name"] for step in shown["views"]][-1] == "solarize"
-    assert "# view 2     16×16 pixels" in result.stdout
+    assert "# view 2     3×16×16" in result.stdout
     assert (config.parent / "views" / "of.png").read_bytes()[1:4] == b"PNG"
 
 
@@ -263,6 +264,25 @@ def test_schema_is_valid_json_schema() -> None:
     schema = json.loads(fedssl("schema").output)
     assert "properties" in schema
     assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *({"name": name} for name in ("glyphs", "my_sets.mine")),
+        {"name": "my_sets.mine", "modality": "my_points.POINTS", "further": 1},
+        {"name": "rings", "modality": "my_points.POINTS"},
+    ],
+)
+def test_the_schema_takes_what_is_valid(data: dict[str, object]) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema")
+    validator = jsonschema.Draft202012Validator(json.loads(fedssl("schema").output))
+    config = yaml.safe_load((CONFIGS / "smoke.yaml").read_text(encoding="utf-8"))
+    config["model"] = {"projector": [8]}
+    assert validator.is_valid({**config, "data": data})
+    assert not validator.is_valid({**config, "data": {"name": "no-such-set"}})
+    for path in CONFIGS.glob("*.yaml"):
+        assert validator.is_valid(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("command", ["run", "show", "init", "list", "schema", "report", "export"])

@@ -133,14 +133,14 @@ def test_join_refuses_before_it_connects(here: Path) -> None:
     shutil.copytree("pki/client-0", "mixed")
     shutil.copy("pki/client-1/client.key", "mixed")
     (here / "empty").mkdir()
-    (here / "images.npz").write_bytes(b"nothing")
-    usual = {"--server": "localhost:1", "--pki": "pki/client-0", "--images": "empty"}
+    (here / "examples.npz").write_bytes(b"nothing")
+    usual = {"--server": "localhost:1", "--pki": "pki/client-0", "--examples": "empty"}
     for changes, message in (
         ({"--server": "localhost"}, "--server = localhost: give HOST:PORT"),
         ({"--pki": "pki"}, "pki/client.key: there is no such file; --pki is a client's own"),
         ({"--pki": "mixed"}, "mixed/client.key: is not the key of client 0"),
-        ({}, "--images = empty: no image files in it"),
-        ({"--images": "images.npz"}, "--images = images.npz: not an .npz file"),
+        ({}, "--examples = empty: no image files in it"),
+        ({"--examples": "examples.npz"}, "--examples = examples.npz: not an .npz file"),
         ({"--device": "tpu"}, "--device = tpu: choose auto, cpu or cuda"),
         ({"--trusted-entities": "none.yaml"}, "--trusted-entities = none.yaml: there is no"),
     ):
@@ -150,5 +150,5 @@ def test_join_refuses_before_it_connects(here: Path) -> None:
         assert message in result.stderr.replace("\n", " ")
     given = fedssl("join", "--server", "localhost:1")
     assert given.exit_code == 2
-    assert "give --pki and --images" in given.stderr
+    assert "give --pki and --examples" in given.stderr
     assert not (here / "fedssl-state").exists()

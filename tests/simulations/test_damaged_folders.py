@@ -58,8 +58,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("whole")
     draws = np.random.default_rng(0)
     for name, count in (("train", 16), ("test", 6)):
-        images = draws.integers(0, 256, (count, 8, 8, 3)).astype(np.uint8)
-        np.savez(folder / f"{name}.npz", images=images, labels=np.arange(count) % 2)
+        examples = draws.integers(0, 256, (count, 8, 8, 3)).astype(np.uint8)
+        np.savez(folder / f"{name}.npz", images=examples, labels=np.arange(count) % 2)
     (folder / "small.yaml").write_text(CONFIG)
     experiment = load_experiment(folder / "small.yaml")
     run(experiment, folder / "done")
@@ -418,7 +418,7 @@ def test_lost_predictions_are_missed_aloud(made: Made, place: Path, base: str) -
         run(made.experiment, folder, resume=True)
 
 
-def test_what_was_half_written_and_who_has_which_images_is_made_again(
+def test_what_was_half_written_and_who_has_which_examples_is_made_again(
     made: Made, place: Path
 ) -> None:
     folder = copied(made.folder / "stopped", place / "run")

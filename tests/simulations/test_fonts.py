@@ -51,7 +51,7 @@ def test_pictures_of_any_names_are_written_without_a_warning(tmp_path: Path) -> 
     details = {
         "classes": NAMES,
         "class_accuracy": [0.5] * 8,
-        "class_images": [4] * 8,
+        "class_examples": [4] * 8,
         "labels": list(range(8)),
         "clients": [-1] * 8,
         "places": [[n, n] for n in range(8)],

@@ -15,7 +15,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fedssl.evaluation import gather, measure
-from fedssl.local_update import build_objective
 from fedssl.partitions import partition
 from simulations.cautions import cautions
 from simulations.cli import app
@@ -28,6 +27,7 @@ from simulations.records import read_partition
 from simulations.reporting import report
 from simulations.run_folder import RunFolder
 from simulations.subjects import subject_of
+from tests.fedssl.blueprints import blueprint
 
 Small = Callable[..., Experiment]
 
@@ -37,7 +37,7 @@ def fedssl(*arguments: str | Path) -> Result:
 
 
 def domains(root: Path, each: int = 4, names: str = "ab") -> Path:
-    """Write 12×12 images of two classes in the domains photo and sketch."""
+    """Write 12×12 examples of two classes in the domains photo and sketch."""
     draws = np.random.default_rng(0)
     for domain in ("photo", "sketch"):
         for name in names:
@@ -53,8 +53,8 @@ def told(experiment: Experiment) -> list[str]:
 
 
 def npz(path: Path, labels: Any) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (len(labels), 16, 16, 3)).astype(np.uint8)
-    np.savez(path, images=images, labels=labels)
+    examples = np.random.default_rng(0).integers(0, 256, (len(labels), 16, 16, 3)).astype(np.uint8)
+    np.savez(path, images=examples, labels=labels)
 
 
 def test_an_ordinary_experiment_is_told_nothing_of(small: Small) -> None:
@@ -67,7 +67,9 @@ def test_figures_that_would_mean_nothing_are_told(small: Small, tmp_path: Path) 
     npz(tmp_path / "train.npz", np.arange(48) % 2)
     npz(tmp_path / "test.npz", np.arange(20) % 4)
     (lacks,) = told(experiment)
-    assert "lack 2 of the test images' classes (2, 3): 10 test images (50%) will always" in lacks
+    assert (
+        "lack 2 of the classes of the test images (2, 3): 10 test images (50%) will always" in lacks
+    )
     npz(tmp_path / "train.npz", np.zeros(48, int))
     npz(tmp_path / "test.npz", np.zeros(20, int))
     (one,) = told(experiment)
@@ -111,7 +113,7 @@ def test_natural_clients_keep_their_names(small: Small, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.begin(prepared.experiment, prepared.counts, prepared.classes, prepared.partition.names)
     rows = folder.partition.read_text().splitlines()
-    assert rows[0] == "client,class,images,name"
+    assert rows[0] == "client,class,examples,name"
     assert rows[-1] == "1,b,3,sketch"
     counts, classes = read_partition(folder.partition)
     assert counts.dense().tolist() == [[3, 3], [3, 3]]
@@ -129,8 +131,8 @@ def test_natural_clients_keep_their_names(small: Small, tmp_path: Path) -> None:
 
 def test_numbers_are_named_by_their_column(small: Small, tmp_path: Path) -> None:
     experiment = small("partition={name: natural, field: camera}")
-    images = np.zeros((48, 16, 16, 3), np.uint8)
-    np.savez(tmp_path / "train.npz", images=images, labels=np.arange(48) % 3, camera=[7, 9] * 24)
+    examples = np.zeros((48, 16, 16, 3), np.uint8)
+    np.savez(tmp_path / "train.npz", images=examples, labels=np.arange(48) % 3, camera=[7, 9] * 24)
     assert prepare(experiment).partition.names == ("camera 7", "camera 9")
 
 
@@ -139,7 +141,7 @@ def test_measures_name_natural_clients(small: Small, tmp_path: Path, name: str) 
     prepared = prepare(of_domains(small, domains(tmp_path / "x")))
     experiment, splits = prepared.experiment, prepared.splits
     parts = partition(experiment.partition, splits.train, experiment.seed)
-    encoder = build_objective(experiment, 12).encoder.eval()
+    encoder = blueprint(experiment, 12).build().encoder.eval()
     found = gather(splits, experiment.evaluation)
     subject = subject_of(
         experiment,
@@ -153,8 +155,8 @@ def test_measures_name_natural_clients(small: Small, tmp_path: Path, name: str) 
     assert measured.details["client_names"] == ["photo", "sketch"]
     if name == "harm":
         assert measured.details["domains"] == ["photo", "sketch"]
-        accuracies, images = (measured.details[f"domain_{k}"] for k in ("accuracy", "images"))
-        assert images == [2, 2]
+        accuracies, examples = (measured.details[f"domain_{k}"] for k in ("accuracy", "examples"))
+        assert examples == [2, 2]
         gap = max(accuracies) - min(accuracies)
         assert measured.figures["domain_gap"] == pytest.approx(gap)
         assert measured.figures["worst_domain_accuracy"] == min(accuracies)

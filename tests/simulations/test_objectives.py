@@ -1,4 +1,4 @@
-"""Every objective through three rounds of the engine `local`, on the built-in images."""
+"""Every objective through three rounds of the engine `local`, on the built-in examples."""
 
 import math
 from pathlib import Path
@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from fedssl.config_file import ConfigError, validate
+from fedssl.modalities.image.vit import VisionTransformer
 from fedssl.objectives import OBJECTIVES
-from fedssl.vit import VisionTransformer
 from simulations import Experiment, run, runner
 from simulations.run_folder import RunFolder
 from tests.simulations.test_runner import StopsAfter, same_result
@@ -23,7 +23,7 @@ def tiny_vit() -> nn.Module:
 
 def experiment(name: str) -> Experiment:
     objective: dict[str, object] = {"name": name.split()[0], "terms": TERMS.get(name, [])}
-    # More images than features, as whitening needs.
+    # More examples than features, as whitening needs.
     objective |= {"sub_batch": 10} if name == "w-mse" else {}
     encoder = (
         f"{__name__}.tiny_vit" if name == "mae" else "tests.fedssl.objectives.tools.TinyEncoder"

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from fedssl.data import Dataset, Splits
-from fedssl.data.on_demand import Files, Fitted
 from fedssl.evaluation import gather
+from fedssl.modalities.image.data.on_demand import Files, Fitted
 from simulations import run
 from simulations.cohort import Answer
 from simulations.display import Quiet
@@ -30,8 +30,8 @@ def test_a_client_whose_file_cannot_be_read_fails_and_says_which(
     # The probe, too, looks at training images: at one only, and not at the broken one.
     experiment = small("rounds=1", "participation=1", data, "evaluation.limit.train=1")
     splits = prepare(experiment).splits
-    assert isinstance(splits.train.images, Fitted)
-    files = splits.train.images.source
+    assert isinstance(splits.train.examples, Fitted)
+    files = splits.train.examples.source
     assert isinstance(files, Files)
     probed = gather(splits, experiment.evaluation).train.fetch()[0]
     row = max(i for i, image in enumerate(splits.train.fetch()) if not torch.equal(image, probed))

@@ -126,7 +126,7 @@ def test_very_many_clients_are_histograms(skew: int, tmp_path: Path) -> None:
     counts[0] *= skew
     sizes, mixture = plots.partition(cells(counts), list("abcd")).axes
     bars = {bar.get_x(): bar.get_height() for bar in sizes.patches}  # type: ignore[attr-defined]
-    # The client without images is smaller than a logarithmic axis reaches.
+    # The client without examples is smaller than a logarithmic axis reaches.
     assert sum(bars.values()) == (1000 if skew == 1 else 999)
     assert (sizes.get_xscale() == "log") == (skew == 1000)
     heights = [bar.get_height() for bar in mixture.patches]  # type: ignore[attr-defined]
@@ -138,8 +138,8 @@ def test_divergence_is_drawn_as_it_is(tmp_path: Path) -> None:
     deltas = np.array([[0.95, 0.96, np.nan], [0.97, 1.0, np.nan]])
     figure = plots.divergence(deltas, ["conv.weight", "$b"], [2, 4, 5])
     axes = figure.axes[0]
-    image = axes.images[0]
-    np.testing.assert_array_equal(np.ma.filled(np.ma.asarray(image.get_array()), np.nan), deltas)
+    example = axes.images[0]
+    np.testing.assert_array_equal(np.ma.filled(np.ma.asarray(example.get_array()), np.nan), deltas)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["conv.weight", r"\$b"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "4", "5"]
     assert (axes.get_xlim(), axes.get_ylim()) == ((-0.5, 2.5), (1.5, -0.5))

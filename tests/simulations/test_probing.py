@@ -1,4 +1,4 @@
-"""Probes of runs: on their own images and on others', alone and against each other."""
+"""Probes of runs: on their own examples and on others', alone and against each other."""
 
 import hashlib
 import json
@@ -34,14 +34,14 @@ engine: {name: local, device: cpu, workers: 2}
 def write(path: Path, count: int, seed: int) -> None:
     draws = np.random.default_rng(seed)
     labels = np.arange(count) % 3
-    images = draws.integers(0, 128, size=(count, 16, 16, 3))
-    images[np.arange(count), :, :, labels] += 100
-    np.savez(path, images=images.astype(np.uint8), labels=labels)
+    examples = draws.integers(0, 128, size=(count, 16, 16, 3))
+    examples[np.arange(count), :, :, labels] += 100
+    np.savez(path, images=examples.astype(np.uint8), labels=labels)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two runs, `a` and `b`: a was trained on 48 images, b on 30 of them."""
+    """A folder with two runs, `a` and `b`: a was trained on 48 examples, b on 30 of them."""
     folder = tmp_path_factory.mktemp("runs")
     for name, count, seed in (("train", 60, 0), ("test", 24, 1), ("other", 30, 2)):
         write(folder / f"{name}.npz", count, seed)
@@ -97,7 +97,7 @@ def test_each_protocol_leaves_a_file_and_pictures_open(runs: Path) -> None:
         assert content["figures"] == probed.measured.figures
         assert content["details"] == probed.measured.details
         assert (content["run"], content["round"], content["seed"]) == ("a", 2, 3)
-        assert (content["train_images"], content["test_images"]) == (48, 24)
+        assert (content["train_examples"], content["test_examples"]) == (48, 24)
         if probed.picture:
             with Image.open(probed.picture) as picture:
                 assert min(picture.size) > 300
@@ -105,16 +105,16 @@ def test_each_protocol_leaves_a_file_and_pictures_open(runs: Path) -> None:
     assert drawn == {"harm", "cka", "map", "map-tsne", "selection"}
 
 
-def test_other_images_are_a_transfer(runs: Path) -> None:
+def test_other_examples_are_a_transfer(runs: Path) -> None:
     other = f"data.train={runs / 'other.npz'}"
     done, refused = probe(runs / "a", ["linear", "harm", "cka"], [other, "data.limit.train=null"])
     assert [probed.file.name for probed in done] == [
         "linear-on-other.json",
         "harm-on-other.json",
     ]
-    assert json.loads(done[0].file.read_text())["train_images"] == 30
+    assert json.loads(done[0].file.read_text())["train_examples"] == 30
     assert "client_gap" not in done[1].measured.figures
-    assert refused == {"cka": "cka: needs the clients' images, which are not here"}
+    assert refused == {"cka": "cka: needs the clients' examples, which are not here"}
     another_set = ["data.name=glyphs", "data.limit.train=40", "data.limit.test=20"]
     done, _ = probe(runs / "a", ["knn"], another_set)
     assert done[0].file.name == "knn-on-glyphs.json"
@@ -123,7 +123,7 @@ def test_other_images_are_a_transfer(runs: Path) -> None:
 def test_limits_and_seed_can_be_changed_but_not_the_model(runs: Path) -> None:
     figures_of(runs / "a", "linear", overrides=("evaluation.limit.test=9", "seed=4"))
     content = json.loads((runs / "a" / "probes" / "linear.json").read_text())
-    assert content["test_images"] == 9
+    assert content["test_examples"] == 9
     assert content["overrides"] == ["evaluation.limit.test=9", "seed=4"]
     assert content["seed"] == 4
     with pytest.raises(ConfigError, match=r"model.encoder=resnet18: a probe measures the run's"):
@@ -155,12 +155,12 @@ def test_runs_are_compared(runs: Path) -> None:
     done, refused = probe(runs / "a", ["sslmem", "selection"], against=[runs / "b"])
     assert not refused
     memory, choice = done
-    assert len(memory.measured.details["images"]) == 18
+    assert len(memory.measured.details["examples"]) == 18
     assert memory.picture
     assert memory.picture.exists()
     assert choice.measured.details["rankme"]["names"] == ["this run", str(runs / "b")]
     _, refused = probe(runs / "b", ["sslmem"], against=[runs / "a"])
-    assert "was trained on all images of this run" in refused["sslmem"]
+    assert "was trained on all examples of this run" in refused["sslmem"]
     with pytest.raises(ConfigError, match="is the run itself"):
         probe(runs / "a", ["selection"], against=[runs / "a"])
 
@@ -175,9 +175,9 @@ def test_what_cannot_be_is_told_before_any_work(runs: Path) -> None:
 
 
 def test_a_measure_that_needs_labels_is_refused_before_the_run(tmp_path: Path) -> None:
-    images = np.zeros((12, 16, 16, 3), np.uint8)
+    examples = np.zeros((12, 16, 16, 3), np.uint8)
     for name in ("train", "test"):
-        np.savez(tmp_path / f"{name}.npz", images=images)
+        np.savez(tmp_path / f"{name}.npz", images=examples)
     (tmp_path / "small.yaml").write_text(CONFIG)
     experiment = load_experiment(tmp_path / "small.yaml", ["data.limit.train=null"])
     with pytest.raises(ConfigError, match=r"evaluation.measures = harm: needs labels"):

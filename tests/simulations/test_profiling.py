@@ -116,7 +116,7 @@ def test_every_span_lies_where_it_belongs(small: Small, tmp_path: Path) -> None:
     clients = of(spans, "client")
     expected = [(row["round"], client) for row in metrics for client in row["cohort"]]
     assert sorted((s["args"]["round"], s["args"]["client"]) for s in clients) == sorted(expected)
-    # Each of 4 clients has 12 images, and batches have 8: two steps.
+    # Each of 4 clients has 12 examples, and batches have 8: two steps.
     assert len(of(spans, "step")) == len(of(spans, "views")) == 2 * len(expected)
     assert len(of(spans, "wait")) == len(expected)
     # One a reply, and one a round for the result.

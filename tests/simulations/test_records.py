@@ -144,7 +144,7 @@ def test_what_is_no_row_is_told(tmp_path: Path, change: dict[str, Any], message:
 )
 def test_lines_that_tell_no_partition_are_named(tmp_path: Path, lines: str, message: str) -> None:
     path = tmp_path / "partition.csv"
-    path.write_text("client,class,images\n" + lines)
+    path.write_text("client,class,examples\n" + lines)
     if "longer" not in message:
         assert has_partition(path)
     with pytest.raises(ConfigError, match=rf"partition\.csv.*{message}"):
@@ -181,8 +181,8 @@ def archive(**arrays: np.ndarray) -> bytes:
     [
         (b"", "is no .npz file"),
         (b"\0" * 1000, "is no .npz file"),
-        (claims(10**12), "claims 1,000,000,000,000 images, which it does not hold"),
-        (claims(11), "cut short|claims 11 images"),
+        (claims(10**12), "claims 1,000,000,000,000 examples, which it does not hold"),
+        (claims(11), "cut short|claims 11 examples"),
         (archive(label=np.array([{}], dtype=object)), "label.npy is object"),
         (archive(label=np.zeros(3)), "label.npy is float64"),
         (archive(label=np.zeros((3, 1), np.int64)), r"label.npy is int64 \[3, 1\]"),

@@ -52,7 +52,7 @@ def make_folder(made: Path) -> Path:
     made.mkdir()
     (made / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
     (made / "partition.csv").write_text(
-        "client,class,images\n0,cat,5\n0,10,1\n1,9,4\n2,unlabelled,2000\n", encoding="utf-8"
+        "client,class,examples\n0,cat,5\n0,10,1\n1,9,4\n2,unlabelled,2000\n", encoding="utf-8"
     )
     (made / "divergence.csv").write_text(
         "round,client,tensor,divergence\n1,0,conv,0.9\n1,0,bn,0.5\n1,2,conv,0.7\n1,2,bn,0.7\n",
@@ -74,7 +74,7 @@ class Page(HTMLParser):
         super().__init__()
         self.text = path.read_text(encoding="utf-8")
         self.parts: dict[str, list[str]] = {}
-        self.images: dict[str, str] = {}
+        self.examples: dict[str, str] = {}
         self._open: list[str] = []
         self.feed(self.text)
         self.close()
@@ -83,7 +83,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}
         if tag == "img":
-            self.images[values["alt"]] = values["src"]
+            self.examples[values["alt"]] = values["src"]
         if tag not in ("img", "meta"):
             self._open.append(tag)
             self.parts.setdefault(tag, []).append("")
@@ -107,14 +107,16 @@ def test_the_headline_is_the_last_round_never_the_best(reported: Path) -> None:
     assert tiles["Gain in linear accuracy"] == ("+25.0", "points, from 25.0 % in round 0")
     assert tiles["kNN accuracy"] == ("30.0 %", "after round 2")
     assert tiles["Rounds"] == ("2", "4 client updates, 1 failed")
-    assert tiles["Clients"] == ("3", "2,010 images")
+    assert tiles["Clients"] == ("3", "2,010 examples")
     assert tiles["Traffic"] == ("7.5 MB", "4.5 MB up, 3 MB down")
     assert tiles["Time"] == ("1 min 30 s", "training and evaluation")
 
 
+@pytest.mark.parametrize("column", ["examples", "images"])
 def test_numbers_without_a_client_are_no_clients(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
+    """Also as older versions of fedssl wrote the table, with a column `images`."""
     drawn: list[tuple[Any, ...]] = []
     draw = plots.partition
 
@@ -124,10 +126,11 @@ def test_numbers_without_a_client_are_no_clients(
 
     monkeypatch.setattr(plots, "partition", note)
     (folder / "partition.csv").write_text(
-        "client,class,images\n2,unlabelled,5\n40,unlabelled,7\n900,unlabelled,9\n"
+        f"client,class,{column}\n2,unlabelled,5\n40,unlabelled,7\n900,unlabelled,9\n"
     )
-    assert Page(report(folder)).tiles["Clients"] == ("3", "21 images")
-    ((counts, _, names),) = drawn
+    assert Page(report(folder)).tiles["Clients"] == ("3", "21 examples")
+    ((counts, _, names, noun),) = drawn
+    assert noun == "examples"
     assert list(counts) == [(0, 0, 5), (1, 0, 7), (2, 0, 9)]
     assert names == ["2", "40", "900"]
 
@@ -148,9 +151,9 @@ def test_the_page_is_whole_by_itself_and_escapes_what_it_shows(reported: Path) -
     assert yaml.safe_load(page.parts["pre"][0]) == CONFIG
     names = ("progress", "partition", "divergence")
     written = [(reported / "plots" / f"{name}.png").read_bytes() for name in names]
-    inline = [base64.b64decode(src.split(",")[1], validate=True) for src in page.images.values()]
+    inline = [base64.b64decode(src.split(",")[1], validate=True) for src in page.examples.values()]
     assert inline == written
-    assert all(image.startswith(b"\x89PNG") for image in written)
+    assert all(example.startswith(b"\x89PNG") for example in written)
     assert not list(reported.rglob("*.writing"))
 
 
@@ -171,7 +174,7 @@ def test_a_run_with_no_round_done(folder: Path) -> None:
     page = Page(report(folder))
     assert page.tiles["Linear accuracy"] == ("25.0 %", "after round 0")
     assert "Gain in linear accuracy" not in page.tiles
-    assert list(page.images) == ["Progress", "Who has which images"]
+    assert list(page.examples) == ["Progress", "Who has which examples"]
 
 
 def test_a_run_that_was_never_evaluated_has_no_accuracy_to_show(folder: Path) -> None:
@@ -215,8 +218,8 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
         ("config.yaml", "a: [", "config.yaml: not valid YAML: line 1"),
         ("config.yaml", "", "config.yaml: cannot be read: it holds no config"),
         ("summary.json", "{", r"summary.json: is not valid JSON.*; remove it, and --resume writes"),
-        ("partition.csv", "client,class,images\n0,cat\n", "partition.csv, line 2,"),
-        ("partition.csv", "client,images\n0,3\n", "partition.csv, line 1,"),
+        ("partition.csv", "client,class,examples\n0,cat\n", "partition.csv, line 2,"),
+        ("partition.csv", "client,examples\n0,3\n", "partition.csv, line 1,"),
         ("divergence.csv", "round,client,tensor,divergence\n0,0,w,1\n", "divergence.csv, line 2,"),
         ("divergence.csv", "round,client,tensor,divergence\n1,0,w,x\n", "divergence.csv, line 2,"),
     ],

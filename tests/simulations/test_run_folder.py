@@ -20,7 +20,7 @@ def test_the_partition_is_written_as_csv_that_the_report_reads(
     with folder.partition.open(newline="", encoding="utf-8") as file:
         lines = list(csv.reader(file))
     assert lines == [
-        ["client", "class", "images"],
+        ["client", "class", "examples"],
         ["0", names[1], "7"],
         ["0", names[2], "1"],
         ["3", names[0], "1234"],

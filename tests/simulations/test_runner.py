@@ -78,7 +78,7 @@ def test_a_run_leaves_what_the_documentation_says(small: Small, tmp_path: Path) 
     assert {name.split(".")[0] for name in state} == {"encoder", "projector"}
 
 
-def test_what_the_probe_took_each_test_image_for_is_kept(small: Small, tmp_path: Path) -> None:
+def test_what_the_probe_took_each_test_example_for_is_kept(small: Small, tmp_path: Path) -> None:
     finished = run(small(), tmp_path / "run")
     kept = RunFolder(tmp_path / "run").read_predictions()
     assert kept.keys() == {"label", "untrained", "final"}
@@ -226,9 +226,9 @@ def test_the_encoder_loads_as_it_was_probed(small: Small, tmp_path: Path) -> Non
     finished = run(small("rounds=1"), tmp_path / "run")
     encoder = finished.encoder()
     assert not encoder.training
-    images = torch.randn(2, 3, 16, 16)
+    examples = torch.randn(2, 3, 16, 16)
     again = fedssl.load_encoder(tmp_path / "run" / "model.safetensors")
-    assert torch.equal(encoder(images), again(images))
+    assert torch.equal(encoder(examples), again(examples))
     stored = load_file(tmp_path / "run" / "model.safetensors")["encoder.layers.0.weight"]
     assert torch.equal(encoder.state_dict()["layers.0.weight"], stored)
 
@@ -336,7 +336,7 @@ def test_what_the_data_rule_out_is_refused_before_anything_is_written(
     small: Small, tmp_path: Path, override: str, message: str | None
 ) -> None:
     if message is None:
-        # 48 images for 48 clients: one each, which no contrastive batch can be made of.
+        # 48 examples for 48 clients: one each, which no contrastive batch can be made of.
         override, message = "partition={name: iid, clients: 48, minimum: 1}", "at least 3"
     with pytest.raises(ConfigError, match=message):
         run(small(override), tmp_path / "run")

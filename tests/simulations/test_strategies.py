@@ -54,11 +54,11 @@ def test_it_runs_for_two_rounds(small: Small, tmp_path: Path, name: str) -> None
 def test_it_runs_without_batchnorm(small: Small, tmp_path: Path, name: str) -> None:
     finished = run(small(chosen(name), *QUICK, "rounds=1", "model.norm=group"), tmp_path / "run")
     assert np.isfinite(finished.metrics[1]["train_loss"])
-    images = torch.rand(3, 3, 16, 16)
+    examples = torch.rand(3, 3, 16, 16)
     encoder = finished.encoder()
     assert not list(encoder.buffers())
-    # No image depends on another, also in training.
-    torch.testing.assert_close(encoder.train()(images)[:1], encoder(images[:1]))
+    # No example depends on another, also in training.
+    torch.testing.assert_close(encoder.train()(examples)[:1], encoder(examples[:1]))
 
 
 def test_without_batchnorm_fedbn_says_that_nothing_could_stay_local(

@@ -78,7 +78,9 @@ def scene(small: Small, strategy: str, *overrides: str, crossing: bool = False) 
     display = Heard()
     app = FaultyApp({}, model_parts(torch.nn.Module()), crossing)
     grid = LocalGrid(app, 6, workers=2)
-    server = Server(prepared.experiment, prepared.splits, prepared.partition, grid, display)
+    server = Server(
+        prepared.experiment, prepared.blueprint, prepared.splits, prepared.partition, grid, display
+    )
     app.parts = model_parts(server.objective)
     try:
         yield Scene(

@@ -16,8 +16,7 @@ from flwr.simulation import run_simulation
 from flwr.supercore import telemetry
 from torch import Tensor
 
-from fedssl.encoders import build_encoder
-from fedssl.local_update import build_objective
+from fedssl.modalities.image.encoders import build_encoder
 from simulations.bench.peers import accounting, flower_simclr
 from simulations.experiment import load_experiment
 from simulations.prepare import prepare
@@ -40,7 +39,7 @@ def client_round(model: str, clients: int, rounds: int) -> float:
     Parameters
     ----------
     model : str
-        An encoder for 32×32 images; see `fedssl.encoders.build_encoder`.
+        An encoder for 32×32 images; see `fedssl.modalities.image.encoders.build_encoder`.
     clients : int
         How many there are; all take part in each round.
     rounds : int
@@ -102,7 +101,7 @@ def end_to_end(config: str, overrides: Iterable[str] = ()) -> tuple[float, float
         cohort=max(1, round(experiment.participation * clients)),
         clients=clients,
     )
-    state = build_objective(experiment, prepared.splits.train.images.shape[-1]).state_dict()
+    state = prepared.blueprint.build().state_dict()
     with TemporaryDirectory() as folder:
         app = flower_simclr.make_client_app(prepared, Path(folder) / "images.npy")
         end = _simulate(app, strategy, state, clients, experiment.rounds)

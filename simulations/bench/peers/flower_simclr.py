@@ -9,7 +9,7 @@ clients run on every core already, and starting a worker takes longer than a sma
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from fedssl.local_update import build_objective
+from fedssl.blueprint import ModelBlueprint
+from fedssl.example import ExampleSpec
+from fedssl.modalities.image.data.config import ImageData
 from fedssl.objectives import Batch
 from fedssl.optimizers import build_optimizer, learning_rate
 from fedssl.views.step import Step
@@ -77,7 +79,7 @@ def make_client_app(prepared: Prepared, file: Path) -> ClientApp:
         To be written: uint8 [N, H, W, 3], a client's images after another's.
     """
     experiment, partition = prepared.experiment, prepared.partition
-    images = prepared.splits.train.images[torch.from_numpy(partition.order)]
+    images = prepared.splits.train.examples[torch.from_numpy(partition.order)]
     np.save(file, images.permute(0, 2, 3, 1).numpy())
     offsets = partition.offsets.tolist()
     app = ClientApp()
@@ -119,13 +121,14 @@ def fit(
         The trained model, and the mean loss over all images seen.
     """
     config = experiment.client
-    model = build_objective(experiment, images.shape[1])
+    side = images.shape[1]
+    model = ModelBlueprint(experiment, ExampleSpec("image", (3, side, side), "uint8")).build()
     model.load_state_dict(state)
     model.train()
     lr = learning_rate(config, server_round, experiment.rounds)
     optimizer = build_optimizer(model.parameters(), config.model_copy(update={"lr": lr}))
     loader = DataLoader(
-        _TwoViews(images, _augmentation(experiment, images.shape[1])),
+        _TwoViews(images, _augmentation(experiment, side)),
         batch_size=config.batch_size,
         shuffle=True,
     )
@@ -169,7 +172,8 @@ def _is_known(step: Step) -> bool:
 
 def _augmentation(experiment: Experiment, side: int) -> transforms.Compose:
     steps = [_TRANSFORMS[step.name](step, side) for step in experiment.views]
-    normalise = transforms.Normalize(experiment.data.mean, experiment.data.std)
+    data = cast(ImageData, experiment.data)
+    normalise = transforms.Normalize(data.mean, data.std)
     return transforms.Compose([*steps, transforms.ToTensor(), normalise])
 
 

@@ -11,7 +11,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from fedssl.encoders import build_encoder
+from fedssl.modalities.image.encoders import build_encoder
 from simulations.bench.peers import accounting
 from simulations.bench.timing import peak_mb, resident_mb
 
@@ -52,7 +52,7 @@ def client_round(model: str, clients: int, rounds: int) -> tuple[float, float]:
     Parameters
     ----------
     model : str
-        An encoder for 32×32 images; see `fedssl.encoders.build_encoder`.
+        An encoder for 32×32 images; see `fedssl.modalities.image.encoders.build_encoder`.
     clients : int
         The size of the cohort.
     rounds : int

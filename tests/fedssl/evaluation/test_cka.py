@@ -57,6 +57,6 @@ def test_clients_that_learn_nothing_agree_and_others_less(monkeypatch: pytest.Mo
     assert np.shape(fewer["cka"]) == (3, 3)
 
 
-def test_without_clients_images_it_says_so() -> None:
-    with pytest.raises(ValueError, match="clients' images"):
+def test_without_clients_examples_it_says_so() -> None:
+    with pytest.raises(ValueError, match="clients' examples"):
         measure(a_subject(Noisy()))

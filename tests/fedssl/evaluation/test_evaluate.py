@@ -12,11 +12,11 @@ from fedssl.data import Dataset, Limit, Splits
 from fedssl.evaluation import EvaluationConfig, evaluate, gather
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.rankme import rankme
-from tests.fedssl.evaluation.tools import MEAN, STD, Noisy, color_splits, colors
+from tests.fedssl.evaluation.tools import PREPARATION, Noisy, color_splits, colors
 
 
 def measure(encoder: nn.Module, splits: Splits, config: EvaluationConfig) -> dict[str, float]:
-    return evaluate(encoder, gather(splits, config), config, MEAN, STD)
+    return evaluate(encoder, gather(splits, config), config, PREPARATION)
 
 
 def test_colours_are_told_apart() -> None:
@@ -25,7 +25,7 @@ def test_colours_are_told_apart() -> None:
     assert measures.keys() == {"rankme", "linear_accuracy", "knn_accuracy"}
     assert measures["linear_accuracy"] == 1
     assert measures["knn_accuracy"] == 1
-    assert measures["rankme"] == rankme(extract(encoder, splits.test.fetch(), MEAN, STD))
+    assert measures["rankme"] == rankme(extract(encoder, splits.test.fetch(), PREPARATION))
     assert all(m.training for m in encoder.modules())
 
 
@@ -51,7 +51,7 @@ def test_statistics_that_do_not_fit_are_seen_and_recalibrated() -> None:
     assert torch.equal(norm.running_mean, wrong)
 
 
-def test_unlabelled_training_images_are_left_out_and_without_any_only_rankme_is_left() -> None:
+def test_unlabelled_training_examples_are_left_out_and_without_any_only_rankme_is_left() -> None:
     encoder, splits = Noisy(), color_splits()
     half = torch.arange(90) < 45
     splits.train.labels[half] = -1
@@ -74,10 +74,10 @@ def test_a_limit_keeps_some_of_each_class() -> None:
 
 def test_what_is_in_memory_is_not_copied() -> None:
     splits = color_splits()
-    images = gather(splits, EvaluationConfig())
-    assert images.train is splits.train
-    assert images.test is splits.test
-    assert len(images.recalibration) == 0
+    examples = gather(splits, EvaluationConfig())
+    assert examples.train is splits.train
+    assert examples.test is splits.test
+    assert len(examples.recalibration) == 0
 
 
 def test_cores_and_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,32 +103,32 @@ def test_the_config_refuses_what_makes_no_sense(field: str, value: object) -> No
         EvaluationConfig.model_validate({field: value})
 
 
-def test_validation_scores_on_labelled_training_images_that_no_probe_saw() -> None:
+def test_validation_scores_on_labelled_training_examples_that_no_probe_saw() -> None:
     splits = color_splits()
     splits.train.labels[:30] = -1
-    splits.train.fetch()[:, 0, 0, 0] = torch.arange(90, dtype=torch.uint8)  # which image it is
-    images = gather(splits, EvaluationConfig(split="validation"))
-    fitted, scored = _which(images.train), _which(images.test)
+    splits.train.fetch()[:, 0, 0, 0] = torch.arange(90, dtype=torch.uint8)  # which example it is
+    examples = gather(splits, EvaluationConfig(split="validation"))
+    fitted, scored = _which(examples.train), _which(examples.test)
     assert len(scored) == 12
     assert fitted | scored == set(range(30, 90))
     assert not fitted & scored
-    counts = torch.bincount(images.test.labels)
+    counts = torch.bincount(examples.test.labels)
     shares = torch.bincount(splits.train.labels[30:]) / 5
     assert torch.equal(counts, shares.round().long())
     limited = EvaluationConfig(split="validation", limit=Limit(train=9, test=6))
-    images = gather(splits, limited)
-    assert (len(images.train), len(images.test)) == (9, 6)
-    assert _which(images.test) <= scored
+    examples = gather(splits, limited)
+    assert (len(examples.train), len(examples.test)) == (9, 6)
+    assert _which(examples.test) <= scored
 
 
-def _which(images: Dataset) -> set[int]:
-    return set(images.fetch()[:, 0, 0, 0].tolist())
+def _which(examples: Dataset) -> set[int]:
+    return set(examples.fetch()[:, 0, 0, 0].tolist())
 
 
-def test_what_the_probe_took_each_image_for_is_told() -> None:
+def test_what_the_probe_took_each_example_for_is_told() -> None:
     encoder, splits, config = Noisy(), color_splits(), EvaluationConfig(l2=10.0)
     told: list[torch.Tensor] = []
-    measures = evaluate(encoder, gather(splits, config), config, MEAN, STD, told.append)
+    measures = evaluate(encoder, gather(splits, config), config, PREPARATION, told.append)
     (predicted,) = told
     right = (predicted == splits.test.labels).double().mean().item()
     assert measures["linear_accuracy"] == right

@@ -7,25 +7,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedssl.evaluation.features import extract, normalise
+from fedssl.evaluation.features import extract
 from fedssl.evaluation.parallel import map_chunks, one_thread
-from tests.fedssl.evaluation.tools import MEAN, STD, Noisy, colors
+from fedssl.modalities.image.preparation import Normalisation, normalise
+from tests.fedssl.evaluation.tools import MEAN, PREPARATION, STD, Noisy, colors
 
 
 def test_they_are_the_encoders_output_in_eval_mode() -> None:
-    encoder, images = Noisy(), colors(50).fetch()
-    features = extract(encoder, images, MEAN, STD, batch_size=16)
+    encoder, examples = Noisy(), colors(50).fetch()
+    features = extract(encoder, examples, PREPARATION, batch_size=16)
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
     with torch.no_grad():
-        expected = encoder.eval()((images / 255 - mean) / std)
+        expected = encoder.eval()((examples / 255 - mean) / std)
     torch.testing.assert_close(features, expected)
     assert features.dtype == torch.float32
     assert not features.requires_grad
 
 
 def test_one_constant_serves_all_channels() -> None:
-    images = colors(2).fetch()
-    torch.testing.assert_close(normalise(images, (0.5,), (0.2,)), (images / 255 - 0.5) / 0.2)
+    examples = colors(2).fetch()
+    torch.testing.assert_close(normalise(examples, (0.5,), (0.2,)), (examples / 255 - 0.5) / 0.2)
 
 
 def test_the_encoder_is_left_as_it_was() -> None:
@@ -33,7 +34,7 @@ def test_the_encoder_is_left_as_it_was() -> None:
     encoder.layers[1].eval()
     modes = [m.training for m in encoder.modules()]
     state = {n: t.clone() for n, t in encoder.state_dict().items()}
-    extract(encoder, colors(20).fetch(), MEAN, STD)
+    extract(encoder, colors(20).fetch(), PREPARATION)
     assert [m.training for m in encoder.modules()] == modes
     assert all(torch.equal(t, state[n]) for n, t in encoder.state_dict().items())
 
@@ -41,16 +42,16 @@ def test_the_encoder_is_left_as_it_was() -> None:
 def test_the_mode_is_put_back_after_an_error() -> None:
     encoder = Noisy()
     with pytest.raises(RuntimeError):
-        extract(encoder, torch.zeros(2, 5, 8, 8, dtype=torch.uint8), (0.5,), (0.2,))
+        extract(encoder, torch.zeros(2, 5, 8, 8, dtype=torch.uint8), Normalisation((0.5,), (0.2,)))
     assert all(m.training for m in encoder.modules())
 
 
 def test_the_number_of_cores_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder, images = Noisy(), colors(100).fetch()
+    encoder, examples = Noisy(), colors(100).fetch()
     found = []
     for cores in (1, 2, 5):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
-        found.append(extract(encoder, images, MEAN, STD, batch_size=16))
+        found.append(extract(encoder, examples, PREPARATION, batch_size=16))
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
 

@@ -37,21 +37,21 @@ def test_the_head_alone_is_the_linear_probe_on_the_same_labels() -> None:
     assert found.figures == {"head_1_accuracy": 1, "head_10_accuracy": 1}
     assert found.details == {"labels_1": 3, "labels_10": 30}
     rows = finetune.few(subject, 10)
-    assert subject.images.train.labels[torch.from_numpy(rows)].bincount().tolist() == [10] * 3
+    assert subject.examples.train.labels[torch.from_numpy(rows)].bincount().tolist() == [10] * 3
 
 
-def test_a_last_batch_of_one_image_is_left_out() -> None:
-    images, labels = colors(65).fetch(), colors(65).labels
+def test_a_last_batch_of_one_example_is_left_out() -> None:
+    examples, labels = colors(65).fetch(), colors(65).labels
     subject = a_subject(Noisy())
-    view = augmented.crop_and_flip(subject)
-    tuned = finetune.finetune(Noisy(), images, labels, view, rng(), epochs=1)
+    view = subject.weak_view
+    tuned = finetune.finetune(Noisy(), examples, labels, view, rng(), epochs=1)
     assert not any(module.training for module in tuned.modules())
 
 
 def test_the_probe_with_augmentation_sees_crops_and_no_colour_changes() -> None:
     subject = a_subject(Noisy())
     assert augmented.measure(subject).figures == {"augmented_accuracy": 1}
-    view = augmented.crop_and_flip(subject)
+    view = subject.weak_view
     flat = torch.full((4, 3, 8, 8), 77, dtype=torch.uint8)
     shown = view(flat, rng())
     torch.testing.assert_close(shown, shown[:1, :, :1, :1].expand(4, 3, 8, 8))

@@ -28,8 +28,8 @@ def test_by_class_it_is_scikit_learns_recall() -> None:
     assert accuracy.tolist() == pytest.approx(recall_score(labels, predicted, average=None))
 
 
-def test_predictions_are_by_probes_that_did_not_see_the_image() -> None:
-    # As many features as images: what a probe has seen it knows by heart.
+def test_predictions_are_by_probes_that_did_not_see_the_example() -> None:
+    # As many features as examples: what a probe has seen it knows by heart.
     features = torch.randn(60, 120, generator=rng())
     labels = torch.randint(2, (60,), generator=rng(1))
     predicted = held_out_predictions(features, labels, 1e-4, rng(2))
@@ -39,17 +39,17 @@ def test_predictions_are_by_probes_that_did_not_see_the_image() -> None:
     assert held_out_predictions(features[:2], labels[:2], 1e-3, rng()).shape == (2,)
 
 
-def test_a_client_whose_images_say_nothing_is_the_worst() -> None:
+def test_a_client_whose_examples_say_nothing_is_the_worst() -> None:
     splits, owner = color_splits(), np.arange(90) // 30
     noise = torch.randint(0, 256, (30, 3, 8, 8), generator=rng(3), dtype=torch.uint8)
-    images = torch.cat([splits.train.fetch()[:60], noise])
-    train = type(splits.train)(images, splits.train.labels, splits.train.class_names)
+    examples = torch.cat([splits.train.fetch()[:60], noise])
+    train = type(splits.train)(examples, splits.train.labels, splits.train.class_names)
     found = measure(a_subject(Noisy(), Splits(train, splits.test), owner=owner))
     accuracy = found.details["client_accuracy"]
     assert accuracy[0] > 0.9
     assert accuracy[2] == found.figures["worst_client_accuracy"] < 0.7
     assert found.figures["client_gap"] == max(accuracy) - accuracy[2]
-    assert found.details["client_images"] == [30, 30, 30]
+    assert found.details["client_examples"] == [30, 30, 30]
     assert found.details["classes"] == ["red", "green", "blue"]
     assert found.figures["worst_class_accuracy"] == min(found.details["class_accuracy"])
 

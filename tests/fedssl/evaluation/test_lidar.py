@@ -16,10 +16,10 @@ def by_the_formula(features: torch.Tensor, delta: float) -> float:
     count, views, width = z.shape
     mean = z.reshape(-1, width).mean(0)
     between, within = np.zeros((width, width)), delta * np.eye(width)
-    for image in z:
-        center = image.mean(0)
+    for example in z:
+        center = example.mean(0)
         between += np.outer(center - mean, center - mean) / count
-        for view in image:
+        for view in example:
             within += np.outer(view - center, view - center) / (count * views)
     values, vectors = np.linalg.eigh(within)
     root = vectors @ np.diag(values**-0.5) @ vectors.T
@@ -37,19 +37,19 @@ def test_it_is_the_formula() -> None:
 
 
 @pytest.mark.parametrize("rank", [1, 3, 8])
-def test_images_along_r_orthogonal_directions_use_r_dimensions(rank: int) -> None:
+def test_examples_along_r_orthogonal_directions_use_r_dimensions(rank: int) -> None:
     axes = torch.eye(8)[:rank]
-    images = torch.cat([axes, -axes])
-    assert lidar(images[:, None].expand(-1, 5, -1)) == pytest.approx(rank)
+    examples = torch.cat([axes, -axes])
+    assert lidar(examples[:, None].expand(-1, 5, -1)) == pytest.approx(rank)
 
 
 def test_what_views_scatter_over_counts_for_little() -> None:
-    # Two directions of equal variance between images; along the second, views scatter, too.
+    # Two directions of equal variance between examples; along the second, views scatter, too.
     axes = torch.eye(2)
-    images = torch.cat([axes, -axes])[:, None]
+    examples = torch.cat([axes, -axes])[:, None]
     scatter = torch.tensor([[0.0, 30.0], [0.0, -30.0]])
-    assert lidar(images + 0 * scatter) == pytest.approx(2)
-    assert lidar(images + scatter) == pytest.approx(1, abs=1e-3)
+    assert lidar(examples + 0 * scatter) == pytest.approx(2)
+    assert lidar(examples + scatter) == pytest.approx(1, abs=1e-3)
 
 
 def test_features_that_are_all_the_same_use_none() -> None:

@@ -1,4 +1,4 @@
-"""Maps: PCA against scikit-learn's, and what a map tells of each image."""
+"""Maps: PCA against scikit-learn's, and what a map tells of each example."""
 
 import importlib.util
 
@@ -30,7 +30,7 @@ def test_features_along_one_line_lie_on_one() -> None:
     assert pca(torch.ones(4, 3))[1].tolist() == [0, 0]
 
 
-def test_a_map_names_class_and_client_of_each_image() -> None:
+def test_a_map_names_class_and_client_of_each_example() -> None:
     found = measure(a_subject(Noisy(), owner=np.arange(90) % 4))
     assert np.shape(found.details["places"]) == (90, 2)
     assert found.details["clients"] == (np.arange(90) % 4).tolist()

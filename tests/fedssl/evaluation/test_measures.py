@@ -11,7 +11,7 @@ from fedssl.data import Limit
 from fedssl.evaluation import MEASURES, EvaluationConfig, evaluate, gather, measure
 from fedssl.evaluation import finetune as finetuning
 from fedssl.evaluation import lidar as lidar_module
-from tests.fedssl.evaluation.tools import MEAN, STD, Noisy, a_subject, color_splits
+from tests.fedssl.evaluation.tools import PREPARATION, Noisy, a_subject, color_splits
 
 ONE_ENCODER = [name for name, entry in MEASURES.items() if entry.of_a_round]
 
@@ -52,21 +52,21 @@ def test_the_table_tells_which_need_labels(name: str) -> None:
 def test_the_usual_three_are_those_of_a_round() -> None:
     encoder, splits = Noisy(), color_splits()
     config = EvaluationConfig(limit=Limit(train=40, test=20))
-    images = gather(splits, config)
-    subject = replace(a_subject(encoder, splits), images=images, config=config)
+    examples = gather(splits, config)
+    subject = replace(a_subject(encoder, splits), examples=examples, config=config)
     found: dict[str, float] = {}
     for name in ("rankme", "linear", "knn"):
         found |= measure(name, subject).figures
-    assert found == evaluate(encoder, images, config, MEAN, STD)
+    assert found == evaluate(encoder, examples, config, PREPARATION)
 
 
-def test_clients_are_those_of_the_images_that_are_left() -> None:
+def test_clients_are_those_of_the_examples_that_are_left() -> None:
     splits, config = color_splits(), EvaluationConfig(limit=Limit(train=6))
-    images = gather(splits, config)
+    examples = gather(splits, config)
     owner = np.arange(90)
-    subject = replace(a_subject(Noisy(), splits, owner=owner), images=images)
+    subject = replace(a_subject(Noisy(), splits, owner=owner), examples=examples)
     assert subject.clients is not None
-    assert torch.equal(images.train.fetch(), splits.train.fetch(subject.clients))
+    assert torch.equal(examples.train.fetch(), splits.train.fetch(subject.clients))
 
 
 def test_features_that_are_not_finite_are_refused() -> None:

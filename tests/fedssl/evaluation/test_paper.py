@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from fedssl.encoders import build_encoder
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import accuracy
 from fedssl.evaluation.paper import fit_by_sgd, measure
 from fedssl.evaluation.prepool import before_pooling
+from fedssl.modalities.image.encoders import build_encoder
 from fedssl.seeding import initialising
-from tests.fedssl.evaluation.tools import MEAN, STD, Noisy, a_subject, blobs, rng
+from tests.fedssl.evaluation.tools import PREPARATION, Noisy, a_subject, blobs, rng
 
 
 def encoder_of(name: str) -> nn.Module:
@@ -21,12 +21,12 @@ def encoder_of(name: str) -> nn.Module:
 @pytest.mark.parametrize(("name", "width"), [("resnet18", 8192), ("convnet", 2048)])
 def test_features_before_pooling_have_the_pooled_ones_as_their_means(name: str, width: int) -> None:
     encoder = encoder_of(name)
-    images = torch.randint(0, 256, (3, 3, 32, 32), generator=rng(), dtype=torch.uint8)
+    examples = torch.randint(0, 256, (3, 3, 32, 32), generator=rng(), dtype=torch.uint8)
     modes = [m.training for m in encoder.modules()]
     with before_pooling(encoder, torch.zeros(1, 3, 32, 32)) as wrapped:
-        maps = extract(wrapped, images, MEAN, STD, batch_size=2)
+        maps = extract(wrapped, examples, PREPARATION, batch_size=2)
     assert maps.shape == (3, width)
-    pooled = extract(encoder, images, MEAN, STD)
+    pooled = extract(encoder, examples, PREPARATION)
     torch.testing.assert_close(maps.view(3, pooled.shape[1], -1).mean(2), pooled)
     assert [m.training for m in encoder.modules()] == modes
     assert not any(m._forward_hooks for m in encoder.modules())

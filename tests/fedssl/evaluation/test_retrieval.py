@@ -45,7 +45,7 @@ def test_queries_without_a_counterpart_are_left_out() -> None:
     torch.testing.assert_close(
         retrieval(gallery, labels, *both), retrieval(gallery, labels, queries, wanted)
     )
-    with pytest.raises(ValueError, match="no test image has a class"):
+    with pytest.raises(ValueError, match="no test example has a class"):
         retrieval(gallery, labels, queries, torch.full((6,), 9))
 
 

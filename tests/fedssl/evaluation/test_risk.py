@@ -25,13 +25,13 @@ def test_each_kind_of_error_is_found_where_it_is() -> None:
     noise = torch.randn(200, 1, generator=rng())
     found = decompose(noise, labels, torch.randn(100, 1, generator=rng(1)), test_labels, sub, 1e-3)
     assert found["risk_usability"] > 0.5
-    # As many as there are images: learned by heart, and wrong on all others.
+    # As many as there are examples: learned by heart, and wrong on all others.
     noise = torch.randn(200, 400, generator=rng())
     other = torch.randn(100, 400, generator=rng(1))
     found = decompose(noise, labels, other, test_labels, sub, 1e-4)
     assert found["risk_usability"] == 0
     assert found["risk_probe_generalisation"] > 0.4
-    # An encoder that gives the answer for training images alone.
+    # An encoder that gives the answer for training examples alone.
     found = decompose(clear, labels, other[:, :40], test_labels, sub, 1e-3)
     assert found["risk_usability"] == found["risk_probe_generalisation"] == 0
     assert found["risk_encoder_generalisation"] > 0.4

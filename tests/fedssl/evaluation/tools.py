@@ -7,9 +7,12 @@ from torch import Tensor, nn
 
 from fedssl.data import Dataset, Splits
 from fedssl.evaluation import EvaluationConfig, Subject, gather
-from fedssl.views import POLICIES, Views
+from fedssl.modalities.image.preparation import Normalisation
+from fedssl.modalities.image.views.policies import POLICIES
+from fedssl.modalities.image.views.recipe import Views
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
+PREPARATION = Normalisation(MEAN, STD)
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -39,18 +42,18 @@ class Noisy(nn.Module):
             for n, parameter in enumerate(self.parameters()):
                 parameter.copy_(torch.randn(parameter.shape, generator=rng(n)))
 
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.layers(images).mean((2, 3))
+    def forward(self, examples: Tensor) -> Tensor:
+        features: Tensor = self.layers(examples).mean((2, 3))
         return features
 
 
 def colors(count: int, labelled: bool = True, seed: int = 0) -> Dataset:
-    """Return images 8×8 of three classes: mostly red, mostly green, mostly blue."""
+    """Return examples 8×8 of three classes: mostly red, mostly green, mostly blue."""
     labels = torch.arange(count) % 3
-    images = torch.randint(0, 100, (count, 3, 8, 8), generator=rng(seed), dtype=torch.uint8)
-    images[torch.arange(count), labels] += 120
+    examples = torch.randint(0, 100, (count, 3, 8, 8), generator=rng(seed), dtype=torch.uint8)
+    examples[torch.arange(count), labels] += 120
     names = ("red", "green", "blue") if labelled else ()
-    return Dataset(images, labels if labelled else torch.full((count,), -1), names)
+    return Dataset(examples, labels if labelled else torch.full((count,), -1), names)
 
 
 def color_splits(labelled: bool = True) -> Splits:
@@ -58,16 +61,16 @@ def color_splits(labelled: bool = True) -> Splits:
 
 
 def a_subject(encoder: nn.Module, splits: Splits | None = None, **fields: Any) -> Subject:
-    """Return a subject that looks at colours, where no other images are given."""
+    """Return a subject that looks at colours, where no other examples are given."""
     splits, config = splits or color_splits(), EvaluationConfig()
     return Subject(
         encoder=encoder,
-        images=gather(splits, config),
+        examples=gather(splits, config),
         config=config,
-        mean=MEAN,
-        std=STD,
+        preparation=PREPARATION,
         seed=0,
-        view=Views(POLICIES["simclr"][1], MEAN, STD),
+        view=Views(POLICIES["simclr"].steps, MEAN, STD),
+        weak_view=Views(POLICIES["weak"].steps, MEAN, STD),
         train=splits.train,
         **fields,
     )

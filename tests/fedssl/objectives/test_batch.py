@@ -18,9 +18,9 @@ class Sizes(nn.Module):
         super().__init__()
         self.seen: list[tuple[int, ...]] = []
 
-    def forward(self, images: Tensor) -> Tensor:
-        self.seen.append(tuple(images.shape))
-        return images.mean((2, 3))
+    def forward(self, examples: Tensor) -> Tensor:
+        self.seen.append(tuple(examples.shape))
+        return examples.mean((2, 3))
 
 
 def test_views_of_one_size_are_one_batch() -> None:

@@ -27,18 +27,18 @@ def weighted(distances: list[float], temperature: float) -> float:
 
 def by_the_formula(views: Tensor, positive: float, negative: float) -> float:
     unit = F.normalize(views, dim=2)
-    count, images = unit.shape[:2]
+    count, examples = unit.shape[:2]
 
-    def distance(view: int, image: int, other_view: int, other: int) -> float:
-        return (unit[view, image] - unit[other_view, other]).square().sum().item()
+    def distance(view: int, example: int, other_view: int, other: int) -> float:
+        return (unit[view, example] - unit[other_view, other]).square().sum().item()
 
     pulls, pushes = [], []
     for q in range(count):
         others = [m for m in range(count) if m != q]
-        for i in range(images):
+        for i in range(examples):
             pulls.append(weighted([distance(q, i, m, i) for m in others], positive))
             for m in others:
-                away = [distance(q, i, m, j) for j in range(images) if j != i]
+                away = [distance(q, i, m, j) for j in range(examples) if j != i]
                 pushes.append(weighted(away, -negative))
     return sum(pulls) / len(pulls) - sum(pushes) / len(pushes)
 
@@ -51,19 +51,19 @@ def by_the_formula(views: Tensor, positive: float, negative: float) -> float:
 )
 @settings(deadline=None, max_examples=30)
 def test_it_is_the_formula(
-    count: int, images: int, sharpness: tuple[float, float], seed: int
+    count: int, examples: int, sharpness: tuple[float, float], seed: int
 ) -> None:
-    views = normal(count, images, 3, seed=seed, dtype=torch.float64)
+    views = normal(count, examples, 3, seed=seed, dtype=torch.float64)
     expected = by_the_formula(views, *sharpness)
     assert cacr(views, *sharpness).item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_known_values() -> None:
-    # Views alike, images orthogonal: nothing to pull, and a squared distance of 2 to all others.
+    # Views alike, examples orthogonal: nothing to pull, and a squared distance of 2 to all others.
     apart = torch.eye(4).expand(3, -1, -1)
     assert cacr(apart, 1.0, 0.9).item() == pytest.approx(-2)
     assert cacr(torch.ones(3, 4, 5), 1.0, 0.9).item() == pytest.approx(0, abs=1e-6)
-    # Two images, opposite; one view of each lies where the other image is.
+    # Two examples, opposite; one view of each lies where the other example is.
     one = torch.tensor([[1.0, 0], [-1, 0]])
     assert cacr(torch.stack([one, -one]), 1.0, 0.9).item() == pytest.approx(4 - 0)
 

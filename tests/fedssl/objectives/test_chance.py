@@ -45,7 +45,7 @@ def loss_of(objective: Objective, batch: Batch) -> float:
         ("pal", {}),
     ],
 )
-def test_it_is_the_loss_where_all_images_are_the_same(
+def test_it_is_the_loss_where_all_examples_are_the_same(
     name: str, fields: dict[str, Any], count: int
 ) -> None:
     objective = make(OBJECTIVES[name], **fields)

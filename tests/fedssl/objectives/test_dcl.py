@@ -55,7 +55,7 @@ def test_known_values() -> None:
     # All views alike: the 2B − 2 negatives lie as near as the positive.
     same = torch.ones(8, 4)
     assert decoupled(same, same, 0.5).item() == pytest.approx(math.log(14), abs=1e-5)
-    # Views alike, images orthogonal: −1/τ + log(2·3).
+    # Views alike, examples orthogonal: −1/τ + log(2·3).
     apart = torch.eye(4)
     assert decoupled(apart, apart, 0.5).item() == pytest.approx(-2 + math.log(6), abs=1e-5)
 

@@ -40,7 +40,7 @@ def test_extreme_features_stay_finite(scale: float) -> None:
     assert gradients_are_finite(loss, [features, head])
 
 
-def test_the_head_has_a_row_for_each_image_and_is_private() -> None:
+def test_the_head_has_a_row_for_each_example_and_is_private() -> None:
     objective, batch = make(DIET, label_smoothing=0.5), a_batch(16, views=1)
     objective.resize(20)
     objective.start(torch.Generator())

@@ -7,19 +7,21 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fedssl.objectives.e_ssl import ESSL, four_ways
+from fedssl.modalities.image import IMAGE
+from fedssl.modalities.image.turns import four_ways
+from fedssl.objectives.e_ssl import ESSL
 from tests.fedssl.objectives.tools import TinyEncoder, a_batch, normal
 
 
 def a_term(**fields: object) -> ESSL:
-    return ESSL(ESSL.Config.model_validate(fields), "simclr", 12)
+    return ESSL(ESSL.Config.model_validate(fields), "simclr", 12, IMAGE)
 
 
-def test_images_are_turned_four_ways() -> None:
-    images = normal(3, 2, 4, 4)
-    turned = four_ways(images).view(4, 3, 2, 4, 4)
+def test_examples_are_turned_four_ways() -> None:
+    examples = normal(3, 2, 4, 4)
+    turned = four_ways(examples).view(4, 3, 2, 4, 4)
     for quarter in range(4):
-        expected = np.rot90(images.numpy(), quarter, axes=(2, 3))
+        expected = np.rot90(examples.numpy(), quarter, axes=(2, 3))
         assert np.array_equal(turned[quarter].numpy(), expected)
 
 
@@ -57,7 +59,7 @@ def test_turns_are_learned() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e6])
-def test_extreme_images_stay_finite(scale: float) -> None:
+def test_extreme_examples_stay_finite(scale: float) -> None:
     term, encoder, batch = a_term(width=16), TinyEncoder(), a_batch(3, views=1)
     batch.views[0].mul_(scale)
     loss = term(encoder, torch.empty(0), batch)

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from fedssl.modalities.image import IMAGE
+from fedssl.modalities.image.vit import VisionTransformer
 from fedssl.objectives.mae import MAE, masked_error
 from fedssl.state import federated_state, private_state
-from fedssl.vit import VisionTransformer
 from tests.fedssl.objectives.tools import (
     TinyEncoder,
     a_batch,
@@ -78,12 +79,12 @@ def test_every_step_masks_other_patches_and_what_is_masked_is_not_seen() -> None
     objective, batch = make(MAE), a_batch(5, views=1)
     assert objective(batch).item() != objective(batch).item()
     order = torch.rand(5, 16, generator=a_batch(5).draws).argsort(1)
-    image = batch.views[0].clone()
+    example = batch.views[0].clone()
     for n, place in enumerate(order[:, -1].tolist()):
         r, c = 2 * (place // 4), 2 * (place % 4)
         # Scaled, a masked patch has the same target; were it seen, the loss would change.
-        image[n, :, r : r + 2, c : c + 2] *= 10
-    one, other = objective(a_batch(5, views=1)), objective(replace(a_batch(5), views=[image]))
+        example[n, :, r : r + 2, c : c + 2] *= 10
+    one, other = objective(a_batch(5, views=1)), objective(replace(a_batch(5), views=[example]))
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
@@ -105,7 +106,7 @@ def test_everything_is_federated() -> None:
 
 def test_what_it_cannot_train_is_refused() -> None:
     with pytest.raises(ValueError, match=r"set model\.encoder to vit-tiny"):
-        MAE(TinyEncoder(), (), MAE.Config())
+        MAE.check_fits(TinyEncoder(), IMAGE)
     encoder = VisionTransformer(patch=8, width=12, depth=1, heads=3)
     with pytest.raises(ValueError, match="one patch only"):
         MAE(encoder, (), MAE.Config())(a_batch(2, views=1))

@@ -47,7 +47,7 @@ def test_it_is_the_formula(share: float, weights: list[float]) -> None:
 def test_projections_in_between_cost_nothing_more() -> None:
     first, second = normal(6, 4), normal(6, 4, seed=1)
     plain = barlow_twins(first, second, 0.5)
-    # Unmixed images: projections of the first view itself, and of the other images themselves.
+    # Unmixed examples: projections of the first view itself, and of the other examples themselves.
     for mixed, share in ((first, 1.0), (second[ORDER], 0.0)):
         loss = mixed_barlow_twins(first, second, mixed, ORDER, share, 0.5, 4.0)
         torch.testing.assert_close(loss, plain)
@@ -67,14 +67,16 @@ def test_extreme_projections_stay_finite(name: str) -> None:
     assert gradients_are_finite(loss, [first, second])
 
 
-def test_the_objective_mixes_images_by_the_batchs_draws() -> None:
+def test_the_objective_mixes_examples_by_the_batchs_draws() -> None:
     objective = make(MixedBarlowTwins, off_diagonal=0.03, mixing=2.0)
     batch, again = a_batch(), a_batch()
     share = torch.rand((), generator=again.draws).item()
     order = torch.randperm(16, generator=again.draws)
     first, second = batch.views
     mixed = share * first + (1 - share) * second[order]
-    views = [objective.projector(objective.encoder(images)) for images in (first, second, mixed)]
+    views = [
+        objective.projector(objective.encoder(examples)) for examples in (first, second, mixed)
+    ]
     expected = by_the_formula((views[0], views[1]), views[2], order, share, [0.03, 2.0])
     loss = objective(batch).item()
     assert loss == pytest.approx(expected, rel=1e-3)

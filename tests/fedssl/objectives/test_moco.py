@@ -32,7 +32,7 @@ def test_known_values() -> None:
     key, queue = torch.eye(4)[:2], torch.eye(4)[2:]
     expected = math.log(1 + 2 * math.exp(-1 / 0.5))
     assert moco(3 * key, key, queue, 0.5).item() == pytest.approx(expected)
-    # With an empty queue the other image's key stands in for it.
+    # With an empty queue the other example's key stands in for it.
     assert moco(key, key, queue[:0], 0.5).item() == pytest.approx(math.log(1 + math.exp(-2)))
 
 

@@ -22,30 +22,30 @@ from tests.fedssl.objectives.tools import (
 
 def by_the_formula(views: Tensor, temperature: float) -> float:
     unit = F.normalize(views, dim=2)
-    count, images = unit.shape[:2]
+    count, examples = unit.shape[:2]
 
-    def energy(view: int, image: int, other_view: int, other: int) -> float:
-        return math.exp((unit[view, image] @ unit[other_view, other]).item() / temperature)
+    def energy(view: int, example: int, other_view: int, other: int) -> float:
+        return math.exp((unit[view, example] @ unit[other_view, other]).item() / temperature)
 
     total = 0.0
-    for i in range(images):
+    for i in range(examples):
         pairs = [energy(a, i, b, i) for a in range(count) for b in range(a + 1, count)]
         total -= math.log(sum(pairs))
         for view in range(count):
-            total += math.log(sum(energy(view, i, view, j) for j in range(images) if j != i))
-    return total / images
+            total += math.log(sum(energy(view, i, view, j) for j in range(examples) if j != i))
+    return total / examples
 
 
 @given(st.integers(2, 4), st.integers(2, 5), st.sampled_from([0.07, 0.5, 2.0]), st.integers(0, 99))
 @settings(deadline=None, max_examples=30)
-def test_it_is_the_formula(count: int, images: int, temperature: float, seed: int) -> None:
-    views = normal(count, images, 3, seed=seed, dtype=torch.float64)
+def test_it_is_the_formula(count: int, examples: int, temperature: float, seed: int) -> None:
+    views = normal(count, examples, 3, seed=seed, dtype=torch.float64)
     expected = by_the_formula(views, temperature)
     assert mv_dhel(views, temperature).item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_known_values() -> None:
-    # Views alike, images orthogonal: V·log(B − 1) − (log of the pairs' number + 1/τ).
+    # Views alike, examples orthogonal: V·log(B − 1) − (log of the pairs' number + 1/τ).
     apart = torch.eye(4).expand(3, -1, -1)
     expected = 3 * math.log(3) - (math.log(3) + 2)
     assert mv_dhel(apart, 0.5).item() == pytest.approx(expected, abs=1e-5)

@@ -23,34 +23,34 @@ from tests.fedssl.objectives.tools import (
 
 def by_the_formula(views: Tensor, temperature: float) -> float:
     unit = F.normalize(views, dim=2)
-    count, images = unit.shape[:2]
+    count, examples = unit.shape[:2]
 
-    def energy(view: int, image: int, other_view: int, other: int) -> float:
-        return math.exp((unit[view, image] @ unit[other_view, other]).item() / temperature)
+    def energy(view: int, example: int, other_view: int, other: int) -> float:
+        return math.exp((unit[view, example] @ unit[other_view, other]).item() / temperature)
 
     total = 0.0
-    for i in range(images):
+    for i in range(examples):
         above = below = 0.0
-        for view, other_view, j in product(range(count), range(count), range(images)):
+        for view, other_view, j in product(range(count), range(count), range(examples)):
             if (view, i) != (other_view, j):
                 below += energy(view, i, other_view, j)
                 above += energy(view, i, other_view, j) if i == j else 0
         total -= math.log(above / below)
-    return total / images
+    return total / examples
 
 
 @given(st.integers(2, 4), st.integers(1, 5), st.sampled_from([0.07, 0.5, 2.0]), st.integers(0, 99))
 @settings(deadline=None, max_examples=30)
-def test_it_is_the_formula(count: int, images: int, temperature: float, seed: int) -> None:
-    views = normal(count, images, 3, seed=seed, dtype=torch.float64)
+def test_it_is_the_formula(count: int, examples: int, temperature: float, seed: int) -> None:
+    views = normal(count, examples, 3, seed=seed, dtype=torch.float64)
     expected = by_the_formula(views, temperature)
     assert mv_infonce(views, temperature).item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_known_values() -> None:
-    # All alike: of the V·B − 1 partners of a view, V − 1 are of its image.
+    # All alike: of the V·B − 1 partners of a view, V − 1 are of its example.
     assert mv_infonce(torch.ones(3, 8, 4), 0.5).item() == pytest.approx(math.log(23 / 2), abs=1e-5)
-    # Views alike, images orthogonal: V − 1 of e² against V·(B − 1) more of e⁰ at τ = ½.
+    # Views alike, examples orthogonal: V − 1 of e² against V·(B − 1) more of e⁰ at τ = ½.
     expected = math.log(1 + 3 * 3 / (2 * math.exp(2)))
     apart = torch.eye(4).expand(3, -1, -1)
     assert mv_infonce(apart, 0.5).item() == pytest.approx(expected, abs=1e-5)

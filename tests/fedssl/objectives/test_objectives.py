@@ -8,6 +8,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from fedssl.modalities.image import IMAGE
 from fedssl.objectives import (
     OBJECTIVES,
     Batch,
@@ -56,7 +57,7 @@ def validated(**section: object) -> ObjectiveConfig:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_name_builds_its_objective_with_its_defaults(name: str) -> None:
     config = validated(name=name)
-    objective = build(config, encoder_for(OBJECTIVES[name]), (16, 8))
+    objective = build(config, encoder_for(OBJECTIVES[name]), (16, 8), IMAGE)
     assert type(objective) is OBJECTIVES[name]
     assert config.name == name
     assert all(field.description for field in type(config).model_fields.values())
@@ -162,7 +163,7 @@ def test_a_dotted_path_builds_a_custom_objective() -> None:
     for kind in (Constant, Plain):
         config = validated(name=f"{__name__}.{kind.__name__}", value=3.0)
         assert isinstance(config, CustomObjectiveConfig)
-        objective = build(config, TinyEncoder(), ())
+        objective = build(config, TinyEncoder(), (), IMAGE)
         assert type(objective) is kind
         assert objective(a_batch()).item() == 3.0
 
@@ -179,9 +180,9 @@ def test_a_dotted_path_builds_a_custom_objective() -> None:
 )
 def test_a_wrong_custom_objective_is_explained(section: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build(validated(**section), TinyEncoder(), ())
+        build(validated(**section), TinyEncoder(), (), IMAGE)
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:
     with pytest.raises(ValueError, match="did you mean simclr"):
-        build(ObjectiveConfig(name="simclear"), TinyEncoder(), ())
+        build(ObjectiveConfig(name="simclear"), TinyEncoder(), (), IMAGE)

@@ -17,7 +17,7 @@ from fedssl.objectives.simclr import nt_xent
 from fedssl.state import federated_state, private_state
 from simulations.experiment import Experiment
 from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
-from tests.fedssl.test_local_update import images
+from tests.fedssl.test_local_update import examples
 from tests.fedssl.test_local_update import make as make_worker
 
 GROUPS = torch.tensor([0, 1, 0, 2, 2, 2])
@@ -47,7 +47,7 @@ def test_it_is_the_formula(temperature: float) -> None:
     assert graph_contrast(first, second, AKIN, temperature).item() == pytest.approx(expected)
 
 
-def test_with_no_two_images_akin_it_is_simclrs() -> None:
+def test_with_no_two_examples_akin_it_is_simclrs() -> None:
     first, second = normal(6, 4), normal(6, 4, seed=1)
     alone = torch.eye(6, dtype=torch.bool)
     expected = nt_xent(first, second, 0.3)
@@ -65,9 +65,9 @@ def test_extreme_projections_stay_finite(name: str) -> None:
     assert gradients_are_finite(graph_contrast(first, second, AKIN, 0.05), [first, second])
 
 
-def relations_of(images: int, budget: int) -> Relations:
+def relations_of(examples: int, budget: int) -> Relations:
     relations = Relations(budget)
-    relations.resize(images)
+    relations.resize(examples)
     relations.forget()
     return relations
 
@@ -152,14 +152,14 @@ def test_at_random_the_batchs_draws_decide(monkeypatch: pytest.MonkeyPatch) -> N
     assert found[0] != found[2]
 
 
-def test_nothing_is_asked_about_images_without_a_label(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_asked_about_examples_without_a_label(monkeypatch: pytest.MonkeyPatch) -> None:
     objective, batch = make(PAL, questions=50), a_batch(8)
     asked = asked_pairs(objective, monkeypatch)
     labels = torch.tensor([0, -1, 1, -1, 0, -1, -1, 1])
     objective(replace(batch, labels=labels))
     assert asked
     assert {n for i, j, _ in asked for n in (i, j)} <= {0, 2, 4, 7}
-    with pytest.raises(ValueError, match="none of the training images has a label"):
+    with pytest.raises(ValueError, match="none of the training examples has a label"):
         objective.check(torch.tensor([-1, -1]))
     objective.check(labels)
 
@@ -186,7 +186,7 @@ def test_a_clients_relations_survive_and_are_never_anothers(
 
     def run(client: int, count: int, private: dict[str, Tensor], round: int) -> dict[str, Tensor]:
         labels = torch.arange(count) % 2
-        shown = images(count, client)
+        shown = examples(count, client)
         update = worker.run(shown, labels, received, private, client=client, round=round)
         return update.private
 

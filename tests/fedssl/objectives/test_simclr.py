@@ -62,7 +62,7 @@ def test_known_values() -> None:
     # All views alike: chance among the 2B − 1 others.
     same = torch.ones(8, 4)
     assert nt_xent(same, same, 0.5).item() == pytest.approx(math.log(15), abs=1e-5)
-    # Views alike, images orthogonal: e² against e² + 2·3·e⁰ at τ = ½.
+    # Views alike, examples orthogonal: e² against e² + 2·3·e⁰ at τ = ½.
     apart = torch.eye(4)
     expected = math.log(1 + 6 / math.exp(2))
     assert nt_xent(apart, apart, 0.5).item() == pytest.approx(expected, abs=1e-5)

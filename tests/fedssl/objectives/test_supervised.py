@@ -1,4 +1,4 @@
-"""Supervised learning, where not every image has a label."""
+"""Supervised learning, where not every example has a label."""
 
 import math
 from dataclasses import replace
@@ -12,7 +12,7 @@ from fedssl.state import federated_state, private_state
 from tests.fedssl.objectives.tools import a_batch, gradients_are_finite, make, normal
 
 
-def test_it_is_the_mean_over_the_labelled_images() -> None:
+def test_it_is_the_mean_over_the_labelled_examples() -> None:
     logits, labels = normal(4, 3), torch.tensor([2, -1, 0, -1])
     by_hand = [
         -math.log(math.exp(logits[i, labels[i]]) / sum(math.exp(x) for x in logits[i].tolist()))
@@ -65,5 +65,5 @@ def test_labels_that_it_cannot_learn_from_are_refused_with_the_fix() -> None:
     objective.check(torch.tensor([0, -1, 2]))
     with pytest.raises(ValueError, match=r"objective\.classes = 3: .* up to 5; set it to 6"):
         objective.check(torch.tensor([0, 5]))
-    with pytest.raises(ValueError, match="none of the training images has a label"):
+    with pytest.raises(ValueError, match="none of the training examples has a label"):
         objective.check(torch.tensor([-1, -1]))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from fedssl.modalities.image import IMAGE
 from fedssl.objectives import OBJECTIVES, TERMS, Objective, ObjectiveChoice, ObjectiveConfig, build
 from fedssl.seeding import initialising
 from fedssl.state import federated_state, private_state
@@ -18,7 +19,7 @@ Section = TypeAdapter(Annotated[ObjectiveConfig, ObjectiveChoice])
 def built(name: str, *terms: dict[str, object]) -> Objective:
     config: ObjectiveConfig = Section.validate_python({"name": name, "terms": list(terms)})
     with initialising(0):
-        objective = build(config, encoder_for(OBJECTIVES[name]), (16, 8))
+        objective = build(config, encoder_for(OBJECTIVES[name]), (16, 8), IMAGE)
     objective.resize(32)
     objective.start(torch.Generator())
     return objective

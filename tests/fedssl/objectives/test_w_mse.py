@@ -21,7 +21,7 @@ def test_whitened_features_have_mean_zero_and_the_identity_as_covariance(
     features = normal(width + more, width, seed=seed, dtype=torch.float64)
     white = whiten(features * torch.linspace(0.5, 2, width) + 5)
     assert white.mean(0).abs().max() < 1e-8
-    # What is added to the variances counts where there are hardly more images than features.
+    # What is added to the variances counts where there are hardly more examples than features.
     if more > width:
         torch.testing.assert_close(white.T.cov(), torch.eye(width).to(white), atol=0.01, rtol=0)
 
@@ -71,7 +71,7 @@ def test_known_values() -> None:
     assert w_mse(moved, order, 12).item() == pytest.approx(0, abs=1e-3)
 
 
-def test_images_beyond_a_multiple_of_the_sub_batch_are_not_left_out() -> None:
+def test_examples_beyond_a_multiple_of_the_sub_batch_are_not_left_out() -> None:
     views = normal(2, 13, 3).requires_grad_()
     (gradient,) = torch.autograd.grad(w_mse(views, torch.arange(13), 6), views)
     assert (gradient.abs().amax(2) > 0).all()
@@ -94,7 +94,7 @@ def test_weights_that_are_not_finite_give_no_number() -> None:
 
 
 @pytest.mark.parametrize("views", [2, 3])
-def test_the_objective_shares_images_out_by_the_batchs_draws(views: int) -> None:
+def test_the_objective_shares_examples_out_by_the_batchs_draws(views: int) -> None:
     objective, batch = make(WMSE, sub_batch=10, views=views), a_batch(20, views=views)
     order = torch.randperm(20, generator=a_batch(20).draws)
     z = objective.projector(objective.encoder(torch.cat(batch.views))).view(views, 20, 8)

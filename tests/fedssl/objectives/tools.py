@@ -5,16 +5,16 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from fedssl.modalities.image.vit import VisionTransformer
 from fedssl.objectives import Batch, Objective
 from fedssl.objectives.mae import MAE
 from fedssl.seeding import initialising
-from fedssl.vit import VisionTransformer
 
 Kind = TypeVar("Kind", bound=Objective)
 
 
 class TinyEncoder(nn.Module):
-    """A convolution and its BatchNorm: images [B, 3, H, W] to 12 features."""
+    """A convolution and its BatchNorm: examples [B, 3, H, W] to 12 features."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,8 +23,8 @@ class TinyEncoder(nn.Module):
             nn.Conv2d(3, 12, 3, bias=False), nn.BatchNorm2d(12), nn.ReLU(), nn.AdaptiveAvgPool2d(1)
         )
 
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.layers(images).flatten(1)
+    def forward(self, examples: Tensor) -> Tensor:
+        features: Tensor = self.layers(examples).flatten(1)
         return features
 
 
@@ -33,8 +33,8 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Te
 
 
 def a_batch(count: int = 16, seed: int = 0, views: int = 2) -> Batch:
-    images = normal(count, 3, 8, 8, seed=seed)
-    shown = [images + 0.1 * normal(count, 3, 8, 8, seed=seed + n) for n in range(1, views + 1)]
+    examples = normal(count, 3, 8, 8, seed=seed)
+    shown = [examples + 0.1 * normal(count, 3, 8, 8, seed=seed + n) for n in range(1, views + 1)]
     draws = torch.Generator().manual_seed(seed)
     return Batch(shown, torch.arange(count), torch.arange(count) % 3, draws)
 
@@ -44,12 +44,12 @@ def batch_of(objective: Objective, count: int = 32, seed: int = 0) -> Batch:
 
 
 def encoder_for(kind: type[Objective]) -> nn.Module:
-    """Return a tiny encoder that an objective can train, of images of 8×8 pixels or more."""
+    """Return a tiny encoder that an objective can train, of examples of 8×8 pixels or more."""
     return VisionTransformer(patch=2, width=12, depth=1, heads=3) if kind is MAE else TinyEncoder()
 
 
 def make(kind: type[Kind], projector: tuple[int, ...] = (16, 8), **fields: object) -> Kind:
-    """Make an objective, as a client of 32 images starts with it."""
+    """Make an objective, as a client of 32 examples starts with it."""
     with initialising(0):
         objective = kind(encoder_for(kind), projector, kind.Config.model_validate(fields))
     objective.resize(32)

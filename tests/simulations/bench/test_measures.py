@@ -56,7 +56,7 @@ def test_idle_clients_leave_the_model_as_it_is() -> None:
         assert all(torch.allclose(t, before[n]) for n, t in server.state().items())
 
 
-def test_images_are_random_of_any_side() -> None:
+def test_examples_are_random_of_any_side() -> None:
     shown = images(4, side=16)
     assert shown.shape == (4, 3, 16, 16)
     assert shown.dtype == torch.uint8
@@ -73,7 +73,7 @@ def test_what_the_gpu_is_measured_by_works_on_any_device() -> None:
     rate, operations = precision.gpu_rate("cpu", "convnet", count=8, batch_size=4)
     assert rate > 0
     # Two per weight and place: conv 3→32 at 32×32, 32→64 at 16×16, 64→64 at 8×8, 64→128 at 4×4;
-    # the backward pass takes twice that, but for the images, which need no gradient.
+    # the backward pass takes twice that, but for the examples, which need no gradient.
     forward = [
         2 * 9 * a * b * s * s for a, b, s in [(3, 32, 32), (32, 64, 16), (64, 64, 8), (64, 128, 4)]
     ]

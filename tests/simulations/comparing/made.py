@@ -27,7 +27,7 @@ def make(
     accuracy: Callable[[Planned], float] = lambda _: 0.5,
     sent: Callable[[Planned], int] = lambda _: 1000,
     delta: Delta = lambda *_: 0.9,
-    partition: str = "client,class,images\n0,cat,5\n0,dog,5\n1,cat,3\n",
+    partition: str = "client,class,examples\n0,cat,5\n0,dog,5\n1,cat,3\n",
     clients: Sequence[int] = (0, 1),
     tensors: Sequence[str] = TENSORS,
     rounds: Sequence[int] = (2, 4),

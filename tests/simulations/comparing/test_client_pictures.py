@@ -10,7 +10,7 @@ from simulations.comparing.plan import Planned
 from tests.simulations.comparing.made import make
 from tests.simulations.test_plots import draw
 
-HEAD = "client,class,images\n"
+HEAD = "client,class,examples\n"
 THREE = HEAD + "0,cat,5\n0,dog,5\n1,cat,8\n2,cat,9\n2,dog,1\n"
 
 
@@ -28,11 +28,11 @@ def test_both_sides_have_the_clients_in_one_order_from_the_most_skewed(tmp_path:
     made = make(tmp_path / "made", delta=delta, partition=THREE, clients=(0, 1, 2))
     figure = by_client(made)
     assert figure
-    images, turned = figure.axes
-    assert images.get_title(loc="left") == "seed 0"
-    assert [label.get_text() for label in images.get_yticklabels()] == ["1", "2", "0"]
-    assert images.get_ylim() == turned.get_ylim() == (2.5, -0.5)
-    bars = [bar for bar in images.patches if isinstance(bar, Rectangle)]
+    examples, turned = figure.axes
+    assert examples.get_title(loc="left") == "seed 0"
+    assert [label.get_text() for label in examples.get_yticklabels()] == ["1", "2", "0"]
+    assert examples.get_ylim() == turned.get_ylim() == (2.5, -0.5)
+    bars = [bar for bar in examples.patches if isinstance(bar, Rectangle)]
     assert [bar.get_width() for bar in bars] == [8, 9, 5, 0, 1, 5]
     assert [bar.get_x() for bar in bars] == [0, 0, 0, 8, 9, 5]
     # Two rounds, 2 and 4; seed 1 would be further by 1, and BatchNorm's mean by 1.9.
@@ -51,12 +51,12 @@ def test_the_first_seed_of_each_cell_that_is_done_is_shown(tmp_path: Path) -> No
     assert titles == ["partition.alpha = 0.1, seed 1", "partition.alpha = 1, seed 0"]
 
 
-def test_clients_that_were_never_drawn_and_those_without_images(tmp_path: Path) -> None:
+def test_clients_that_were_never_drawn_and_those_without_examples(tmp_path: Path) -> None:
     partition = HEAD + "0,cat,5\n0,dog,5\n2,cat,8\n3,unlabelled,4\n"
     figure = by_client(make(tmp_path / "made", partition=partition, clients=(0,)))
     assert figure
-    images, turned = figure.axes
-    assert [label.get_text() for label in images.get_yticklabels()] == ["2", "3", "0", "1"]
+    examples, turned = figure.axes
+    assert [label.get_text() for label in examples.get_yticklabels()] == ["2", "3", "0", "1"]
     assert np.isnan(drift(turned)[0]).tolist() == [True, True, False, True]
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert shown == ["cat", "dog", "unlabelled"]
@@ -74,10 +74,10 @@ def test_many_clients_share_rows(tmp_path: Path) -> None:
     )
     figure = by_client(made)
     assert figure
-    images, turned = figure.axes
-    labels = [label.get_text() for label in images.get_yticklabels()]
+    examples, turned = figure.axes
+    labels = [label.get_text() for label in examples.get_yticklabels()]
     assert (len(labels), labels[0], labels[-1]) == (20, "1–3", "49–50")
-    first = next(bar for bar in images.patches if isinstance(bar, Rectangle))
+    first = next(bar for bar in examples.patches if isinstance(bar, Rectangle))
     assert first.get_width() == 148  # the mean of 147, 148 and 149
     assert drift(turned)[0][0] == pytest.approx(0.048)
     draw(figure, tmp_path / "x.png")

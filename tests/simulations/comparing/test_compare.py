@@ -44,20 +44,20 @@ def fedssl(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
-def write_images(folder: Path) -> None:
+def write_examples(folder: Path) -> None:
     for name, count, seed in (("train", 30, 0), ("test", 15, 1)):
         draws = np.random.default_rng(seed)
         labels = np.arange(count) % 3
-        images = draws.integers(0, 128, size=(count, 8, 8, 3))
-        images[np.arange(count), :, :, labels] += 60
-        np.savez(folder / f"{name}.npz", images=images.astype(np.uint8), labels=labels)
+        examples = draws.integers(0, 128, size=(count, 8, 8, 3))
+        examples[np.arange(count), :, :, labels] += 60
+        np.savez(folder / f"{name}.npz", images=examples.astype(np.uint8), labels=labels)
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Result]]:
     """A grid of which one strategy fails, as the command left it."""
     folder = tmp_path_factory.mktemp("grid")
-    write_images(folder)
+    write_examples(folder)
     (folder / "tiny.yaml").write_text(CONFIG)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -69,7 +69,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, R
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_images(tmp_path)
+    write_examples(tmp_path)
     (tmp_path / "tiny.yaml").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("simulations.runner.report", lambda _: None)
@@ -166,7 +166,7 @@ def test_the_figures_are_those_of_the_runs(compared: tuple[Path, Result]) -> Non
     assert ldawa["difference"]["estimate"]["mean"] == pytest.approx(differences.mean())
     # The family: two strategies against the baseline in two cells, of which one is not whole.
     assert ldawa["difference"]["p_adjusted"] == min(1.0, 4 * ldawa["difference"]["p"])
-    low, high = ldawa["difference"]["images"]
+    low, high = ldawa["difference"]["examples"]
     assert low <= differences.mean() <= high
     sent = sum(row["bytes_up"] for row in runs["fedavg"][0])
     assert fedavg["cost"]["bytes_up"] == sent
@@ -241,14 +241,14 @@ def test_the_page_needs_nothing_else_and_says_what_was_found(
     page = (out / "report.html").read_text()
     assert not re.search(r"https?://|<script .*src|<link|url\(", page)
     parsed = Page(out / "report.html")  # which sees to it that what is opened is closed
-    assert list(parsed.images) == [
+    assert list(parsed.examples) == [
         "Difference to the baseline",
         "Final accuracy",
         "Ranking from cell to cell",
         "Accuracy by round",
         "Accuracy against bytes",
         "δ by layer and round",
-        "Who has which images, and how far that turns the weights",
+        "Who has which examples, and how far that turns the weights",
     ]
     assert parsed.parts["th"][:2] == ["strategy", "accuracy (%)"]
     names = {"differences", "final", "ranks", "by-round", "by-bytes", "by-layer", "by-client"}
@@ -374,7 +374,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow
-def test_fields_are_tuned_on_images_that_are_neither_fitted_on_nor_tested(tiny: Path) -> None:
+def test_fields_are_tuned_on_examples_that_are_neither_fitted_on_nor_tested(tiny: Path) -> None:
     # A learning rate of 0 leaves the encoder untrained, and one of 1e30 makes it infinite.
     command = ["compare", "tiny.yaml", "rounds=1", "--strategies", "fedavg,uniform"]
     command += ["--seeds", "1", "--tune", "client.lr=0.05,1e30,0.0", "--out", str(tiny)]

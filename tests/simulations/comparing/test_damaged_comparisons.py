@@ -71,7 +71,7 @@ def test_what_is_no_plan_is_told(tmp_path: Path, content: bytes) -> None:
         ("metrics.jsonl", b"\xff\n", "line 1: is not a text"),
         ("summary.json", b'{"rounds": 5}', "ends with round 4, but the run has finished round 5"),
         ("summary.json", b"[]", "holds no summary"),
-        ("partition.csv", b"client,class,images\n", "has no clients"),
+        ("partition.csv", b"client,class,examples\n", "has no clients"),
         ("partition.csv", b"\0", "partition.csv"),
         ("divergence.csv", b"\0\n", "divergence.csv, line 1"),
         ("predictions.npz", b"\0", "is no .npz file"),
@@ -85,13 +85,13 @@ def test_a_damaged_run_is_named(tmp_path: Path, name: str, content: bytes, messa
         report(tmp_path)
 
 
-def test_runs_of_other_rounds_or_other_test_images_are_not_compared(tmp_path: Path) -> None:
+def test_runs_of_other_rounds_or_other_test_examples_are_not_compared(tmp_path: Path) -> None:
     results = make(tmp_path)
     files = [ComparisonFolder(tmp_path).run(run) for run in results.plan.runs]
     for place, run in enumerate(files):
         labels = np.zeros(3 + (place == 2), np.int64)
         np.savez(run.predictions, label=labels, untrained=labels, final=labels)
-    with pytest.raises(ConfigError, match="other test images with a label than the runs"):
+    with pytest.raises(ConfigError, match="other test examples with a label than the runs"):
         report(tmp_path)
     for run in files:
         run.predictions.unlink()

@@ -18,8 +18,8 @@ Accuracies = Mapping[str, Sequence[float | None]]
 class Made:
     """Results that were made up: final accuracies in per cent by strategy and seed."""
 
-    def __init__(self, accuracies: Accuracies, images: int = 100_000, **plan: Any):
-        self.images = images
+    def __init__(self, accuracies: Accuracies, examples: int = 100_000, **plan: Any):
+        self.examples = examples
         names = tuple(accuracies)
         seeds = tuple(range(len(accuracies[names[0]])))
         given = {"family": names[1:], "strategies": names, **plan}
@@ -37,7 +37,7 @@ class Made:
             {"round": 2, "bytes_up": 10, "bytes_down": 20, "client_seconds": 4.0},
             {"round": 3, "linear_accuracy": value / 100, "bytes_up": 10, "bytes_down": 20},
         ]
-        right = (np.arange(self.images) < self.images * value / 100).astype(float)
+        right = (np.arange(self.examples) < self.examples * value / 100).astype(float)
         return Result(label, seed, rows, 5, right=right)
 
 
@@ -122,22 +122,22 @@ def test_one_seed_shows_nothing() -> None:
     assert line.accuracy == statistics.Estimate(60.0, None, None, 1)
 
 
-def test_what_test_images_of_the_same_kind_may_undo_is_said() -> None:
-    # Higher in every seed, but by three images of a thousand.
+def test_what_test_examples_of_the_same_kind_may_undo_is_said() -> None:
+    # Higher in every seed, but by three examples of a thousand.
     close = {"a": [40.0] * 6, "b": [40.3, 40.2, 40.3, 40.3, 40.2, 40.3]}
-    line = found(close, images=1000)["b"]
+    line = found(close, examples=1000)["b"]
     assert line.difference
-    assert line.difference.images
-    assert line.difference.images[0] == 0
+    assert line.difference.examples
+    assert line.difference.examples[0] == 0
     assert line.verdict == (
-        "higher, but by less than 1 point; on these test images: others may not show it"
+        "higher, but by less than 1 point; on these test examples: others may not show it"
     )
     assert found(close)["b"].verdict == "higher, but by less than 1 point"
     equal = {"a": BASE, "b": shifted(0.1, -0.1, 0.2, 0.0, -0.1)}
     assert found(equal)["b"].verdict == "equivalent within ±1 point"
-    # Of 50 images, one more or less is 2 points.
-    assert found(equal, images=50)["b"].verdict == (
-        "equivalent within ±1 point; on these test images: others may not show it"
+    # Of 50 examples, one more or less is 2 points.
+    assert found(equal, examples=50)["b"].verdict == (
+        "equivalent within ±1 point; on these test examples: others may not show it"
     )
 
 

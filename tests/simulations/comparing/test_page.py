@@ -8,7 +8,7 @@ import pytest
 from simulations.comparing import report
 from tests.browser import NAMES, Tab, find_browser, new_tab
 from tests.simulations.comparing.made import make
-from tests.simulations.comparing.test_compare import CONFIG, fedssl, write_images
+from tests.simulations.comparing.test_compare import CONFIG, fedssl, write_examples
 
 BROWSER = find_browser()
 
@@ -22,7 +22,7 @@ pytestmark = [
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small comparison, with the pages of its runs."""
     folder = tmp_path_factory.mktemp("grid")
-    write_images(folder)
+    write_examples(folder)
     (folder / "tiny.yaml").write_text(CONFIG)
     out = folder / "out"
     grid = ["--strategies", "fedavg,ldawa,uniform", "--seeds", "2"]

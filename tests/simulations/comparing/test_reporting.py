@@ -19,15 +19,15 @@ def test_runs_that_tell_no_delta_have_a_report_without_its_pictures(tmp_path: Pa
         path.unlink()
     page = Page(report(tmp_path))
     headings = ["Difference to the baseline", "Final accuracy", "Ranking from cell to cell"]
-    assert list(page.images) == [*headings, "Accuracy by round", "Accuracy against bytes"]
+    assert list(page.examples) == [*headings, "Accuracy by round", "Accuracy against bytes"]
     assert not (tmp_path / "plots" / "by-layer.png").exists()
 
 
 def test_one_strategy_is_reported_without_a_ranking(tmp_path: Path) -> None:
     make(tmp_path, "a", CELLS, seeds=1)
-    images = Page(report(tmp_path)).images
-    assert "Ranking from cell to cell" not in images
-    assert "δ by layer and round" in images
+    examples = Page(report(tmp_path)).examples
+    assert "Ranking from cell to cell" not in examples
+    assert "δ by layer and round" in examples
 
 
 def test_a_comparison_that_goes_on_has_pictures_of_what_there_is(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_comparison_that_goes_on_has_pictures_of_what_there_is(tmp_path: Path)
     make(tmp_path, ("fedavg", "ldawa"), CELLS, done=done)
     page = Page(report(tmp_path))
     assert "1 of 8 runs are done." in page.parts["p"]
-    assert "Who has which images, and how far that turns the weights" in page.images
+    assert "Who has which examples, and how far that turns the weights" in page.examples
 
 
 def test_a_picture_that_is_no_longer_drawn_does_not_stay(tmp_path: Path) -> None:

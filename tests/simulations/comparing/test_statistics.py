@@ -10,7 +10,7 @@ from simulations.comparing.statistics import (
     equivalence,
     estimate,
     holm,
-    over_test_images,
+    over_test_examples,
     paired_t,
     sign_flip,
     smallest_p,
@@ -115,11 +115,11 @@ def test_the_resampled_interval_is_that_of_the_central_limit(seed: int) -> None:
     difference = draws.choice(
         [-1.0, -1 / 3, 0.0, 1 / 3, 1.0], size=1500, p=[0.1, 0.1, 0.5, 0.1, 0.2]
     )
-    low, high = over_test_images(difference)
+    low, high = over_test_examples(difference)
     center, error = 100 * difference.mean(), 100 * difference.std() / 1500**0.5
     assert (low, high) == pytest.approx((center - 1.96 * error, center + 1.96 * error), abs=0.35)
-    assert (low, high) == over_test_images(difference)
+    assert (low, high) == over_test_examples(difference)
 
 
 def test_resampling_equal_predictions_gives_nothing() -> None:
-    assert over_test_images(np.zeros(50)) == (0, 0)
+    assert over_test_examples(np.zeros(50)) == (0, 0)

@@ -59,7 +59,7 @@ class Command:
 
 
 class Federation:
-    """Keys, images and commands of a federation, all in one folder."""
+    """Keys, examples and commands of a federation, all in one folder."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -77,17 +77,17 @@ class Federation:
     def join(self, client: int, *arguments: str | Path, pki: str = "pki") -> Command:
         return self.run(
             *("join", "--server", f"localhost:{self.port}", "--device", "cpu"),
-            *("--pki", f"{pki}/client-{client}", "--images", f"images-{client}"),
+            *("--pki", f"{pki}/client-{client}", "--examples", f"examples-{client}"),
             *("--state", f"state-{client}", *arguments),
         )
 
-    def write_images(self, prepared: Prepared) -> None:
-        """Write each client's images as files, in their order and without labels."""
+    def write_examples(self, prepared: Prepared) -> None:
+        """Write each client's examples as files, in their order and without labels."""
         for client in range(prepared.partition.clients):
-            folder = self.folder / f"images-{client}"
+            folder = self.folder / f"examples-{client}"
             folder.mkdir()
             for row in prepared.partition.indices(client):
-                pixels = prepared.splits.train.images[row].permute(1, 2, 0).numpy()
+                pixels = prepared.splits.train.examples[row].permute(1, 2, 0).numpy()
                 Image.fromarray(pixels).save(folder / f"{row:05}.png")
 
 

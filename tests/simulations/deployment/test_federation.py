@@ -53,13 +53,19 @@ def test_killed_clients_and_servers_change_no_bit(
     small: Small, devices: Federation, tmp_path: Path
 ) -> None:
     config, asked = tmp_path / "small.yaml", (*THREE, *SLOW)
-    devices.write_images(prepare(small(*asked)))
+    devices.write_examples(prepare(small(*asked)))
     serving = (*asked, "engine.name=flower", "engine.min_clients=3", "engine.round_timeout=30")
     server = devices.serve(config, *serving)
     server.wait_for("listening on port")
     check = devices.join(0, "--check")
     assert check.wait() == 0, check.text
-    for line in ("images: 16 in images-0", "server: ", "key: ", "clock: ", "fedssl: both have "):
+    for line in (
+        "examples: 16 images in examples-0",
+        "server: ",
+        "key: ",
+        "clock: ",
+        "fedssl: both have ",
+    ):
         assert f"ok  {line}" in check.text
     clients = [devices.join(client) for client in range(3)]
 
@@ -104,8 +110,8 @@ def test_killed_clients_and_servers_change_no_bit(
 
 def test_who_has_no_good_key_is_refused(small: Small, devices: Federation, tmp_path: Path) -> None:
     small()
-    (tmp_path / "images-0").mkdir()
-    Image.new("RGB", (16, 16)).save(tmp_path / "images-0" / "0.png")
+    (tmp_path / "examples-0").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "examples-0" / "0.png")
     health = str(free_port())
     server = devices.serve(tmp_path / "small.yaml", *THREE, "--health", health)
     assert devices.run("certs", "--clients", "1", "--out", "others").wait() == 0
@@ -130,7 +136,7 @@ def test_who_has_no_good_key_is_refused(small: Small, devices: Federation, tmp_p
             time.sleep(0.1)
     assert "[code: 2001]" in (tmp_path / "log").read_text()
 
-    known = devices.join(1, "--check", "--images", "images-0")
+    known = devices.join(1, "--check", "--examples", "examples-0")
     assert known.wait() == 0, known.text
     assert server.interrupt() == 130
     logs = [*tmp_path.glob("*.log"), *tmp_path.glob("*/*.log"), *tmp_path.glob("run/*/*.log")]

@@ -46,7 +46,7 @@ def test_clients_join_and_leave_while_the_server_runs(
 ) -> None:
     config, asked = tmp_path / "small.yaml", (f"rounds={ROUNDS}", "participation=1.0")
     experiment = small(*asked, "data.size=16")
-    devices.write_images(prepare(experiment))
+    devices.write_examples(prepare(experiment))
     for client in (0, 1):
         add(tmp_path, client)
     # Rounds wait for two, so that not all are over before client 2 has come.
@@ -67,7 +67,7 @@ def test_clients_join_and_leave_while_the_server_runs(
     assert sorted(status.members) == [0, 2]
     assert status.clients[0].here
     new = devices.join(2, pki="keys")
-    new.wait_for(": 12 images, loss")
+    new.wait_for(": 12 examples, loss")
     revoked.wait_for("refuses client 1: either it has not this client's client.pub")
     for command in (server, first, new, revoked):
         command.kill()

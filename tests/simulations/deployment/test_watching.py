@@ -46,10 +46,10 @@ def happen(watcher: Watcher) -> None:
     """Let a server start, and run a round."""
     watcher.note("started", round=0, rounds=3, fedssl="0.1.0")
     watcher.note("roster", clients=(0, 2, 5))
-    watcher.note("joined", client=0, images=12)
-    watcher.note("joined", client=2, images=7)
+    watcher.note("joined", client=0, examples=12)
+    watcher.note("joined", client=2, examples=7)
     watcher.seen({0, 2})
-    watcher.note("refused", client=5, why="ValueError: \x1b[2J no images")
+    watcher.note("refused", client=5, why="ValueError: \x1b[2J no examples")
     watcher.note("members", round=1, members={0: 12, 2: 7, 5: 0})
     display = WatchedDisplay(Quiet(), watcher)
     display.began(1, [0, 2])
@@ -81,9 +81,9 @@ def test_the_log_has_a_line_for_each_event(tmp_path: Path) -> None:
     assert all(str(row["time"]).endswith("+00:00") for row in found)
     assert [str(row["time"]) for row in found] == sorted(str(row["time"]) for row in found)
     by_event = {str(row["event"]): row for row in found}
-    assert by_event["refused"]["why"] == "ValueError: \\x1b[2J no images"
+    assert by_event["refused"]["why"] == "ValueError: \\x1b[2J no examples"
     assert by_event["members"]["members"] == {"0": 12, "2": 7, "5": 0}
-    sent = {"round": 1, "client": 0, "bytes": 100, "images": 12}
+    sent = {"round": 1, "client": 0, "bytes": 100, "examples": 12}
     assert sent.items() <= by_event["sent"].items()
     failed = {"round": 1, "client": 2, "why": "no answer", "kind": "lost"}
     assert failed.items() <= by_event["failed"].items()
@@ -105,14 +105,17 @@ def test_the_status_is_what_happened(board: StatusBoard) -> None:
     assert (status.round, status.rounds, status.phase) == (1, 3, "between rounds")
     assert sorted(status.members) == [0, 2, 5]
     first, lost, refused = (status.clients[number] for number in (0, 2, 5))
-    assert (first.here, first.images, first.rounds, first.failure) == (True, 12, 1, None)
-    assert (lost.here, lost.images, lost.rounds) == (False, 7, 0)
+    assert (first.here, first.examples, first.rounds, first.failure) == (True, 12, 1, None)
+    assert (lost.here, lost.examples, lost.rounds) == (False, 7, 0)
     assert lost.last_seen is not None
     assert lost.failure is not None
     assert (lost.failure.round, lost.failure.why) == (1, "no answer")
     assert refused.last_seen is None
     assert refused.failure is not None
-    assert (refused.failure.round, refused.failure.why) == (None, "ValueError: \\x1b[2J no images")
+    assert (refused.failure.round, refused.failure.why) == (
+        None,
+        "ValueError: \\x1b[2J no examples",
+    )
     assert (status.bytes_up, status.bytes_down, status.linear_accuracy) == (100, 220, 0.25)
     assert status.failures == {"lost": 1}
 
@@ -197,7 +200,7 @@ def test_a_run_that_goes_on_was_killed_or_has_ended_is_told_apart(
         '{"clients": {"-1": {}}}',
         '{"clients": {"99999999999": {}}}',
         '{"clients": {"' + "1" * 5000 + '": {}}}',
-        '{"clients": {"0": {"images": -1}}}',
+        '{"clients": {"0": {"examples": -1}}}',
         '{"clients": {"0": {"last_seen": "' + "x" * 100 + '"}}}',
         '{"round": "1"}',
         '{"linear_accuracy": 7}',
@@ -223,7 +226,7 @@ def test_the_command_prints_a_line_for_each_client(
     board: StatusBoard, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("simulations.cli.watching.out", Terminal(width=160))
-    board.note("refused", client=5, why="[red]\x1b[2Jno\u202e images")
+    board.note("refused", client=5, why="[red]\x1b[2Jno\u202e examples")
     board.write()
     result = fedssl("status", run)
     assert result.exit_code == 0, result.output
@@ -237,7 +240,7 @@ def test_the_command_prints_a_line_for_each_client(
     ]
     assert "round 1: no answer" in rows[1]
     assert "never" in rows[2]
-    assert "[red]\\x1b[2Jno\\u202e images" in rows[2]
+    assert "[red]\\x1b[2Jno\\u202e examples" in rows[2]
 
 
 def test_the_command_says_what_is_missing(run: Path) -> None:

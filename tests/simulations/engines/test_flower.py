@@ -68,8 +68,7 @@ class Played(Grid):
     def __init__(self, prepared: Prepared, folder: Path, version: str):
         flower_private.become_server()
         self.version = version
-        size = prepared.splits.train.images.shape[-1]
-        self.learning = as_text(prepared.experiment, size)
+        self.learning = as_text(prepared.blueprint)
         self.devices: dict[int, Answering] = {}
         self.answers: dict[str, Message] = {}
         self.crossed: list[Message] = []
@@ -83,7 +82,7 @@ class Played(Grid):
         self._run = flower_private.empty_run()
         for client in range(prepared.partition.clients):
             device = Device(folder / "nowhere", client, torch.device("cpu"))
-            device.read = self._images(prepared, client)  # type: ignore[method-assign]
+            device.read = self._examples(prepared, client)  # type: ignore[method-assign]
             states = PrivateStates(folder / f"state-{client}")
             self.devices[self.node(client)] = Answering(device, states, lambda text: None)
 
@@ -92,7 +91,7 @@ class Played(Grid):
         return 1000 - client
 
     @staticmethod
-    def _images(prepared: Prepared, client: int) -> Callable[..., Dataset]:
+    def _examples(prepared: Prepared, client: int) -> Callable[..., Dataset]:
         rows = torch.from_numpy(prepared.partition.indices(client))
         return lambda size, background="white": prepared.splits.train.take(rows.numpy())
 
@@ -195,7 +194,7 @@ def same(one: State, other: State) -> bool:
 def test_it_gives_the_bits_of_local(scene: Callable[..., Scene], expected: State) -> None:
     devices = scene("participation=0.75")
     assert same(devices.run(), expected)
-    assert sorted(devices.said)[:4] == [f"client {n} is here, with 12 images" for n in range(4)]
+    assert sorted(devices.said)[:4] == [f"client {n} is here, with 12 examples" for n in range(4)]
     assert devices.folder.partition.read_text().splitlines()[1:3] != []
 
 
@@ -382,7 +381,7 @@ def test_another_version_takes_no_part(scene: Callable[..., Scene]) -> None:
     assert devices.folder.is_empty()
 
 
-@pytest.mark.parametrize("why", ["was only checked by fedssl join --check", "image {} is broken"])
+@pytest.mark.parametrize("why", ["was only checked by fedssl join --check", "example {} is broken"])
 def test_errors_that_are_the_devices_own_are_waited_for(
     scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
@@ -440,11 +439,11 @@ def test_where_every_client_fails_by_itself_the_run_ends_at_once(
         devices.run()
 
 
-def test_measures_of_a_round_do_not_look_for_the_clients_images(
+def test_measures_of_a_round_do_not_look_for_the_clients_examples(
     scene: Callable[..., Scene],
 ) -> None:
     devices = scene("evaluation.measures=[harm]", "rounds=1")
-    # As the server has it: sizes alone, of more images than it has itself.
+    # As the server has it: sizes alone, of more examples than it has itself.
     sizes = np.repeat(np.arange(4), 100)
     there = Partition.of(sizes, 4)
     devices.prepared = replace(devices.prepared, partition=there, on_devices=True)

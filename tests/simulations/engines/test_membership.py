@@ -224,7 +224,7 @@ def test_too_few_members_are_waited_for(scene: Callable[..., Scene]) -> None:
         alone.run({})
 
 
-def test_one_that_comes_back_with_other_images_is_as_large_as_it_says(
+def test_one_that_comes_back_with_other_examples_is_as_large_as_it_says(
     scene: Callable[..., Scene],
 ) -> None:
     there = scene("run", "participation=1.0", "engine.min_clients=2")
@@ -257,7 +257,7 @@ def test_one_that_comes_back_with_other_images_is_as_large_as_it_says(
     record = MemberRecord(checkpoint.members)
     assert [record.members(number)[0] for number in (1, 2, 3)] == [12, 12, 9]
     assert there.cohorts()[2] == [1, 3, 0]
-    assert "client 0 is here, with 9 images" in there.said
+    assert "client 0 is here, with 9 examples" in there.said
 
 
 def test_nobody_has_a_key(scene: Callable[..., Scene]) -> None:

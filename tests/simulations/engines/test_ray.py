@@ -80,7 +80,7 @@ def test_a_missing_ray_is_told_with_the_way_to_install_it(
 
 
 class Guarded:
-    """Images that hold a lock, which no other process can get."""
+    """Examples that hold a lock, which no other process can get."""
 
     shape = (12, 3, 16, 16)
 
@@ -96,9 +96,11 @@ def guarded() -> Splits:
     return Splits(data, data)
 
 
-def test_images_that_cannot_be_sent_to_a_process_are_refused(small: Small, tmp_path: Path) -> None:
+def test_examples_that_cannot_be_sent_to_a_process_are_refused(
+    small: Small, tmp_path: Path
+) -> None:
     experiment = small("engine.name=ray", f"data={{name: {__name__}.guarded}}")
-    with pytest.raises(ConfigError, match=r"test_ray\.guarded: its images cannot be sent"):
+    with pytest.raises(ConfigError, match=r"test_ray\.guarded: its examples cannot be sent"):
         run(experiment, tmp_path / "run")
 
 
@@ -119,7 +121,7 @@ def mapped_file(address: int) -> str:
 class MakeTellingApp:
     """Makes clients that tell where they run and what they see, and two that kill their process."""
 
-    images: np.ndarray
+    examples: np.ndarray
     marker: Path
 
     def __call__(self) -> ClientApp:
@@ -142,9 +144,9 @@ class MakeTellingApp:
             {
                 "pid": os.getpid(),
                 "model at": state["w"].data_ptr(),
-                "images in": mapped_file(self.images.ctypes.data),
-                "images writeable": self.images.flags.writeable,
-                "images sum": int(self.images.sum()),
+                "examples in": mapped_file(self.examples.ctypes.data),
+                "examples writeable": self.examples.flags.writeable,
+                "examples sum": int(self.examples.sum()),
             }
         )
         content = RecordDict({"told": told, "own": context.state["own"]})
@@ -157,7 +159,7 @@ class Telling:
     """A Grid whose clients tell, and what they were made from."""
 
     grid: LocalGrid
-    images: np.ndarray
+    examples: np.ndarray
 
     def send(self, *clients: int, model: float = 0.0) -> list[Message]:
         """Send a round's model to clients, as a strategy does, and return their replies."""
@@ -172,16 +174,16 @@ class Telling:
 
 @pytest.fixture(scope="module")
 def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telling]:
-    images = np.arange(200_000)
+    examples = np.arange(200_000)
     engine = RayConfig(workers=2, device="cpu").resolve(1)
-    make = MakeTellingApp(images, tmp_path_factory.mktemp("marker") / "died")
+    make = MakeTellingApp(examples, tmp_path_factory.mktemp("marker") / "died")
     with pytest.MonkeyPatch.context() as patch:
         # Where nobody answers: joining it would fail.
         patch.setenv("RAY_ADDRESS", f"127.0.0.1:{closed_port()}")
         with session(engine, 1, 10_000_000) as places:
             clients = RayClients(places, make, "cpu")
             grid = LocalGrid(clients, 12, len(places))
-            yield Telling(grid, images)
+            yield Telling(grid, examples)
             clients.close()
             grid.close()
 
@@ -211,11 +213,11 @@ def test_a_rounds_model_is_taken_once_by_each_worker(telling: Telling) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_images_lie_in_memory_that_all_workers_share(telling: Telling) -> None:
+def test_examples_lie_in_memory_that_all_workers_share(telling: Telling) -> None:
     replies = told(telling.send(0, 1, 2))
-    assert {tell["images sum"] for tell in replies} == {int(telling.images.sum())}
-    assert not any(tell["images writeable"] for tell in replies)
-    (file,) = {tell["images in"] for tell in replies}
+    assert {tell["examples sum"] for tell in replies} == {int(telling.examples.sum())}
+    assert not any(tell["examples writeable"] for tell in replies)
+    (file,) = {tell["examples in"] for tell in replies}
     assert file
 
 

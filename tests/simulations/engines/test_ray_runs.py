@@ -222,7 +222,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def cannot_start() -> NoReturn:
-    raise OSError("no images here")
+    raise OSError("no examples here")
 
 
 def test_a_cluster_is_joined_used_and_left_as_it_was(
@@ -241,7 +241,7 @@ def test_a_cluster_is_joined_used_and_left_as_it_was(
     engine = RayConfig(device="cpu", address=cluster.address).resolve(1)
     with (
         session(engine, 1, 0) as places,
-        pytest.raises(ConfigError, match="a worker cannot start: OSError: no images here"),
+        pytest.raises(ConfigError, match="a worker cannot start: OSError: no examples here"),
     ):
         RayClients(places, cannot_start, "cpu")
     run(load_experiment(SMOKE, there), tmp_path / "ray")

@@ -9,9 +9,8 @@ from ray import cloudpickle
 from torch import Tensor
 
 from clients import ClientRuntime, make_client_app
-from fedssl.data.on_demand import Fitted
-from fedssl.local_update import build_objective
 from fedssl.memory import ALIGNMENT
+from fedssl.modalities.image.data.on_demand import Fitted
 from fedssl.state import State, federated_state
 from simulations import Experiment
 from simulations.engines import flower_private
@@ -25,6 +24,7 @@ from simulations.engines.ray_worker import (
 )
 from simulations.prepare import prepare
 from strategies.messages import arrays_of, to_record, to_state
+from tests.fedssl.blueprints import blueprint
 
 CPU = torch.device("cpu")
 
@@ -76,16 +76,16 @@ def test_an_app_made_in_another_process_trains_as_one_made_here(
     data = f"data={{name: folder, train: {photos}, size: 16, in_memory: {in_memory}}}"
     prepared = prepare(small(data))
     experiment, train = prepared.experiment, prepared.splits.train
-    in_file = isinstance(train.images, Fitted)
+    in_file = isinstance(train.examples, Fitted)
     assert in_file == (in_memory == "false")
-    images = train.images.numpy() if isinstance(train.images, Tensor) else train.images
-    make = MakeClientApp(experiment, images, train.labels.numpy(), prepared.partition, "cpu")
+    examples = train.examples.numpy() if isinstance(train.examples, Tensor) else train.examples
+    make = MakeClientApp(experiment, examples, train.labels.numpy(), prepared.partition, "cpu")
     sent = cloudpickle.dumps(make)  # type: ignore[no-untyped-call]
-    assert not in_file or len(sent) < train.images.shape[0] * 16 * 16 * 3
+    assert not in_file or len(sent) < train.examples.shape[0] * 16 * 16 * 3
     there = cloudpickle.loads(sent)()
     runtime = ClientRuntime(experiment, train, prepared.partition, CPU)
     here = make_client_app(lambda _: runtime)
-    model = federated_state(build_objective(experiment, 16))
+    model = federated_state(blueprint(experiment, 16).build())
     flower_private.become_server()
 
     def train_by(app: Callable[[Message, Context], Message]) -> State:

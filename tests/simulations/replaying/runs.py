@@ -26,9 +26,9 @@ def make_run(folder: Path, name: str, *overrides: str) -> Path:
     for part, count, seed in (("train", 60, 0), ("test", 24, 1)):
         draws = np.random.default_rng(seed)
         labels = np.arange(count) % 3
-        images = draws.integers(0, 128, size=(count, 16, 16, 3))
-        images[np.arange(count), :, :, labels] += 4
-        np.savez(folder / f"{part}.npz", images=images.astype(np.uint8), labels=labels)
+        examples = draws.integers(0, 128, size=(count, 16, 16, 3))
+        examples[np.arange(count), :, :, labels] += 4
+        np.savez(folder / f"{part}.npz", images=examples.astype(np.uint8), labels=labels)
     (folder / "small.yaml").write_text(CONFIG)
     run(load_experiment(folder / "small.yaml", overrides), folder / name)
     return folder / name

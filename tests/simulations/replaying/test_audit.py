@@ -8,9 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fedssl.config_file import ConfigError
-from fedssl.data import load
 from fedssl.evaluation import evaluate, gather
-from fedssl.local_update import build_objective
+from fedssl.modalities import load, modality_of
 from fedssl.state import copy_into
 from simulations import Run
 from simulations.cli import app
@@ -18,6 +17,7 @@ from simulations.errors import RunError
 from simulations.replaying import audit
 from simulations.replaying.moment import Moment
 from simulations.run_folder import RunFolder
+from tests.fedssl.blueprints import blueprint
 from tests.simulations.replaying.runs import make_run
 
 
@@ -54,7 +54,7 @@ def test_an_audit_probes_what_the_run_did_and_more(folder: Path) -> None:
     mean = sum(p.linear_accuracy for p in clients) / 3
     for probe in found.probes:
         assert probe.above_clients == pytest.approx(100 * (probe.linear_accuracy - mean))
-        assert probe.images[0] - 1e-9 <= probe.above_clients <= probe.images[1] + 1e-9
+        assert probe.examples[0] - 1e-9 <= probe.above_clients <= probe.examples[1] + 1e-9
     ways = [p.encoder for p in found.probes if p.strategy == "ldawa(warmup_rounds=0)"]
     assert ways == ["merged", "recalibrated", "norms restored", "both"]
     written = json.loads(found.file.read_text())
@@ -77,14 +77,14 @@ def test_clients_that_keep_batchnorm_are_probed_with_their_own(fedbn: Path) -> N
     client, _, reply = next(moment.models())
     own = moment.before().clients[client]
     model = {n.removeprefix("own "): t for n, t in own.items() if n.startswith("own ")} | reply
-    encoder = build_objective(experiment, 16).encoder.eval()
+    encoder = blueprint(experiment, 16).build().encoder.eval()
     copy_into(
         encoder.state_dict(),
         {n.removeprefix("encoder."): t for n, t in model.items() if n.startswith("encoder.")},
     )
-    images = gather(load(experiment.data), experiment.evaluation)
-    data = experiment.data
-    expected = evaluate(encoder, images, experiment.evaluation, data.mean, data.std)
+    examples = gather(load(experiment.data), experiment.evaluation)
+    preparation = modality_of(experiment.data).preparation(experiment.data)
+    expected = evaluate(encoder, examples, experiment.evaluation, preparation)
     probe = next(p for p in found.probes if p.encoder == f"client {client}")
     assert probe.rankme == expected["rankme"]
     assert probe.linear_accuracy == expected["linear_accuracy"]
@@ -96,11 +96,11 @@ def test_an_encoder_that_is_of_no_use_is_told(fedbn: Path) -> None:
         audit(run, 1, "tests.simulations.replaying.own.Infinite")
 
 
-def test_images_without_labels_are_told_before_any_work(tmp_path: Path) -> None:
+def test_examples_without_labels_are_told_before_any_work(tmp_path: Path) -> None:
     run = make_run(tmp_path, "run", "rounds=1")
     with np.load(tmp_path / "test.npz") as file:
-        images = file["images"]
-    np.savez(tmp_path / "test.npz", images=images)
+        examples = file["images"]
+    np.savez(tmp_path / "test.npz", images=examples)
     with pytest.raises(ConfigError, match="have none"):
         audit(run, 1)
     assert not (run / "replays").exists()

@@ -25,7 +25,7 @@ def test_only_the_encoders_weights_count() -> None:
     assert weights(state, frozenset({"encoder.running_mean"})) == ["encoder.weight"]
 
 
-def test_norms_are_the_clients_mean_by_images() -> None:
+def test_norms_are_the_clients_mean_by_examples() -> None:
     clients = [(0, 30, model([3.0, 4.0], 0.0)), (1, 10, model([0.0, 1.0], 2.0))]
     norms, whole = mean_norms(clients, [*NAMES, "encoder.elsewhere"])
     assert norms == pytest.approx({"encoder.a": (3 * 5 + 1) / 4, "encoder.b": 2 / 4})

@@ -222,11 +222,11 @@ def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
         replay(tmp_path, 1)
 
 
-def test_images_without_labels_are_replayed(tmp_path: Path) -> None:
+def test_examples_without_labels_are_replayed(tmp_path: Path) -> None:
     run = make_run(tmp_path, "run", "rounds=2")
     with np.load(tmp_path / "test.npz") as file:
-        images = file["images"]
-    np.savez(tmp_path / "test.npz", images=images)
+        examples = file["images"]
+    np.savez(tmp_path / "test.npz", images=examples)
     found = replay(run, 1, "fedavg,median", rounds=1)
     assert (found.merges[1].difference, found.merges[1].last_difference) == (None, None)
     assert found.merges[1].row["rankme"] > 0
@@ -241,7 +241,7 @@ def test_figures_are_not_cut_however_long_a_name_is(folder: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     assert long in result.stdout
-    assert "over test images" in result.stdout
+    assert "over test examples" in result.stdout
     assert "…" not in result.stdout
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 
-from fedssl.local_update import build_objective
 from simulations import Experiment
 from simulations.bench.peers import flower_simclr
 from simulations.bench.peers.flower_simclr import check, fit, make_client_app
 from simulations.engines.flower_private import become_server
 from simulations.prepare import prepare
+from tests.fedssl.blueprints import blueprint
 
 Small = Callable[..., Experiment]
 SIMCLR = ("objective.name=simclr", "strategy.name=fedavg")
@@ -68,7 +68,7 @@ def test_a_client_trains_on_its_own_images(
         context = Context(1, client + 1, {"partition-id": client}, RecordDict(), {})
         reply = app(message, context)
         assert reply.content.metric_records["metrics"]["num-examples"] == 12
-        own = prepared.splits.train.images[torch.from_numpy(prepared.partition.indices(client))]
+        own = prepared.splits.train.examples[torch.from_numpy(prepared.partition.indices(client))]
         assert np.array_equal(seen[-1], own.permute(0, 2, 3, 1).numpy())
 
 
@@ -85,7 +85,7 @@ def test_a_client_takes_as_many_steps_as_ours(
         step(self)
 
     monkeypatch.setattr(torch.optim.SGD, "step", counted)
-    state = build_objective(experiment, 16).state_dict()
+    state = blueprint(experiment, 16).build().state_dict()
     images = np.random.default_rng(0).integers(0, 256, (17, 16, 16, 3), dtype=np.uint8)
     trained, loss = fit(experiment, images, state, 1)
     assert steps == [experiment.client.lr] * 4
@@ -96,7 +96,7 @@ def test_a_client_takes_as_many_steps_as_ours(
 
 def test_a_client_starts_from_the_model_that_it_got(small: Small) -> None:
     experiment = small(*SIMCLR, "client.lr=0")
-    state = build_objective(experiment, 16).state_dict()
+    state = blueprint(experiment, 16).build().state_dict()
     state["projector.0.weight"] = torch.full_like(state["projector.0.weight"], 0.01)
     images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
     trained, _ = fit(experiment, images, state, 1)

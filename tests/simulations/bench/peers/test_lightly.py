@@ -3,8 +3,8 @@ import math
 import pytest
 from torchvision import transforms
 
-from fedssl.views.changes import Flip, Grayscale, Jitter
-from fedssl.views.crops import Crop
+from fedssl.modalities.image.views.changes import Flip, Grayscale, Jitter
+from fedssl.modalities.image.views.crops import Crop
 from simulations.bench.peers import lightly
 
 needs_lightly = pytest.mark.skipif(

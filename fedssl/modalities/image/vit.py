@@ -1,0 +1,87 @@
+"""A small vision transformer, whose encoder can be shown some of an image's patches alone."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fedssl.encoders import MaskableEncoder
+from fedssl.transformer import blocks, sinusoids
+
+
+def positions_2d(rows: int, columns: int, width: int) -> Tensor:
+    """Return sinusoidal encodings [rows · columns, width] of the places of a grid, row by row.
+
+    A quarter of the width each for the sine and the cosine of the row and of the column; see
+    `sinusoids`. A ValueError says that the width is not a multiple of 4.
+    """
+    return sinusoids(torch.cartesian_prod(torch.arange(rows), torch.arange(columns)), width)
+
+
+class VisionTransformer(MaskableEncoder):
+    """A vision transformer (Dosovitskiy et al., 2021); its features are its tokens' mean.
+
+    Parameters
+    ----------
+    patch : int
+        The side of a patch in pixels. Pixels at the right and below that fill no patch are not
+        looked at.
+    width : int
+        The tokens' width D, a multiple of 4 and of ``heads``.
+    depth, heads : int
+        The number of blocks, and of attention heads in each.
+    """
+
+    def __init__(self, patch: int, width: int = 192, depth: int = 12, heads: int = 3):
+        super().__init__()
+        self.patch, self.features, self.patch_values = patch, width, 3 * patch**2
+        self.embed = nn.Linear(self.patch_values, width)
+        self.blocks = blocks(width, depth, heads)
+
+    def patches(self, examples: Tensor) -> Tensor:
+        """Cut images [B, 3, H, W] into patches [B, T, 3·patch²], row by row.
+
+        Raises
+        ------
+        ValueError
+            The images are smaller than a patch.
+        """
+        if min(self.grid(examples)) == 0:
+            raise ValueError(
+                f"images of {examples.shape[2]}×{examples.shape[3]} pixels are smaller than a "
+                f"patch of {self.patch}×{self.patch}"
+            )
+        return F.unfold(examples, self.patch, stride=self.patch).transpose(1, 2)
+
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        """Return how many rows and columns of patches images [B, 3, H, W] have."""
+        return images.shape[2] // self.patch, images.shape[3] // self.patch
+
+    def places(self, examples: Tensor, width: int) -> Tensor:
+        """Return encodings [T, width] of the places of the images' patches."""
+        return positions_2d(*self.grid(examples), width)
+
+    def tokens(self, examples: Tensor, shown: Tensor | None = None) -> Tensor:
+        """Return the last block's tokens, normalised.
+
+        Parameters
+        ----------
+        examples : Tensor
+            Images, float32 [B, 3, H, W].
+        shown : Tensor | None
+            int64 [B, S]: the patches of each image that are shown; None for all T.
+
+        Returns
+        -------
+        Tensor
+            [B, S, D], or [B, T, D].
+        """
+        places = self.places(examples, self.features).to(examples.device)
+        tokens = self.embed(self.patches(examples)) + places
+        if shown is not None:
+            tokens = tokens.gather(1, shown.unsqueeze(2).expand(-1, -1, self.features))
+        out: Tensor = self.blocks(tokens)
+        return out
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features [B, D] of images [B, 3, H, W], H and W at least a patch."""
+        return self.tokens(images).mean(1)

@@ -1,0 +1,20 @@
+"""What the ``model`` section holds, whatever the modality."""
+
+from typing import Annotated, Literal
+
+from pydantic import PositiveInt
+
+from fedssl.fields import Fields, File, Listed
+
+
+class ModelConfig(Fields):
+    """The ``model`` section: one subclass for each modality."""
+
+    encoder: str
+    """The network to train: a name that `fedssl list` prints, or a dotted path."""
+    projector: Annotated[tuple[PositiveInt, ...], Listed] = (256, 128)
+    """The widths of the projector's layers; [] for none."""
+    init: File | None = None
+    """Start from this encoder: a run's model.safetensors, or any safetensors file that fits."""
+    norm: Literal["batch", "group"] = "batch"
+    """group: GroupNorm in place of every BatchNorm, so nothing depends on a client's batch."""

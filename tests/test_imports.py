@@ -1,0 +1,44 @@
+"""Whatever of fedssl is imported first: nothing fails for the order of imports."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("fedssl", "strategies", "clients", "simulations")
+
+
+def modules() -> list[str]:
+    """Return the names of all modules but those that are run by being imported."""
+    files = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+    parts = [file.relative_to(ROOT).with_suffix("").parts for file in files]
+    names = [".".join(p[:-1] if p[-1] == "__init__" else p) for p in parts if p[-1] != "__main__"]
+    return [name for name in names if not name.startswith("simulations.bench.peers")]
+
+
+def imports_alone(name: str) -> bool:
+    """Import a module in a fork, which has what others wrote loaded and nothing of ours."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1] == 0
+    try:
+        for loaded in [m for m in sys.modules if m.partition(".")[0] in PACKAGES]:
+            del sys.modules[loaded]
+        __import__(name)
+    except BaseException as error:
+        print(f"{name}: {error!r}", file=sys.stderr)
+        os._exit(1)
+    os._exit(0)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_every_module_can_be_imported_first() -> None:
+    import simulations.cli  # so that forks find PyTorch, Flower and the like loaded
+    import simulations.runner
+
+    assert simulations.cli.app is not None
+    assert callable(simulations.runner.run)
+    assert [name for name in modules() if not imports_alone(name)] == []
