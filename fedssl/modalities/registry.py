@@ -11,6 +11,7 @@ from fedssl.example import ExampleSpec
 from fedssl.fields import nearest
 from fedssl.modalities.base import Modality
 from fedssl.modalities.image import IMAGE
+from fedssl.modalities.series import SERIES
 
 GROUP = "fedssl.modalities"
 """The entry points by which an installed package adds modalities of its own."""
@@ -67,7 +68,7 @@ def _checked(found: object, where: str) -> Modality:
     return found
 
 
-MODALITIES = _Modalities(IMAGE)
+MODALITIES = _Modalities(IMAGE, SERIES)
 """The modalities by name."""
 
 

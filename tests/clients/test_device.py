@@ -148,3 +148,48 @@ def test_a_class_of_the_devices_owner_can_be_allowed(small: Small) -> None:
 def test_what_is_no_config_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         from_text(text)
+
+
+def test_what_a_modality_knows_nothing_of_needs_to_be_allowed(small: Small) -> None:
+    values = json.loads(as_text(blueprint(small(), 16)))
+    values["data"] = {"name": "series-csv", "train": ".", "modality": "series", "length": 8}
+    values["model"] = {"encoder": "torchvision/os.system"}
+    with pytest.raises(ConfigError, match=r"allow it by --allow torchvision/os"):
+        from_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"length": None}, r"data\.length = null: the server must say"),
+        ({"length": 1 << 24}, "give a smaller data.length"),
+        (
+            {"length": 8, "mean": [0.0, 0.0]},
+            r"data\.mean has 2 numbers, and the series 900 channel",
+        ),
+    ],
+)
+def test_what_a_server_may_not_ask_of_series_is_refused(
+    tmp_path: Path, small: Small, data: dict[str, object], message: str
+) -> None:
+    np.savez(tmp_path / "own.npz", series=np.zeros((20, 900, 8), np.float32))
+    values = json.loads(as_text(blueprint(small(), 16)))
+    values |= {"model": {}, "views": "simclr"}
+    values["data"] = {"name": "series-csv", "train": ".", **data}
+    own = device(tmp_path / "own.npz")
+    assert own.found() == "20 series"
+    with pytest.raises(ValueError, match=message):
+        own.runtime(json.dumps(values))
+
+
+def test_images_are_no_series(tmp_path: Path, small: Small) -> None:
+    values = json.loads(as_text(blueprint(small(), 16)))
+    values |= {"model": {}, "views": "simclr"}
+    values["data"] = {"name": "series-csv", "train": ".", "length": 8}
+    own = device(write(tmp_path / "own", (9, 9)))
+    with pytest.raises(ValueError, match="holds images, and the server trains on series"):
+        own.runtime(json.dumps(values))
+    values = json.loads(as_text(blueprint(small(), 16)))
+    values["data"]["size"] = None
+    with pytest.raises(ValueError, match=r"data\.size = null|needs data\.size"):
+        own.runtime(json.dumps(values))

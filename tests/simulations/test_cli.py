@@ -269,7 +269,9 @@ def test_schema_is_valid_json_schema() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        *({"name": name} for name in ("glyphs", "my_sets.mine")),
+        *({"name": name} for name in ("glyphs", "waves", "my_sets.mine")),
+        {"name": "series-csv", "train": "x", "length": 4},
+        {"name": "my_sets.mine", "modality": "series", "mean": [1.0], "further": 1},
         {"name": "my_sets.mine", "modality": "my_points.POINTS", "further": 1},
         {"name": "rings", "modality": "my_points.POINTS"},
     ],

@@ -1,0 +1,39 @@
+"""What the ``data`` section of series holds, whichever set it names."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from fedssl.data.config import DataConfig
+from fedssl.data.custom import CustomData
+from fedssl.fields import Dotted, Listed, Number
+
+Constants = Annotated[tuple[Number, ...], Listed, Field(min_length=1)]
+
+
+class SeriesData(DataConfig):
+    """The ``data`` section of series."""
+
+    modality: Literal["series"] = "series"
+    """Its examples are series: of one channel or more, measured step by step."""
+    length: int | None = Field(default=None, ge=1, le=1 << 24)
+    """The steps that every series has once it is loaded: longer ones are cut at the end, shorter
+    ones filled up with NaN, which stands for what is not there; null: those of the longest."""
+    mean: Constants = (0.0,)
+    """Subtracted from each channel: one number for each, or one for all."""
+    std: Constants = (1.0,)
+    """What each channel (or all) is divided by after ``mean`` is subtracted."""
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if min(values) <= 0:
+            raise ValueError("must be above 0 in every channel")
+        return values
+
+
+class OwnSeries(SeriesData, CustomData):
+    """When the series come from your own code: ``name: my_module.load_my_series``."""
+
+    name: Dotted
+    """The dotted path of a function that returns them as `Splits`."""

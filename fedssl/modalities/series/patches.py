@@ -1,0 +1,82 @@
+"""A small transformer on patches of series, which can be shown some of the patches alone."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fedssl.encoders import MaskableEncoder
+from fedssl.transformer import blocks, sinusoids
+
+
+class PatchTransformer(MaskableEncoder):
+    """A transformer on runs of steps; its features are the mean of its tokens that are there.
+
+    What is not there (NaN) is 0 in a patch that has other values, and a patch without any is left
+    out of attention and mean: so a series has the same features however it is filled up.
+
+    Parameters
+    ----------
+    channels : int
+        C of the series.
+    patch : int
+        The steps of a patch; the last is filled up with NaN.
+    width : int
+        The tokens' width D, a multiple of 2 and of ``heads``.
+    depth, heads : int
+        The number of blocks, and of attention heads in each.
+
+    After Nie et al., "A Time Series is Worth 64 Words: Long-term Forecasting with Transformers",
+    ICLR 2023, who take each channel by itself; here a patch has all channels.
+    """
+
+    def __init__(
+        self, channels: int, patch: int = 8, width: int = 96, depth: int = 4, heads: int = 3
+    ):
+        super().__init__()
+        self.patch, self.features, self.patch_values = patch, width, channels * patch
+        self.embed = nn.Linear(self.patch_values, width)
+        self.blocks = blocks(width, depth, heads)
+
+    def patches(self, examples: Tensor) -> Tensor:
+        """Cut series [B, C, T] into patches [B, ⌈T / patch⌉, C·patch], with NaN as it is there."""
+        whole = F.pad(examples, (0, -examples.shape[2] % self.patch), value=torch.nan)
+        return whole.unfold(2, self.patch, self.patch).transpose(1, 2).flatten(2)
+
+    def there(self, examples: Tensor) -> Tensor:
+        """Tell which patches have a value: bool [B, T]."""
+        return ~self.patches(examples).isnan().all(2)
+
+    def places(self, examples: Tensor, width: int) -> Tensor:
+        """Return encodings [T, width] of the places of the series' patches."""
+        count = -(-examples.shape[2] // self.patch)
+        return sinusoids(torch.arange(count)[:, None], width)
+
+    def tokens(self, examples: Tensor, shown: Tensor | None = None) -> Tensor:
+        """Return the last block's tokens, normalised.
+
+        Parameters
+        ----------
+        examples : Tensor
+            Series, float32 [B, C, T].
+        shown : Tensor | None
+            int64 [B, S]: the patches of each series that are shown; None for all.
+
+        Returns
+        -------
+        Tensor
+            [B, S, D], or one for every patch.
+        """
+        patches, there = self.patches(examples), self.there(examples)
+        places = self.places(examples, self.features).to(examples.device)
+        tokens = self.embed(patches.nan_to_num(0.0)) + places
+        if shown is not None:
+            tokens = tokens.gather(1, shown.unsqueeze(2).expand(-1, -1, self.features))
+            there = there.gather(1, shown)
+        # Where nothing is there, everything is looked at: a softmax over nothing is NaN.
+        out: Tensor = self.blocks(tokens, src_key_padding_mask=~there & there.any(1, keepdim=True))
+        return out
+
+    def forward(self, series: Tensor) -> Tensor:
+        """Return features [B, D] of series [B, C, T]."""
+        there = self.there(series).unsqueeze(2)
+        return (self.tokens(series) * there).sum(1) / there.sum(1).clamp(min=1)
