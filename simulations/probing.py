@@ -210,7 +210,7 @@ def _subject(
             here, splits, parts, lambda: last_checkpoint(files, said).model, last
         )
     return subject_of(
-        experiment,
+        ModelBlueprint.of(experiment, splits.train),
         _encoder(files, own, splits, said).to(device).eval(),
         splits,
         gather(splits, experiment.evaluation),

@@ -180,7 +180,7 @@ class Server:
         if partition is not None:
             update = after_update(experiment, splits, partition, self.state, max(1, server_round))
         subject = subject_of(
-            experiment,
+            self.blueprint,
             self.objective.encoder,
             splits,
             self._gathered,

@@ -16,7 +16,7 @@ from simulations.experiment import Experiment
 
 
 def subject_of(
-    experiment: Experiment,
+    blueprint: ModelBlueprint,
     encoder: nn.Module,
     splits: Splits,
     examples: Gathered,
@@ -27,8 +27,8 @@ def subject_of(
 
     Parameters
     ----------
-    experiment : Experiment
-        Resolved.
+    blueprint : ModelBlueprint
+        Of the experiment's model.
     encoder : nn.Module
         What is measured.
     splits : Splits
@@ -40,14 +40,14 @@ def subject_of(
     **known : Any
         Further fields of the subject.
     """
-    blueprint = ModelBlueprint.of(experiment, splits.train)
+    config = blueprint.config
     known_to = partition if partition is not None and len(partition.order) else None
     return Subject(
         encoder=encoder,
         examples=examples,
-        config=experiment.evaluation,
+        config=config.evaluation,
         preparation=blueprint.preparation,
-        seed=experiment.seed,
+        seed=config.seed,
         view=blueprint.views,
         weak_view=blueprint.weak_views,
         train=splits.train,

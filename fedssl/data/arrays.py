@@ -212,3 +212,14 @@ def class_names(*files: Arrays) -> tuple[str, ...]:
     if kinds == {True}:
         return in_order({name for a in files for name in np.unique(a.labels).tolist() if name})
     return tuple(map(str, range(max(int(arrays.labels.max()) for arrays in files) + 1)))
+
+
+def write_archive(dataset: Dataset, name: str, examples: np.ndarray, path: Path) -> Path:
+    """Write examples under a name, with the labels of their data set; return the ``.npz`` file.
+
+    ``path`` is the file's without its suffix.
+    """
+    file = path.with_name(f"{path.name}.npz")
+    labels, class_names = dataset.labels.numpy(), np.array(dataset.class_names, dtype=str)
+    np.savez(file, **{name: examples, "labels": labels, "class_names": class_names})  # type: ignore[arg-type]
+    return file

@@ -144,7 +144,7 @@ def test_measures_name_natural_clients(small: Small, tmp_path: Path, name: str) 
     encoder = blueprint(experiment, 12).build().encoder.eval()
     found = gather(splits, experiment.evaluation)
     subject = subject_of(
-        experiment,
+        prepared.blueprint,
         encoder,
         splits,
         found,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fedssl.data.arrays import write_archive
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Dataset, Splits
 from fedssl.example import ExampleSpec
@@ -25,7 +26,7 @@ from fedssl.modalities.image.data.torchvision_sets import (
     Stl10,
     Svhn,
 )
-from fedssl.modalities.image.device import DeviceImages, holds_images, write_npz
+from fedssl.modalities.image.device import DeviceImages, holds_images
 from fedssl.modalities.image.encoders import ENCODERS, build_encoder
 from fedssl.modalities.image.export import FORMATS
 from fedssl.modalities.image.libraries import is_of_library
@@ -117,7 +118,8 @@ class ImageModality(Modality):
 
     def write_device(self, dataset: Dataset, path: Path) -> Path:
         """Write an ``.npz`` file."""
-        return write_npz(dataset, path)
+        images = dataset.fetch().permute(0, 2, 3, 1).numpy()
+        return write_archive(dataset, "images", images, path)
 
     def device_data(self, config: DataConfig, spec: ExampleSpec) -> dict[str, object]:
         """Say the size of images, and how they are normalised."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 
 from fedssl.data.archive import Archive
@@ -30,18 +29,6 @@ def holds_images(path: Path) -> bool:
             return not {"images", "train_images"}.isdisjoint(archive.members)
     except ValueError:
         return False
-
-
-def write_npz(dataset: Dataset, path: Path) -> Path:
-    """Write images in memory, uint8 [N, 3, H, W], and their labels; return the file."""
-    file = path.with_name(f"{path.name}.npz")
-    np.savez(
-        file,
-        images=dataset.fetch().permute(0, 2, 3, 1).numpy(),
-        labels=dataset.labels.numpy(),
-        class_names=np.array(dataset.class_names, dtype=str),
-    )
-    return file
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fedssl.data.arrays import write_archive
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Dataset, Splits
 from fedssl.example import ExampleSpec
@@ -19,7 +20,7 @@ from fedssl.modalities.series.data.folder import SeriesCsv
 from fedssl.modalities.series.data.npz import SeriesNpz
 from fedssl.modalities.series.data.ts import SeriesTs
 from fedssl.modalities.series.data.waves import Waves
-from fedssl.modalities.series.device import DeviceSeries, holds_series, write_npz
+from fedssl.modalities.series.device import DeviceSeries, holds_series
 from fedssl.modalities.series.encoders import ENCODERS, build_encoder
 from fedssl.modalities.series.model import SeriesModel
 from fedssl.modalities.series.preparation import Standardisation
@@ -88,7 +89,7 @@ class SeriesModality(Modality):
 
     def write_device(self, dataset: Dataset, path: Path) -> Path:
         """Write an ``.npz`` file."""
-        return write_npz(dataset, path)
+        return write_archive(dataset, "series", dataset.fetch().numpy(), path)
 
     def device_data(self, config: DataConfig, spec: ExampleSpec) -> dict[str, object]:
         """Say the length of series, and how they are standardised."""

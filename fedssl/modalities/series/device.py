@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 
 from fedssl.data.archive import Archive
@@ -32,18 +31,6 @@ def holds_series(path: Path) -> bool:
         except ValueError:
             return False
     return path.suffix.lower() == ".ts"
-
-
-def write_npz(dataset: Dataset, path: Path) -> Path:
-    """Write series in memory, float32 [N, C, T], and their labels; return the file."""
-    file = path.with_name(f"{path.name}.npz")
-    np.savez(
-        file,
-        series=dataset.fetch().numpy(),
-        labels=dataset.labels.numpy(),
-        class_names=np.array(dataset.class_names, dtype=str),
-    )
-    return file
 
 
 @dataclass(frozen=True)

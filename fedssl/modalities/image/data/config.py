@@ -1,14 +1,13 @@
 """What the ``data`` section of images holds, whichever set it names."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
 from fedssl.data.config import DataConfig
+from fedssl.data.constants import Constants, Spreads
 from fedssl.data.custom import CustomData
-from fedssl.fields import Dotted, Listed, Number
-
-Constants = Annotated[tuple[Number, ...], Listed]
+from fedssl.fields import Dotted
 
 
 class ImageData(DataConfig):
@@ -20,7 +19,7 @@ class ImageData(DataConfig):
     """The side in pixels that images are resized to when they are loaded; null keeps theirs."""
     mean: Constants = (0.5,)
     """Subtracted from each channel (red, green, blue, or one for all) on the 0-1 scale."""
-    std: Constants = (0.25,)
+    std: Spreads = (0.25,)
     """What each channel (or all) is divided by after ``mean`` is subtracted."""
 
     @field_validator("mean", "std")
@@ -28,13 +27,6 @@ class ImageData(DataConfig):
     def _one_or_three(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if len(values) not in (1, 3):
             raise ValueError(f"has {len(values)} numbers: give one, or one for each of 3 channels")
-        return values
-
-    @field_validator("std")
-    @classmethod
-    def _positive(cls, values: tuple[float, ...]) -> tuple[float, ...]:
-        if min(values) <= 0:
-            raise ValueError("must be above 0 in every channel")
         return values
 
 

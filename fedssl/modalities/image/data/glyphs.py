@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from fedssl.data.constants import Constants, Spreads
 from fedssl.data.dataset import Dataset, Splits
-from fedssl.modalities.image.data.config import Constants, ImageData
+from fedssl.modalities.image.data.config import ImageData
 from fedssl.seeding import numpy_generator
 
 TRAIN, TEST = 5000, 1500
@@ -55,7 +56,7 @@ class Glyphs(ImageData):
     """This data set."""
     mean: Constants = (0.5,)
     """The mean of its images."""
-    std: Constants = (0.29,)
+    std: Spreads = (0.29,)
     """The standard deviation of its images."""
 
     def read(self) -> Splits:

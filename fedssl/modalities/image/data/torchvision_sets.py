@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torchvision import datasets
 
+from fedssl.data.constants import Constants, Spreads
 from fedssl.data.dataset import Dataset, Splits
 from fedssl.data.listing import Listing
 from fedssl.data.select import balanced, hold_out
 from fedssl.fields import File
-from fedssl.modalities.image.data.config import Constants, ImageData
+from fedssl.modalities.image.data.config import ImageData
 from fedssl.modalities.image.data.folder import read_files
 
 
@@ -68,7 +69,7 @@ class Cifar10(Downloaded):
     """This data set."""
     mean: Constants = (0.4914, 0.4822, 0.4465)
     """The published mean of the training images."""
-    std: Constants = (0.2470, 0.2435, 0.2616)
+    std: Spreads = (0.2470, 0.2435, 0.2616)
     """The published standard deviation of the training images."""
 
     def open(self) -> Splits:
@@ -92,7 +93,7 @@ class Cifar100(Downloaded):
     """This data set."""
     mean: Constants = (0.5071, 0.4865, 0.4409)
     """The published mean of the training images."""
-    std: Constants = (0.2673, 0.2564, 0.2762)
+    std: Spreads = (0.2673, 0.2564, 0.2762)
     """The published standard deviation of the training images."""
 
     def open(self) -> Splits:
@@ -126,7 +127,7 @@ class Stl10(Downloaded):
     """This data set."""
     mean: Constants = (0.4467, 0.4398, 0.4066)
     """The published mean of the training images."""
-    std: Constants = (0.2603, 0.2566, 0.2713)
+    std: Spreads = (0.2603, 0.2566, 0.2713)
     """The published standard deviation of the training images."""
 
     def open(self) -> Splits:
@@ -157,7 +158,7 @@ class Svhn(Downloaded):
     """This data set."""
     mean: Constants = (0.4377, 0.4438, 0.4728)
     """The published mean of the training images."""
-    std: Constants = (0.1980, 0.2010, 0.1970)
+    std: Spreads = (0.1980, 0.2010, 0.1970)
     """The published standard deviation of the training images."""
 
     def open(self) -> Splits:
@@ -189,7 +190,7 @@ class FashionMnist(Downloaded):
     """This data set."""
     mean: Constants = (0.2860,)
     """The published mean of the training images."""
-    std: Constants = (0.3530,)
+    std: Spreads = (0.3530,)
     """The published standard deviation of the training images."""
 
     def open(self) -> Splits:
@@ -222,7 +223,7 @@ class EuroSat(Downloaded):
     """This data set."""
     mean: Constants = (0.3444, 0.3803, 0.4078)
     """The mean of all its images, as commonly published."""
-    std: Constants = (0.2037, 0.1367, 0.1152)
+    std: Spreads = (0.2037, 0.1367, 0.1152)
     """The standard deviation of all its images, as commonly published."""
 
     def open(self) -> Splits:

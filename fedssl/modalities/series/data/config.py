@@ -2,13 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from fedssl.data.config import DataConfig
+from fedssl.data.constants import Constants, Spreads
 from fedssl.data.custom import CustomData
-from fedssl.fields import Dotted, Listed, Number
+from fedssl.fields import Dotted
 
-Constants = Annotated[tuple[Number, ...], Listed, Field(min_length=1)]
+SeriesConstants = Annotated[Constants, Field(min_length=1)]
+SeriesSpreads = Annotated[Spreads, Field(min_length=1)]
 
 
 class SeriesData(DataConfig):
@@ -19,17 +21,10 @@ class SeriesData(DataConfig):
     length: int | None = Field(default=None, ge=1, le=1 << 24)
     """The steps that every series has once it is loaded: longer ones are cut at the end, shorter
     ones filled up with NaN, which stands for what is not there; null: those of the longest."""
-    mean: Constants = (0.0,)
+    mean: SeriesConstants = (0.0,)
     """Subtracted from each channel: one number for each, or one for all."""
-    std: Constants = (1.0,)
+    std: SeriesSpreads = (1.0,)
     """What each channel (or all) is divided by after ``mean`` is subtracted."""
-
-    @field_validator("std")
-    @classmethod
-    def _positive(cls, values: tuple[float, ...]) -> tuple[float, ...]:
-        if min(values) <= 0:
-            raise ValueError("must be above 0 in every channel")
-        return values
 
 
 class OwnSeries(SeriesData, CustomData):

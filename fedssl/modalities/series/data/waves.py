@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from fedssl.data.dataset import Dataset, Splits
-from fedssl.modalities.series.data.config import Constants, SeriesData
+from fedssl.modalities.series.data.config import SeriesConstants, SeriesData, SeriesSpreads
 from fedssl.seeding import numpy_generator
 
 TRAIN, TEST = 4000, 1200
@@ -52,9 +52,9 @@ class Waves(SeriesData):
 
     name: Literal["waves"] = "waves"
     """This data set."""
-    mean: Constants = (0.05,)
+    mean: SeriesConstants = (0.05,)
     """The mean of its series."""
-    std: Constants = (1.07,)
+    std: SeriesSpreads = (1.07,)
     """The standard deviation of its series."""
 
     def read(self) -> Splits:
