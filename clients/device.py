@@ -1,7 +1,7 @@
 """A device of a real federation: its own examples, and the learning that the server asks for."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +15,10 @@ from fedssl.blueprint import ModelBlueprint
 from fedssl.config import LearningConfig
 from fedssl.config_file import ConfigError, validate
 from fedssl.data import DataConfig, Dataset
+from fedssl.dotted import ENCODER_FIELDS, dotted_names
 from fedssl.modalities import MODALITIES, DeviceExamples, Modality, modality_of
 from fedssl.partitions import Partition
-
-NAMES_CLASSES = ("name", "encoder", "modality")
-"""The fields by which a config may name a class by a dotted path, which a client would import."""
+from fedssl.printable import printable, printable_value
 
 
 @dataclass
@@ -129,6 +128,8 @@ def as_text(blueprint: ModelBlueprint) -> str:
     kept["data"] = blueprint.modality.device_data(config.data, blueprint.spec)
     # The weights that a run begins with come from the server by message, as in every round.
     kept["model"]["init"] = None
+    # A device measures nothing, and may lack the code of the server's own measures.
+    kept["evaluation"]["measures"] = []
     # How many clients there are is none of a device's business, and changes while it learns.
     kept["partition"] = {"name": "iid", "clients": 1}
     return json.dumps(kept, sort_keys=True)
@@ -144,16 +145,17 @@ def from_text(learning: str, allowed: Sequence[str] = ()) -> LearningConfig:
     """
     try:
         values: Any = json.loads(learning)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"the server's config is no JSON: {error}") from error
-    for field_name, value in _fields(values):
+    for field_name, path in dotted_names(values):
         # A library's encoder is looked up in its own list, and may have a dot in its name.
-        listed = field_name == "model.encoder" and _is_known(values, str(value))
-        module = "" if listed else str(value).rpartition(".")[0]
-        if field_name.rpartition(".")[2] in NAMES_CLASSES and module and module not in allowed:
+        listed = field_name in ENCODER_FIELDS and _is_known(values, path)
+        module = "" if listed else path.rpartition(".")[0]
+        if module and module not in allowed:
             raise ConfigError(
-                f"{field_name} = {value}: the server asks for a class that is not part of "
-                f"fedssl; if it is yours, allow it by --allow {module}"
+                f"{printable(field_name, 100)} = {printable_value(path)}: the server asks for a "
+                "class that is not part of fedssl; if it is yours, allow it by --allow "
+                f"{printable(module, 100)}"
             )
     return validate(LearningConfig, values, base=Path(), source="the server's config")
 
@@ -163,12 +165,4 @@ def _is_known(values: Mapping[str, Any], encoder: str) -> bool:
     data = values.get("data")
     name = data.get("modality", "image") if isinstance(data, dict) else None
     modality = MODALITIES.get(name) if isinstance(name, str) else None
-    return modality is not None and modality.is_known(encoder)
-
-
-def _fields(values: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each field of nested sections and its value."""
-    if isinstance(values, dict):
-        for name, value in values.items():
-            yield f"{above}{name}", value
-            yield from _fields(value, f"{above}{name}.")
+    return modality is not None and modality.encoders.own(encoder) is not None

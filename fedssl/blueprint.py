@@ -6,10 +6,9 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from fedssl import memory
+from fedssl import encoders, memory
 from fedssl.config import LearningConfig
 from fedssl.data import Dataset
-from fedssl.encoders import own_encoder
 from fedssl.example import ExampleSpec
 from fedssl.modalities import Modality, Preparation, ViewPolicy, modality_of, spec_of
 from fedssl.norms import use_group_norm
@@ -62,8 +61,8 @@ class ModelBlueprint:
     @property
     def is_known(self) -> bool:
         """Whether its encoder's name stands for code of fedssl's or of a library it knows."""
-        own = "." in self.spec.modality
-        return not own and self.modality.is_known(self.config.model.encoder)
+        own = self.modality.encoders.own(self.config.model.encoder.name)
+        return own is not None and "." not in self.spec.modality
 
     @cached_property
     def preparation(self) -> Preparation:
@@ -78,7 +77,7 @@ class ModelBlueprint:
     @cached_property
     def weak_views(self) -> ViewPolicy:
         """Makes views that alter examples little: what probes are fitted on."""
-        policy = self.modality.policies[self.modality.weak_policy]
+        policy = self.modality.view_policies[self.modality.weak_policy]
         return self.modality.views(policy.steps, self.config.data)
 
     def build(self) -> Objective:
@@ -108,10 +107,7 @@ class ModelBlueprint:
 
     def build_encoder(self) -> nn.Module:
         """Build the encoder alone with torch's global generator (see `seeding.initialising`)."""
-        model = self.config.model
-        if self.modality.is_known(model.encoder):
-            return self.modality.build_encoder(model, self.spec)
-        return own_encoder(model.encoder)
+        return encoders.build(self.modality.encoders, self.config.model.encoder, self.spec)
 
     @cached_property
     def facts(self) -> ModelFacts:
@@ -145,7 +141,7 @@ class ModelBlueprint:
             It cannot be built, or its encoder does not take such examples or views.
         """
         objective = self.build().eval()
-        facts, name = self.note(objective), self.config.model.encoder
+        facts, name = self.note(objective), self.config.model.encoder.name
         features = objective.encoder(self.preparation.spec_of(self.spec).blank(2))
         if features.shape != (2, objective.encoder.features):
             raise ValueError(

@@ -8,8 +8,8 @@ from fedssl.data import DataConfig
 from fedssl.evaluation import EvaluationConfig
 from fedssl.fields import Fields, Number
 from fedssl.modalities import DATA_SETS, MODEL, VIEWS, ModelConfig, modality_of
-from fedssl.objectives import OBJECTIVES, ObjectiveChoice, ObjectiveConfig
-from fedssl.partitions import PartitionChoice, PartitionConfig
+from fedssl.objectives import OBJECTIVES, ObjectiveConfig
+from fedssl.partitions import PARTITIONS, PartitionConfig
 from fedssl.views.step import Step
 
 
@@ -76,11 +76,11 @@ class LearningConfig(Fields):
     """How many rounds to run."""
     data: Annotated[DataConfig, DATA_SETS]
     """The examples."""
-    partition: Annotated[PartitionConfig, PartitionChoice]
+    partition: Annotated[PartitionConfig, PARTITIONS.choice]
     """How the training examples are shared out to the clients."""
     model: Annotated[ModelConfig, MODEL] = Field(default_factory=_default_model)
     """The encoder and its projector."""
-    objective: Annotated[ObjectiveConfig, ObjectiveChoice]
+    objective: Annotated[ObjectiveConfig, OBJECTIVES.choice]
     """What the clients minimise."""
     views: Annotated[tuple[Step, ...], VIEWS] = Field(default_factory=_default_views)
     """The random augmentations: steps, or the name of a policy that `fedssl list` prints."""

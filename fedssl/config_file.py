@@ -82,10 +82,18 @@ def read(model: type[Config], path: Path, overrides: Iterable[str] = ()) -> Conf
     except ValueError:  # A NUL character in the name.
         raise ConfigError(f"{shown}: is no file name") from None
     values = parse_yaml(text, str(path))
-    _check_fields(values, str(path))
-    for override in overrides:
-        _override(model, values, override)
-    return validate(model, values, base=path.parent, source=str(path))
+    return override(model, values, overrides, base=path.parent, source=str(path))
+
+
+def override(
+    model: type[Config], values: Any, overrides: Iterable[str], *, base: Path, source: str
+) -> Config:
+    """Override plain values, which are changed, and validate them; see `read`."""
+    _check_fields(values, source)
+    # What a section may hold depends on others, so these are overridden first.
+    for each in sorted(overrides, key=lambda text: _is_dependent(model, text)):
+        _override(model, values, each)
+    return validate(model, values, base=base, source=source)
 
 
 def validate(model: type[Config], values: Any, *, base: Path, source: str) -> Config:
@@ -142,6 +150,12 @@ def _once(lines: list[str]) -> list[str]:
     return shorter
 
 
+def _is_dependent(model: type[Fields], override: str) -> bool:
+    """Tell whether an override is of a section whose type depends on another section."""
+    field = model.model_fields.get(re.split(r"[.=]", override.strip(), maxsplit=1)[0])
+    return field is not None and any(isinstance(mark, OfOther) for mark in field.metadata)
+
+
 def _override(model: type[Fields], values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
@@ -151,34 +165,34 @@ def _override(model: type[Fields], values: dict[str, Any], override: str) -> Non
     if len(parts) > yaml_reader.DEPTH:
         raise ConfigError(f"{shown}: is nested more than {yaml_reader.DEPTH} levels deep")
     value = _from_shell(parse_yaml(text, shown))
-    section = values
+    section, choice = values, None
+    current: type[BaseModel] | None = model
     for depth, part in enumerate(parts[:-1]):
+        field = current.model_fields.get(part) if current else None
+        choice = _choice(field)
         if section.get(part) is None:
-            section[part] = {} if depth else _default_choice(model, part)
+            section[part] = _default_choice(field)
+        if isinstance(section[part], str) and choice:
+            section[part] = {"name": section[part]}
+        current = _model_of(field, choice, section, section[part])
         section = section[part]
         if not isinstance(section, dict):
             place = printable(".".join(parts[: depth + 1]), 60)
             raise ConfigError(f"{shown}: {place} is a value, not a section of fields")
-    if parts[-1] == "name" and len(parts) == 2 and section.get("name") != value:
-        _forget_old_choice(model, parts[0], section, value)
+    if parts[-1] == "name" and choice and section.get("name") != value:
+        _forget_old_choice(choice, section, value)
     section[parts[-1]] = value
 
 
-def _default_choice(model: type[Fields], name: str) -> dict[str, Any]:
-    """Return a section that names what the model chooses where the section is left out."""
-    field = model.model_fields.get(name)
+def _default_choice(field: FieldInfo | None) -> dict[str, Any]:
+    """Return a section that names what a field chooses where it is left out."""
     if field is None or _choice(field) is None or field.is_required():
         return {}
     return {"name": field.get_default(call_default_factory=True).name}
 
 
-def _forget_old_choice(
-    model: type[Fields], name: str, section: dict[str, Any], value: object
-) -> None:
+def _forget_old_choice(choice: Choice, section: dict[str, Any], value: object) -> None:
     """Drop the fields that the section's old choice has and its new one does not."""
-    choice = _choice(model.model_fields.get(name))
-    if choice is None:
-        return
     try:
         old, new = (
             choice.pick_section({**section, "name": n}) for n in (section.get("name"), value)
@@ -230,7 +244,7 @@ def _choice_of_items(annotation: Any) -> Choice | None:
 
 
 def _models_along(model: type[BaseModel], values: Any, place: tuple[Any, ...]) -> Any:
-    """Follow an error's place: yield its parts without pydantic's union tags.
+    """Follow an error's place: yield its parts.
 
     With each come the model that it is a field of, the values around it, and its choice.
     """
@@ -242,15 +256,20 @@ def _models_along(model: type[BaseModel], values: Any, place: tuple[Any, ...]) -
         field = current.model_fields.get(part) if current and isinstance(part, str) else None
         choice = _choice(field) or items
         yield part, current, values, choice
-        annotation = _annotation(field, values)
-        items, values = _choice_of_items(annotation), _get(values, part)
-        if choice is not None:
-            current = _picked(choice, values)
-            if parts and choice.tagged:
-                parts.pop(0)
-        else:
-            is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-            current = annotation if is_model else None
+        value = _get(values, part)
+        current = _model_of(field, choice, values, value)
+        items, values = _choice_of_items(_annotation(field, values)), value
+
+
+def _model_of(
+    field: FieldInfo | None, choice: Choice | None, around: Any, value: Any
+) -> type[BaseModel] | None:
+    """Return the model of a field's value among the values around it; None where it has none."""
+    if choice is not None:
+        return _picked(choice, value)
+    annotation = _annotation(field, around)
+    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation if is_model else None
 
 
 def _annotation(field: FieldInfo | None, around: Any) -> Any:
@@ -269,6 +288,9 @@ def _picked(choice: Choice, section: Any) -> type[BaseModel] | None:
 
 
 def _get(values: Any, part: Any) -> Any:
+    # A name stands for a section that holds nothing else.
+    if isinstance(values, str) and part == "name":
+        return values
     if isinstance(values, Mapping):
         return values.get(part)
     if isinstance(values, (list, tuple)) and isinstance(part, int) and part < len(values):
@@ -304,13 +326,15 @@ def _explain(model: type[BaseModel], values: Any, problem: Mapping[str, Any]) ->
             return f"{field}: is missing"
         case "union_tag_invalid" | "union_tag_not_found":
             names = choice.names_for(value) if choice else []
-            given = _get(value, "name")
+            given = value if isinstance(value, str) else _get(value, "name")
             if given is None:
                 return f"{field}: needs a `name`; choose one of {', '.join(names)}"
-            shown = printable_value(given)
-            return f"{field}.name = {shown}: there is no such choice; {nearest(shown, names)}"
+            shown, name = printable_value(given), "" if isinstance(value, str) else ".name"
+            return f"{field}{name} = {shown}: there is no such choice; {nearest(shown, names)}"
         case "value_error":
             message = str(context["error"])
+            if isinstance(value, str):
+                message = message.removeprefix(f"name = {printable_value(value)}: ")
             # A check over several fields names them itself.
             if not steps or isinstance(value, (dict, list)):
                 named = isinstance(value, dict) and re.split(r"\W", message)[0] in value

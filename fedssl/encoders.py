@@ -1,13 +1,34 @@
 """What is asked of every encoder, whatever its examples are."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import cast
 
 import torch
+from pydantic import ConfigDict
 from torch import Tensor, nn
 
 from fedssl.dotted import load_dotted
+from fedssl.example import ExampleSpec
+from fedssl.fields import Dotted, Fields
+from fedssl.registry import Registry
+
+
+class EncoderConfig(Fields):
+    """The ``model.encoder`` section."""
+
+    name: str
+    """The network to train: a name that `fedssl list` prints, or a dotted path."""
+
+
+class CustomEncoderConfig(EncoderConfig):
+    """An encoder of your own, by its dotted path; further fields are those of its ``Config``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Dotted
+    """The dotted path."""
 
 
 class MaskableEncoder(nn.Module, ABC):
@@ -57,27 +78,77 @@ class MaskableEncoder(nn.Module, ABC):
         """Return encodings [T, width] of the places of the examples' patches."""
 
 
-def own_encoder(path: str) -> nn.Module:
-    """Build an encoder of a person's own with torch's global generator.
+def encoders_of(
+    modality: str,
+    *own: type[nn.Module],
+    families: Mapping[str, type[nn.Module]] = MappingProxyType({}),
+) -> Registry[nn.Module]:
+    """Return the registry of a modality's encoders, whose entry points are named after it.
 
     Parameters
     ----------
-    path : str
-        The dotted path of a callable without arguments that returns a module with an attribute
-        ``features``.
+    modality : str
+        Its name: that of images has the entry points fedssl.image_encoders.
+    *own, families
+        See `Registry`. Each class is made from its config and the spec of stored examples.
+    """
+    return Registry(
+        "encoder",
+        f"fedssl.{modality}_encoders",
+        nn.Module,
+        *own,
+        custom=CustomEncoderConfig,
+        families=families,
+    )
+
+
+def build(encoders: Registry[nn.Module], section: EncoderConfig, spec: ExampleSpec) -> nn.Module:
+    """Build an encoder with torch's global generator (see `seeding.initialising`).
+
+    Parameters
+    ----------
+    encoders : Registry[nn.Module]
+        Those of the examples' modality; see `encoders_of`.
+    section : EncoderConfig
+        The ``model.encoder`` section. A dotted path leads to a module's class with a ``Config``,
+        or to a callable without arguments.
+    spec : ExampleSpec
+        What the stored examples are.
+
+    Returns
+    -------
+    nn.Module
+        Maps prepared examples [B, …] to features [B, ``features``].
 
     Raises
     ------
     ValueError
-        It leads nowhere, or to a module without ``features``.
+        There is no such encoder, a field is wrong, or what is made has no ``features``.
     """
-    made = cast(Callable[[], object], load_dotted(path))()
+    name = section.name
+    if name in encoders or _is_plugin(found := load_dotted(name)):
+        encoder, config = encoders.settle(section, "model.encoder")
+        made: object = encoder(config, spec)
+    elif fields := list(section.model_extra or {}):
+        raise ValueError(
+            f"model.encoder.{fields[0]}: {name} has no fields, since it is no class with a Config"
+        )
+    else:
+        made = cast(Callable[[], object], found)()
     if not isinstance(made, nn.Module) or not isinstance(getattr(made, "features", None), int):
         raise ValueError(
-            f"model.encoder = {path}: must return a torch module with an int attribute `features`, "
+            f"model.encoder = {name}: must return a torch module with an int attribute `features`, "
             "the width of its output"
         )
     return made
+
+
+def _is_plugin(found: object) -> bool:
+    """Tell whether this is a class that is made from its config and a spec."""
+    if not isinstance(found, type) or not issubclass(found, nn.Module):
+        return False
+    config = getattr(found, "Config", None)
+    return isinstance(config, type) and issubclass(config, Fields)
 
 
 def count_parameters(module: nn.Module) -> int:

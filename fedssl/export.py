@@ -114,8 +114,8 @@ def _onnx(state: State, about: About, file: Path) -> str:
             first = first.__cause__
         why = str(first).partition("\n")[0] or type(first).__name__
         raise ValueError(
-            f"--format onnx: PyTorch cannot write {about.model.encoder}: {why}; choose another "
-            "format"
+            f"--format onnx: PyTorch cannot write {about.model.encoder.name}: {why}; choose "
+            "another format"
         ) from error
     return (
         f"import onnxruntime\n\nsession = onnxruntime.InferenceSession({str(file)!r})\n"

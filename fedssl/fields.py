@@ -3,9 +3,9 @@
 import difflib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Protocol, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,11 +14,13 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
 class Fields(BaseModel):
@@ -108,56 +110,111 @@ Dotted = Annotated[str, Field(pattern=r"\.")]
 """The name of something of one's own: a dotted path."""
 
 
+class OwnSection(Fields):
+    """A section that names a class of your own by its dotted path; its fields are that class's."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Dotted
+    """The dotted path."""
+
+
+class Choices(Protocol):
+    """What a `Choice` chooses from: a registry."""
+
+    @property
+    def custom(self) -> "type[Fields] | None":
+        """The model of a section that names a class by its dotted path, where it has one."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no class of the user's own can be named."""
+
+    @property
+    def models(self) -> "Mapping[str, type[Fields]]":
+        """The models of all sections that there are names for."""
+
+    def model(self, name: str, /) -> "type[Fields] | None":
+        """Return the model of a section of this name, or None where there is none."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names."""
+
+
 class Choice:
-    """Validate a section by the model that its ``name`` picks from a table.
+    """Validate a section by the model that its ``name`` picks.
 
     Parameters
     ----------
-    table : Mapping[str, type[Fields]]
+    choices : Choices
         The models by name.
-    custom : type[Fields] | None
-        The model for a dotted path such as ``my_module.MyClass``; None where there is none.
+    base : type[Fields]
+        What each is a subclass of.
     """
 
-    tagged = True
-    """Whether an error's place has the name picked after the section's, as in pydantic's unions."""
-
-    def __init__(self, table: Mapping[str, type[Fields]], custom: type[Fields] | None = None):
-        self.table = dict(table)
-        self.custom = custom
+    def __init__(self, choices: Choices, base: type[Fields]):
+        self.choices = choices
+        self.base = base
 
     @property
     def names(self) -> list[str]:
         """The names to choose from; a dotted path is shown by an example."""
-        return [*self.table, *([DOTTED_PATH] if self.custom else [])]
+        return [*self.choices, *([] if self.choices.is_closed else [DOTTED_PATH])]
 
-    def pick(self, name: object) -> type[Fields] | None:
-        """Return the model for ``name``, or None where there is none."""
-        if isinstance(name, str) and "." in name:
-            return self.custom
-        return self.table.get(name) if isinstance(name, str) else None
+    @property
+    def others(self) -> list[type[Fields]]:
+        """The models of sections that name something of the user's own."""
+        if self.choices.custom or self.choices.is_closed:
+            return [self.choices.custom] if self.choices.custom else []
+        return [OwnSection]
 
     def names_for(self, section: object) -> list[str]:
         """Return the names to choose from, in a section with these values."""
         return self.names
 
     def pick_section(self, section: object) -> type[Fields] | None:
-        """Return the model for a section's ``name``, or None where there is none."""
-        return self.pick(section.get("name")) if isinstance(section, Mapping) else None
+        """Return the model for a section's ``name``, or None where there is none.
 
-    def _tag(self, value: Any) -> Any:
-        name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
-        return DOTTED_PATH if self.custom and self.pick(name) is self.custom else name
+        Raises
+        ------
+        ValueError
+            It is a dotted path that leads to nothing of this kind.
+        """
+        name = section.get("name") if isinstance(section, Mapping) else section
+        return self.choices.model(name) if isinstance(name, str) else None
+
+    def _validate(self, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, self.base):
+            return value
+        if not isinstance(value, (str, Mapping)):
+            raise PydanticCustomError("dict_type", "Input should be a section of fields")
+        model = self.pick_section(value)
+        if model is None:
+            raise PydanticCustomError("union_tag_invalid", "There is no such choice")
+        section = {"name": value} if isinstance(value, str) else value
+        return model.model_validate(section, context=info.context)
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Build a union tagged by ``name``, whatever the annotated (base) type is."""
-        models = {**self.table, **({DOTTED_PATH: self.custom} if self.custom else {})}
-        return core_schema.tagged_union_schema(
-            {name: handler.generate_schema(model) for name, model in models.items()},
-            discriminator=self._tag,
+        """Build what validates by ``name``, whatever the annotated (base) type is."""
+        return core_schema.with_info_plain_validator_function(
+            self._validate, serialization=core_schema.simple_ser_schema("any")
         )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe a section by each name, or a name alone; only now are all of them imported."""
+        named = self.choices.models
+        sections: list[CoreSchema] = [
+            core_schema.tagged_union_schema(
+                {name: model.__pydantic_core_schema__ for name, model in named.items()},
+                discriminator="name",
+            )
+        ]
+        sections += [model.__pydantic_core_schema__ for model in self.others]
+        return handler(core_schema.union_schema([*sections, core_schema.str_schema()]))
 
 
 class OfOther(ABC):

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter
 from torch import Tensor, nn
 
 from fedssl.blueprint import ModelBlueprint
+from fedssl.encoders import EncoderConfig, build
 from fedssl.example import ExampleSpec
 from fedssl.fields import Number
 from fedssl.modalities import MODALITIES, Modality
@@ -59,13 +60,26 @@ class About:
 
     @cached_property
     def model(self) -> ModelConfig:
-        """The ``model`` section."""
-        return self.modality.model.model_validate(self.fields)
+        """The ``model`` section; of an encoder that is not fedssl's, the name alone is read."""
+        fields = self.fields
+        if not self.is_known:
+            fields = {**fields, "encoder": EncoderConfig(name=self.encoder)}
+        return self.modality.model.model_validate(fields)
+
+    @property
+    def encoder(self) -> str:
+        """What the file says that its encoder is called."""
+        section = self.fields.get("encoder")
+        name = section.get("name") if isinstance(section, Mapping) else section
+        if not isinstance(name, str):
+            raise ValueError("it does not say what its encoder is")
+        return name
 
     @cached_property
     def is_known(self) -> bool:
         """Whether its encoder's name stands for code of fedssl's or of a library it knows."""
-        return "." not in self.example.modality and self.modality.is_known(self.model.encoder)
+        modality = self.example.modality
+        return "." not in modality and self.modality.encoders.own(self.encoder) is not None
 
     def encoder_in(self, state: State) -> State:
         """Return a model's tensors that are the encoder's, by its own names."""
@@ -215,10 +229,10 @@ def encoder_of(state: State, about: About, encoder: nn.Module | None = None) -> 
     """Return the encoder of a model; see `load_encoder`."""
     weights = about.encoder_in(state)
     if encoder is None:
-        name = about.fields.get("encoder")
-        if not about.modality.is_known(about.model.encoder):
+        # That of an unknown modality says so.
+        if about.modality.encoders.own(about.encoder) is None:
             raise ValueError(
-                f"holds a {name}, which is not fedssl's: make one and pass it as "
+                f"holds a {about.encoder}, which is not fedssl's: make one and pass it as "
                 "load_encoder(path, encoder=...)"
             )
         _check_size(weights, about)
@@ -228,7 +242,7 @@ def encoder_of(state: State, about: About, encoder: nn.Module | None = None) -> 
 
 
 def _build(about: About) -> nn.Module:
-    encoder = about.modality.build_encoder(about.model, about.example)
+    encoder = build(about.modality.encoders, about.model.encoder, about.example)
     return use_group_norm(encoder) if about.model.norm == "group" else encoder
 
 

@@ -45,6 +45,6 @@ def warm_start(encoder: nn.Module, path: Path) -> None:
         copy_into(own, state | counters)
     except ValueError as error:
         raise ValueError(
-            f"model.init = {file}: does not fit the encoder: {error}; give the model.encoder and "
-            "model.stem that it was trained with"
+            f"model.init = {file}: does not fit the encoder: {error}; give the model.encoder, with "
+            "its fields, that it was trained with"
         ) from None

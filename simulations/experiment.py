@@ -11,8 +11,8 @@ from fedssl.config import LearningConfig
 from fedssl.config_file import read
 from fedssl.fields import Number
 from fedssl.precision import choose_precision
-from simulations.engines import EngineChoice, EngineConfig, LocalConfig
-from strategies import FedAvgConfig, StrategyChoice, StrategyConfig
+from simulations.engines import ENGINES, EngineConfig, LocalConfig
+from strategies import STRATEGIES, FedAvg, StrategyConfig
 
 
 class Experiment(LearningConfig):
@@ -22,9 +22,9 @@ class Experiment(LearningConfig):
     """The share of the clients drawn in each round; at least one is."""
     only_client: int | None = Field(None, ge=0)
     """Let this client alone take part, in every round: what it learns without the others."""
-    strategy: Annotated[StrategyConfig, StrategyChoice] = FedAvgConfig()
+    strategy: Annotated[StrategyConfig, STRATEGIES.choice] = FedAvg.Config()
     """How the server merges the clients' models."""
-    engine: Annotated[EngineConfig, EngineChoice] = LocalConfig()
+    engine: Annotated[EngineConfig, ENGINES.choice] = LocalConfig()
     """Where the clients run."""
 
 

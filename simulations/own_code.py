@@ -4,22 +4,25 @@ A run folder may be somebody else's. Its config chooses among the modules that t
 anyway, as any config does; but what lies in the folder itself is data, and is never run.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import distributions
 from pathlib import Path
 
-from fedssl.config_file import ConfigError, read_yaml
+from fedssl.config_file import ConfigError, override, parse_yaml, read_yaml
+from fedssl.dotted import ENCODER_FIELDS, dotted_names
 from fedssl.modalities import modality_of
-from simulations.experiment import Experiment, load_experiment
+from fedssl.printable import printable
+from simulations.experiment import Experiment
 
 
-def check_own_code(experiment: Experiment, folder: Path) -> list[str]:
-    """Say which modules an experiment imports and from where; nothing is imported.
+def check_own_code(values: object, folder: Path) -> list[str]:
+    """Say which modules a config imports and from where; nothing is imported.
 
     Parameters
     ----------
-    experiment : Experiment
-        That of a run.
+    values : object
+        The config of a run, as it was read and before it is validated, which imports some.
     folder : Path
         The run's.
 
@@ -34,14 +37,31 @@ def check_own_code(experiment: Experiment, folder: Path) -> list[str]:
         One leads into the run's folder.
     """
     lines = []
-    for field, path in dotted_paths(experiment):
-        places = _places_outside(folder, field, path)
+    for point in (point for package in distributions() for point in package.entry_points):
+        # Modalities are imported without being asked for.
+        if point.group.startswith("fedssl."):
+            _check_outside(folder, f"the entry point {point.value}", f"{point.module}.x")
+    for field, path in dotted_names(values):
+        named = f"{printable(field, 100)} = {printable(path, 100)}"
+        places = _check_outside(folder, named, path)
         if places:
-            lines.append(f"{field} = {path}: code of your own, from {places[-1]}")
+            lines.append(f"{named}: code of your own, from {places[-1]}")
     return lines
 
 
-def load_run_config(folder: Path, overrides: Iterable[str] = ()) -> Experiment:
+def _check_outside(folder: Path, named: str, path: str) -> list[Path]:
+    """Return where a dotted path's code lies; a ConfigError says that it is in the run's folder."""
+    places = [place for spec in _specs(path) for place in _places(spec)]
+    for place in places:
+        if place.resolve().is_relative_to(folder.resolve()):
+            raise ConfigError(
+                f"{folder / 'config.yaml'}: {named}: its code lies in the run's own folder "
+                f"({place}), from which none is run; if you trust it, move it elsewhere"
+            )
+    return places
+
+
+def load_run_config(folder: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read the config in a run's folder, none of whose code is run; see `check_own_code`.
 
     Raises
@@ -50,46 +70,25 @@ def load_run_config(folder: Path, overrides: Iterable[str] = ()) -> Experiment:
         It cannot be read, or names code that lies in the folder.
     """
     file = folder / "config.yaml"
-    # A modality's code says what the other sections may hold: it is run before they are read.
     values = read_yaml(file)
-    data = values.get("data") if isinstance(values, dict) else None
-    if isinstance(modality := data.get("modality") if isinstance(data, dict) else None, str):
-        _places_outside(folder, "data.modality", modality)
-    experiment = load_experiment(file, overrides)
-    check_own_code(experiment, folder)
-    return experiment
+    check_own_code(values, folder)
+    for each in overrides:
+        key, _, text = each.partition("=")
+        check_own_code({key.rpartition(".")[2]: parse_yaml(text, each)}, folder)
+    return override(Experiment, values, overrides, base=folder, source=str(file))
 
 
 def own_code_of(folder: Path) -> list[str]:
     """Say which modules the config in a run's folder imports; see `check_own_code`."""
-    return check_own_code(load_run_config(folder), folder)
-
-
-def _places_outside(folder: Path, field: str, path: str) -> list[Path]:
-    """Return where a dotted path's code lies; a ConfigError says that it is in the run's folder."""
-    places = [place for spec in _specs(path) for place in _places(spec)]
-    for place in places:
-        if place.resolve().is_relative_to(folder.resolve()):
-            raise ConfigError(
-                f"{folder / 'config.yaml'}: {field} = {path}: its code lies in the run's own "
-                f"folder ({place}), from which none is run; if you trust it, move it elsewhere"
-            )
-    return places
+    return check_own_code(read_yaml(folder / "config.yaml"), folder)
 
 
 def dotted_paths(experiment: Experiment) -> Iterator[tuple[str, str]]:
     """Yield each field of an experiment that names code of a person's own, and the dotted path."""
-    named = {
-        "data.name": experiment.data.name,
-        "data.modality": experiment.data.modality,
-        "model.encoder": experiment.model.encoder,
-        "objective.name": experiment.objective.name,
-        "strategy.name": experiment.strategy.name,
-    }
-    for field, name in named.items():
-        is_encoder = field == "model.encoder" and modality_of(experiment.data).is_known(name)
-        if "." in name and not is_encoder:
-            yield field, name
+    for field, path in dotted_names(experiment.model_dump(mode="json")):
+        is_encoder = field in ENCODER_FIELDS and modality_of(experiment.data).encoders.own(path)
+        if not is_encoder:
+            yield field, path
 
 
 def _specs(path: str) -> Iterator[ModuleSpec]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -19,8 +19,7 @@ from torch import nn
 from fedssl.blueprint import ModelBlueprint
 from fedssl.config_file import ConfigError
 from fedssl.data import Splits
-from fedssl.evaluation import MEASURES, Measured, Subject, gather, measure
-from fedssl.fields import nearest
+from fedssl.evaluation import MEASURES, MeasureConfig, Measured, Subject, gather, measure
 from fedssl.modalities import noun_of
 from fedssl.model_file import load_encoder
 from fedssl.partitions import Partition, partition
@@ -70,7 +69,7 @@ def probe(
     folder : Path
         The run's.
     protocols : Sequence[str]
-        Names of `MEASURES`.
+        Names of `MEASURES`, or dotted paths of measures of one's own.
     overrides : Sequence[str]
         Such as ``data.name=cifar100`` (a transfer), ``evaluation.limit.test=500``.
     against : Iterable[Path]
@@ -91,19 +90,16 @@ def probe(
     ConfigError
         A name, a folder or an override is wrong; nothing was measured.
     """
-    for name in protocols:
-        if name not in MEASURES:
-            raise ConfigError(
-                f"--protocol {name}: there is no such measure; {nearest(name, list(MEASURES))}"
-            )
+    sections = [_section(name) for name in protocols]
     subject, suffix, noun = _open(folder, overrides, against, said)
     probes = folder / "probes"
     done, refused = [], {}
-    for name in protocols:
+    for section in sections:
+        name = section.name
         began(name)
         begin = time.perf_counter()
         try:
-            measured = measure(name, subject)
+            measured = measure(section, subject)
         except ValueError as error:
             refused[name] = str(error)
             continue
@@ -115,6 +111,15 @@ def probe(
             plots.save(figure, picture)
         done.append(Probed(name, measured, seconds, file, picture if figure else None))
     return done, refused
+
+
+def _section(name: str) -> MeasureConfig:
+    """Return the measure of a name, with its fields as they are by default."""
+    try:
+        MEASURES.find(name, "--protocol")
+        return cast(MeasureConfig, MEASURES.read(name))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _as_json(

@@ -139,7 +139,7 @@ def _subtitle(config: Mapping[str, Any]) -> str:
     parts = [
         _value(config, "objective", "name"),
         _value(config, "strategy", "name"),
-        _value(config, "model", "encoder"),
+        _value(config, "model", "encoder", "name") or _value(config, "model", "encoder"),
         f"{_value(config, 'partition', 'name')} partition",
         f"seed {_value(config, 'seed')}",
     ]

@@ -21,6 +21,7 @@ from simulations.checkpoint import CheckpointFolder
 from simulations.experiment import Experiment
 from simulations.files import replace_bytes, replace_text, replacing
 from simulations.lock import is_passing, locked
+from simulations.own_code import check_own_code
 from simulations.records import (
     MEND,
     Row,
@@ -99,6 +100,8 @@ class RunFolder:
     def read_config(self) -> Experiment:
         """Return the experiment of this run; a ConfigError says what is wrong with the file."""
         values = read_yaml(self.config)
+        # Of a stranger's folder: reading it imports what it names.
+        check_own_code(values, self.path)
         return validate(Experiment, values, base=self.path, source=str(self.config))
 
     def read_metrics(self) -> list[Row]:

@@ -22,7 +22,7 @@ class DataConfig(Fields):
     """The ``data`` section: one subclass for each modality, and of this one for each data set."""
 
     name: str
-    """Which data set: a name that `fedssl list` prints, or a dotted path to a function."""
+    """Which data set: a name that `fedssl list` prints, or the dotted path of your own."""
     modality: str
     """What its examples are: image, series, or the dotted path of a modality of your own."""
     limit: Limit = Limit()

@@ -1,11 +1,13 @@
 """Alignment and uniformity: views of an example close together, examples spread over the sphere."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.parallel import map_chunks
 from fedssl.evaluation.subject import Measured, Subject
 
@@ -60,16 +62,27 @@ def uniformity(features: Tensor) -> float:
     return math.log(total / (count * (count - 1)))
 
 
-def measure(subject: Subject) -> Measured:
-    """Measure two views of each test example, with the run's own views; no labels are needed.
+class Alignment(Measure):
+    """No labels: alignment and uniformity, which contrastive losses trade."""
 
-    Lower is better, of both. Uniformity is the mean of both views'.
-    """
-    examples = subject.examples.test.fetch()
-    first, second = (subject.views_of(examples, "alignment", number) for number in range(2))
-    return Measured(
-        {
-            "alignment": alignment(first, second),
-            "uniformity": (uniformity(first) + uniformity(second)) / 2,
-        }
-    )
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: alignment and uniformity."""
+
+        name: Literal["alignment"] = "alignment"
+        """This measure."""
+
+    labels = False
+
+    def measure(self, subject: Subject) -> Measured:
+        """Measure two views of each test example, with the run's own views; no labels are needed.
+
+        Lower is better, of both. Uniformity is the mean of both views'.
+        """
+        examples = subject.examples.test.fetch()
+        first, second = (subject.views_of(examples, "alignment", number) for number in range(2))
+        return Measured(
+            {
+                "alignment": alignment(first, second),
+                "uniformity": (uniformity(first) + uniformity(second)) / 2,
+            }
+        )

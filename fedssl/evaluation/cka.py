@@ -1,9 +1,12 @@
 """CKA: how alike are the representations that the clients make of the same examples?"""
 
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.subject import Measured, Subject
 from fedssl.seeding import numpy_generator
@@ -38,37 +41,48 @@ def linear_cka(first: Tensor, second: Tensor) -> float:
     return alike.item()
 
 
-def measure(subject: Subject) -> Measured:
-    """Compare the encoders that clients make of this model in one local update, on test examples.
+class CKA(Measure):
+    """How far clients' data pull their encoders apart in a round."""
 
-    Each update is a client's first: whatever a client kept, and what its strategy asks of it, does
-    not count. So it says how far apart the clients' data alone pull the model in one round. No
-    labels are needed, but the clients' examples are.
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: CKA."""
 
-    Raises
-    ------
-    ValueError
-        Clients' examples are elsewhere, or no client can train.
-    """
-    if subject.after_update is None or subject.owner is None:
-        raise ValueError("needs the clients' examples, which are not here")
-    all_clients = np.unique(subject.owner[subject.owner >= 0])
-    draws = numpy_generator(subject.seed, "measure cka")
-    chosen = np.sort(draws.permutation(all_clients)[:CLIENTS]).tolist()
-    examples = subject.examples.test.fetch()
-    features = [subject.test_features]
-    for place, client in enumerate(chosen):
-        subject.said(f"client {client} ({place + 1} of {len(chosen)})")
-        features.append(extract(subject.after_update(client), examples, subject.preparation))
-    alike = torch.eye(len(features), dtype=torch.float64)
-    for i in range(len(features)):
-        for j in range(i):
-            alike[i, j] = alike[j, i] = linear_cka(features[i], features[j])
-    between = alike[1:, 1:][~torch.eye(len(chosen), dtype=torch.bool)]
-    figures = {"cka_with_global": alike[0, 1:].mean().item()}
-    if len(between):
-        figures["cka_between_clients"] = between.mean().item()
-        figures["cka_least"] = between.min().item()
-    names = [subject.client_names[client] for client in chosen if subject.client_names]
-    named = {"client_names": names} if names else {}
-    return Measured(figures, {"clients": chosen, **named, "cka": alike.tolist()})
+        name: Literal["cka"] = "cka"
+        """This measure."""
+
+    labels = False
+
+    def measure(self, subject: Subject) -> Measured:
+        """Compare, on test examples, what clients make of this encoder in one local update.
+
+        Each update is a client's first: whatever a client kept, and what its strategy asks of it,
+        does not count. So it says how far apart the clients' data alone pull the model in one
+        round. No labels are needed, but the clients' examples are.
+
+        Raises
+        ------
+        ValueError
+            Clients' examples are elsewhere, or no client can train.
+        """
+        if subject.after_update is None or subject.owner is None:
+            raise ValueError("needs the clients' examples, which are not here")
+        all_clients = np.unique(subject.owner[subject.owner >= 0])
+        draws = numpy_generator(subject.seed, "measure cka")
+        chosen = np.sort(draws.permutation(all_clients)[:CLIENTS]).tolist()
+        examples = subject.examples.test.fetch()
+        features = [subject.test_features]
+        for place, client in enumerate(chosen):
+            subject.said(f"client {client} ({place + 1} of {len(chosen)})")
+            features.append(extract(subject.after_update(client), examples, subject.preparation))
+        alike = torch.eye(len(features), dtype=torch.float64)
+        for i in range(len(features)):
+            for j in range(i):
+                alike[i, j] = alike[j, i] = linear_cka(features[i], features[j])
+        between = alike[1:, 1:][~torch.eye(len(chosen), dtype=torch.bool)]
+        figures = {"cka_with_global": alike[0, 1:].mean().item()}
+        if len(between):
+            figures["cka_between_clients"] = between.mean().item()
+            figures["cka_least"] = between.min().item()
+        names = [subject.client_names[client] for client in chosen if subject.client_names]
+        named = {"client_names": names} if names else {}
+        return Measured(figures, {"clients": chosen, **named, "cka": alike.tolist()})

@@ -1,21 +1,20 @@
 """The config of the central evaluation."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt, field_serializer
 
 from fedssl.data import Limit
-from fedssl.evaluation.measures import MEASURES
-from fedssl.fields import Fields, Listed, Number, nearest
+from fedssl.evaluation.base import MeasureConfig
+from fedssl.evaluation.measures import MEASURES, check_of_a_round
+from fedssl.fields import Fields, Listed, Number
 
 
-def _of_a_round(name: str) -> str:
-    rounds = [n for n, measure in MEASURES.items() if measure.of_a_round]
-    if name not in MEASURES:
-        raise ValueError(f"there is no such measure; {nearest(name, rounds)}")
-    if name not in rounds:
-        raise ValueError("is of whole runs, not of a round: use `fedssl probe` once it is finished")
-    return name
+def _of_a_round(section: MeasureConfig) -> MeasureConfig:
+    # One of a person's own is not imported to be looked at.
+    if section.name in MEASURES:
+        check_of_a_round(MEASURES[section.name])
+    return section
 
 
 class EvaluationConfig(Fields):
@@ -25,7 +24,9 @@ class EvaluationConfig(Fields):
     """Evaluate after each n-th round; the last round always is."""
     probe: Literal["linear"] = "linear"
     """The main measure: a linear classifier on the frozen features."""
-    measures: Annotated[tuple[Annotated[str, AfterValidator(_of_a_round)], ...], Listed] = ()
+    measures: Annotated[
+        tuple[Annotated[MeasureConfig, MEASURES.choice, AfterValidator(_of_a_round)], ...], Listed
+    ] = ()
     """Further measures of each evaluated round, such as [lidar, harm]; `fedssl probe --list`."""
     split: Literal["test", "validation"] = "test"
     """What to score on. validation: a fifth of each class of the labelled training examples, which
@@ -40,3 +41,9 @@ class EvaluationConfig(Fields):
     """T: a neighbour of cosine similarity s votes with weight e^(s/T)."""
     recalibrate_bn: bool = False
     """Report the linear probe with BatchNorm statistics measured anew on training examples, too."""
+
+    @field_serializer("measures")
+    def _by_name(self, measures: tuple[MeasureConfig, ...]) -> list[str | dict[str, Any]]:
+        """Write a measure that has no fields as its name alone."""
+        sections = [section.model_dump(mode="json") for section in measures]
+        return [section["name"] if len(section) == 1 else section for section in sections]

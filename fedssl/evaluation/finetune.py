@@ -1,7 +1,7 @@
 """Semi-supervised fine-tuning: what the encoder is worth where few labels are known."""
 
 import copy
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedssl.encoders import device_of
+from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import accuracy, fit_linear
 from fedssl.evaluation.stratified import stratified
@@ -86,42 +87,61 @@ def few(subject: Subject, percent: int) -> np.ndarray:
     return stratified(labels, percent / 100, subject.draws(f"{percent} % of the labels"))
 
 
-def measure(subject: Subject) -> Measured:
-    """Fine-tune the whole network on 1 % and on 10 % of the labels, and test it.
+class FineTune(Measure):
+    """Few labels: the whole network tuned on 1 % and 10 %."""
 
-    They are shares of the labelled training examples that ``evaluation.limit`` leaves, drawn class
-    by class, at least one example of each. The labels are the server's: no client takes part.
-    """
-    subject.need_labels()
-    figures, counts, test = {}, {}, subject.examples.test.fetch()
-    for percent, epochs in EPOCHS.items():
-        rows = few(subject, percent)
-        examples = subject.examples.train.fetch(rows)
-        subject.said(f"{len(rows)} labels, {epochs} passes")
-        tuned = finetune(
-            subject.encoder,
-            examples,
-            subject.examples.train.labels[torch.from_numpy(rows)],
-            subject.weak_view,
-            subject.draws(f"fine-tuning on {percent} %"),
-            epochs,
-        )
-        predicted = extract(tuned, test, subject.preparation).argmax(1)
-        figures[f"finetuned_{percent}_accuracy"] = accuracy(predicted, subject.test_labels)
-        counts[f"labels_{percent}"] = len(rows)
-    return Measured(figures, counts)
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: fine-tuning."""
+
+        name: Literal["finetune"] = "finetune"
+        """This measure."""
+
+    def measure(self, subject: Subject) -> Measured:
+        """Fine-tune the whole network on 1 % and on 10 % of the labels, and test it.
+
+        They are shares of the labelled training examples that ``evaluation.limit`` leaves, drawn
+        class by class, at least one example of each. The labels are the server's: no client takes
+        part.
+        """
+        subject.need_labels()
+        figures, counts, test = {}, {}, subject.examples.test.fetch()
+        for percent, epochs in EPOCHS.items():
+            rows = few(subject, percent)
+            examples = subject.examples.train.fetch(rows)
+            subject.said(f"{len(rows)} labels, {epochs} passes")
+            tuned = finetune(
+                subject.encoder,
+                examples,
+                subject.examples.train.labels[torch.from_numpy(rows)],
+                subject.weak_view,
+                subject.draws(f"fine-tuning on {percent} %"),
+                epochs,
+            )
+            predicted = extract(tuned, test, subject.preparation).argmax(1)
+            figures[f"finetuned_{percent}_accuracy"] = accuracy(predicted, subject.test_labels)
+            counts[f"labels_{percent}"] = len(rows)
+        return Measured(figures, counts)
 
 
-def measure_head(subject: Subject) -> Measured:
-    """Fit the linear probe alone on the same 1 % and 10 % of the labels; the encoder is frozen."""
-    subject.need_labels()
-    figures, counts = {}, {}
-    for percent in EPOCHS:
-        rows = torch.from_numpy(few(subject, percent)).to(subject.device)
-        probe = fit_linear(
-            subject.train_features[rows], subject.train_labels[rows], subject.config.l2
-        )
-        predicted = probe.predict(subject.test_features)
-        figures[f"head_{percent}_accuracy"] = accuracy(predicted, subject.test_labels)
-        counts[f"labels_{percent}"] = len(rows)
-    return Measured(figures, counts)
+class FineTuneHead(Measure):
+    """Few labels: the head alone, on the same."""
+
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: the head alone."""
+
+        name: Literal["finetune-head"] = "finetune-head"
+        """This measure."""
+
+    def measure(self, subject: Subject) -> Measured:
+        """Fit the linear probe alone on the same 1 % and 10 % of the labels."""
+        subject.need_labels()
+        figures, counts = {}, {}
+        for percent in EPOCHS:
+            rows = torch.from_numpy(few(subject, percent)).to(subject.device)
+            probe = fit_linear(
+                subject.train_features[rows], subject.train_labels[rows], subject.config.l2
+            )
+            predicted = probe.predict(subject.test_features)
+            figures[f"head_{percent}_accuracy"] = accuracy(predicted, subject.test_labels)
+            counts[f"labels_{percent}"] = len(rows)
+        return Measured(figures, counts)

@@ -1,11 +1,12 @@
 """Representation harm: which classes, and whose examples, does the encoder serve worst?"""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.linear import fit_linear
 from fedssl.evaluation.subject import Measured, Subject
 
@@ -73,58 +74,67 @@ def held_out_predictions(
     return predicted
 
 
-def measure(subject: Subject) -> Measured:
-    """Measure the linear probe's accuracy by class, and by client.
+class Harm(Measure):
+    """Who is served worst: accuracy by class and by client."""
 
-    By class it is that on the test examples, and so it is by domain, where they have such a column
-    (as folders of the layout domain/class do). A test example has no client, so by client it is
-    that on the client's own labelled training examples, each predicted by one of five probes that
-    were not fitted on it; the encoder was trained on them, though, without their labels. Every
-    client's examples count towards one probe, so a client whose classes are rare elsewhere does
-    worse.
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: representation harm."""
 
-    Worst and gap are those of classes and clients with at least ten examples; the fewer they have,
-    the more of the gap is chance.
-    """
-    subject.need_labels()
-    l2, names = subject.config.l2, subject.examples.train.class_names
-    labels, test_labels = subject.train_labels, subject.test_labels
-    probe = fit_linear(subject.train_features, labels, l2)
-    right = (probe.predict(subject.test_features) == test_labels).cpu().numpy()
-    classes, class_count = by_group(right, test_labels.cpu().numpy(), len(names))
-    worst, gap = extremes(classes, class_count)
-    figures = {"worst_class_accuracy": worst, "class_gap": gap}
-    details: dict[str, Any] = {
-        "classes": list(names),
-        "class_accuracy": _numbers(classes),
-        "class_examples": class_count.tolist(),
-    }
-    test = subject.examples.test
-    if (domains := test.fields.get("domain")) is not None:
-        values, group = np.unique(domains, return_inverse=True)
-        group = np.where(test.labels.numpy() < 0, -1, group)
-        accuracy, examples = by_group(right, group, len(values))
-        if examples.any():
-            worst, gap = extremes(accuracy, examples)
-            figures |= {"worst_domain_accuracy": worst, "domain_gap": gap}
-            details |= {
-                "domains": [test.name_of("domain", value) for value in values.tolist()],
-                "domain_accuracy": _numbers(accuracy),
-                "domain_examples": examples.tolist(),
-            }
-    if subject.clients is not None and (subject.clients >= 0).any():
-        predicted = held_out_predictions(
-            subject.train_features, labels, l2, subject.draws("representation harm")
-        )
-        right = (predicted == labels).cpu().numpy()
-        assert subject.owner is not None
-        clients, examples = by_group(right, subject.clients, int(subject.owner.max()) + 1)
-        worst, gap = extremes(clients, examples)
-        figures |= {"worst_client_accuracy": worst, "client_gap": gap}
-        details |= {"client_accuracy": _numbers(clients), "client_examples": examples.tolist()}
-        if subject.client_names:
-            details["client_names"] = list(subject.client_names)
-    return Measured(figures, details)
+        name: Literal["harm"] = "harm"
+        """This measure."""
+
+    def measure(self, subject: Subject) -> Measured:
+        """Measure the linear probe's accuracy by class, and by client.
+
+        By class it is that on the test examples, and so it is by domain, where they have such a
+        column (as folders of the layout domain/class do). A test example has no client, so by
+        client it is that on the client's own labelled training examples, each predicted by one of
+        five probes that were not fitted on it; the encoder was trained on them, though, without
+        their labels. Every client's examples count towards one probe, so a client whose classes are
+        rare elsewhere does worse.
+
+        Worst and gap are those of classes and clients with at least ten examples; the fewer they
+        have, the more of the gap is chance.
+        """
+        subject.need_labels()
+        l2, names = subject.config.l2, subject.examples.train.class_names
+        labels, test_labels = subject.train_labels, subject.test_labels
+        probe = fit_linear(subject.train_features, labels, l2)
+        right = (probe.predict(subject.test_features) == test_labels).cpu().numpy()
+        classes, class_count = by_group(right, test_labels.cpu().numpy(), len(names))
+        worst, gap = extremes(classes, class_count)
+        figures = {"worst_class_accuracy": worst, "class_gap": gap}
+        details: dict[str, Any] = {
+            "classes": list(names),
+            "class_accuracy": _numbers(classes),
+            "class_examples": class_count.tolist(),
+        }
+        test = subject.examples.test
+        if (domains := test.fields.get("domain")) is not None:
+            values, group = np.unique(domains, return_inverse=True)
+            group = np.where(test.labels.numpy() < 0, -1, group)
+            accuracy, examples = by_group(right, group, len(values))
+            if examples.any():
+                worst, gap = extremes(accuracy, examples)
+                figures |= {"worst_domain_accuracy": worst, "domain_gap": gap}
+                details |= {
+                    "domains": [test.name_of("domain", value) for value in values.tolist()],
+                    "domain_accuracy": _numbers(accuracy),
+                    "domain_examples": examples.tolist(),
+                }
+        if subject.clients is not None and (subject.clients >= 0).any():
+            predicted = held_out_predictions(
+                subject.train_features, labels, l2, subject.draws("representation harm")
+            )
+            right = (predicted == labels).cpu().numpy()
+            assert subject.owner is not None
+            clients, examples = by_group(right, subject.clients, int(subject.owner.max()) + 1)
+            worst, gap = extremes(clients, examples)
+            figures |= {"worst_client_accuracy": worst, "client_gap": gap}
+            details |= {"client_accuracy": _numbers(clients), "client_examples": examples.tolist()}
+            if subject.client_names:
+                details["client_names"] = list(subject.client_names)
+        return Measured(figures, details)
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:

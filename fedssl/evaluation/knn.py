@@ -1,9 +1,14 @@
 """The weighted nearest-neighbour classifier."""
 
+from typing import Literal
+
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedssl.evaluation.base import Measure, MeasureConfig
+from fedssl.evaluation.linear import accuracy
 from fedssl.evaluation.parallel import map_chunks
+from fedssl.evaluation.subject import Measured, Subject
 
 CHUNK = 512
 """Queries that are compared with all neighbours at a time."""
@@ -50,3 +55,26 @@ def predict_knn(
         return votes.scatter_add_(1, votes_for[nearest], weights).argmax(1)
 
     return map_chunks(work, len(queries), CHUNK, features.device)
+
+
+class KNN(Measure):
+    """Without any fit: do neighbours share a class?"""
+
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: kNN."""
+
+        name: Literal["knn"] = "knn"
+        """This measure."""
+
+    def measure(self, subject: Subject) -> Measured:
+        """Let the nearest labelled training examples vote; see `predict_knn`."""
+        subject.need_labels()
+        config = subject.config
+        votes = predict_knn(
+            subject.train_features,
+            subject.train_labels,
+            subject.test_features,
+            k=config.knn_k,
+            temperature=config.knn_temperature,
+        )
+        return Measured({"knn_accuracy": accuracy(votes, subject.test_labels)})

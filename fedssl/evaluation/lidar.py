@@ -1,10 +1,12 @@
 """LiDAR: how many dimensions tell examples apart, beyond what their own views scatter over."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.subject import Measured, Subject
 
 EXAMPLES, VIEWS = 1_000, 50
@@ -53,14 +55,25 @@ def lidar(features: Tensor, delta: float = DELTA) -> float:
     return math.exp(torch.special.entr(values / total).sum().item())
 
 
-def measure(subject: Subject) -> Measured:
-    """Measure the encoder's features of views of test examples; no labels are needed.
+class LiDAR(Measure):
+    """No labels: dimensions that tell examples apart, not their views."""
 
-    Federated it says nothing of a client alone: the views are of the server's examples.
-    """
-    examples = subject.examples.test.fetch()[:EXAMPLES]
-    views = []
-    for number in range(VIEWS):
-        subject.said(f"view {number + 1} of {VIEWS}")
-        views.append(subject.views_of(examples, "lidar", number))
-    return Measured({"lidar": lidar(torch.stack(views, 1))}, {"examples": len(examples)})
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: LiDAR."""
+
+        name: Literal["lidar"] = "lidar"
+        """This measure."""
+
+    labels = False
+
+    def measure(self, subject: Subject) -> Measured:
+        """Measure the encoder's features of views of test examples; no labels are needed.
+
+        Federated it says nothing of a client alone: the views are of the server's examples.
+        """
+        examples = subject.examples.test.fetch()[:EXAMPLES]
+        views = []
+        for number in range(VIEWS):
+            subject.said(f"view {number + 1} of {VIEWS}")
+            views.append(subject.views_of(examples, "lidar", number))
+        return Measured({"lidar": lidar(torch.stack(views, 1))}, {"examples": len(examples)})

@@ -1,10 +1,14 @@
 """The linear probe: multinomial logistic regression on frozen features."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from fedssl.evaluation.base import Measure, MeasureConfig
+from fedssl.evaluation.subject import Measured, Subject
 
 TOLERANCE = 1e-6
 """The fit ends where no entry of the gradient is larger."""
@@ -105,3 +109,20 @@ def accuracy(predicted: Tensor, labels: Tensor) -> float:
     """Return the share of right predictions among the labelled rows, in [0, 1]."""
     known = labels >= 0
     return (predicted[known] == labels[known]).double().mean().item()
+
+
+class Linear(Measure):
+    """The main figure: a linear classifier on frozen features."""
+
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: the linear probe."""
+
+        name: Literal["linear"] = "linear"
+        """This measure."""
+
+    def measure(self, subject: Subject) -> Measured:
+        """Fit on the labelled training examples, score on test examples; see `fit_linear`."""
+        subject.need_labels()
+        probe = fit_linear(subject.train_features, subject.train_labels, subject.config.l2)
+        right = accuracy(probe.predict(subject.test_features), subject.test_labels)
+        return Measured({"linear_accuracy": right})

@@ -2,13 +2,14 @@
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fedssl.data.select import balanced
+from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.subject import Measured, Subject
 from fedssl.seeding import derive
@@ -43,39 +44,75 @@ def pca(features: Tensor, width: int = 2) -> tuple[Tensor, Tensor]:
     return x @ (chosen * torch.where(largest < 0, -1.0, 1.0)).T, share[:width]
 
 
-def measure(subject: Subject) -> Measured:
-    """Map training examples by PCA: linear, so distances mean what they seem to."""
-    features, details = _chosen(subject)
-    places, share = pca(features)
-    figures = {"pca_variance": share.sum().item()}
-    return Measured(figures, {**details, "places": places.tolist()})
+class PCAMap(Measure):
+    """To look at: features in two dimensions, by PCA."""
+
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: a map by PCA."""
+
+        name: Literal["map"] = "map"
+        """This measure."""
+
+    labels = False
+
+    def measure(self, subject: Subject) -> Measured:
+        """Map training examples by PCA: linear, so distances mean what they seem to."""
+        features, details = _chosen(subject)
+        places, share = pca(features)
+        figures = {"pca_variance": share.sum().item()}
+        return Measured(figures, {**details, "places": places.tolist()})
 
 
-def measure_tsne(subject: Subject) -> Measured:
-    """Map by t-SNE, which keeps neighbours together; distances between groups mean nothing.
+class TSNEMap(Measure):
+    """The same by t-SNE (needs pip install 'fedssl[maps]')."""
 
-    Source: van der Maaten and Hinton, "Visualizing Data using t-SNE", JMLR 2008; scikit-learn's.
-    """
-    manifold = _installed("sklearn.manifold", "scikit-learn")
-    return _mapped(
-        subject,
-        lambda count, seed: manifold.TSNE(
-            perplexity=min(30, (count - 1) / 3), init="pca", random_state=seed
-        ),
-    )
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: a map by t-SNE."""
+
+        name: Literal["map-tsne"] = "map-tsne"
+        """This measure."""
+
+    labels = False
+
+    def measure(self, subject: Subject) -> Measured:
+        """Map by t-SNE, which keeps neighbours together; distances between groups mean nothing.
+
+        Source: van der Maaten and Hinton, "Visualizing Data using t-SNE", JMLR 2008;
+        scikit-learn's.
+        """
+        manifold = _installed("sklearn.manifold", "scikit-learn")
+        return _mapped(
+            subject,
+            lambda count, seed: manifold.TSNE(
+                perplexity=min(30, (count - 1) / 3), init="pca", random_state=seed
+            ),
+        )
 
 
-def measure_umap(subject: Subject) -> Measured:
-    """Map by UMAP, which keeps neighbours together; distances between groups mean little.
+class UMAPMap(Measure):
+    """The same by UMAP (needs pip install 'fedssl[maps]')."""
 
-    Source: McInnes, Healy and Melville, "UMAP: Uniform Manifold Approximation and Projection for
-    Dimension Reduction", 2018; umap-learn's.
-    """
-    umap = _installed("umap", "umap-learn")
-    return _mapped(
-        subject,
-        lambda count, seed: umap.UMAP(n_neighbors=min(15, count - 1), random_state=seed, n_jobs=1),
-    )
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: a map by UMAP."""
+
+        name: Literal["map-umap"] = "map-umap"
+        """This measure."""
+
+    labels = False
+
+    def measure(self, subject: Subject) -> Measured:
+        """Map by UMAP, which keeps neighbours together; distances between groups mean little.
+
+        Source: McInnes, Healy and Melville, "UMAP: Uniform Manifold Approximation and Projection
+        for Dimension Reduction", 2018; umap-learn's.
+        """
+        umap = _installed("umap", "umap-learn")
+        return _mapped(
+            subject,
+            lambda count, seed: umap.UMAP(
+                n_neighbors=min(15, count - 1), random_state=seed, n_jobs=1
+            ),
+        )
 
 
 def _mapped(subject: Subject, reducer: Callable[[int, int], Any]) -> Measured:

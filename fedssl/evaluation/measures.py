@@ -1,92 +1,56 @@
 """The measures by name: what ``fedssl probe`` computes, and a round where the config asks."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import cast
 
-from fedssl.evaluation import (
-    alignment,
-    augmented,
-    cka,
-    finetune,
-    harm,
-    lidar,
-    maps,
-    paper,
-    retrieval,
-    risk,
-    selection,
-    sslmem,
-    usual,
-)
+from fedssl.evaluation.alignment import Alignment
+from fedssl.evaluation.augmented import Augmented
+from fedssl.evaluation.base import CustomMeasureConfig, Measure, MeasureConfig
+from fedssl.evaluation.cka import CKA
+from fedssl.evaluation.finetune import FineTune, FineTuneHead
+from fedssl.evaluation.harm import Harm
+from fedssl.evaluation.knn import KNN
+from fedssl.evaluation.lidar import LiDAR
+from fedssl.evaluation.linear import Linear
+from fedssl.evaluation.maps import PCAMap, TSNEMap, UMAPMap
+from fedssl.evaluation.paper import Paper
 from fedssl.evaluation.parallel import one_thread
+from fedssl.evaluation.rankme import RankMe
+from fedssl.evaluation.retrieval import Retrieval
+from fedssl.evaluation.risk import Risk
+from fedssl.evaluation.selection import Selection
+from fedssl.evaluation.sslmem import SSLMem
 from fedssl.evaluation.subject import Measured, Subject
+from fedssl.registry import Registry
 
-
-@dataclass(frozen=True)
-class Measure:
-    """A measure, and what it is for."""
-
-    when: str
-    """When to use it, in a line."""
-    measure: Callable[[Subject], Measured]
-    """Raises a ValueError, which says why, where it cannot be done."""
-    labels: bool = True
-    """Whether it needs labelled training and test examples."""
-    of_a_round: bool = True
-    """Whether a round can be measured so; else it wants whole runs."""
-
-
-MEASURES: dict[str, Measure] = {
-    "linear": Measure("The main figure: a linear classifier on frozen features.", usual.linear),
-    "knn": Measure("Without any fit: do neighbours share a class?", usual.knn),
-    "rankme": Measure("No labels: how many dimensions the features use.", usual.rank, labels=False),
-    "retrieval": Measure("As a search sees it: mAP and recall@1, 5, 10.", retrieval.measure),
-    "augmented": Measure("The linear probe, fitted on weak views, too.", augmented.measure),
-    "paper": Measure(
-        "The L-DAWA paper's probe: features before pooling, SGD, 100 epochs.", paper.measure
-    ),
-    "finetune": Measure("Few labels: the whole network tuned on 1 % and 10 %.", finetune.measure),
-    "finetune-head": Measure("Few labels: the head alone, on the same.", finetune.measure_head),
-    "lidar": Measure(
-        "No labels: dimensions that tell examples apart, not their views.",
-        lidar.measure,
-        labels=False,
-    ),
-    "alignment": Measure(
-        "No labels: alignment and uniformity, which contrastive losses trade.",
-        alignment.measure,
-        labels=False,
-    ),
-    "cka": Measure(
-        "How far clients' data pull their encoders apart in a round.", cka.measure, labels=False
-    ),
-    "risk": Measure("Where the probe's error comes from, in three parts.", risk.measure),
-    "harm": Measure("Who is served worst: accuracy by class and by client.", harm.measure),
-    "map": Measure("To look at: features in two dimensions, by PCA.", maps.measure, labels=False),
-    "map-tsne": Measure(
-        "The same by t-SNE (needs pip install 'fedssl[maps]').", maps.measure_tsne, labels=False
-    ),
-    "map-umap": Measure(
-        "The same by UMAP (needs pip install 'fedssl[maps]').", maps.measure_umap, labels=False
-    ),
-    "sslmem": Measure(
-        "What is remembered of single examples; needs a run without them, --against.",
-        sslmem.measure,
-        labels=False,
-        of_a_round=False,
-    ),
-    "selection": Measure(
-        "Which round, or run of --against, RankMe or LiDAR would pick.",
-        selection.measure,
-        labels=False,
-        of_a_round=False,
-    ),
-}
+MEASURES = Registry(
+    "measure",
+    "fedssl.measures",
+    Measure,
+    Linear,
+    KNN,
+    RankMe,
+    Retrieval,
+    Augmented,
+    Paper,
+    FineTune,
+    FineTuneHead,
+    LiDAR,
+    Alignment,
+    CKA,
+    Risk,
+    Harm,
+    PCAMap,
+    TSNEMap,
+    UMAPMap,
+    SSLMem,
+    Selection,
+    custom=CustomMeasureConfig,
+)
 """The measures by name."""
 
 
-def measure(name: str, subject: Subject) -> Measured:
-    """Compute a measure of `MEASURES`, the same bits whatever the number of cores.
+def measure(section: MeasureConfig, subject: Subject) -> Measured:
+    """Compute one of `MEASURES`, the same bits whatever the number of cores.
 
     Raises
     ------
@@ -94,7 +58,28 @@ def measure(name: str, subject: Subject) -> Measured:
         It cannot be done; the message starts with the name.
     """
     try:
+        chosen, config = MEASURES.settle(section, "evaluation.measures")
         with one_thread():
-            return MEASURES[name].measure(subject)
+            measured = chosen(cast(MeasureConfig, config)).measure(subject)
+        _check(measured)
+        return measured
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise ValueError(f"{section.name}: {error}") from error
+
+
+def _check(measured: object) -> None:
+    """Refuse what the code of a person's own gives that no row of figures can hold."""
+    if not isinstance(measured, Measured):
+        raise ValueError(f"gave a {type(measured).__name__}: it must be a Measured")
+    for name, value in measured.figures.items():
+        if not name.isidentifier() or type(value) is not float:
+            raise ValueError(
+                f"gave the figure {name!r} = {value!r}: it must be a float with a name such as "
+                "linear_accuracy"
+            )
+
+
+def check_of_a_round(chosen: type[Measure]) -> None:
+    """Raise a ValueError where a measure wants whole runs."""
+    if not chosen.of_a_round:
+        raise ValueError("is of whole runs, not of a round: use `fedssl probe` once it is finished")

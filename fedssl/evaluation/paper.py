@@ -1,9 +1,12 @@
 """The linear probe as the L-DAWA paper's code fits it: by SGD, on features before pooling."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import LinearProbe, accuracy
 from fedssl.evaluation.prepool import before_pooling
@@ -73,17 +76,26 @@ def fit_by_sgd(
     return LinearProbe(seen, weight.detach().double(), bias.detach().double(), loss)
 
 
-def measure(subject: Subject) -> Measured:
-    """Fit on the maps before pooling: 8,192 features of a ResNet of images of 32×32 pixels.
+class Paper(Measure):
+    """The L-DAWA paper's probe: features before pooling, SGD, 100 epochs."""
 
-    It takes N × 8,192 × 4 bytes of memory: 1.6 GB for 50,000 examples.
-    """
-    subject.need_labels()
-    train, test = subject.examples.train, subject.examples.test
-    trial = subject.preparation(test.fetch()[:1])
-    with before_pooling(subject.encoder, trial) as encoder:
-        features = extract(encoder, train.fetch(), subject.preparation)
-        queries = extract(encoder, test.fetch(), subject.preparation)
-    probe = fit_by_sgd(features, subject.train_labels, subject.draws("paper"))
-    right = accuracy(probe.predict(queries), subject.test_labels)
-    return Measured({"paper_accuracy": right}, {"features": features.shape[1]})
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: that paper's probe."""
+
+        name: Literal["paper"] = "paper"
+        """This measure."""
+
+    def measure(self, subject: Subject) -> Measured:
+        """Fit on the maps before pooling: 8,192 features of a ResNet of images of 32×32 pixels.
+
+        It takes N × 8,192 × 4 bytes of memory: 1.6 GB for 50,000 examples.
+        """
+        subject.need_labels()
+        train, test = subject.examples.train, subject.examples.test
+        trial = subject.preparation(test.fetch()[:1])
+        with before_pooling(subject.encoder, trial) as encoder:
+            features = extract(encoder, train.fetch(), subject.preparation)
+            queries = extract(encoder, test.fetch(), subject.preparation)
+        probe = fit_by_sgd(features, subject.train_labels, subject.draws("paper"))
+        right = accuracy(probe.predict(queries), subject.test_labels)
+        return Measured({"paper_accuracy": right}, {"features": features.shape[1]})

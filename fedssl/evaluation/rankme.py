@@ -1,9 +1,13 @@
 """RankMe: how many dimensions the features really use."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from fedssl.evaluation.base import Measure, MeasureConfig
+from fedssl.evaluation.subject import Measured, Subject
 
 
 def rankme(features: Tensor) -> float:
@@ -25,3 +29,20 @@ def rankme(features: Tensor) -> float:
     if total == 0:
         return 0.0
     return math.exp(torch.special.entr(sigma / total).sum().item())
+
+
+class RankMe(Measure):
+    """No labels: how many dimensions the features use."""
+
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: RankMe."""
+
+        name: Literal["rankme"] = "rankme"
+        """This measure."""
+
+    labels = False
+
+    def measure(self, subject: Subject) -> Measured:
+        """Take RankMe of the test examples' features, those of the encoder; see `rankme`."""
+        features = subject.test_features
+        return Measured({"rankme": rankme(features)}, {"examples": len(features)})

@@ -1,11 +1,13 @@
 """Retrieval: do the examples nearest to a query show the same class?"""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.parallel import map_chunks
 from fedssl.evaluation.subject import Measured, Subject
 
@@ -72,15 +74,24 @@ def retrieval(
     return map_chunks(work, len(queries), CHUNK, gallery.device).mean(0)
 
 
-def measure(subject: Subject) -> Measured:
-    """Search each test example's class among the labelled training examples."""
-    subject.need_labels()
-    average, *recalls = retrieval(
-        subject.train_features, subject.train_labels, subject.test_features, subject.test_labels
-    ).tolist()
-    return Measured(
-        {
-            "retrieval_map": average,
-            **{f"recall_at_{k}": value for k, value in zip(RECALLS, recalls, strict=True)},
-        }
-    )
+class Retrieval(Measure):
+    """As a search sees it: mAP and recall@1, 5, 10."""
+
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: retrieval."""
+
+        name: Literal["retrieval"] = "retrieval"
+        """This measure."""
+
+    def measure(self, subject: Subject) -> Measured:
+        """Search each test example's class among the labelled training examples."""
+        subject.need_labels()
+        average, *recalls = retrieval(
+            subject.train_features, subject.train_labels, subject.test_features, subject.test_labels
+        ).tolist()
+        return Measured(
+            {
+                "retrieval_map": average,
+                **{f"recall_at_{k}": value for k, value in zip(RECALLS, recalls, strict=True)},
+            }
+        )

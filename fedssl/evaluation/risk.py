@@ -1,8 +1,11 @@
 """Risk decomposition: where does the probe's error come from?"""
 
+from typing import Literal
+
 import numpy as np
 from torch import Tensor
 
+from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.linear import accuracy, fit_linear
 from fedssl.evaluation.stratified import stratified
 from fedssl.evaluation.subject import Measured, Subject
@@ -55,23 +58,32 @@ def decompose(
     }
 
 
-def measure(subject: Subject) -> Measured:
-    """Decompose the risk on the labelled training examples, a tenth of each class held out.
+class Risk(Measure):
+    """Where the probe's error comes from, in three parts."""
 
-    Federated, D is all clients' examples together: it says whether the merged encoder treats
-    examples that some client has better than new ones. Where ``evaluation.limit`` leaves out
-    training examples, D is what is left.
-    """
-    subject.need_labels()
-    draws = subject.draws("risk decomposition")
-    sub = stratified(subject.examples.train.labels.numpy(), HELD_OUT, draws)
-    return Measured(
-        decompose(
-            subject.train_features,
-            subject.train_labels,
-            subject.test_features,
-            subject.test_labels,
-            sub,
-            subject.config.l2,
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: the parts of the risk."""
+
+        name: Literal["risk"] = "risk"
+        """This measure."""
+
+    def measure(self, subject: Subject) -> Measured:
+        """Decompose the risk on the labelled training examples, a tenth of each class held out.
+
+        Federated, D is all clients' examples together: it says whether the merged encoder treats
+        examples that some client has better than new ones. Where ``evaluation.limit`` leaves out
+        training examples, D is what is left.
+        """
+        subject.need_labels()
+        draws = subject.draws("risk decomposition")
+        sub = stratified(subject.examples.train.labels.numpy(), HELD_OUT, draws)
+        return Measured(
+            decompose(
+                subject.train_features,
+                subject.train_labels,
+                subject.test_features,
+                subject.test_labels,
+                sub,
+                subject.config.l2,
+            )
         )
-    )

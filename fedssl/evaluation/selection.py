@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
+from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.subject import Measured, Subject
 
 CRITERIA = ("rankme", "lidar")
@@ -59,52 +60,64 @@ def pick(
     }
 
 
-def measure(subject: Subject) -> Measured:
-    """Pick among this run's rounds; or, where other runs are given, among the runs' last rounds.
+class Selection(Measure):
+    """Which round, or run of --against, RankMe or LiDAR would pick."""
 
-    RankMe is in every evaluated round; LiDAR where ``evaluation.measures`` names it. The untrained
-    encoder, round 0, is a candidate like any other. Choosing by the labels of the test examples
-    would be cheating; here they only judge.
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: label-free selection."""
 
-    Source: Garrido et al., "RankMe", ICML 2023, section 4, which picks hyperparameters of one
-    method so; across methods neither criterion says anything.
+        name: Literal["selection"] = "selection"
+        """This measure."""
 
-    Raises
-    ------
-    ValueError
-        Fewer than two rounds or runs have a criterion and an accuracy.
-    """
-    if subject.others:
-        runs = {"this run": subject, **subject.others}
-        rows = [{**_last(run.rounds), "name": name} for name, run in runs.items()]
-    else:
-        rows = [{**row, "name": f"round {row['round']}"} for row in subject.rounds]
-    figures: dict[str, float] = {}
-    details: dict[str, Any] = {}
-    for criterion in CRITERIA:
-        known = [r for r in rows if r.get(criterion) is not None and r.get(TRUTH) is not None]
-        if len(known) < 2:
-            continue
-        found = pick(known, criterion)
-        figures |= {
-            f"{criterion}_picks_accuracy": found["accuracy"],
-            f"{criterion}_regret": found["regret"],
-        }
-        if not math.isnan(found["kendall"]):
-            figures[f"{criterion}_kendall"] = found["kendall"]
-        details[criterion] = {
-            "names": [row["name"] for row in known],
-            "scores": [row[criterion] for row in known],
-            "accuracies": [row[TRUTH] for row in known],
-            "picked": known[int(found["picked"])]["name"],
-            "best": known[int(found["best"])]["name"],
-        }
-    if not details:
-        raise ValueError(
-            "needs at least two evaluated rounds (or runs, by --against) with RankMe or LiDAR and "
-            "a linear accuracy"
-        )
-    return Measured(figures, details)
+    labels = False
+    of_a_round = False
+
+    def measure(self, subject: Subject) -> Measured:
+        """Pick among this run's rounds or, where others are given, among the runs' last rounds.
+
+        RankMe is in every evaluated round; LiDAR where ``evaluation.measures`` names it. The
+        untrained encoder, round 0, is a candidate like any other. Choosing by the labels of the
+        test examples would be cheating; here they only judge.
+
+        Source: Garrido et al., "RankMe", ICML 2023, section 4, which picks hyperparameters of one
+        method so; across methods neither criterion says anything.
+
+        Raises
+        ------
+        ValueError
+            Fewer than two rounds or runs have a criterion and an accuracy.
+        """
+        if subject.others:
+            runs = {"this run": subject, **subject.others}
+            rows = [{**_last(run.rounds), "name": name} for name, run in runs.items()]
+        else:
+            rows = [{**row, "name": f"round {row['round']}"} for row in subject.rounds]
+        figures: dict[str, float] = {}
+        details: dict[str, Any] = {}
+        for criterion in CRITERIA:
+            known = [r for r in rows if r.get(criterion) is not None and r.get(TRUTH) is not None]
+            if len(known) < 2:
+                continue
+            found = pick(known, criterion)
+            figures |= {
+                f"{criterion}_picks_accuracy": found["accuracy"],
+                f"{criterion}_regret": found["regret"],
+            }
+            if not math.isnan(found["kendall"]):
+                figures[f"{criterion}_kendall"] = found["kendall"]
+            details[criterion] = {
+                "names": [row["name"] for row in known],
+                "scores": [row[criterion] for row in known],
+                "accuracies": [row[TRUTH] for row in known],
+                "picked": known[int(found["picked"])]["name"],
+                "best": known[int(found["best"])]["name"],
+            }
+        if not details:
+            raise ValueError(
+                "needs at least two evaluated rounds (or runs, by --against) with RankMe or LiDAR "
+                "and a linear accuracy"
+            )
+        return Measured(figures, details)
 
 
 def _last(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """SSLMem: what an encoder remembers of single examples that it was trained on."""
 
 import hashlib
+from typing import Literal
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedssl.data.dataset import Dataset
+from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.subject import Measured, Subject
 
 VIEWS = 10
@@ -78,44 +80,58 @@ def _digests(dataset: Dataset) -> list[bytes]:
     ]
 
 
-def measure(subject: Subject) -> Measured:
-    """Compare with another run, whose training examples lack some of this one's: the candidates.
+class SSLMem(Measure):
+    """What is remembered of single examples; needs a run without them, --against."""
 
-    The two should differ in nothing else: the same config and seed, as many examples. What the two
-    encoders make of test examples, which neither saw, is a control: it should be about 0, and
-    ``sslmem`` counts only as far as it lies above it. Federated, give the other run other examples
-    for one client, and the candidates are that client's.
+    class Config(MeasureConfig):
+        """One of ``evaluation.measures``: SSLMem."""
 
-    Raises
-    ------
-    ValueError
-        No other run is given, or it has all of this run's training examples.
-    """
-    if len(subject.others) != 1:
-        raise ValueError(
-            "compares with an encoder that did not see some of the training examples: give one "
-            f"other run by --against, not {len(subject.others)}"
+        name: Literal["sslmem"] = "sslmem"
+        """This measure."""
+
+    labels = False
+    of_a_round = False
+
+    def measure(self, subject: Subject) -> Measured:
+        """Compare with a run whose training examples lack some of this one's: the candidates.
+
+        The two should differ in nothing else: the same config and seed, as many examples. What the
+        two encoders make of test examples, which neither saw, is a control: it should be about 0,
+        and ``sslmem`` counts only as far as it lies above it. Federated, give the other run other
+        examples for one client, and the candidates are that client's.
+
+        Raises
+        ------
+        ValueError
+            No other run is given, or it has all of this run's training examples.
+        """
+        if len(subject.others) != 1:
+            raise ValueError(
+                "compares with an encoder that did not see some of the training examples: give one "
+                f"other run by --against, not {len(subject.others)}"
+            )
+        ((name, other),) = subject.others.items()
+        candidates = only_in(subject.train, other.train)
+        if len(candidates) == 0:
+            raise ValueError(
+                f"{name} was trained on all examples of this run: none is left to compare"
+            )
+        order = torch.randperm(len(candidates), generator=subject.draws("sslmem")).numpy()
+        candidates = np.sort(candidates[order[:EXAMPLES]])
+        scores = []
+        for examples in (subject.train.fetch(candidates), subject.examples.test.fetch()[:EXAMPLES]):
+            views: tuple[list[Tensor], list[Tensor]] = [], []
+            for number in range(VIEWS):
+                subject.said(f"view {number + 1} of {VIEWS}")
+                for found, encoder in zip(views, (subject.encoder, other.encoder), strict=True):
+                    found.append(subject.views_of(examples, "sslmem", number, encoder))
+            scores.append(memorised(torch.stack(views[0]), torch.stack(views[1])))
+        return Measured(
+            {"sslmem": scores[0].mean().item(), "sslmem_control": scores[1].mean().item()},
+            {
+                "against": name,
+                "examples": candidates.tolist(),
+                "scores": scores[0].tolist(),
+                "control_scores": scores[1].tolist(),
+            },
         )
-    ((name, other),) = subject.others.items()
-    candidates = only_in(subject.train, other.train)
-    if len(candidates) == 0:
-        raise ValueError(f"{name} was trained on all examples of this run: none is left to compare")
-    order = torch.randperm(len(candidates), generator=subject.draws("sslmem")).numpy()
-    candidates = np.sort(candidates[order[:EXAMPLES]])
-    scores = []
-    for examples in (subject.train.fetch(candidates), subject.examples.test.fetch()[:EXAMPLES]):
-        views: tuple[list[Tensor], list[Tensor]] = [], []
-        for number in range(VIEWS):
-            subject.said(f"view {number + 1} of {VIEWS}")
-            for found, encoder in zip(views, (subject.encoder, other.encoder), strict=True):
-                found.append(subject.views_of(examples, "sslmem", number, encoder))
-        scores.append(memorised(torch.stack(views[0]), torch.stack(views[1])))
-    return Measured(
-        {"sslmem": scores[0].mean().item(), "sslmem_control": scores[1].mean().item()},
-        {
-            "against": name,
-            "examples": candidates.tolist(),
-            "scores": scores[0].tolist(),
-            "control_scores": scores[1].tolist(),
-        },
-    )

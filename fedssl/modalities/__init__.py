@@ -3,7 +3,6 @@
 from fedssl.modalities.base import (
     DeviceExamples,
     Modality,
-    NamedPolicy,
     Preparation,
     ViewPolicy,
 )
@@ -11,6 +10,7 @@ from fedssl.modalities.loading import load
 from fedssl.modalities.model_config import ModelConfig
 from fedssl.modalities.registry import MODALITIES, modality_of, noun_of, spec_of
 from fedssl.modalities.sections import DATA_SETS, MODEL, VIEWS
+from fedssl.views.policy import NamedPolicy
 
 __all__ = [
     "DATA_SETS",

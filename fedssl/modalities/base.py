@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -11,15 +12,21 @@ from torch import Tensor, nn
 
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Dataset, Splits
+from fedssl.encoders import MaskableEncoder
 from fedssl.example import ExampleSpec
-from fedssl.fields import nearest
 from fedssl.modalities.model_config import ModelConfig
+from fedssl.registry import Registry
+from fedssl.views.policy import NamedPolicy, Policies
+from fedssl.views.recipe import Change
 from fedssl.views.step import Step
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fedssl.export import Form
+
+
+Class = TypeVar("Class", bound=type)
 
 
 class Preparation(Protocol):
@@ -62,14 +69,6 @@ class ViewPolicy(Protocol):
         """
 
 
-class NamedPolicy(NamedTuple):
-    """A view policy that a config may name."""
-
-    when: str
-    """When to use it, in a line."""
-    steps: tuple[Step, ...]
-
-
 class DeviceExamples(Protocol):
     """The examples of a device, which it opens by `fedssl join --examples PATH`."""
 
@@ -96,18 +95,18 @@ class Modality(ABC):
     """The type in which examples are stored."""
     dimensions: ClassVar[int]
     """How many dimensions one example has."""
-    data: ClassVar[Mapping[str, type[DataConfig]]]
-    """Its data sets by the name that a config gives them."""
+    data: ClassVar[Sequence[type[DataConfig]] | Mapping[str, type[DataConfig]]]
+    """Its data sets, each with its name; of a mapping, its values."""
     own_data: ClassVar[type[DataConfig]]
     """The ``data`` section of a data set of the user's own: a `CustomData` with its fields."""
     model: ClassVar[type[ModelConfig]]
     """Its ``model`` section."""
-    encoders: ClassVar[Mapping[str, str]]
-    """The names of its encoders, and when to use each, in a line."""
-    maskable: ClassVar[tuple[str, ...]] = ()
-    """Those of its encoders that are a `MaskableEncoder`: what the objective mae needs."""
-    steps: ClassVar[Mapping[str, type[Step]]]
-    """The steps of a view policy by name."""
+    encoders: ClassVar[Registry[nn.Module]]
+    """Its encoders, by `encoders_of`."""
+    steps: ClassVar[Sequence[type[Step]] | Mapping[str, type[Step]]]
+    """The steps of a view policy, each with its name; of a mapping, its values."""
+    step: ClassVar[type[Step]] = Change
+    """What each step is a subclass of."""
     policies: ClassVar[Mapping[str, NamedPolicy]]
     """The view policies that have a name; the first is the default."""
     weak_policy: ClassVar[str]
@@ -175,36 +174,9 @@ class Modality(ABC):
     def views(self, steps: Sequence[Step], config: DataConfig) -> ViewPolicy:
         """Return what makes views by a policy's steps."""
 
-    @abstractmethod
-    def build_encoder(self, model: ModelConfig, spec: ExampleSpec) -> nn.Module:
-        """Build an encoder with torch's global generator (see `seeding.initialising`).
-
-        Parameters
-        ----------
-        model : ModelConfig
-            Of this modality's class; its ``encoder`` is one that `is_known`.
-        spec : ExampleSpec
-            What the stored examples are.
-
-        Returns
-        -------
-        nn.Module
-            Maps prepared examples [B, …] to features [B, ``features``].
-        """
-
     def turned(self, views: Tensor) -> Tensor:
         """Return views [B, …] turned in all four ways, turn by turn: [4·B, …]."""
         raise NotImplementedError(f"{self.noun[1]} have no turns")
-
-    def is_known(self, encoder: str) -> bool:
-        """Tell whether an encoder's name stands for code of its own, which a file may choose."""
-        return encoder in self.encoders
-
-    def check_encoder(self, name: str) -> None:
-        """Raise a ValueError where an encoder is none of its own, and no dotted path."""
-        if not self.is_known(name) and "." not in name:
-            names = [each for each in self.encoders if "/" not in each]
-            raise ValueError(f"encoder = {name}: there is no such encoder; {nearest(name, names)}")
 
     def holds(self, path: Path) -> bool:
         """Tell whether a device's folder or file holds examples of this modality, by its look."""
@@ -250,6 +222,26 @@ class Modality(ABC):
         """
         raise ValueError(f"views of {self.noun[1]} cannot be drawn")
 
+    @cached_property
+    def data_sets(self) -> Registry[DataConfig]:
+        """Its data sets by name, with those of installed packages: "fedssl.image_data"."""
+        return Registry("data set", f"fedssl.{self.name}_data", DataConfig, *_classes(self.data))
+
+    @cached_property
+    def view_steps(self) -> Registry[Step]:
+        """Its steps by name, with those of installed packages: "fedssl.image_steps"."""
+        return Registry("step", f"fedssl.{self.name}_steps", self.step, *_classes(self.steps))
+
+    @cached_property
+    def view_policies(self) -> Policies:
+        """Its policies by name, with those of installed packages: "fedssl.image_policies"."""
+        return Policies("policy", f"fedssl.{self.name}_policies", self.policies)
+
+    @property
+    def maskable(self) -> list[str]:
+        """Those of its encoders that are a `MaskableEncoder`: what the objective mae needs."""
+        return [name for name, kind in self.encoders.items() if issubclass(kind, MaskableEncoder)]
+
     @property
     def default_policy(self) -> tuple[Step, ...]:
         """The steps of ``views`` where a config has none."""
@@ -258,3 +250,7 @@ class Modality(ABC):
     def count(self, number: int) -> str:
         """Return a number of examples in words: "1 image", "5,000 images"."""
         return f"{number:,} {self.noun[number != 1]}"
+
+
+def _classes(given: Sequence[Class] | Mapping[str, Class]) -> list[Class]:
+    return list(given.values() if isinstance(given, Mapping) else given)

@@ -4,14 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import PositiveInt
 
+from fedssl.encoders import EncoderConfig
 from fedssl.fields import Fields, File, Listed
 
 
 class ModelConfig(Fields):
     """The ``model`` section: one subclass for each modality."""
 
-    encoder: str
-    """The network to train: a name that `fedssl list` prints, or a dotted path."""
+    encoder: EncoderConfig
+    """The network to train. Each modality validates it by the choice of its own encoders."""
     projector: Annotated[tuple[PositiveInt, ...], Listed] = (256, 128)
     """The widths of the projector's layers; [] for none."""
     init: File | None = None

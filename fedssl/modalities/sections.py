@@ -1,26 +1,33 @@
 """The sections of a config whose fields depend on what the examples are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationInfo
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import (
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationInfo,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from fedssl.data.config import DataConfig
+from fedssl.dotted import NotFoundError, load_dotted
 from fedssl.fields import DOTTED_PATH, Choice, Dotted, Fields, OfOther
 from fedssl.modalities.base import Modality
 from fedssl.modalities.model_config import ModelConfig
 from fedssl.modalities.registry import MODALITIES, modality_of
+from fedssl.registry import accepting
 from fedssl.views.policy import policy_type
 
 
 @cache
 def policy_of(modality: Modality) -> Any:
     """Return the annotated type of the ``views`` section of a modality."""
-    return policy_type(
-        modality.steps, {name: policy.steps for name, policy in modality.policies.items()}
-    )
+    return policy_type(modality.view_steps, modality.view_policies)
 
 
 def model_of(modality: Modality) -> type[ModelConfig]:
@@ -43,27 +50,31 @@ class OfOwnModality(DataConfig):
     """The dotted path of the modality."""
 
 
+class _AllDataSets:
+    """Those of all modalities; see `Choices`."""
+
+    custom = OfOwnModality
+    is_closed = False
+
+    @property
+    def models(self) -> dict[str, type[Fields]]:
+        """The ``data`` sections of all data sets by name."""
+        return {name: model for name in self if (model := self.model(name))}
+
+    def model(self, name: str) -> type[Fields] | None:
+        """Return the ``data`` section of a data set, of whichever modality."""
+        of = (each.data_sets for each in MODALITIES.values() if name in each.data_sets)
+        return next((sets.model(name) for sets in of), None)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for modality in MODALITIES.values() for name in modality.data_sets)
+
+
 class DataSets(Choice):
     """Validates the ``data`` section by the data set that it names, of any modality."""
 
-    tagged = False
-
     def __init__(self) -> None:
-        super().__init__({})
-
-    @property
-    def names(self) -> list[str]:
-        """The names to choose from; a dotted path is shown by an example."""
-        return [*self.models(), DOTTED_PATH]
-
-    @staticmethod
-    def models() -> dict[str, type[DataConfig]]:
-        """Return the ``data`` sections of all data sets by name."""
-        found: dict[str, type[DataConfig]] = {}
-        for modality in MODALITIES.values():
-            for name, model in modality.data.items():
-                found.setdefault(name, model)
-        return found
+        super().__init__(_AllDataSets(), DataConfig)
 
     def names_for(self, section: object) -> list[str]:
         """Return the names to choose from, of the modality that a section gives, if any."""
@@ -72,7 +83,7 @@ class DataSets(Choice):
             modality = MODALITIES.find(given) if isinstance(given, str) else None
         except ValueError:
             modality = None
-        return [*modality.data, DOTTED_PATH] if modality else self.names
+        return [*modality.data_sets, DOTTED_PATH] if modality else self.names
 
     def pick_section(self, section: object) -> type[Fields] | None:
         """Return the model of a section, or None where it names no data set.
@@ -82,44 +93,32 @@ class DataSets(Choice):
         ValueError
             The section names a modality that is not there.
         """
-        if not isinstance(section, Mapping):
-            return None
-        name, given = section.get("name"), section.get("modality", "image")
+        values = section if isinstance(section, Mapping) else {"name": section}
+        name, given = values.get("name"), values.get("modality", "image")
         if not isinstance(given, str):
             raise ValueError("modality: must be the name of one, such as image")
         if not isinstance(name, str):
             return None
-        modality = MODALITIES.find(given)
-        if "." in name:
-            return modality.own_data
+        modality = MODALITIES.find(given, "modality")
         # What is of another modality says so itself, by its field `modality`.
-        return modality.data.get(name) or self.models().get(name)
+        model = modality.data_sets.model(name) if name in modality.data_sets else None
+        model = model or self.choices.model(name)
+        return model or (_own_set(name, modality) if "." in name else None)
 
-    def _validate(self, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, DataConfig):
-            return value
-        if not isinstance(value, Mapping):
-            raise PydanticCustomError("dict_type", "Input should be a section of fields")
-        model = self.pick_section(value)
-        if model is None:
-            raise PydanticCustomError("union_tag_invalid", "There is no such data set")
-        return _adapter(model).validate_python(value, context=info.context)
+    @property
+    def others(self) -> list[type[Fields]]:
+        """The sections of data sets of the user's own."""
+        return [*(modality.own_data for modality in MODALITIES.values()), OfOwnModality]
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        """Build what validates by the section's name, and a schema of all that it may hold."""
-        named = core_schema.tagged_union_schema(
-            {name: handler.generate_schema(model) for name, model in self.models().items()},
-            discriminator="name",
-        )
-        own = [each.own_data for each in MODALITIES.values()]
-        others = [handler.generate_schema(model) for model in (*own, OfOwnModality)]
-        return core_schema.with_info_plain_validator_function(
-            self._validate,
-            serialization=core_schema.simple_ser_schema("any"),
-            json_schema_input_schema=core_schema.union_schema([named, *others]),
-        )
+
+def _own_set(path: str, modality: Modality) -> type[Fields]:
+    """Return the section of a user's own data set: a `DataConfig`, or what calls a function."""
+    try:
+        found = load_dotted(path)
+    except NotFoundError:  # Told when the function is called: a section can be read without it.
+        return modality.own_data
+    is_section = isinstance(found, type) and issubclass(found, DataConfig)
+    return accepting(found, path) if is_section else modality.own_data
 
 
 class OfModality(OfOther):
@@ -144,21 +143,22 @@ class OfModality(OfOther):
         if "data" not in info.data:
             return value
         modality = modality_of(info.data["data"])
-        made = _adapter(self._type_of(modality)).validate_python(value, context=info.context)
-        if isinstance(made, ModelConfig):
-            modality.check_encoder(made.encoder)
-        return made
+        return _adapter(self._type_of(modality)).validate_python(value, context=info.context)
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Build what validates by the modality, and a schema of what any modality takes."""
-        kinds = [handler.generate_schema(self._type_of(m)) for m in MODALITIES.values()]
+        """Build what validates by the modality."""
         return core_schema.with_info_plain_validator_function(
-            self._validate,
-            serialization=core_schema.simple_ser_schema("any"),
-            json_schema_input_schema=core_schema.union_schema(list(kinds)),
+            self._validate, serialization=core_schema.simple_ser_schema("any")
         )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe what any modality takes; only now are all of them imported."""
+        kinds = [_adapter(self._type_of(m)).core_schema for m in MODALITIES.values()]
+        return handler(core_schema.union_schema(list(kinds)))
 
 
 def _modality(data: object) -> Modality:
@@ -168,7 +168,8 @@ def _modality(data: object) -> Modality:
     try:
         model = DATA_SETS.pick_section(data)
         given = data.get("modality") if isinstance(data, Mapping) else None
-        return MODALITIES.find(str(given or (model and model.model_fields["modality"].default)))
+        name = given or (model and model.model_fields["modality"].default)
+        return MODALITIES.find(str(name), "modality")
     except ValueError:
         return MODALITIES["image"]
 

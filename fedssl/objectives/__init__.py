@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import cast
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 from torch import nn
 
-from fedssl.dotted import load_dotted
-from fedssl.fields import Choice, Dotted, nearest
+from fedssl.fields import Dotted
 from fedssl.modalities.base import Modality
 from fedssl.objectives.all4one import All4One
 from fedssl.objectives.barlow import BarlowTwins
@@ -30,9 +29,11 @@ from fedssl.objectives.pal import PAL
 from fedssl.objectives.simclr import SimCLR
 from fedssl.objectives.simsiam import SimSiam
 from fedssl.objectives.supervised import Supervised
+from fedssl.objectives.term import TermConfig
 from fedssl.objectives.terms import TERMS
 from fedssl.objectives.vicreg import VICReg
 from fedssl.objectives.w_mse import WMSE
+from fedssl.registry import Registry
 
 __all__ = [
     "OBJECTIVES",
@@ -40,34 +41,9 @@ __all__ = [
     "Batch",
     "CustomObjectiveConfig",
     "Objective",
-    "ObjectiveChoice",
     "ObjectiveConfig",
     "build",
 ]
-
-OBJECTIVES: dict[str, type[Objective]] = {
-    "simclr": SimCLR,
-    "dcl": DCL,
-    "dclw": DCLW,
-    "moco": MoCo,
-    "nnclr": NNCLR,
-    "all4one": All4One,
-    "cacr": CACR,
-    "mv-infonce": MVInfoNCE,
-    "mv-dhel": MVDHEL,
-    "byol": BYOL,
-    "directpred": DirectPred,
-    "simsiam": SimSiam,
-    "dino": DINO,
-    "barlow": BarlowTwins,
-    "mixed-barlow": MixedBarlowTwins,
-    "vicreg": VICReg,
-    "w-mse": WMSE,
-    "diet": DIET,
-    "mae": MAE,
-    "pal": PAL,
-    "supervised": Supervised,
-}
 
 
 class CustomObjectiveConfig(ObjectiveConfig):
@@ -79,7 +55,34 @@ class CustomObjectiveConfig(ObjectiveConfig):
     """The dotted path."""
 
 
-ObjectiveChoice = Choice({n: c.Config for n, c in OBJECTIVES.items()}, CustomObjectiveConfig)
+OBJECTIVES = Registry(
+    "objective",
+    "fedssl.objectives",
+    Objective,
+    SimCLR,
+    DCL,
+    DCLW,
+    MoCo,
+    NNCLR,
+    All4One,
+    CACR,
+    MVInfoNCE,
+    MVDHEL,
+    BYOL,
+    DirectPred,
+    SimSiam,
+    DINO,
+    BarlowTwins,
+    MixedBarlowTwins,
+    VICReg,
+    WMSE,
+    DIET,
+    MAE,
+    PAL,
+    Supervised,
+    custom=CustomObjectiveConfig,
+)
+"""The objectives by name."""
 
 
 def build(
@@ -105,38 +108,12 @@ def build(
         There is no such objective, the dotted path names no `Objective`, a field is wrong, or the
         examples or the encoder lack what the objective or a term needs.
     """
-    objective = _build(config, encoder, projector, modality)
+    named, settled = OBJECTIVES.settle(config, "objective")
+    named.check_fits(encoder, modality)
+    objective = named(encoder, projector, cast(ObjectiveConfig, settled))
     # Last, so that the objective's own initial weights are the same with and without them.
     for term in config.terms:
+        chosen, own = TERMS.settle(term, "objective.terms")
         features = cast(int, objective.encoder.features)
-        objective.terms.append(TERMS[term.name](term, config.name, features, modality))
+        objective.terms.append(chosen(cast(TermConfig, own), config.name, features, modality))
     return objective
-
-
-def _build(
-    config: ObjectiveConfig, encoder: nn.Module, projector: Sequence[int], modality: Modality
-) -> Objective:
-    if "." not in config.name:
-        if config.name not in OBJECTIVES:
-            hint = nearest(config.name, list(OBJECTIVES))
-            raise ValueError(f"objective.name = {config.name}: there is no such objective; {hint}")
-        named = OBJECTIVES[config.name]
-        named.check_fits(encoder, modality)
-        return named(encoder, projector, config)
-    custom = load_dotted(config.name)
-    if not (isinstance(custom, type) and issubclass(custom, Objective)):
-        raise ValueError(
-            f"objective.name = {config.name}: must be a subclass of fedssl.objectives.Objective"
-        )
-    own = getattr(custom, "Config", None)
-    if own is not None:
-        try:
-            config = own.model_validate(config.model_dump())
-        except ValidationError as error:
-            problems = "; ".join(
-                f"objective.{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}"
-                for e in error.errors()
-            )
-            raise ValueError(problems) from None
-    custom.check_fits(encoder, modality)
-    return custom(encoder, projector, config)

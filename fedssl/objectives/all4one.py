@@ -121,21 +121,22 @@ class All4One(MomentumObjective):
         predictor_width: PositiveInt = 512
         """Width of the predictors' hidden layers (4096 in the paper)."""
 
+    config: Config
+
     # With two examples the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
     private: ClassVar[tuple[str, ...]] = ("target", "queue")
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        self.own = cast(All4One.Config, config)
         widths = [cast(int, encoder.features), *projector]
-        predictor = [widths[-1], self.own.predictor_width, widths[-1]]
+        predictor = [widths[-1], self.config.predictor_width, widths[-1]]
         self.projector = mlp(widths, last_norm="affine")
         self.predictor = mlp(predictor, last_norm="none")
         self.centroid_predictor = mlp(predictor, last_norm="none")
         self.centroid = Centroid(widths[-1])
         self.make_target()
-        self.queue = Queue(self.own.queue, widths[-1])
+        self.queue = Queue(self.config.queue, widths[-1])
         self._newest: Tensor | None = None
 
     def chance_loss(self, batch: int) -> float:
@@ -143,7 +144,7 @@ class All4One(MomentumObjective):
 
         Each of the four contrasts is log B, and w·½ the weight of features that all correlate.
         """
-        return math.log(batch) + self.own.feature_weight / 2
+        return math.log(batch) + self.config.feature_weight / 2
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""
@@ -153,15 +154,15 @@ class All4One(MomentumObjective):
         self._newest, queue = t1, self.queue.filled()
         near1, near2 = nearest(t1, queue, NEIGHBOURS), nearest(t2, queue, NEIGHBOURS)
         loss = self._contrast(near1, near2, z2) + self._contrast(near2, near1, z1)
-        return loss / 4 + self.own.feature_weight * feature_loss(z1, z2, t1, t2)
+        return loss / 4 + self.config.feature_weight * feature_loss(z1, z2, t1, t2)
 
     def _contrast(self, near: Tensor, other_near: Tensor, other: Tensor) -> Tensor:
         """Contrast a view's neighbours [B, 5, D] with the other view, [B, D], and its own."""
         asked = self.centroid_predictor(other).unsqueeze(1)
         shifted = torch.cat([asked, other_near[:, :-1]], dim=1)
-        first = neighbour_contrast(near[:, 0], self.predictor(other), self.own.temperature)
+        first = neighbour_contrast(near[:, 0], self.predictor(other), self.config.temperature)
         return first + neighbour_contrast(
-            self.centroid(near), self.centroid(shifted), self.own.centroid_temperature
+            self.centroid(near), self.centroid(shifted), self.config.centroid_temperature
         )
 
     def start(self, draws: torch.Generator) -> None:

@@ -64,6 +64,8 @@ class BarlowTwins(Objective):
         off_diagonal: Number = Field(0.005, ge=0)
         """λ: the weight of the entries off the diagonal."""
 
+    config: Config
+
     # With two examples every correlation is ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
 
@@ -71,9 +73,8 @@ class BarlowTwins(Objective):
         super().__init__(encoder, projector, config)
         self.encoder = encoder
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
-        self.off_diagonal = cast(BarlowTwins.Config, config).off_diagonal
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""
         first, second = (self.projector(self.encoder(view)) for view in batch.views)
-        return barlow_twins(first, second, self.off_diagonal)
+        return barlow_twins(first, second, self.config.off_diagonal)

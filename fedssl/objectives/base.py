@@ -13,7 +13,7 @@ from fedssl.fields import Fields, Listed
 from fedssl.modalities.base import Modality
 from fedssl.objectives.batch import Batch
 from fedssl.objectives.term import Term, TermConfig
-from fedssl.objectives.terms import TermChoice
+from fedssl.objectives.terms import TERMS
 
 
 class ObjectiveConfig(Fields):
@@ -21,7 +21,7 @@ class ObjectiveConfig(Fields):
 
     name: str
     """Which objective: a name that `fedssl list` prints, or a dotted path."""
-    terms: Annotated[tuple[Annotated[TermConfig, TermChoice], ...], Listed] = ()
+    terms: Annotated[tuple[Annotated[TermConfig, TERMS.choice], ...], Listed] = ()
     """What is added to its loss, such as [{name: e-ssl}]."""
 
 
@@ -49,7 +49,8 @@ class Objective(nn.Module, ABC):
         An instance of this class's ``Config``.
     """
 
-    Config: ClassVar[type[ObjectiveConfig]]
+    Config: ClassVar[type[ObjectiveConfig]] = ObjectiveConfig
+    config: ObjectiveConfig
     number_of_views: int = 2
     """How many views of each example a batch has."""
     minimum_batch: int = 2
@@ -66,6 +67,7 @@ class Objective(nn.Module, ABC):
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__()
+        self.config = config
         self.terms = nn.ModuleList()
         if isinstance(config, KeepingConfig):
             self.on_return = config.on_return

@@ -47,15 +47,17 @@ class BYOL(MomentumObjective):
         predictor_width: PositiveInt = 512
         """Width of the predictor's hidden layer (4096 in the paper, for ImageNet)."""
 
+    config: Config
+
     # With two examples the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
         widths = [cast(int, encoder.features), *projector]
-        width = cast(BYOL.Config, config).predictor_width
+        predictor = [widths[-1], self.config.predictor_width, widths[-1]]
         self.projector = mlp(widths, last_norm="none")
-        self.predictor = mlp([widths[-1], width, widths[-1]], last_norm="none")
+        self.predictor = mlp(predictor, last_norm="none")
         self.make_target()
 
     def forward(self, batch: Batch) -> Tensor:

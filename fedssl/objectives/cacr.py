@@ -67,18 +67,19 @@ class CACR(Objective):
         views: int = Field(5, ge=2)
         """V: a query and its V − 1 positives."""
 
+    config: Config
+
     # With one example there is no negative.
     minimum_batch = 2
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        own = cast(CACR.Config, config)
         self.encoder = encoder
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
-        self.positive, self.negative = own.positive, own.negative
-        self.number_of_views = own.views
+        self.number_of_views = self.config.views
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of views, a scalar in [−4, 4]."""
         z = self.projector(encode_views(self.encoder, batch.views))
-        return cacr(z.view(len(batch.views), -1, z.shape[1]), self.positive, self.negative)
+        views = z.view(len(batch.views), -1, z.shape[1])
+        return cacr(views, self.config.positive, self.config.negative)

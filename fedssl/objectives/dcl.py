@@ -62,6 +62,8 @@ class DCL(Objective):
         temperature: Number = Field(0.1, gt=0)
         """τ: the lower, the more the nearest negatives count."""
 
+    config: Config
+
     # With one example there is no negative.
     minimum_batch = 2
 
@@ -69,7 +71,6 @@ class DCL(Objective):
         super().__init__(encoder, projector, config)
         self.encoder = encoder
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
-        self.temperature = cast(DCL.Config, config).temperature
 
     def chance_loss(self, batch: int) -> float:
         """Return log(2B − 2), the loss where all views are equally similar."""
@@ -78,4 +79,4 @@ class DCL(Objective):
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""
         first, second = self.projector(encode_views(self.encoder, batch.views)).chunk(2)
-        return decoupled(first, second, self.temperature)
+        return decoupled(first, second, self.config.temperature)

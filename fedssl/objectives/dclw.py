@@ -32,15 +32,15 @@ class DCLW(Objective):
         sigma: Number = Field(0.5, gt=0)
         """σ: the lower, the more the pairs' weights differ."""
 
+    config: Config
+
     # With one example there is no negative.
     minimum_batch = 2
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        own = cast(DCLW.Config, config)
         self.encoder = encoder
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
-        self.temperature, self.sigma = own.temperature, own.sigma
 
     def chance_loss(self, batch: int) -> float:
         """Return log(2B − 2), the loss where all views are equally similar."""
@@ -49,4 +49,4 @@ class DCLW(Objective):
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""
         first, second = self.projector(encode_views(self.encoder, batch.views)).chunk(2)
-        return decoupled(first, second, self.temperature, self.sigma)
+        return decoupled(first, second, self.config.temperature, self.config.sigma)

@@ -58,13 +58,14 @@ class DIET(Objective):
         label_smoothing: Number = Field(0.8, ge=0, lt=1)
         """s: the share of the target that all examples have in common."""
 
+    config: Config
+
     number_of_views = 1
     minimum_batch = 2
     private: ClassVar[tuple[str, ...]] = ("head",)
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        self.label_smoothing = cast(DIET.Config, config).label_smoothing
         self.encoder, self.projector = encoder, nn.Identity()
         # A row for each example, once it is known how many the client has.
         self.head = nn.Parameter(torch.zeros(1, cast(int, encoder.features)))
@@ -87,4 +88,4 @@ class DIET(Objective):
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of one view, a scalar."""
         features = self.projector(self.encoder(batch.views[0]))
-        return diet(features, self.head, batch.index, self.label_smoothing)
+        return diet(features, self.head, batch.index, self.config.label_smoothing)

@@ -101,6 +101,8 @@ class DINO(MomentumObjective):
         views: int = Field(2, ge=2)
         """How many views of each example the student sees."""
 
+    config: Config
+
     # With two examples the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
     private: ClassVar[tuple[str, ...]] = ("target", "centre")
@@ -108,13 +110,12 @@ class DINO(MomentumObjective):
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        self.own = cast(DINO.Config, config)
         widths = [cast(int, encoder.features), *projector]
-        self.number_of_views = self.own.views
+        self.number_of_views = self.config.views
         self.projector = mlp(widths, last_norm="none")
-        self.prototypes = Prototypes(widths[-1], self.own.prototypes)
+        self.prototypes = Prototypes(widths[-1], self.config.prototypes)
         self.make_target()
-        self.register_buffer("centre", torch.zeros(self.own.prototypes))
+        self.register_buffer("centre", torch.zeros(self.config.prototypes))
 
     def online(self) -> nn.Sequential:
         """Return the student."""
@@ -122,13 +123,13 @@ class DINO(MomentumObjective):
 
     def teacher_temperature_at(self, progress: float) -> float:
         """Return τ_t at a share of all rounds."""
-        start, end = self.own.teacher_temperature_start, self.own.teacher_temperature
-        warmup = self.own.teacher_warmup
+        start, end = self.config.teacher_temperature_start, self.config.teacher_temperature
+        warmup = self.config.teacher_warmup
         return end if progress >= warmup else start + (end - start) * progress / warmup
 
     def chance_loss(self, batch: int) -> float:
         """Return log K, the loss where the student finds all prototypes equally near."""
-        return math.log(self.own.prototypes)
+        return math.log(self.config.prototypes)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of views, a scalar; the centre moves."""
@@ -138,10 +139,10 @@ class DINO(MomentumObjective):
         with torch.no_grad():
             teacher = torch.stack([self.target(view) for view in batch.views[:2]])
         now = self.teacher_temperature_at(batch.progress)
-        loss = dino(teacher, student, self.centre, now, self.own.temperature)
+        loss = dino(teacher, student, self.centre, now, self.config.temperature)
         with torch.no_grad():
             mean = teacher.float().mean((0, 1))
-            self.centre.lerp_(mean, 1 - self.own.centre_momentum)
+            self.centre.lerp_(mean, 1 - self.config.centre_momentum)
         return loss
 
     def start(self, draws: torch.Generator) -> None:

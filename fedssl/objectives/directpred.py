@@ -64,6 +64,8 @@ class DirectPred(MomentumObjective):
         epsilon: Number = Field(0.01, gt=0)
         """ε: the predictor's least eigenvalue."""
 
+    config: Config
+
     # With two examples the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
     private: ClassVar[tuple[str, ...]] = ("target", "correlation")
@@ -71,9 +73,7 @@ class DirectPred(MomentumObjective):
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        own = cast(DirectPred.Config, config)
         widths = [cast(int, encoder.features), *projector]
-        self.correlation_momentum, self.epsilon = own.correlation_momentum, own.epsilon
         self.projector = mlp(widths, last_norm="none")
         self.make_target()
         self.register_buffer("correlation", torch.zeros(widths[-1], widths[-1]))
@@ -83,7 +83,7 @@ class DirectPred(MomentumObjective):
         z1, z2 = (self.projector(self.encoder(view)).float() for view in batch.views)
         with torch.no_grad():
             self._correlate(torch.cat([z1, z2]))
-            predictor = optimal_predictor(self.correlation, self.epsilon)
+            predictor = optimal_predictor(self.correlation, self.config.epsilon)
             t1, t2 = (self.target(view) for view in batch.views)
         with torch.autocast(z1.device.type, enabled=False):
             p1, p2 = z1 @ predictor, z2 @ predictor
@@ -92,7 +92,7 @@ class DirectPred(MomentumObjective):
     def _correlate(self, z: Tensor) -> None:
         with torch.autocast(z.device.type, enabled=False):
             seen = z.T @ z / len(z)
-        self.correlation.lerp_(seen, 1 - self.correlation_momentum)
+        self.correlation.lerp_(seen, 1 - self.config.correlation_momentum)
 
     def start(self, draws: torch.Generator) -> None:
         """Set the target to the online network, and the correlation to nothing seen."""

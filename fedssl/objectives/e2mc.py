@@ -1,7 +1,7 @@
 """E2MC: spread each feature evenly and keep features apart, to improve a trained encoder."""
 
 import math
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -82,14 +82,15 @@ class E2MC(Term):
         covariance: Number | None = Field(None, ge=0)
         """γ: the weight of covariances; null is 1, or 25 with simsiam, as published."""
 
+    config: Config
+
     def __init__(self, config: TermConfig, objective: str, features: int, modality: Modality):
         super().__init__(config, objective, features, modality)
-        own = cast(E2MC.Config, config)
         if objective == "mae":
             raise ValueError("objective.terms: e2mc acts on projections, and mae makes none")
         self.cdf, entropy, covariance = RECIPES.get(objective, OTHERS)
-        self.entropy = entropy if own.entropy is None else own.entropy
-        self.covariance = covariance if own.covariance is None else own.covariance
+        self.entropy = entropy if self.config.entropy is None else self.config.entropy
+        self.covariance = covariance if self.config.covariance is None else self.config.covariance
 
     def forward(self, encoder: nn.Module, projections: Tensor, batch: Batch) -> Tensor:
         """Return the weighted entropies and covariances, a scalar."""

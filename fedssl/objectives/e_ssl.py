@@ -1,6 +1,6 @@
 """E-SSL: also tell how an example is turned, so that features keep what a turn changes."""
 
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -34,6 +34,8 @@ class ESSL(Term):
         width: PositiveInt = 512
         """Width of the head's hidden layers (2048 in the paper)."""
 
+    config: Config
+
     extra_views = 1
 
     def __init__(self, config: TermConfig, objective: str, features: int, modality: Modality):
@@ -44,21 +46,20 @@ class ESSL(Term):
                 "leave it out"
             )
         self.turned = modality.turned
-        own = cast(ESSL.Config, config)
-        self.weight = own.weight
+        width = self.config.width
         # LayerNorm, as published: a BatchNorm would see the four turns of an example side by side.
         self.head = nn.Sequential(
-            nn.Linear(features, own.width),
-            nn.LayerNorm(own.width),
+            nn.Linear(features, width),
+            nn.LayerNorm(width),
             nn.ReLU(inplace=True),
-            nn.Linear(own.width, own.width),
-            nn.LayerNorm(own.width),
+            nn.Linear(width, width),
+            nn.LayerNorm(width),
             nn.ReLU(inplace=True),
-            nn.Linear(own.width, 4),
+            nn.Linear(width, 4),
         )
 
     def forward(self, encoder: nn.Module, projections: Tensor, batch: Batch) -> Tensor:
         """Return λ times the cross-entropy of the four turns, a scalar."""
         views = batch.views[0]
         turns = torch.arange(4, device=views.device).repeat_interleave(len(views))
-        return self.weight * F.cross_entropy(self.head(encoder(self.turned(views))), turns)
+        return self.config.weight * F.cross_entropy(self.head(encoder(self.turned(views))), turns)

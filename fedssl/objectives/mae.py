@@ -91,6 +91,8 @@ class MAE(Objective):
         decoder_heads: PositiveInt = 3
         """The decoder's attention heads, a divisor of its width."""
 
+    config: Config
+
     number_of_views = 1
     # There is no BatchNorm, and an example is its own target.
     minimum_batch = 1
@@ -109,18 +111,16 @@ class MAE(Objective):
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        own = cast(MAE.Config, config)
-        if own.decoder_width % own.decoder_heads:
+        width, heads = self.config.decoder_width, self.config.decoder_heads
+        if width % heads:
             raise ValueError(
-                f"objective.decoder_heads = {own.decoder_heads}: must divide decoder_width = "
-                f"{own.decoder_width}"
+                f"objective.decoder_heads = {heads}: must divide decoder_width = {width}"
             )
         maskable = cast(MaskableEncoder, encoder)
         self.encoder, self.projector = encoder, nn.Identity()
-        self.masked, width = own.masked, own.decoder_width
         self.embed = nn.Linear(maskable.features, width)
         self.mask = nn.Parameter(0.02 * torch.randn(width))
-        self.decoder = blocks(width, own.decoder_depth, own.decoder_heads)
+        self.decoder = blocks(width, self.config.decoder_depth, heads)
         self.pixels = nn.Linear(width, maskable.patch_values)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -132,7 +132,7 @@ class MAE(Objective):
             raise ValueError(
                 "objective.name = mae: an example has one patch only; nothing can be masked"
             )
-        kept = min(max(1, round((1 - self.masked) * total)), total - 1)
+        kept = min(max(1, round((1 - self.config.masked) * total)), total - 1)
         ranks, there = torch.rand(count, total, generator=batch.draws), encoder.there(examples)
         if there is not None:
             ranks = with_both(ranks, there.cpu())

@@ -75,6 +75,8 @@ class MixedBarlowTwins(Objective):
         mixing: Number = Field(4.0, ge=0)
         """λ_reg: the weight of the mixtures, as a multiple of λ."""
 
+    config: Config
+
     # With two examples every correlation is ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
 
@@ -89,10 +91,8 @@ class MixedBarlowTwins(Objective):
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        own = cast(MixedBarlowTwins.Config, config)
         self.encoder = encoder
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
-        self.off_diagonal, self.mixing = own.off_diagonal, own.mixing
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""
@@ -102,4 +102,6 @@ class MixedBarlowTwins(Objective):
         order = torch.randperm(len(first), generator=batch.draws).to(first.device)
         mixed = share * first + (1 - share) * second[order]
         z1, z2, zm = (self.projector(self.encoder(examples)) for examples in (first, second, mixed))
-        return mixed_barlow_twins(z1, z2, zm, order, share, self.off_diagonal, self.mixing)
+        return mixed_barlow_twins(
+            z1, z2, zm, order, share, self.config.off_diagonal, self.config.mixing
+        )

@@ -70,18 +70,18 @@ class MoCo(MomentumObjective):
         momentum_schedule: Literal["cosine", "constant"] = "constant"
         """cosine: the momentum rises to 1 over all rounds; constant: it stays."""
 
+    config: Config
+
     # With two examples the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
     private: ClassVar[tuple[str, ...]] = ("target", "queue")
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        own = cast(MoCo.Config, config)
         widths = [cast(int, encoder.features), *projector]
-        self.temperature = own.temperature
         self.projector = mlp(widths, last_norm="none")
         self.make_target()
-        self.queue = Queue(own.queue, widths[-1])
+        self.queue = Queue(self.config.queue, widths[-1])
         self._keys: Tensor | None = None
 
     def chance_loss(self, batch: int) -> float:
@@ -98,7 +98,7 @@ class MoCo(MomentumObjective):
         query = self.projector(self.encoder(first))
         with torch.no_grad():
             self._keys = F.normalize(self.target(second).float(), dim=1)
-        return moco(query, self._keys, self.queue.filled(), self.temperature)
+        return moco(query, self._keys, self.queue.filled(), self.config.temperature)
 
     def start(self, draws: torch.Generator) -> None:
         """Set the target to the online network, and empty the queue."""

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -44,13 +44,13 @@ class MomentumObjective(Objective):
         momentum_schedule: Literal["cosine", "constant"] = "cosine"
         """cosine: the momentum rises to 1 over all rounds; constant: it stays."""
 
+    config: Config
+
     private: ClassVar[tuple[str, ...]] = ("target",)
     target: nn.Sequential
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        own = cast(MomentumObjective.Config, config)
-        self.momentum, self.momentum_schedule = own.momentum, own.momentum_schedule
         self.encoder = encoder
 
     def online(self) -> nn.Sequential:
@@ -69,9 +69,10 @@ class MomentumObjective(Objective):
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """Move the target's parameters towards the online network's."""
-        cosine = self.momentum_schedule == "cosine"
-        share = 1 - (momentum_at(self.momentum, progress) if cosine else self.momentum)
+        momentum = self.config.momentum
+        if self.config.momentum_schedule == "cosine":
+            momentum = momentum_at(momentum, progress)
         for target, source in zip(
             self.target.parameters(), self.online().parameters(), strict=True
         ):
-            target.lerp_(source, share)
+            target.lerp_(source, 1 - momentum)

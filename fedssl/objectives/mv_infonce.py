@@ -80,15 +80,16 @@ class MVInfoNCE(Objective):
         views: int = Field(4, ge=2)
         """V: how many views of each example are compared."""
 
+    config: Config
+
     # With one example there is no negative.
     minimum_batch = 2
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        own = cast(MVInfoNCE.Config, config)
         self.encoder = encoder
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
-        self.number_of_views, self.temperature = own.views, own.temperature
+        self.number_of_views = self.config.views
 
     def chance_loss(self, batch: int) -> float:
         """Return log((VB − 1) / (V − 1)), the loss where all views are equally similar."""
@@ -97,4 +98,4 @@ class MVInfoNCE(Objective):
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of views, a scalar."""
         z = self.projector(encode_views(self.encoder, batch.views))
-        return mv_infonce(z.view(len(batch.views), -1, z.shape[1]), self.temperature)
+        return mv_infonce(z.view(len(batch.views), -1, z.shape[1]), self.config.temperature)

@@ -87,19 +87,20 @@ class NNCLR(Objective):
         predictor_width: PositiveInt = 512
         """Width of the predictor's hidden layer (4096 in the paper, for ImageNet)."""
 
+    config: Config
+
     # With two examples the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
     private: ClassVar[tuple[str, ...]] = ("queue",)
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        own = cast(NNCLR.Config, config)
         widths = [cast(int, encoder.features), *projector]
-        self.temperature = own.temperature
         self.encoder = encoder
         self.projector = mlp(widths, last_norm="affine")
-        self.predictor = mlp([widths[-1], own.predictor_width, widths[-1]], last_norm="none")
-        self.queue = Queue(own.queue, widths[-1])
+        predictor = [widths[-1], self.config.predictor_width, widths[-1]]
+        self.predictor = mlp(predictor, last_norm="none")
+        self.queue = Queue(self.config.queue, widths[-1])
         self._newest: Tensor | None = None
 
     def chance_loss(self, batch: int) -> float:
@@ -114,8 +115,8 @@ class NNCLR(Objective):
         unit1, unit2 = (F.normalize(z.detach().float(), dim=1) for z in (z1, z2))
         n1, n2 = (nearest(unit, queue).squeeze(1) for unit in (unit1, unit2))
         self._newest = unit1
-        loss = neighbour_contrast(n1, p2, self.temperature)
-        return (loss + neighbour_contrast(n2, p1, self.temperature)) / 2
+        loss = neighbour_contrast(n1, p2, self.config.temperature)
+        return (loss + neighbour_contrast(n2, p1, self.config.temperature)) / 2
 
     def start(self, draws: torch.Generator) -> None:
         """Empty the queue."""

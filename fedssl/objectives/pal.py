@@ -134,16 +134,17 @@ class PAL(Objective):
         query: Literal["active", "random"] = "active"
         """Which pairs: those whose views are most alike, or any."""
 
+    config: Config
+
     # With one example there is no negative.
     minimum_batch = 2
     private: ClassVar[tuple[str, ...]] = ("relations",)
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        self.own = cast(PAL.Config, config)
         self.encoder = encoder
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
-        self.relations = Relations(self.own.budget)
+        self.relations = Relations(self.config.budget)
 
     def check(self, labels: Tensor) -> None:
         """Raise a ValueError where no example has a label, so that nothing can be asked."""
@@ -170,7 +171,7 @@ class PAL(Objective):
         if batch.labels is not None:
             self._ask(first, second, batch)
         akin, _ = self.relations.among(batch.index)
-        return graph_contrast(first, second, akin, self.own.temperature)
+        return graph_contrast(first, second, akin, self.config.temperature)
 
     @torch.no_grad()
     def _ask(self, first: Tensor, second: Tensor, batch: Batch) -> None:
@@ -179,12 +180,12 @@ class PAL(Objective):
         alike = one @ other.T
         alike = alike + alike.T
         answerable = (labels >= 0)[:, None] & (labels >= 0)[None, :]
-        for _ in range(self.own.questions):
+        for _ in range(self.config.questions):
             akin, apart = self.relations.among(batch.index)
             pairs = (answerable & ~akin & ~apart).triu().nonzero()
             if len(pairs) == 0 or not self.relations.may_ask():
                 return
-            if self.own.query == "active":
+            if self.config.query == "active":
                 chosen = int(alike[pairs[:, 0], pairs[:, 1]].argmax())
             else:
                 chosen = int(torch.randint(len(pairs), (), generator=batch.draws))

@@ -65,6 +65,8 @@ class SimCLR(Objective):
         margin: Number = Field(0.0, ge=0, lt=2)
         """m: an example's views must be closer than all others by it; 0.1 is a usual choice."""
 
+    config: Config
+
     # With one example there is no negative.
     minimum_batch = 2
 
@@ -72,15 +74,13 @@ class SimCLR(Objective):
         super().__init__(encoder, projector, config)
         self.encoder = encoder
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
-        own = cast(SimCLR.Config, config)
-        self.temperature, self.margin = own.temperature, own.margin
 
     def chance_loss(self, batch: int) -> float:
         """Return the loss where all views are equally similar: log(2B − 1) without a margin."""
-        behind = self.margin / self.temperature
+        behind = self.config.margin / self.config.temperature
         return behind + math.log(2 * batch - 2 + math.exp(-behind))
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""
         first, second = self.projector(encode_views(self.encoder, batch.views)).chunk(2)
-        return nt_xent(first, second, self.temperature, self.margin)
+        return nt_xent(first, second, self.config.temperature, self.config.margin)

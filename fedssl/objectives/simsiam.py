@@ -44,16 +44,18 @@ class SimSiam(Objective):
         predictor_width: PositiveInt = 512
         """Width of the predictor's hidden layer; in the paper a quarter of the projector's."""
 
+    config: Config
+
     # With two examples the heads' BatchNorm gives ±1 whatever the weights, so nothing is learned.
     minimum_batch = 3
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
         widths = [cast(int, encoder.features), *projector]
-        width = cast(SimSiam.Config, config).predictor_width
+        predictor = [widths[-1], self.config.predictor_width, widths[-1]]
         self.encoder = encoder
         self.projector = mlp(widths, last_norm="plain")
-        self.predictor = mlp([widths[-1], width, widths[-1]], last_norm="none")
+        self.predictor = mlp(predictor, last_norm="none")
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar in [−1, 1]."""

@@ -45,31 +45,32 @@ class Supervised(Objective):
         classes: PositiveInt = 10
         """How many classes there are; labels are 0 to this less 1."""
 
+    config: Config
+
     number_of_views = 1
     minimum_batch = 2
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        self.classes = cast(Supervised.Config, config).classes
         self.encoder, self.projector = encoder, nn.Identity()
-        self.classifier = nn.Linear(cast(int, encoder.features), self.classes)
+        self.classifier = nn.Linear(cast(int, encoder.features), self.config.classes)
 
     def check(self, labels: Tensor) -> None:
         """Raise a ValueError where no example has a label, or one is not below ``classes``."""
-        greatest = int(labels.max())
+        greatest, classes = int(labels.max()), self.config.classes
         if greatest == UNLABELLED:
             raise ValueError(
                 "objective.name = supervised: none of the training examples has a label"
             )
-        if greatest >= self.classes:
+        if greatest >= classes:
             raise ValueError(
-                f"objective.classes = {self.classes}: the training examples have labels up to "
+                f"objective.classes = {classes}: the training examples have labels up to "
                 f"{greatest}; set it to {greatest + 1}"
             )
 
     def chance_loss(self, batch: int) -> float:
         """Return log C, the loss where all C classes are equally likely."""
-        return math.log(self.classes)
+        return math.log(self.config.classes)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of one view with labels, a scalar."""

@@ -3,10 +3,10 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
-from fedssl.fields import Fields, Number
+from fedssl.fields import Dotted, Fields, Number
 from fedssl.modalities.base import Modality
 from fedssl.objectives.batch import Batch
 
@@ -15,9 +15,18 @@ class TermConfig(Fields):
     """An entry of ``objective.terms``."""
 
     name: str
-    """Which term: a name that `fedssl list` prints."""
+    """Which term: a name that `fedssl list` prints, or a dotted path."""
     begin: Number = Field(0.0, ge=0, lt=1)
     """The share of all rounds that is done before it counts; 0.9 for the last tenth alone."""
+
+
+class CustomTermConfig(TermConfig):
+    """A term of your own, by its dotted path; further fields go to its class."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Dotted
+    """The dotted path."""
 
 
 class Term(nn.Module, ABC):
@@ -37,12 +46,14 @@ class Term(nn.Module, ABC):
         What the examples are; a ValueError says that they lack what the term needs.
     """
 
-    Config: ClassVar[type[TermConfig]]
+    Config: ClassVar[type[TermConfig]] = TermConfig
+    config: TermConfig
     extra_views: ClassVar[int] = 0
     """How many views of each example it needs besides the objective's."""
 
     def __init__(self, config: TermConfig, objective: str, features: int, modality: Modality):
         super().__init__()
+        self.config = config
         self.begin = config.begin
 
     @abstractmethod

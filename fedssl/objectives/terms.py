@@ -1,10 +1,8 @@
 """The terms that can be added to any objective, found by name in `TERMS`."""
 
-from fedssl.fields import Choice
 from fedssl.objectives.e2mc import E2MC
 from fedssl.objectives.e_ssl import ESSL
-from fedssl.objectives.term import Term
+from fedssl.objectives.term import CustomTermConfig, Term
+from fedssl.registry import Registry
 
-TERMS: dict[str, type[Term]] = {"e-ssl": ESSL, "e2mc": E2MC}
-
-TermChoice = Choice({name: term.Config for name, term in TERMS.items()})
+TERMS = Registry("term", "fedssl.terms", Term, ESSL, E2MC, custom=CustomTermConfig)

@@ -65,17 +65,18 @@ class VICReg(Objective):
         covariance: Number = Field(1.0, ge=0)
         """ν: the weight of the covariances between features."""
 
+    config: Config
+
     # With two examples all features are perfectly correlated whatever the weights.
     minimum_batch = 3
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        self.own = cast(VICReg.Config, config)
         self.encoder = encoder
         self.projector = mlp([cast(int, encoder.features), *projector], last_norm="none")
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of two views, a scalar."""
         first, second = (self.projector(self.encoder(view)) for view in batch.views)
-        weights = (self.own.invariance, self.own.variance, self.own.covariance)
+        weights = (self.config.invariance, self.config.variance, self.config.covariance)
         return vicreg(first, second, *weights)

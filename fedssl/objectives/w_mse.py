@@ -77,18 +77,19 @@ class WMSE(Objective):
         views: int = Field(2, ge=2)
         """How many views of each example are compared."""
 
+    config: Config
+
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__(encoder, projector, config)
-        own = cast(WMSE.Config, config)
         widths = [cast(int, encoder.features), *projector]
         self.encoder = encoder
         self.projector = mlp(widths, last_norm="none")
-        self.number_of_views = own.views
-        self.minimum_batch = own.sub_batch or 2 * widths[-1]
+        self.number_of_views = self.config.views
+        self.minimum_batch = self.config.sub_batch or 2 * widths[-1]
         if self.minimum_batch <= widths[-1]:
             raise ValueError(
-                f"objective.sub_batch = {own.sub_batch}: must be more than the projector's width, "
-                f"{widths[-1]}, or there is no whitening"
+                f"objective.sub_batch = {self.minimum_batch}: must be more than the projector's "
+                f"width, {widths[-1]}, or there is no whitening"
             )
 
     def forward(self, batch: Batch) -> Tensor:

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from fedssl.data.dataset import Dataset
-from fedssl.fields import Choice
 from fedssl.partitions.classes import Classes
 from fedssl.partitions.config import PartitionConfig
 from fedssl.partitions.counts import Counts
@@ -12,20 +11,21 @@ from fedssl.partitions.iid import Iid
 from fedssl.partitions.natural import Natural
 from fedssl.partitions.partition import Partition
 from fedssl.partitions.shards import Shards
+from fedssl.registry import Registry
 from fedssl.seeding import numpy_generator
 
-PARTITIONS: dict[str, type[PartitionConfig]] = {
-    "iid": Iid,
-    "dirichlet": Dirichlet,
-    "shards": Shards,
-    "classes": Classes,
-    "quantity": Quantity,
-    "natural": Natural,
-}
+PARTITIONS = Registry(
+    "partition",
+    "fedssl.partitions",
+    PartitionConfig,
+    Iid,
+    Dirichlet,
+    Shards,
+    Classes,
+    Quantity,
+    Natural,
+)
 """The partitions by the name that a config gives them."""
-
-PartitionChoice = Choice(PARTITIONS)
-"""Picks the partition's own fields by name: ``Annotated[PartitionConfig, PartitionChoice]``."""
 
 
 def partition(config: PartitionConfig, dataset: Dataset, seed: int) -> Partition:
@@ -60,4 +60,4 @@ def partition(config: PartitionConfig, dataset: Dataset, seed: int) -> Partition
     return replace(result, names=config.client_names(dataset, owner))
 
 
-__all__ = ["PARTITIONS", "Counts", "Partition", "PartitionChoice", "PartitionConfig", "partition"]
+__all__ = ["PARTITIONS", "Counts", "Partition", "PartitionConfig", "partition"]

@@ -17,7 +17,7 @@ class PartitionConfig(Fields):
     """Whether the examples must be labelled."""
 
     name: str
-    """Which partition: a name that `fedssl list` prints."""
+    """Which partition: a name that `fedssl list` prints, or a dotted path."""
     clients: int | None = Field(ge=1)
     """How many clients there are."""
     minimum: int = Field(default=2, ge=1)

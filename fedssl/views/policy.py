@@ -1,49 +1,85 @@
 """The ``views`` section: a list of a modality's steps, or the name of one of its policies."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, cast
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from fedssl.fields import Choice, nearest
+from fedssl.registry import Named, Registry, accepting
 from fedssl.views.step import Step
 
 
+class NamedPolicy(NamedTuple):
+    """A view policy that a config may name."""
+
+    when: str
+    """When to use it, in a line."""
+    steps: tuple[Step, ...]
+
+
+class Policies(Named[NamedPolicy]):
+    """The view policies of a modality by name."""
+
+    def check(self, found: object, where: str) -> NamedPolicy:
+        """Take a tuple of steps for a policy, too."""
+        if isinstance(found, NamedPolicy):
+            return found
+        if isinstance(found, tuple) and all(isinstance(step, Step) for step in found):
+            return NamedPolicy("", found)
+        raise ValueError(f"{where}: must be a NamedPolicy, or a tuple of steps")
+
+    def when(self, name: str) -> str:
+        """Return the policy's own line."""
+        return self[name].when
+
+
 def policy_type(
-    steps: Mapping[str, type[Step]],
-    policies: Mapping[str, tuple[Step, ...]],
+    steps: Registry[Step],
+    policies: Policies,
     order: str = "put what needs the batch as it is first, then crops, then all else",
 ) -> Any:
     """Return the annotated type of a modality's ``views`` section, for pydantic.
 
     Parameters
     ----------
-    steps : Mapping[str, type[Step]]
+    steps : Registry[Step]
         The steps by name.
-    policies : Mapping[str, tuple[Step, ...]]
+    policies : Policies
         The policies that have a name.
     order : str
         What to do, where steps do not stand in the order of their ranks.
     """
-    listed: Any = tuple[Annotated[Step, Choice(steps)], ...]
-    named = Annotated[str, WithJsonSchema({"type": "string", "enum": list(policies)})]
+    listed: Any = tuple[Annotated[Step, steps.choice], ...]
+    names: Any = {"anyOf": [{"enum": list(policies)}, {"pattern": r"\."}], "type": "string"}
+    named = Annotated[str, WithJsonSchema(names)]
     return Annotated[
         listed,
-        BeforeValidator(_named_in(policies), json_schema_input_type=listed | named),
+        BeforeValidator(_named_in(policies, steps), json_schema_input_type=listed | named),
         AfterValidator(_ordered_by(order)),
     ]
 
 
-def _named_in(policies: Mapping[str, tuple[Step, ...]]) -> Callable[[Any], Any]:
+def _named_in(policies: Policies, known: Registry[Step]) -> Callable[[Any], Any]:
     def steps_of(value: Any) -> Any:
         if isinstance(value, str):
-            if value not in policies:
-                raise ValueError(f"there is no such policy; {nearest(value, list(policies))}")
-            return policies[value]
+            return tuple(_as_found(step, known) for step in policies.find(value).steps)
         return tuple(value) if isinstance(value, list) else value
 
     return steps_of
+
+
+def _as_found(step: Step, known: Registry[Step]) -> Step:
+    """Return a step whose name leads to its class, by a dotted path where no other does.
+
+    So what is written of a policy of a user's own can be read again.
+    """
+    kind = type(step)
+    if "." in step.name or (step.name in known and known[step.name] is kind):
+        return step
+    path = f"{kind.__module__}.{kind.__qualname__}"
+    known.find(path, "a step of the policy")
+    return cast(Step, accepting(kind, path).model_validate({**step.model_dump(), "name": path}))
 
 
 def _ordered_by(order: str) -> Callable[[tuple[Step, ...]], tuple[Step, ...]]:

@@ -22,7 +22,7 @@ class Step(Fields):
     """
 
     name: str
-    """Which step: a name that `fedssl list` prints."""
+    """Which step: a name that `fedssl list` prints, or a dotted path."""
     first_view: PositiveInt = 1
     """The first of an example's views that it is for, counted from 1."""
     last_view: PositiveInt | None = None

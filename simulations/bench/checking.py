@@ -12,7 +12,7 @@ from simulations.bench.figure import Figure, Target
 from simulations.bench.timing import compare, cpu_seconds
 from simulations.engines import flower_private
 from simulations.reply_check import ReplyCheck
-from strategies import FedAvg, FedAvgConfig
+from strategies import FedAvg
 from strategies.messages import ARRAYS, CHANCE_LOSS, CONFIG, METRICS, STEPS, to_record
 
 
@@ -27,7 +27,7 @@ def a_reply(replies: int, times: int) -> list[Figure]:
     models = [clone(sent) for _ in range(4)]
     floats = [[t for t in model.values() if t.is_floating_point()] for model in models]
     own, sums = ([t.clone() for t in floats[0]] for _ in range(2))
-    check = ReplyCheck(FedAvg(), FedAvgConfig(), model_parts(encoder), lambda _: 1)
+    check = ReplyCheck(FedAvg(), FedAvg.Config(), model_parts(encoder), lambda _: 1)
     config = ConfigRecord({"server-round": 1})
     message = Message(RecordDict({ARRAYS: to_record(sent), CONFIG: config}), 1, "train")
     flower_private.number(message, "1")

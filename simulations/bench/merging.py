@@ -9,9 +9,9 @@ from fedssl.seeding import initialising
 from fedssl.state import clone, count_bytes
 from simulations.bench.figure import Figure, Target
 from simulations.bench.timing import compare, cpu_seconds
+from strategies.divergence import DivergenceFold
 from strategies.fold import Report
-from strategies.ldawa import DivergenceFold
-from strategies.rule import resolve
+from strategies.rule import Rule
 
 PASSES = 5
 """How often L-DAWA must touch a model for each client: reading it and the global one for δ, then
@@ -29,7 +29,7 @@ def ldawa(clients: int, times: int) -> list[Figure]:
     source, target = (list(state.values()) for state in states[:2])
 
     def merge() -> None:
-        fold = DivergenceFold(first, resolve("ldawa"), frozenset())
+        fold = DivergenceFold(first, Rule(), frozenset())
         for number in range(clients):
             fold.add(states[number % len(states)], Report(1))
         fold.result()

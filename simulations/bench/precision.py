@@ -105,7 +105,7 @@ def gpu_rate(device: str, encoder: str, count: int, batch_size: int) -> tuple[fl
         begin = time.perf_counter()
         resident.run(shown, labels, received, {}, client=0, round=1)
         rates.append(2 * count / (time.perf_counter() - begin))
-    return max(rates[1:]), _operations_per_view(config.model.encoder)
+    return max(rates[1:]), _operations_per_view(config.model.encoder.name)
 
 
 def _operations_per_view(encoder: str) -> float:

@@ -90,16 +90,31 @@ def init(
     out.print(f"wrote {path}; run it with: fedssl run {path}", markup=False, soft_wrap=True)
 
 
-def list_parts() -> None:
-    """List objectives, strategies, encoders, data sets, partitions and engines.
+def list_parts(
+    as_markdown: Annotated[
+        bool,
+        typer.Option(
+            "--markdown", help="Print a page in Markdown, with the fields of each: the reference."
+        ),
+    ] = False,
+) -> None:
+    """List all that a config may name, each with a line on when to use it.
 
-    Each with a line on when to use it. Wherever a config names one of the first four, a dotted
-    path such as `my_module.MyClass` works too.
+    Wherever a config names one of these, but for engines, a dotted path such as
+    `my_module.MyClass` works too.
+
+    For example:
+
+        fedssl list
+        fedssl list --markdown > reference.md
     """
     with clear_errors():
-        from simulations.listing import listing
+        from simulations.listing import listing, markdown
 
-        out.print(listing())
+        if as_markdown:
+            sys.stdout.write(markdown())
+        else:
+            out.print(listing())
 
 
 def schema() -> None:

@@ -124,8 +124,8 @@ def _listing() -> "Table":
     from fedssl.evaluation import MEASURES
 
     table = Table("protocol", "when to use it", box=None, pad_edge=False)
-    for name, measure in MEASURES.items():
-        table.add_row(name, measure.when)
+    for name in MEASURES:
+        table.add_row(name, MEASURES.when(name))
     return table
 
 

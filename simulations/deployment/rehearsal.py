@@ -13,8 +13,11 @@ from simulations.deployment.served import served
 from simulations.deployment.superlink import Ports
 from simulations.engines import FlowerConfig
 from simulations.engines.flower import DeviceGrid
+from simulations.own_code import dotted_paths
 from simulations.prepare import Prepared
 from simulations.run_folder import RunFolder
+from strategies import FoldingStrategy
+from strategies import build as build_strategy
 
 JOIN = "simulations.cli:app"
 
@@ -39,6 +42,9 @@ def rehearsal(
         keys = ServerKeys(temporary / "pki")
         make_pki(keys.folder, count, [])
         ports = Ports(free_port())
+        allowed = [
+            argument for module in _own_modules(prepared) for argument in ("--allow", module)
+        ]
         roster = KeyRoster(keys, KeyRecord(temporary / "keys.json"), said)
         grid = stack.enter_context(served(prepared, keys, roster, ports, folder, said))
         for client in range(count):
@@ -50,8 +56,18 @@ def rehearsal(
                 *("--pki", str(keys.client(client).folder), "--examples", str(examples)),
                 *("--state", str(folder.federation / f"client-{client}")),
                 *("--device", engine.device),
+                *allowed,
             ]
             log = folder.federation / f"client-{client}.log"
             stack.enter_context(Child(JOIN, arguments, log))
         grid.wait_for_clients()
         yield grid
+
+
+def _own_modules(prepared: Prepared) -> list[str]:
+    """Return the modules of a person's own that the clients of a rehearsal may import."""
+    experiment = prepared.experiment
+    strategy = build_strategy(experiment.strategy, prepared.blueprint.facts.parts)
+    rules = strategy.rules(1) if isinstance(strategy, FoldingStrategy) else ()
+    paths = [path for _, path in dotted_paths(experiment)] + [rule.name for rule in rules]
+    return sorted({module for path in paths if (module := path.rpartition(".")[0])})

@@ -8,7 +8,8 @@ import torch
 from pydantic import AfterValidator, Field, PositiveInt
 
 from fedssl.config_file import ConfigError
-from fedssl.fields import Choice, Fields, Number
+from fedssl.fields import Fields, Number
+from fedssl.registry import Registry
 from simulations.engines.room import choose_workers
 
 
@@ -114,9 +115,14 @@ class FlowerConfig(EngineConfig):
     """The most examples that a client may say it has: it weighs by them in most strategies."""
 
 
-ENGINES: dict[str, type[EngineConfig]] = {
-    "local": LocalConfig,
-    "ray": RayConfig,
-    "flower": FlowerConfig,
-}
-EngineChoice = Choice(ENGINES)
+# Closed: opening an engine, and what it needs of Flower, is not for a config to choose.
+ENGINES = Registry(
+    "engine",
+    "fedssl.engines",
+    EngineConfig,
+    LocalConfig,
+    RayConfig,
+    FlowerConfig,
+    closed=True,
+)
+"""The engines by name."""

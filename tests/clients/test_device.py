@@ -1,4 +1,5 @@
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,9 +127,51 @@ def test_the_server_cannot_name_a_class_that_was_not_allowed(
     small: Small, section: str, field: str
 ) -> None:
     values = json.loads(as_text(blueprint(small(), 16)))
-    values[section][field] = "subprocess.Popen"
-    with pytest.raises(ConfigError, match=r"allow it by --allow subprocess$"):
+    for value in ("subprocess.Popen", {"name": "subprocess.Popen"}):
+        values[section][field] = value
+        if isinstance(value, str) or field == "encoder":
+            with pytest.raises(ConfigError, match=r"allow it by --allow subprocess$"):
+                from_text(json.dumps(values), ["other"])
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"objective": "hostile_code.Thing"},
+        {"objective": {"name": "simclr", "terms": ["hostile_code.Thing"]}},
+        {"objective": {"name": "simclr", "terms": [{"name": "hostile_code.Thing"}]}},
+        {"objective": {"name": "simclr", "terms": "hostile_code.Thing"}},
+        {"partition": "hostile_code.Thing"},
+        {"partition": {"name": "hostile_code.Thing", "clients": 1}},
+        {"views": "hostile_code.Thing"},
+        {"views": ["flip", "hostile_code.Thing"]},
+        {"views": [[["hostile_code.Thing"]]]},
+        {"views": [{"name": "hostile_code.Thing"}]},
+        {"views": {"name": "hostile_code.Thing"}},
+        {"data": "hostile_code.Thing"},
+        {"data": {"name": "hostile_code.Thing"}},
+        {"data": {"name": "folder", "modality": "hostile_code.Thing"}},
+        {"model": {"encoder": "hostile_code.Thing"}},
+        {"evaluation": {"measures": ["hostile_code.Thing"]}},
+        {"unknown": [[{"deep": {"name": "hostile_code.Thing"}}]]},
+    ],
+)
+def test_no_field_gets_code_imported_that_was_not_allowed(
+    small: Small, sections: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hostile_code.py").write_text("raise SystemExit('it was run')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    values = {**json.loads(as_text(blueprint(small(), 16))), **sections}
+    with pytest.raises(ConfigError, match=r"Thing: .* allow it by --allow hostile_code$"):
         from_text(json.dumps(values), ["other"])
+    assert "hostile_code" not in sys.modules
+
+
+@pytest.mark.parametrize("deep", ["[" * 900 + "]" * 900, "[" * 100_000 + "]" * 100_000])
+def test_what_is_nested_too_deep_is_refused(small: Small, deep: str) -> None:
+    text = as_text(blueprint(small(), 16))
+    with pytest.raises(ConfigError):
+        from_text(text[:-1] + f', "views": {deep}}}')
 
 
 def test_a_librarys_encoder_may_have_a_dot_in_its_name_and_nothing_else(small: Small) -> None:
@@ -141,7 +184,8 @@ def test_a_librarys_encoder_may_have_a_dot_in_its_name_and_nothing_else(small: S
 def test_a_class_of_the_devices_owner_can_be_allowed(small: Small) -> None:
     values = json.loads(as_text(blueprint(small(), 16)))
     values["model"]["encoder"] = "torchvision.models.resnet18"
-    assert from_text(json.dumps(values), ["torchvision.models"]).model.encoder.endswith("resnet18")
+    made = from_text(json.dumps(values), ["torchvision.models"])
+    assert made.model.encoder.name == "torchvision.models.resnet18"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"seed": 1}', '"a.b"'])

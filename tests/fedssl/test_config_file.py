@@ -62,6 +62,30 @@ def test_terms_are_a_list_that_is_read_as_it_is_written(tmp_path: Path) -> None:
     assert again.objective == experiment.objective
 
 
+def test_a_name_stands_for_a_section_that_holds_nothing_else(tmp_path: Path) -> None:
+    text = "data: glyphs\npartition: {name: iid, clients: 2}\nobjective: simclr\n"
+    long = "data: {name: glyphs}\npartition: {name: iid, clients: 2}\nobjective: {name: simclr}\n"
+    short = load_experiment(write(tmp_path, text))
+    assert short == load_experiment(write(tmp_path, long))
+    assert load_experiment(write(tmp_path, dump(short))) == short
+    changed = load_experiment(
+        write(tmp_path, text),
+        ["objective=byol", "objective.momentum=0.5", "objective.terms=[e-ssl]", "engine=local"],
+    )
+    assert changed.objective.model_dump()["momentum"] == 0.5
+    assert [term.name for term in changed.objective.terms] == ["e-ssl"]
+    assert load_experiment(write(tmp_path, text), ["objective.margin=0.5"]).objective == (
+        load_experiment(write(tmp_path, long), ["objective.margin=0.5"]).objective
+    )
+
+
+def test_a_name_in_place_of_a_section_takes_none_of_its_fields(tmp_path: Path) -> None:
+    text = GOOD.replace("{name: simclr}", "{name: simclr, terms: [e-ssl]}")
+    assert load_experiment(write(tmp_path, text), ["objective=byol"]).objective.terms == ()
+    kept = load_experiment(write(tmp_path, text), ["objective.name=byol"]).objective.terms
+    assert [term.name for term in kept] == ["e-ssl"]
+
+
 def test_views_are_steps_or_the_name_of_some(tmp_path: Path) -> None:
     named = load_experiment(write(tmp_path, GOOD), ["views=byol"])
     assert named.views == POLICIES["byol"].steps
@@ -151,6 +175,20 @@ def test_a_dump_reads_back_the_same(tmp_path: Path) -> None:
         ("views=[{name: flip, probability: 2}]", ["views.0.probability = 2", "less than"]),
         ("views=[{name: flip}, {name: crop}]", ["views: crop comes after flip", "then crops"]),
         ("views={crop_scale: [0.5, 1]}", ["views", "must be a list"]),
+        ("objective=bool", ["objective = bool: there is no such choice; did you mean byol?"]),
+        ("objective=5", ["objective = 5: must be a section of fields"]),
+        ("objective.terms=[e-ss]", ["objective.terms.0 = e-ss: there is no such choice", "e-ssl?"]),
+        ("partition=iid", ["partition.clients: is missing"]),
+        ("partition=no_such.Thing", ["partition = no_such.Thing: no module 'no_such'; install"]),
+        ("partition.name=no_such.Thing", ["partition.name = no_such.Thing: no module 'no_such'"]),
+        ("partition.name=a..b", ["partition.name = a..b: is not a dotted path such as"]),
+        ("views=no_such.Thing", ["views = no_such.Thing: no module 'no_such'"]),
+        ("views=[corp]", ["views.0 = corp: there is no such choice; did you mean crop?"]),
+        ("engine=locl", ["engine = locl: there is no such choice; did you mean local?"]),
+        ("engine=a.b", ["engine = a.b: there is no such choice; choose one of local"]),
+        ("strategy=ldwa", ["strategy = ldwa: there is no such choice; did you mean ldawa?"]),
+        ("data=glyfs", ["data = glyfs: there is no such choice; did you mean glyphs?"]),
+        ("data=3", ["data = 3: must be a section of fields"]),
         ("data.name=cifar11", ["data.name = cifar11", "did you mean cifar10"]),
     ],
 )
@@ -182,7 +220,8 @@ def test_epochs_and_steps_exclude_each_other(tmp_path: Path) -> None:
         ("rounds: 3\nrounds: 4\n", "rounds is given twice"),
         ("objective: {}\n" + GOOD.replace("objective: {name: simclr}", ""), "needs a `name`"),
         (GOOD.replace("objective: {name: simclr}", ""), "objective: is missing"),
-        (GOOD.replace("{name: simclr}", "simclr"), "objective"),
+        (GOOD.replace("{name: simclr}", "[simclr]"), "objective = ['simclr']: must be a section"),
+        (GOOD.replace("{name: simclr}", "3"), "objective = 3: must be a section of fields"),
         ("seed: 2001-99-99\n" + GOOD, "seed = 2001-99-99: must be an integer"),
         ("seed: !!int x\n", "line 1: x is no number"),
         ("seed: " + "[" * 3000, "line 1: is nested more than 32 levels deep"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedssl.dotted import load_dotted, place_in_own_code
+from fedssl.dotted import dotted_names, load_dotted, place_in_own_code
 
 
 def test_finds_what_is_named() -> None:
@@ -12,6 +12,26 @@ def test_finds_what_is_named() -> None:
     import os.path
 
     assert load_dotted("os.path.join") is os.path.join
+
+
+def test_what_may_name_code_is_found_at_any_depth_and_nothing_else_is() -> None:
+    values = {
+        "data": {"name": "npz", "train": "a.npz", "where": {"domain": ["b.c"]}},
+        "objective": {"name": "d.E", "terms": ["f.G", {"name": "h.I"}], "file": "j.k"},
+        "views": [["l.M"]],
+        "strategy": "n.O",
+        3: {"encoder": "p.Q"},
+    }
+    assert list(dotted_names(values)) == [
+        ("objective.name", "d.E"),
+        ("objective.terms.0", "f.G"),
+        ("objective.terms.1.name", "h.I"),
+        ("views.0.0", "l.M"),
+        ("strategy", "n.O"),
+        ("3.encoder", "p.Q"),
+    ]
+    for odd in (None, 3, "a.b", ["a.b"], {"name": {"a.b": 1}}):
+        assert list(dotted_names(odd)) == []
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fedssl.example import ExampleSpec
-from fedssl.modalities.image.encoders import build_encoder
+from fedssl.modalities.image.encoders import ConvNet, build_encoder
 from fedssl.modalities.image.model import ImageModel
 from fedssl.model_file import load_encoder, read_model
 from fedssl.norms import use_group_norm
@@ -40,7 +40,7 @@ def test_an_encoder_is_rebuilt_with_its_norm(tmp_path: Path, name: str, norm: st
 
 def test_a_file_from_before_there_was_a_choice_has_batchnorm(tmp_path: Path) -> None:
     _, about = read_model(write(tmp_path, build_encoder("convnet", 16)))
-    assert about.model == ImageModel(encoder="convnet", stem="auto", norm="batch", projector=(8,))
+    assert about.model == ImageModel(encoder=ConvNet.Config(), norm="batch", projector=(8,))
     assert about.example == ExampleSpec("image", (3, 16, 16), "uint8")
     assert about.prepared == ExampleSpec("image", (3, 16, 16), "float32")
     assert about.constants == {"mean": (0.5,), "std": (0.25,)}

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fedssl.modalities.image.encoders import ConvNet
+from fedssl.modalities.image.encoders import build_encoder
 from fedssl.warm_start import warm_start
 
 
@@ -16,13 +16,13 @@ def weights(encoder: nn.Module) -> dict[str, Tensor]:
 @pytest.fixture
 def trained() -> dict[str, Tensor]:
     torch.manual_seed(1)
-    return weights(ConvNet(width=4))
+    return weights(build_encoder("convnet", 16, width=4))
 
 
 def fill(path: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
     torch.manual_seed(2)
-    encoder = ConvNet(width=4)
+    encoder = build_encoder("convnet", 16, width=4)
     warm_start(encoder, path)
     return weights(encoder)
 
@@ -36,7 +36,7 @@ def test_the_encoder_is_that_of_the_file(
     filled = fill(tmp_path / "model.safetensors", file)
     assert filled.keys() == trained.keys()
     assert all(torch.equal(filled[name], trained[name]) for name in trained)
-    encoder = ConvNet(width=4)
+    encoder = build_encoder("convnet", 16, width=4)
     warm_start(encoder, tmp_path)  # the folder that holds it
     assert torch.equal(weights(encoder)["layers.0.weight"], trained["layers.0.weight"])
 
@@ -55,7 +55,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(
 ) -> None:
     trained["layers.9.weight"] = torch.zeros(1)
     save_file(trained, tmp_path / "wide.safetensors")
-    encoder = ConvNet(width=8)
+    encoder = build_encoder("convnet", 16, width=8)
     before = weights(encoder)
     with pytest.raises(ValueError, match=r"model\.init = .*wide\.safetensors: does not fit"):
         warm_start(encoder, tmp_path / "wide.safetensors")
@@ -65,6 +65,6 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(
 def test_a_pickle_is_refused_and_never_opened(tmp_path: Path, trained: dict[str, Tensor]) -> None:
     torch.save(trained, tmp_path / "model.pt")
     with pytest.raises(ValueError, match="is no safetensors file"):
-        warm_start(ConvNet(width=4), tmp_path / "model.pt")
+        warm_start(build_encoder("convnet", 16, width=4), tmp_path / "model.pt")
     with pytest.raises(ValueError, match="there is no such file"):
-        warm_start(ConvNet(width=4), tmp_path / "gone.safetensors")
+        warm_start(build_encoder("convnet", 16, width=4), tmp_path / "gone.safetensors")

@@ -18,13 +18,14 @@ def answer(question: dict[str, Any]) -> object:
 def offered() -> dict[str, list[str]]:
     """Return the names of all that an experiment on images can be made of."""
     image = "fedssl.modalities.image"
+    encoders = _table("ENCODERS", "fedssl.encoders", f"{image}.encoders")
     measures = _table("MEASURES", "fedssl.evaluation")
     return {
         "objective": list(_table("OBJECTIVES", "fedssl.objectives")),
         "strategy": list(_table("STRATEGIES", "strategies")),
         "views": list(_table("POLICIES", "fedssl.views", f"{image}.views.policies")),
         "term": list(_table("TERMS", "fedssl.objectives")),
-        "encoder": list(_table("ENCODERS", "fedssl.encoders", f"{image}.encoders")),
+        "encoder": [n for n in encoders if "/" not in n],
         "partition": list(_table("PARTITIONS", "fedssl.partitions")),
         "measure": [name for name, measure in measures.items() if measure.of_a_round],
     }

@@ -53,6 +53,7 @@ def test_each_run_has_a_folder_of_its_own_and_resume_takes_the_newest(config: Pa
     assert result.output == "report: runs/small-2/report.html\n"
 
 
+@pytest.mark.slow
 def test_profile_prints_where_the_time_went_unless_quiet(config: Path) -> None:
     result = fedssl("run", config, "rounds=1", "--profile")
     assert result.exit_code == 0, result.output

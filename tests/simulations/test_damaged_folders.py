@@ -316,6 +316,7 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=100, **_SETTINGS)
 @given(data=st.data())
 def test_a_damaged_folder_is_read_or_refused_in_words(

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from fedssl import load_encoder
 from fedssl.config_file import ConfigError
+from fedssl.example import ExampleSpec
 from simulations.cli import app
 from simulations.own_code import own_code_of
 from tests.fedssl.modalities.toy import Layers
@@ -47,7 +48,8 @@ def test_a_modality_of_a_single_file_is_shown_run_probed_and_loaded(
     fedssl("report", run)
     with pytest.raises(ValueError, match="which no installed package adds"):
         load_encoder(run)
-    assert load_encoder(run, Layers()).features == 16
+    spec = ExampleSpec(f"{Layers.__module__}.POINTS", (2,), "float32")
+    assert load_encoder(run, Layers(Layers.Config(), spec)).features == 16
     said = fedssl("run", points, "--engine", "flower", "--out", tmp_path / "flower", code=2)
     assert "engine.name = flower: devices cannot train on points" in said
     assert "views of points cannot be drawn" in fedssl(

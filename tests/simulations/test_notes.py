@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from PIL import Image
 from typer.testing import CliRunner
 
-from fedssl.evaluation import gather, measure
+from fedssl.evaluation import MEASURES, MeasureConfig, gather, measure
 from fedssl.partitions import partition
 from simulations.cautions import cautions
 from simulations.cli import app
@@ -151,7 +151,7 @@ def test_measures_name_natural_clients(small: Small, tmp_path: Path, name: str) 
         parts,
         after_update=lambda _: encoder,
     )
-    measured = measure(name, subject)
+    measured = measure(cast(MeasureConfig, MEASURES.read(name)), subject)
     assert measured.details["client_names"] == ["photo", "sketch"]
     if name == "harm":
         assert measured.details["domains"] == ["photo", "sketch"]

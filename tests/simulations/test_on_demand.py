@@ -16,6 +16,7 @@ from simulations.prepare import prepare
 from tests.simulations.test_runner import Small, same_result
 
 
+@pytest.mark.slow
 def test_images_on_demand_give_the_same_bits(small: Small, tmp_path: Path, photos: Path) -> None:
     for in_memory in ("true", "false"):
         data = f"data={{name: folder, train: {photos}, size: 16, in_memory: {in_memory}}}"

@@ -11,9 +11,18 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fedssl.config_file import ConfigError
-from fedssl.evaluation import MEASURES, finetune, lidar
+from fedssl.evaluation import (
+    MEASURES,
+    Measure,
+    MeasureConfig,
+    Measured,
+    Subject,
+    finetune,
+    lidar,
+)
 from simulations import load_experiment, run
 from simulations.cli import app
+from simulations.errors import RunError
 from simulations.probing import probe
 from simulations.run_folder import RunFolder
 
@@ -166,7 +175,7 @@ def test_runs_are_compared(runs: Path) -> None:
 
 
 def test_what_cannot_be_is_told_before_any_work(runs: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--protocol lidr: .*did you mean lidar"):
+    with pytest.raises(ConfigError, match=r"--protocol = lidr: .*did you mean lidar"):
         probe(runs / "a", ["linear", "lidr"])
     with pytest.raises(ConfigError, match="holds no run with a finished round"):
         probe(runs, ["linear"])
@@ -183,6 +192,75 @@ def test_a_measure_that_needs_labels_is_refused_before_the_run(tmp_path: Path) -
     with pytest.raises(ConfigError, match=r"evaluation.measures = harm: needs labels"):
         run(experiment, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+class Bright(Measure):
+    """A measure of a person's own."""
+
+    class Config(MeasureConfig):
+        scale: float = 1.0
+        figure: str = "brightness"
+
+    config: Config
+    labels = False
+
+    def measure(self, subject: Subject) -> Measured:
+        images = subject.examples.test.fetch().double()
+        return Measured({self.config.figure: self.config.scale * images.mean().item()})
+
+
+class Whole(Bright):
+    of_a_round = False
+
+
+OWN = f"{__name__}.Bright"
+
+
+def test_one_of_ones_own_is_measured_in_each_round_and_by_a_probe(
+    runs: Path, tmp_path: Path
+) -> None:
+    asked = f"evaluation.measures=[{{name: {OWN}, scale: 0.5}}, rankme]"
+    experiment = load_experiment(runs / "small.yaml", [asked, "rounds=1"])
+    run(experiment, tmp_path / "own")
+    half = [row["brightness"] for row in RunFolder(tmp_path / "own").read_metrics()]
+    found = figures_of(tmp_path / "own", OWN, f"{__name__}.Whole")
+    assert half == [found["brightness"] / 2] * 2
+    assert (tmp_path / "own" / "probes" / f"{OWN}.json").is_file()
+    with pytest.raises(ConfigError, match=r"^--protocol = json\.loads: must be a subclass"):
+        probe(tmp_path / "own", ["json.loads"])
+
+
+@pytest.mark.parametrize(
+    ("measures", "why"),
+    [
+        ("[no_such_module.Mine]", r"evaluation\.measures = no_such_module\.Mine: .*no module"),
+        (f"[{__name__}.Whole]", r"Whole: is of whole runs, not of a round"),
+        (f"[{{name: {OWN}, scale: much}}]", r"evaluation\.measures\.scale = 'much'"),
+        ("[json.JSONDecoder]", r"must be a subclass of fedssl\.evaluation\.base\.Measure"),
+    ],
+)
+def test_what_is_wrong_with_it_is_told_before_the_run(
+    runs: Path, tmp_path: Path, measures: str, why: str
+) -> None:
+    experiment = load_experiment(runs / "small.yaml", [f"evaluation.measures={measures}"])
+    with pytest.raises(ConfigError, match=why):
+        run(experiment, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("measures", "why"),
+    [
+        (f"[{{name: {OWN}, figure: seconds}}]", "a figure seconds, which every round has"),
+        (f"[{OWN}, {{name: {OWN}, scale: 2.0}}]", "Bright gives another brightness than one"),
+    ],
+)
+def test_figures_of_one_name_are_refused(
+    runs: Path, tmp_path: Path, measures: str, why: str
+) -> None:
+    experiment = load_experiment(runs / "small.yaml", [f"evaluation.measures={measures}"])
+    with pytest.raises(RunError, match=why):
+        run(experiment, tmp_path / "out")
 
 
 def test_the_command(runs: Path) -> None:

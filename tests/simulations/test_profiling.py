@@ -70,6 +70,7 @@ def check_sums(rows: Rows) -> None:
         assert min(row.values()) >= 0
 
 
+@pytest.mark.slow
 def test_profiling_changes_no_bit_and_without_it_there_is_no_folder(
     small: Small, tmp_path: Path
 ) -> None:

@@ -87,6 +87,7 @@ def test_what_the_probe_took_each_test_example_for_is_kept(small: Small, tmp_pat
         assert (kept[name] == kept["label"]).mean() == row["linear_accuracy"]
 
 
+@pytest.mark.slow
 def test_only_one_client_takes_part_with_the_draws_that_it_always_has(
     small: Small, tmp_path: Path
 ) -> None:

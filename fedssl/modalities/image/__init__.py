@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fedssl.data.arrays import write_archive
 from fedssl.data.config import DataConfig
@@ -27,15 +27,14 @@ from fedssl.modalities.image.data.torchvision_sets import (
     Svhn,
 )
 from fedssl.modalities.image.device import DeviceImages, holds_images
-from fedssl.modalities.image.encoders import ENCODERS, build_encoder
+from fedssl.modalities.image.encoders import ENCODERS
 from fedssl.modalities.image.export import FORMATS
-from fedssl.modalities.image.libraries import is_of_library
 from fedssl.modalities.image.model import ImageModel
 from fedssl.modalities.image.preparation import Normalisation
 from fedssl.modalities.image.turns import small_four_ways
 from fedssl.modalities.image.views.policies import POLICIES, STEPS
 from fedssl.modalities.image.views.recipe import Views
-from fedssl.modalities.model_config import ModelConfig
+from fedssl.modalities.image.views.step import ImageStep
 from fedssl.views.step import Step
 
 if TYPE_CHECKING:
@@ -49,26 +48,22 @@ class ImageModality(Modality):
     noun = ("image", "images")
     dtype = torch.uint8
     dimensions = 3
-    data: ClassVar = {
-        "glyphs": Glyphs,
-        "npz": Npz,
-        "folder": Folder,
-        "cifar10": Cifar10,
-        "cifar100": Cifar100,
-        "stl10": Stl10,
-        "svhn": Svhn,
-        "fashion_mnist": FashionMnist,
-        "eurosat": EuroSat,
-    }
+    data = (
+        Glyphs,
+        Npz,
+        Folder,
+        Cifar10,
+        Cifar100,
+        Stl10,
+        Svhn,
+        FashionMnist,
+        EuroSat,
+    )
     own_data = OwnImages
     model = ImageModel
-    encoders: ClassVar = {
-        **{name: when for name, (when, _) in ENCODERS.items()},
-        "torchvision/NAME": "A classifier of torchvision's, such as torchvision/resnet101.",
-        "timm/NAME": "A model of timm's, which must be installed: pip install 'fedssl[timm]'.",
-    }
-    maskable = ("vit-tiny",)
+    encoders = ENCODERS
     steps = STEPS
+    step = ImageStep
     policies = POLICIES
     weak_policy = "weak"
     mixes = True
@@ -95,18 +90,9 @@ class ImageModality(Modality):
         own = cast(ImageData, config)
         return Views(steps, own.mean, own.std)
 
-    def build_encoder(self, model: ModelConfig, spec: ExampleSpec) -> nn.Module:
-        """Build a network for images of this size; see `build_encoder`."""
-        own = cast(ImageModel, model)
-        return build_encoder(own.encoder, spec.shape[-1], own.stem, own.channels_last)
-
     def turned(self, views: Tensor) -> Tensor:
         """Return views turned by 0, 90, 180 and 270 degrees, at half the resolution."""
         return small_four_ways(views)
-
-    def is_known(self, encoder: str) -> bool:
-        """Tell whether an encoder is one of fedssl's, torchvision's or timm's."""
-        return super().is_known(encoder) or is_of_library(encoder)
 
     def holds(self, path: Path) -> bool:
         """Tell whether there are image files, or an archive of images."""

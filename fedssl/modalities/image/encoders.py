@@ -1,21 +1,18 @@
 """Encoders: networks that map images [B, 3, H, W] to features [B, ``features``]."""
 
-from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 import torchvision
+from pydantic import Field
 from torch import Tensor, nn
 
-from fedssl.modalities.image.libraries import build_of_library
-from fedssl.modalities.image.vit import VisionTransformer
-
-Stem = Literal["cifar", "imagenet"]
-
-SMALL_IMAGE = 64
-"""The largest side, in pixels, for which the stem `auto` keeps the full resolution."""
+from fedssl.encoders import EncoderConfig, build, encoders_of
+from fedssl.example import ExampleSpec
+from fedssl.modalities.image.libraries import Timm, Torchvision
+from fedssl.modalities.image.stem import Stem, is_small
+from fedssl.modalities.image.vit import ViTTiny
 
 
 def _layout(channels_last: bool) -> torch.memory_format:
@@ -23,20 +20,23 @@ def _layout(channels_last: bool) -> torch.memory_format:
 
 
 class ConvNet(nn.Module):
-    """Four convolutions of 32 to 128 channels: for CPUs and quick studies of small images.
+    """Four convolutions, 0.13 M parameters: for CPUs and quick studies of small images."""
 
-    Parameters
-    ----------
-    width : int
-        The channels of the first layer; the next have two, two and four times as many.
-    channels_last : bool
-        The layout in memory of the images, and so of all maps: 1.4 times as fast on a CPU.
-    """
+    class Config(EncoderConfig):
+        """The ``model.encoder`` section of the small convolutional network."""
 
-    def __init__(self, width: int = 32, channels_last: bool = True):
+        name: Literal["convnet"] = "convnet"
+        """Four convolutions."""
+        width: int = Field(32, ge=1, le=4096)
+        """The channels of the first layer; the next have two, two and four times as many."""
+        channels_last: bool = True
+        """Images, and so all maps, in the layout channels last: 1.4 times as fast on a CPU."""
+
+    def __init__(self, config: Config, spec: ExampleSpec):
         super().__init__()
+        width = config.width
         self.features = 4 * width
-        self.layout = _layout(channels_last)
+        self.layout = _layout(config.channels_last)
         channels = [3, width, 2 * width, 2 * width, 4 * width]
         layers: list[nn.Module] = []
         for place, (before, after) in enumerate(pairwise(channels)):
@@ -56,26 +56,27 @@ class ConvNet(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A ResNet (He et al., 2016) without its classifier.
+    """A ResNet (He et al., 2016) without its classifier."""
 
-    Parameters
-    ----------
-    depth : {18, 34, 50}
-        The number of layers.
-    stem : {"cifar", "imagenet"}
-        "cifar": one 3×3 convolution of stride 1 and no max-pooling, for images up to 64 pixels;
-        "imagenet": the original 7×7 of stride 2 and the max-pooling.
-    channels_last : bool
-        The layout in memory of the images, and so of all maps.
-    """
+    class Config(EncoderConfig):
+        """The ``model.encoder`` section of a ResNet."""
 
-    def __init__(self, depth: int, stem: Stem, channels_last: bool = True):
+        stem: Stem = "auto"
+        """First layers. cifar: one 3×3 convolution of stride 1 and no max-pooling; imagenet: the
+        original 7×7 of stride 2 and the max-pooling; auto: cifar up to 64 pixels a side."""
+        channels_last: bool = True
+        """Images, and so all maps, in the layout channels last: usually faster."""
+
+    depth: ClassVar[int]
+    """The number of layers."""
+
+    def __init__(self, config: Config, spec: ExampleSpec):
         super().__init__()
-        self.layout = _layout(channels_last)
-        network = getattr(torchvision.models, f"resnet{depth}")(weights=None)
+        self.layout = _layout(config.channels_last)
+        network = getattr(torchvision.models, f"resnet{self.depth}")(weights=None)
         self.features: int = network.fc.in_features
         network.fc = nn.Identity()
-        if stem == "cifar":
+        if is_small(config.stem, spec):
             network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
             nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
             network.maxpool = nn.Identity()
@@ -87,54 +88,61 @@ class ResNet(nn.Module):
         return cast(Tensor, self.network(images))
 
 
-ENCODERS: dict[str, tuple[str, Callable[[Stem, bool], nn.Module]]] = {
-    "convnet": (
-        "Four convolutions, 0.13 M parameters: for CPUs and quick studies of small images.",
-        lambda _, channels_last: ConvNet(channels_last=channels_last),
-    ),
-    "resnet18": ("11 M parameters: the usual choice on a GPU.", partial(ResNet, 18)),
-    "resnet34": ("21 M parameters: as in the L-DAWA paper.", partial(ResNet, 34)),
-    "resnet50": ("24 M parameters, 2,048 features.", partial(ResNet, 50)),
-    "vit-tiny": (
-        "5.4 M parameters, a transformer without BatchNorm: for mae and dino, and many images.",
-        lambda stem, _: VisionTransformer(4 if stem == "cifar" else 16),
-    ),
-}
-"""By name: when to use it, and how to build it for a stem and ``channels_last``."""
+class ResNet18(ResNet):
+    """11 M parameters: the usual choice on a GPU."""
+
+    class Config(ResNet.Config):
+        """The ``model.encoder`` section of ResNet-18."""
+
+        name: Literal["resnet18"] = "resnet18"
+        """ResNet-18."""
+
+    depth = 18
 
 
-def stem_for(stem: Literal["auto", "cifar", "imagenet"], image_size: int) -> Stem:
-    """Return what `auto` means for images of this side, in pixels."""
-    if stem == "auto":
-        return "cifar" if image_size <= SMALL_IMAGE else "imagenet"
-    return stem
+class ResNet34(ResNet):
+    """21 M parameters: as in the L-DAWA paper."""
+
+    class Config(ResNet.Config):
+        """The ``model.encoder`` section of ResNet-34."""
+
+        name: Literal["resnet34"] = "resnet34"
+        """ResNet-34."""
+
+    depth = 34
 
 
-def build_encoder(
-    name: str,
-    image_size: int,
-    stem: Literal["auto", "cifar", "imagenet"] = "auto",
-    channels_last: bool = True,
-) -> nn.Module:
-    """Build an encoder with torch's global generator (see `seeding.initialising`).
+class ResNet50(ResNet):
+    """24 M parameters, 2,048 features."""
 
-    Parameters
-    ----------
-    name : str
-        A name of `ENCODERS`, or ``torchvision/NAME`` or ``timm/NAME``.
-    image_size : int
-        The images' side in pixels, which decides the stem `auto`.
-    stem : {"auto", "cifar", "imagenet"}
-        See `ResNet`; a transformer's patches are 4 pixels wide with "cifar", else 16. Another
-        library's encoder is as it is there.
-    channels_last : bool
-        Also see there.
+    class Config(ResNet.Config):
+        """The ``model.encoder`` section of ResNet-50."""
+
+        name: Literal["resnet50"] = "resnet50"
+        """ResNet-50."""
+
+    depth = 50
+
+
+ENCODERS = encoders_of(
+    "image",
+    ConvNet,
+    ResNet18,
+    ResNet34,
+    ResNet50,
+    ViTTiny,
+    families={"torchvision": Torchvision, "timm": Timm},
+)
+"""The encoders of images by name."""
+
+
+def build_encoder(name: str, side: int, **fields: object) -> nn.Module:
+    """Build an encoder by its name and fields, for images of a side in pixels; see `build`.
 
     Raises
     ------
     ValueError
-        A library has no such model or is not installed.
+        There is no such encoder, or a field is wrong.
     """
-    if name in ENCODERS:
-        return ENCODERS[name][1](stem_for(stem, image_size), channels_last)
-    return build_of_library(name, image_size, channels_last)
+    section = cast(EncoderConfig, ENCODERS.read({"name": name, **fields}))
+    return build(ENCODERS, section, ExampleSpec.of("image", (3, side, side), torch.uint8))

@@ -1,11 +1,11 @@
 """A trained encoder of images for torchvision or timm."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from fedssl.modalities.image.encoders import stem_for
+from fedssl.modalities.image.encoders import ResNet
 from fedssl.modalities.image.libraries import timm_network
-from fedssl.modalities.image.model import ImageModel
+from fedssl.modalities.image.stem import is_small
 from fedssl.state import State, save_state
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ _CIFAR_STEM = "model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)\n"
 
 
 def _torchvision(state: State, about: "About", file: Path) -> str:
-    name = about.model.encoder.removeprefix("torchvision/")
+    name = about.model.encoder.name.removeprefix("torchvision/")
     is_resnet = name in _RESNETS
-    if about.model.encoder not in (f"torchvision/{name}", *_RESNETS):
+    if about.model.encoder.name not in (f"torchvision/{name}", *_RESNETS):
         raise ValueError(
-            f"--format torchvision: the encoder is {about.model.encoder}, which torchvision does "
-            "not have; choose onnx or safetensors"
+            f"--format torchvision: the encoder is {about.model.encoder.name}, which torchvision "
+            "does not have; choose onnx or safetensors"
         )
     fields = [repr(name)]
     if about.model.norm == "group":
@@ -47,11 +47,11 @@ def _torchvision(state: State, about: "About", file: Path) -> str:
 
 
 def _timm(state: State, about: "About", file: Path) -> str:
-    name = about.model.encoder.removeprefix("timm/")
+    name = about.model.encoder.name.removeprefix("timm/")
     # timm's ResNets have the names of torchvision's.
-    if about.model.encoder not in (f"timm/{name}", *_RESNETS):
+    if about.model.encoder.name not in (f"timm/{name}", *_RESNETS):
         raise ValueError(
-            f"--format timm: the encoder is {about.model.encoder}, which is not timm's; "
+            f"--format timm: the encoder is {about.model.encoder.name}, which is not timm's; "
             "choose onnx or safetensors"
         )
     if about.model.norm == "group":
@@ -60,7 +60,7 @@ def _timm(state: State, about: "About", file: Path) -> str:
             "choose onnx or safetensors"
         )
     # timm is asked which of its models are made for images of one size.
-    size = {} if about.model.encoder in _RESNETS else timm_network(name, _side(about))[1]
+    size = {} if about.model.encoder.name in _RESNETS else timm_network(name, _side(about))[1]
     fields = [repr(name), "num_classes=0", *(f"{field}={value}" for field, value in size.items())]
     return _write_network(
         state,
@@ -77,10 +77,8 @@ def _write_network(state: State, about: "About", file: Path, make: str, strict: 
         name.removeprefix("network."): tensor for name, tensor in about.encoder_in(state).items()
     }
     save_state(file, plain, {"fedssl": about.to_json()})
-    small = (
-        about.model.encoder in _RESNETS
-        and stem_for(cast(ImageModel, about.model).stem, _side(about)) == "cifar"
-    )
+    section = about.model.encoder
+    small = isinstance(section, ResNet.Config) and is_small(section.stem, about.example)
     lines = [make, *([_CIFAR_STEM] if small else [])]
     return "\n".join([*lines, f"model.load_state_dict(load_file({str(file)!r}), {strict}"])
 

@@ -1,15 +1,17 @@
 """Encoders of other libraries, by their names there: torchvision's, and timm's where installed."""
 
 import importlib
-from typing import cast
+from abc import ABC, abstractmethod
+from typing import Annotated, cast
 
 import torch
 import torchvision
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
+from fedssl.encoders import EncoderConfig
+from fedssl.example import ExampleSpec
 from fedssl.fields import nearest
-
-LIBRARIES = ("torchvision", "timm")
 
 _UNFIT = {
     "googlenet": "has auxiliary classifiers",
@@ -19,25 +21,29 @@ _UNFIT = {
 }
 
 
-class LibraryEncoder(nn.Module):
+class LibraryEncoder(nn.Module, ABC):
     """A network of another library without its classifier, and without dropout of any kind.
 
-    Dropout draws from torch's global generator, so that no run could be repeated.
-
-    Parameters
-    ----------
-    network : nn.Module
-        Maps images [B, 3, H, W] to features [B, F].
-    features : int
-        F.
-    channels_last : bool
-        The layout in memory of the images, and so of all maps.
+    It has random weights, and the images' side where it is made for one size; all else is as the
+    library has it. Dropout draws from torch's global generator, so that no run could be repeated.
     """
 
-    def __init__(self, network: nn.Module, features: int, channels_last: bool):
+    class Config(EncoderConfig):
+        """The ``model.encoder`` section of another library's network."""
+
+        channels_last: bool = True
+        """Images, and so all maps, in the layout channels last: usually faster."""
+
+    def __init__(self, config: Config, spec: ExampleSpec):
         super().__init__()
-        self.network, self.features = network, features
-        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        side = spec.shape[-1]
+        try:
+            network = self.make(config.name.partition("/")[2], side)
+            self.features = _width(network.eval(), side)
+        except ValueError as error:
+            raise ValueError(f"model.encoder = {config.name}: {error}") from None
+        self.network = network.train()
+        self.layout = torch.channels_last if config.channels_last else torch.contiguous_format
         for module in network.modules():
             # Of Dropout and StochasticDepth; of timm's DropPath and DropBlock; of attention; of
             # timm's networks that call dropout as a function.
@@ -45,64 +51,65 @@ class LibraryEncoder(nn.Module):
                 if isinstance(getattr(module, rate, None), float):
                     setattr(module, rate, 0.0)
 
+    @staticmethod
+    @abstractmethod
+    def make(name: str, side: int) -> nn.Module:
+        """Make a network by its name in the library, for images of a side in pixels.
+
+        Raises
+        ------
+        ValueError
+            There is no such network, or the library is not installed.
+        """
+
     def forward(self, images: Tensor) -> Tensor:
         """Return features [B, F] of images [B, 3, H, W]."""
         return cast(Tensor, self.network(images.contiguous(memory_format=self.layout)))
 
 
-def is_of_library(name: str) -> bool:
-    """Tell whether an encoder's name is ``LIBRARY/NAME``."""
-    return name.partition("/")[0] in LIBRARIES and "/" in name
+def _known(name: str) -> str:
+    """Refuse what torchvision does not have; timm is asked when the network is built."""
+    own, names = name.partition("/")[2], torchvision.models.list_models(module=torchvision.models)
+    if own not in names:
+        raise ValueError(f"torchvision has no such classifier; {nearest(own, names)}")
+    if own in _UNFIT:
+        raise ValueError(f"it {_UNFIT[own]}; choose another")
+    return name
 
 
-def check_name(name: str) -> None:
-    """Raise a ValueError where torchvision has no such classifier; timm is asked when it is built.
+class Torchvision(LibraryEncoder):
+    """A classifier of torchvision's, such as torchvision/resnet101."""
 
-    Parameters
-    ----------
-    name : str
-        ``LIBRARY/NAME``.
-    """
-    library, _, own = name.partition("/")
-    if library == "torchvision":
-        names = torchvision.models.list_models(module=torchvision.models)
-        if own not in names:
-            raise ValueError(f"torchvision has no such classifier; {nearest(own, names)}")
-        if own in _UNFIT:
-            raise ValueError(f"it {_UNFIT[own]}; choose another")
+    class Config(LibraryEncoder.Config):
+        """The ``model.encoder`` section of one of torchvision's classifiers."""
+
+        name: Annotated[str, Field(pattern="^torchvision/"), AfterValidator(_known)]
+        """Its name in torchvision, after torchvision/."""
+
+    @staticmethod
+    def make(name: str, side: int) -> nn.Module:
+        """Make a classifier, and take off its last linear layer."""
+        size = {"image_size": side} if name.startswith("vit_") else {}
+        network = cast(nn.Module, torchvision.models.get_model(name, weights=None, **size))
+        last = [n for n, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+        parent, _, attribute = last.rpartition(".")
+        setattr(network.get_submodule(parent), attribute, nn.Identity())
+        return network
 
 
-def build_of_library(name: str, image_size: int, channels_last: bool) -> nn.Module:
-    """Build an encoder of a library with torch's global generator, from random weights.
+class Timm(LibraryEncoder):
+    """A model of timm's, which must be installed: pip install 'fedssl[timm]'."""
 
-    Parameters
-    ----------
-    name : str
-        ``torchvision/NAME``, of its classifiers (the last linear layer is taken off), or
-        ``timm/NAME``, of any of its models.
-    image_size : int
-        The images' side in pixels, which transformers are made for; all else is as the library has
-        it, whatever ``model.stem``.
-    channels_last : bool
-        See `LibraryEncoder`.
+    class Config(LibraryEncoder.Config):
+        """The ``model.encoder`` section of one of timm's models."""
 
-    Raises
-    ------
-    ValueError
-        There is no such model, it takes no images of this size, or timm is not installed.
-    """
-    library, _, own = name.partition("/")
-    try:
-        check_name(name)
-        network = (
-            _torchvision(own, image_size)
-            if library == "torchvision"
-            else timm_network(own, image_size)[0]
-        )
-        features = _width(network.eval(), image_size)
-    except ValueError as error:
-        raise ValueError(f"model.encoder = {name}: {error}") from None
-    return LibraryEncoder(network.train(), features, channels_last)
+        name: Annotated[str, Field(pattern="^timm/")]
+        """Its name in timm, after timm/."""
+
+    @staticmethod
+    def make(name: str, side: int) -> nn.Module:
+        """Make a model without its classifier."""
+        return timm_network(name, side)[0]
 
 
 @torch.no_grad()
@@ -115,15 +122,6 @@ def _width(network: nn.Module, image_size: int) -> int:
             f"takes no images of {image_size} pixels a side; choose another encoder or data.size"
             + (f" ({error})" if str(error) else "")
         ) from None
-
-
-def _torchvision(name: str, image_size: int) -> nn.Module:
-    size = {"image_size": image_size} if name.startswith("vit_") else {}
-    network = cast(nn.Module, torchvision.models.get_model(name, weights=None, **size))
-    last = [n for n, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
-    parent, _, attribute = last.rpartition(".")
-    setattr(network.get_submodule(parent), attribute, nn.Identity())
-    return network
 
 
 def timm_network(name: str, image_size: int) -> tuple[nn.Module, dict[str, int]]:

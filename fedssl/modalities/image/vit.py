@@ -1,10 +1,14 @@
 """A small vision transformer, whose encoder can be shown some of an image's patches alone."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedssl.encoders import MaskableEncoder
+from fedssl.encoders import EncoderConfig, MaskableEncoder
+from fedssl.example import ExampleSpec
+from fedssl.modalities.image.stem import Stem, is_small
 from fedssl.transformer import blocks, sinusoids
 
 
@@ -85,3 +89,18 @@ class VisionTransformer(MaskableEncoder):
     def forward(self, images: Tensor) -> Tensor:
         """Return features [B, D] of images [B, 3, H, W], H and W at least a patch."""
         return self.tokens(images).mean(1)
+
+
+class ViTTiny(VisionTransformer):
+    """5.4 M parameters, a transformer without BatchNorm: for mae and dino, and many images."""
+
+    class Config(EncoderConfig):
+        """The ``model.encoder`` section of the tiny vision transformer."""
+
+        name: Literal["vit-tiny"] = "vit-tiny"
+        """A tiny vision transformer."""
+        stem: Stem = "auto"
+        """cifar: patches of 4 pixels a side; imagenet: of 16; auto: of 4 up to 64 pixels a side."""
+
+    def __init__(self, config: Config, spec: ExampleSpec):
+        super().__init__(4 if is_small(config.stem, spec) else 16)

@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fedssl.data.arrays import write_archive
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Dataset, Splits
 from fedssl.example import ExampleSpec
 from fedssl.modalities.base import Modality
-from fedssl.modalities.model_config import ModelConfig
 from fedssl.modalities.series.data.config import OwnSeries, SeriesData
 from fedssl.modalities.series.data.fitting import check, fit_splits
 from fedssl.modalities.series.data.folder import SeriesCsv
@@ -21,7 +20,7 @@ from fedssl.modalities.series.data.npz import SeriesNpz
 from fedssl.modalities.series.data.ts import SeriesTs
 from fedssl.modalities.series.data.waves import Waves
 from fedssl.modalities.series.device import DeviceSeries, holds_series
-from fedssl.modalities.series.encoders import ENCODERS, build_encoder
+from fedssl.modalities.series.encoders import ENCODERS
 from fedssl.modalities.series.model import SeriesModel
 from fedssl.modalities.series.preparation import Standardisation
 from fedssl.modalities.series.views.policies import POLICIES, STEPS
@@ -39,16 +38,15 @@ class SeriesModality(Modality):
     noun = ("series", "series")
     dtype = torch.float32
     dimensions = 2
-    data: ClassVar = {
-        "waves": Waves,
-        "series-npz": SeriesNpz,
-        "series-csv": SeriesCsv,
-        "series-ts": SeriesTs,
-    }
+    data = (
+        Waves,
+        SeriesNpz,
+        SeriesCsv,
+        SeriesTs,
+    )
     own_data = OwnSeries
     model = SeriesModel
-    encoders: ClassVar = {name: when for name, (when, _) in ENCODERS.items()}
-    maskable = ("patch-transformer",)
+    encoders = ENCODERS
     steps = STEPS
     policies = POLICIES
     weak_policy = "weak"
@@ -74,10 +72,6 @@ class SeriesModality(Modality):
         """Return a series' steps one after the other."""
         prepare = self.preparation(config)
         return Recipe(cast(Sequence[Change], steps), prepare, prepare.spec_of)
-
-    def build_encoder(self, model: ModelConfig, spec: ExampleSpec) -> nn.Module:
-        """Build a network for series of so many channels; see `build_encoder`."""
-        return build_encoder(model.encoder, spec.shape[0])
 
     def holds(self, path: Path) -> bool:
         """Tell whether it is an archive of series, a ``.ts`` file, or a folder of text files."""

@@ -1,32 +1,39 @@
 """A small convolutional network for series."""
 
 from itertools import pairwise
+from typing import Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedssl.encoders import EncoderConfig
+from fedssl.example import ExampleSpec
 from fedssl.modalities.series.absence import steps_there
 
 
 class Conv1dNet(nn.Module):
-    """Four convolutions of 32 to 128 channels over time; its features are the mean over the steps.
+    """Four convolutions over time, 0.10 M parameters: for CPUs, and the usual choice.
 
+    Its features are the mean of the last one's maps over the steps.
     What is not there (NaN) is 0 for the first convolution, the mean of standardised series, and
     steps that are not there are 0 after each layer and left out of all means: so a series has the
     same features however it is filled up.
-
-    Parameters
-    ----------
-    channels : int
-        C of the series.
-    width : int
-        The channels of the first layer; the next have two, four and four times as many.
     """
 
-    def __init__(self, channels: int, width: int = 32):
+    class Config(EncoderConfig):
+        """The ``model.encoder`` section of the small convolutional network."""
+
+        name: Literal["conv1d"] = "conv1d"
+        """Four convolutions over time."""
+        width: int = Field(32, ge=1, le=4096)
+        """The channels of the first layer; the next have two, four and four times as many."""
+
+    def __init__(self, config: Config, spec: ExampleSpec):
         super().__init__()
+        width = config.width
         self.features = 4 * width
-        widths = [channels, width, 2 * width, 4 * width, 4 * width]
+        widths = [spec.shape[0], width, 2 * width, 4 * width, 4 * width]
         self.convolutions, self.norms = nn.ModuleList(), nn.ModuleList()
         for (before, after), kernel in zip(pairwise(widths), (7, 5, 5, 3), strict=True):
             self.convolutions.append(

@@ -7,8 +7,10 @@ import torch
 from torch.nn import functional as F
 
 from fedssl.evaluation import alignment as module
-from fedssl.evaluation.alignment import alignment, measure, uniformity
+from fedssl.evaluation.alignment import Alignment, alignment, uniformity
 from tests.fedssl.evaluation.tools import Noisy, a_subject, rng
+
+measure = Alignment(Alignment.Config()).measure
 
 
 def test_orthogonal_features() -> None:

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from fedssl.evaluation import cka as module
-from fedssl.evaluation.cka import linear_cka, measure
+from fedssl.evaluation.cka import CKA, linear_cka
 from tests.fedssl.evaluation.tools import Noisy, a_subject, rng
+
+measure = CKA(CKA.Config()).measure
 
 
 def test_turned_and_scaled_features_are_the_same() -> None:

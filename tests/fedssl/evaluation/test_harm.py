@@ -6,8 +6,10 @@ import torch
 from sklearn.metrics import recall_score
 
 from fedssl.data import Splits
-from fedssl.evaluation.harm import by_group, extremes, held_out_predictions, measure
+from fedssl.evaluation.harm import Harm, by_group, extremes, held_out_predictions
 from tests.fedssl.evaluation.tools import Noisy, a_subject, blobs, color_splits, colors, rng
+
+measure = Harm(Harm.Config()).measure
 
 
 def test_a_hand_made_confusion() -> None:

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from fedssl.evaluation import lidar as module
-from fedssl.evaluation.lidar import lidar, measure
+from fedssl.evaluation.lidar import LiDAR, lidar
 from tests.fedssl.evaluation.tools import Noisy, a_subject, rng
+
+measure = LiDAR(LiDAR.Config()).measure
 
 
 def by_the_formula(features: torch.Tensor, delta: float) -> float:

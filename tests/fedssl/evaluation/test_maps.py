@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from fedssl.evaluation.maps import measure, measure_tsne, measure_umap, pca
+from fedssl.evaluation.maps import PCAMap, TSNEMap, UMAPMap, pca
 from tests.fedssl.evaluation.tools import Noisy, a_subject, color_splits, rng
 
 
@@ -31,21 +31,23 @@ def test_features_along_one_line_lie_on_one() -> None:
 
 
 def test_a_map_names_class_and_client_of_each_example() -> None:
-    found = measure(a_subject(Noisy(), owner=np.arange(90) % 4))
+    found = PCAMap(PCAMap.Config()).measure(a_subject(Noisy(), owner=np.arange(90) % 4))
     assert np.shape(found.details["places"]) == (90, 2)
     assert found.details["clients"] == (np.arange(90) % 4).tolist()
     assert found.details["labels"] == (np.arange(90) % 3).tolist()
-    unlabelled = measure(a_subject(Noisy(), color_splits(labelled=False)))
+    unlabelled = PCAMap(PCAMap.Config()).measure(a_subject(Noisy(), color_splits(labelled=False)))
     assert set(unlabelled.details["labels"]) == set(unlabelled.details["clients"]) == {-1}
 
 
 def test_tsne_is_the_same_each_time_and_umap_says_what_it_lacks() -> None:
     subject = a_subject(Noisy())
-    first, second = (np.array(measure_tsne(subject).details["places"]) for _ in range(2))
+    first, second = (
+        np.array(TSNEMap(TSNEMap.Config()).measure(subject).details["places"]) for _ in range(2)
+    )
     assert first.shape == (90, 2)
     np.testing.assert_array_equal(first, second)
     if importlib.util.find_spec("umap") is None:
         with pytest.raises(ValueError, match="umap-learn"):
-            measure_umap(subject)
+            UMAPMap(UMAPMap.Config()).measure(subject)
     else:
-        assert np.shape(measure_umap(subject).details["places"]) == (90, 2)
+        assert np.shape(UMAPMap(UMAPMap.Config()).measure(subject).details["places"]) == (90, 2)

@@ -6,11 +6,13 @@ from torch import nn
 
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import accuracy
-from fedssl.evaluation.paper import fit_by_sgd, measure
+from fedssl.evaluation.paper import Paper, fit_by_sgd
 from fedssl.evaluation.prepool import before_pooling
 from fedssl.modalities.image.encoders import build_encoder
 from fedssl.seeding import initialising
 from tests.fedssl.evaluation.tools import PREPARATION, Noisy, a_subject, blobs, rng
+
+measure = Paper(Paper.Config()).measure
 
 
 def encoder_of(name: str) -> nn.Module:

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from torch.nn import functional as F
 
-from fedssl.evaluation.retrieval import measure, retrieval
+from fedssl.evaluation.retrieval import Retrieval, retrieval
 from tests.fedssl.evaluation.tools import Noisy, a_subject, blobs
+
+measure = Retrieval(Retrieval.Config()).measure
 
 
 def test_a_hand_made_ranking() -> None:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from fedssl.evaluation.risk import decompose, measure
+from fedssl.evaluation.risk import Risk, decompose
 from tests.fedssl.evaluation.tools import Noisy, a_subject, blobs, rng
+
+measure = Risk(Risk.Config()).measure
 
 
 def test_the_parts_add_up_to_the_risk_of_the_probe() -> None:

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from fedssl.evaluation.selection import kendall, measure, pick
+from fedssl.evaluation.selection import Selection, kendall, pick
 from tests.fedssl.evaluation.tools import Noisy, a_subject
+
+measure = Selection(Selection.Config()).measure
 
 ROUNDS: list[dict[str, Any]] = [
     {"round": 0, "rankme": 5.0, "linear_accuracy": 0.3},

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from fedssl.data import Dataset, Splits
-from fedssl.evaluation.sslmem import measure, memorised, only_in, spread
+from fedssl.evaluation.sslmem import SSLMem, memorised, only_in, spread
 from tests.fedssl.evaluation.tools import Noisy, a_subject, colors, rng
+
+measure = SSLMem(SSLMem.Config()).measure
 
 
 def test_known_distances() -> None:

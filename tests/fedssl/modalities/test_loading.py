@@ -44,7 +44,7 @@ def test_every_set_is_documented_and_picked_by_its_name() -> None:
         **dict.fromkeys(("npz", "series-npz", "series-ts"), both),
         **dict.fromkeys(("folder", "series-csv"), one),
     }
-    for name, config in DATA_SETS.models().items():
+    for name, config in DATA_SETS.choices.models.items():
         picked = SECTION.validate_python({"name": name, **needs.get(name, {})})
         assert type(picked) is config
         assert picked.name == name

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from fedssl import registry
 from fedssl.blueprint import ModelBlueprint
 from fedssl.config import LearningConfig
 from fedssl.config_file import ConfigError, dump, read, validate
-from fedssl.modalities import MODALITIES, load, modality_of, registry
+from fedssl.modalities import MODALITIES, load, modality_of
 from fedssl.modalities.image import IMAGE
+from fedssl.modalities.registry import GROUP, Modalities
 from fedssl.modalities.series import SERIES
 from tests.fedssl.modalities.toy import POINTS, Rings
 
@@ -44,7 +46,7 @@ def test_the_data_set_decides_the_modality_and_its_defaults(
 ) -> None:
     made = config(data=data)
     assert modality_of(made.data) is modality
-    assert made.model.encoder == encoder
+    assert made.model.encoder.name == encoder
     assert made.views == modality_of(made.data).default_policy
     assert type(made.model) is modality_of(made.data).model
 
@@ -62,11 +64,11 @@ def test_a_config_is_read_again_as_it_was_written(tmp_path: Path) -> None:
     [
         (
             {"data": {"name": "waves"}, "model": {"encoder": "resnet18"}},
-            r"model\.encoder = resnet18: there is no such encoder; .*conv1d",
+            r"model\.encoder = resnet18: there is no such choice; .*conv1d",
         ),
         (
             {"model": {"encoder": "conv1d"}},
-            r"model\.encoder = conv1d: there is no such encoder; .*conv",
+            r"model\.encoder = conv1d: there is no such choice; .*conv",
         ),
         (
             {"data": {"name": "waves"}, "model": {"encoder": "conv1d", "stem": "cifar"}},
@@ -150,7 +152,7 @@ def test_another_data_set_takes_another_modality_along(tmp_path: Path) -> None:
     file.write_text(text, encoding="utf-8")
     made = read(LearningConfig, file, ["data.name=waves"])
     assert modality_of(made.data) is SERIES
-    assert made.model.encoder == "conv1d"
+    assert made.model.encoder.name == "conv1d"
 
 
 @pytest.mark.parametrize(
@@ -183,9 +185,9 @@ def test_an_objective_that_needs_more_than_the_modality_has_is_refused(
 
 
 def test_an_installed_package_adds_a_modality(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("points", "tests.fedssl.modalities.toy:POINTS", registry.GROUP)
+    point = EntryPoint("point", "tests.fedssl.modalities.toy:POINTS", GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints((point,)))
-    found = registry._Modalities(IMAGE)
+    found = Modalities(IMAGE)
     assert list(found) == ["image", "point"]
     assert found.find("point") is POINTS
     assert len(found) == 2
@@ -194,17 +196,26 @@ def test_an_installed_package_adds_a_modality(monkeypatch: pytest.MonkeyPatch) -
 def test_an_entry_point_of_a_name_that_there_is_already_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    point = EntryPoint("points", "tests.fedssl.modalities.toy:POINTS", registry.GROUP)
+    point = EntryPoint("point", "tests.fedssl.modalities.toy:POINTS", GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints((point, point)))
-    with pytest.raises(ValueError, match="adds a modality point, which there is already"):
-        list(registry._Modalities(IMAGE))
+    found = Modalities(IMAGE)
+    assert list(found) == ["image", "point"]
+    with pytest.raises(ValueError, match="adds the modality point, which there is already"):
+        found["point"]
 
 
 def test_an_entry_point_that_is_no_modality_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("points", "tests.fedssl.modalities.toy:Rings", registry.GROUP)
+    point = EntryPoint("point", "tests.fedssl.modalities.toy:Rings", GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints((point,)))
     with pytest.raises(ValueError, match=r"the entry point .*toy:Rings: must be an instance"):
-        list(registry._Modalities(IMAGE))
+        Modalities(IMAGE)["point"]
+
+
+def test_an_entry_point_has_the_modality_s_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("dots", "tests.fedssl.modalities.toy:POINTS", GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints((point,)))
+    with pytest.raises(ValueError, match="adds the modality point; an entry point must have"):
+        Modalities(IMAGE)["dots"]
 
 
 def test_every_name_of_a_modality_is_its_own() -> None:
@@ -212,5 +223,5 @@ def test_every_name_of_a_modality_is_its_own() -> None:
         "image": "image",
         "series": "series",
     }
-    names = [name for modality in MODALITIES.values() for name in modality.data]
+    names = [name for modality in MODALITIES.values() for name in modality.data_sets]
     assert len(names) == len(set(names))

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fedssl.data import CustomData, DataConfig, Dataset, Splits
+from fedssl.encoders import EncoderConfig, encoders_of
 from fedssl.example import ExampleSpec
 from fedssl.modalities import Modality, ModelConfig, NamedPolicy
 from fedssl.views.recipe import Change, Recipe
@@ -70,7 +71,12 @@ class Shrink:
 
 
 class Layers(nn.Module):
-    def __init__(self) -> None:
+    """The only one."""
+
+    class Config(EncoderConfig):
+        name: Literal["layers"] = "layers"
+
+    def __init__(self, config: Config, spec: ExampleSpec) -> None:
         super().__init__()
         self.features = 16
         self.layers = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 16))
@@ -93,8 +99,11 @@ class Wide(nn.Module):
         return features
 
 
+ENCODERS = encoders_of("point", Layers)
+
+
 class PointModel(ModelConfig):
-    encoder: str = "layers"
+    encoder: Annotated[EncoderConfig, ENCODERS.choice] = Layers.Config()
 
 
 class PointModality(Modality):
@@ -104,11 +113,11 @@ class PointModality(Modality):
     noun = ("point", "points")
     dtype = torch.float32
     dimensions = 1
-    data: ClassVar = {"rings": Rings}
+    data = (Rings,)
     own_data = OwnPoints
     model = PointModel
-    encoders: ClassVar = {"layers": "The only one."}
-    steps: ClassVar = {"turn": Turn}
+    encoders = ENCODERS
+    steps = (Turn,)
     policies: ClassVar = {"turned": NamedPolicy("The only one.", (Turn(),))}
     weak_policy = "turned"
 
@@ -122,9 +131,6 @@ class PointModality(Modality):
     def views(self, steps: Sequence[Step], config: DataConfig) -> Recipe:
         prepare = Shrink()
         return Recipe([s for s in steps if isinstance(s, Change)], prepare, prepare.spec_of)
-
-    def build_encoder(self, model: ModelConfig, spec: ExampleSpec) -> nn.Module:
-        return Layers()
 
 
 POINTS = PointModality()

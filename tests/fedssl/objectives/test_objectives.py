@@ -14,11 +14,10 @@ from fedssl.objectives import (
     Batch,
     CustomObjectiveConfig,
     Objective,
-    ObjectiveChoice,
     ObjectiveConfig,
     build,
 )
-from fedssl.state import clone, copy_into, federated_state, private_state
+from fedssl.state import clone, copy_into, private_state
 from tests.fedssl.objectives.tools import TinyEncoder, a_batch, batch_of, encoder_for, make
 
 
@@ -50,7 +49,9 @@ class Plain(Objective):
 
 
 def validated(**section: object) -> ObjectiveConfig:
-    adapter: TypeAdapter[ObjectiveConfig] = TypeAdapter(Annotated[ObjectiveConfig, ObjectiveChoice])
+    adapter: TypeAdapter[ObjectiveConfig] = TypeAdapter(
+        Annotated[ObjectiveConfig, OBJECTIVES.choice]
+    )
     return adapter.validate_python(section)
 
 
@@ -60,7 +61,6 @@ def test_a_name_builds_its_objective_with_its_defaults(name: str) -> None:
     objective = build(config, encoder_for(OBJECTIVES[name]), (16, 8), IMAGE)
     assert type(objective) is OBJECTIVES[name]
     assert config.name == name
-    assert all(field.description for field in type(config).model_fields.values())
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -83,44 +83,6 @@ def test_a_few_steps_lower_the_loss(name: str, projector: tuple[int, ...]) -> No
         losses.append(loss.item())
     assert loss.ndim == 0
     assert losses[-1] < losses[0] - 1e-4
-
-
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_the_smallest_batch_trains_everything(name: str) -> None:
-    objective = make(OBJECTIVES[name])
-    objective(batch_of(objective, objective.minimum_batch)).backward()
-    for parameter in objective.encoder.parameters():
-        assert parameter.grad is not None
-        assert parameter.grad.isfinite().all()
-        assert parameter.grad.abs().max() > 1e-6
-
-
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_bf16_changes_the_loss_by_rounding_and_no_tensors_type(name: str) -> None:
-    objective, again = make(OBJECTIVES[name]), make(OBJECTIVES[name])
-    types = {n: t.dtype for n, t in objective.state_dict().items()}
-    for step in range(2):
-        full = again(batch_of(again))
-        with torch.autocast("cpu", torch.bfloat16):
-            short = objective(batch_of(objective))
-        short.backward()
-        for each in (objective, again):
-            each.after_step(step / 2)
-        assert short.dtype == torch.float32
-        assert short.item() == pytest.approx(full.item(), rel=0.05, abs=0.02)
-    assert all(p.grad is None or p.grad.isfinite().all() for p in objective.parameters())
-    assert {n: t.dtype for n, t in objective.state_dict().items()} == types
-
-
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_all_state_is_federated_or_private(name: str) -> None:
-    objective = make(OBJECTIVES[name])
-    federated, private = federated_state(objective), private_state(objective)
-    assert {*federated, *private} == set(objective.state_dict())
-    assert {n.split(".")[0] for n in private} == set(objective.private)
-    assert objective.encoder.state_dict().keys() == {
-        n.removeprefix("encoder.") for n in federated if n.startswith("encoder.")
-    }
 
 
 @pytest.mark.parametrize(

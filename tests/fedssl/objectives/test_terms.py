@@ -8,12 +8,12 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from fedssl.modalities.image import IMAGE
-from fedssl.objectives import OBJECTIVES, TERMS, Objective, ObjectiveChoice, ObjectiveConfig, build
+from fedssl.objectives import OBJECTIVES, TERMS, Objective, ObjectiveConfig, build
 from fedssl.seeding import initialising
 from fedssl.state import federated_state, private_state
 from tests.fedssl.objectives.tools import a_batch, encoder_for
 
-Section = TypeAdapter(Annotated[ObjectiveConfig, ObjectiveChoice])
+Section = TypeAdapter(Annotated[ObjectiveConfig, OBJECTIVES.choice])
 
 
 def built(name: str, *terms: dict[str, object]) -> Objective:

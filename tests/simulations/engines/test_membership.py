@@ -154,6 +154,7 @@ def test_one_that_leaves_in_a_round_is_not_counted_in_it(scene: Callable[..., Sc
     assert "left the federation: its key is no longer" in rows[2]["failed_reasons"]["1"]
 
 
+@pytest.mark.slow
 def test_a_round_is_drawn_anew_where_those_who_left_are_missing(
     scene: Callable[..., Scene],
 ) -> None:
@@ -268,6 +269,7 @@ def test_nobody_has_a_key(scene: Callable[..., Scene]) -> None:
     assert "waiting for 0 clients" in there.said
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_before_has_no_members_and_goes_on(scene: Callable[..., Scene]) -> None:
     whole, stopped = scene("whole"), scene("stopped")
     whole.run({})

@@ -1,22 +1,22 @@
 """The view policies of images: lists of steps, some of them known by name."""
 
-from fedssl.modalities.base import NamedPolicy
 from fedssl.modalities.image.views.changes import Blur, Flip, Grayscale, Jitter, Solarize
 from fedssl.modalities.image.views.crops import BoundedCrop, Crop, SaliencyCrop
 from fedssl.modalities.image.views.styles import BatchStyles
+from fedssl.views.policy import NamedPolicy
 from fedssl.views.step import Step
 
-STEPS: dict[str, type[Step]] = {
-    "crop": Crop,
-    "bounded-crop": BoundedCrop,
-    "saliency-crop": SaliencyCrop,
-    "flip": Flip,
-    "jitter": Jitter,
-    "grayscale": Grayscale,
-    "blur": Blur,
-    "solarize": Solarize,
-    "batch-styles": BatchStyles,
-}
+STEPS: tuple[type[Step], ...] = (
+    Crop,
+    BoundedCrop,
+    SaliencyCrop,
+    Flip,
+    Jitter,
+    Grayscale,
+    Blur,
+    Solarize,
+    BatchStyles,
+)
 
 Steps = tuple[Step, ...]
 

@@ -36,9 +36,20 @@ class Views:
     mean, std : Sequence[float]
         Constants for images in [0, 1], one for each channel or one for all: a view is
         (image − mean) / std.
+
+    Raises
+    ------
+    ValueError
+        A step is of no kind that is known here.
     """
 
     def __init__(self, policy: Sequence[Step], mean: Sequence[float], std: Sequence[float]):
+        for step in policy:
+            if not isinstance(step, (BatchStyles, CropStep, Change)):
+                raise ValueError(
+                    f"views: {step.name} changes nothing: make it a subclass of "
+                    f"{Change.__module__}.Change or {CropStep.__module__}.CropStep"
+                )
         self.policy = cast(tuple[ImageStep, ...], tuple(policy))
         self.scale = 1 / torch.tensor(std)[:, None, None]
         self.bias = -torch.tensor(mean)[:, None, None] * self.scale

@@ -1,6 +1,5 @@
 """The view policies of series: lists of steps, some of them known by name."""
 
-from fedssl.modalities.base import NamedPolicy
 from fedssl.modalities.series.views.changes import (
     ChannelDropout,
     Crop,
@@ -10,17 +9,18 @@ from fedssl.modalities.series.views.changes import (
     TimeWarp,
 )
 from fedssl.modalities.series.views.frame import Frame
+from fedssl.views.policy import NamedPolicy
 from fedssl.views.step import Step
 
-STEPS: dict[str, type[Step]] = {
-    "crop": Crop,
-    "jitter": Jitter,
-    "scaling": Scaling,
-    "time-warp": TimeWarp,
-    "mask": Mask,
-    "channel-dropout": ChannelDropout,
-    "frame": Frame,
-}
+STEPS: tuple[type[Step], ...] = (
+    Crop,
+    Jitter,
+    Scaling,
+    TimeWarp,
+    Mask,
+    ChannelDropout,
+    Frame,
+)
 
 POLICIES: dict[str, NamedPolicy] = {
     "simclr": NamedPolicy(

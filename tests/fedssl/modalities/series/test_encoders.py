@@ -1,6 +1,7 @@
 """The encoders of series: features that do not depend on how a series is filled up."""
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 import torch
@@ -9,13 +10,27 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from fedssl.encoders import MaskableEncoder, count_parameters, own_encoder
-from fedssl.modalities.series import SERIES
-from fedssl.modalities.series.encoders import build_encoder
+from fedssl.encoders import (
+    CustomEncoderConfig,
+    EncoderConfig,
+    MaskableEncoder,
+    build,
+    count_parameters,
+)
+from fedssl.example import ExampleSpec
+from fedssl.modalities.series.encoders import ENCODERS
 from fedssl.modalities.series.patches import PatchTransformer
 from fedssl.norms import use_group_norm
 from fedssl.seeding import initialising
 from tests.fedssl.modalities.series.tools import series_of
+
+SPEC = ExampleSpec.of("series", (2, 8), torch.float32)
+
+
+def build_encoder(name: str, channels: int) -> nn.Module:
+    spec = ExampleSpec.of("series", (channels, 40), torch.float32)
+    return build(ENCODERS, cast(EncoderConfig, ENCODERS.read(name)), spec)
+
 
 MAKE: dict[str, Callable[[], nn.Module]] = {
     "conv1d": lambda: build_encoder("conv1d", 2),
@@ -154,10 +169,8 @@ def nothing() -> object:
 
 def test_an_encoder_of_ones_own_gets_nan() -> None:
     here = "tests.fedssl.modalities.series.test_encoders"
-    encoder = own_encoder(f"{here}.Own")
+    encoder = build(ENCODERS, CustomEncoderConfig(name=f"{here}.Own"), SPEC)
     series = torch.full((1, 2, 8), torch.nan)
     assert encoder(series).tolist() == [[1, 1, 1]]
     with pytest.raises(ValueError, match="must return a torch module with an int attribute"):
-        own_encoder(f"{here}.nothing")
-    with pytest.raises(ValueError, match="did you mean conv1d"):
-        SERIES.check_encoder("conv")
+        build(ENCODERS, CustomEncoderConfig(name=f"{here}.nothing"), SPEC)

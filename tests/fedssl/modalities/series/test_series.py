@@ -194,7 +194,7 @@ def test_e_ssl_is_refused_in_a_sentence() -> None:
 
 def test_another_modalitys_section_is_refused() -> None:
     for override, told in [
-        ("model.encoder=resnet18", "there is no such encoder"),
+        ("model.encoder=resnet18", "there is no such choice"),
         ("views=byol", "there is no such policy"),
         ("data.size=32", "data.size"),
     ]:

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from fedssl.modalities.image import IMAGE
 from fedssl.modalities.image.views.changes import Blur, Flip, Solarize
 from fedssl.modalities.image.views.crops import BoundedCrop, Crop
-from fedssl.modalities.image.views.policies import POLICIES, STEPS
+from fedssl.modalities.image.views.policies import POLICIES
 from fedssl.modalities.sections import policy_of
 from fedssl.views.step import Step
 
@@ -23,7 +23,7 @@ def test_a_name_is_its_steps_and_they_can_be_written_and_read(name: str) -> None
 
 
 def test_every_step_goes_by_its_name_and_says_when_to_use_it() -> None:
-    for name, kind in STEPS.items():
+    for name, kind in IMAGE.view_steps.items():
         assert kind.model_validate({"name": name}).name == name
         assert len((kind.__doc__ or "").partition("\n")[0]) > 10
 
@@ -71,4 +71,4 @@ def test_the_schema_offers_names_and_steps() -> None:
     schema = ADAPTER.json_schema()
     text = json.dumps(schema)
     assert "multi-crop" in text
-    assert set(schema["$defs"]) >= {kind.__name__ for kind in STEPS.values()}
+    assert set(schema["$defs"]) >= {kind.__name__ for kind in IMAGE.view_steps.values()}

@@ -45,7 +45,7 @@ def applied(step: Change, series: Tensor, seed: int = 0) -> Tensor:
 
 
 def test_all_steps_are_tested() -> None:
-    assert {make().name for make in STEPS.values()} == set(SERIES.steps)
+    assert {make().name for make in STEPS.values()} == set(SERIES.view_steps)
 
 
 @pytest.mark.parametrize("name", STEPS)
