@@ -48,7 +48,9 @@ class Answering:
         self._device = device
         self._states = states
         self._told = told
-        self._app = make_client_app(lambda context: device.runtime(_text(context, LEARNING)))
+        self._app = make_client_app(
+            lambda context: device.runtime(_text(context, LEARNING)), device.allowed
+        )
 
     def answer(self, task: ClientTask) -> None:
         """Answer one message, if only by why it cannot be."""

@@ -1,25 +1,27 @@
 """The Flower ClientApp: a message with the global model in, one local update, a message out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from clients.finding import runtime_of
 from clients.runtime import ClientRuntime
-from fedssl.asked import Asked
+from fedssl.instructions import Instructions
+from fedssl.printable import printable
 from fedssl.timeline import span
 from strategies.ldawa import divergence
 from strategies.messages import (
     ARRAYS,
     CHANCE_LOSS,
     DIVERGENCE,
-    LAST_COUNTED,
+    EXTRA,
     METRICS,
-    SENSITIVITY,
     STEPS,
     arrays_of,
     config_of,
+    extra_of,
+    instructions_of,
     to_record,
     to_state,
 )
@@ -30,7 +32,9 @@ PRIVATE = "private"
 """Key of the private client state in the Context, which Flower keeps on the client."""
 
 
-def make_client_app(find: Callable[[Context], ClientRuntime]) -> ClientApp:
+def make_client_app(
+    find: Callable[[Context], ClientRuntime], allowed: Sequence[str] | None = None
+) -> ClientApp:
     """Make the ClientApp.
 
     Parameters
@@ -38,14 +42,16 @@ def make_client_app(find: Callable[[Context], ClientRuntime]) -> ClientApp:
     find : Callable[[Context], ClientRuntime]
         Finds what the process holds for the context's run. The context's ``node_config`` names
         the client by Flower's usual ``partition-id``.
+    allowed : Sequence[str] | None (default: None)
+        The modules that a client rule of one's own may be from; None for any.
 
     Returns
     -------
     ClientApp
         Its train function answers with the trained model and the metrics ``num-examples``,
         ``train-loss``, ``chance-loss``, ``num-steps``, ``seconds``, and, where the message's
-        config asks by ``divergence``, that too: δ of each floating tensor, in their order. All
-        else that a strategy may ask for is in `Asked`. Its query function tells ``partition-id``
+        config asks by ``divergence``, that too: δ of each floating tensor, in their order; and
+        with what client rules report and send. Its query function tells ``partition-id``
         and ``num-examples``.
     """
     app = ClientApp()
@@ -53,8 +59,8 @@ def make_client_app(find: Callable[[Context], ClientRuntime]) -> ClientApp:
     @app.train()
     def train(message: Message, context: Context) -> Message:
         config = config_of(message.content)
-        ours = {"server-round", DIVERGENCE, LAST_COUNTED}
-        asked = Asked.from_config({k: v for k, v in config.items() if k not in ours})
+        instructions = instructions_of(config)
+        check_rules(instructions, allowed)
         client = number_of(context)
         server_round = round_of(config)
         with span("client", client=client, round=server_round):
@@ -66,7 +72,8 @@ def make_client_app(find: Callable[[Context], ClientRuntime]) -> ClientApp:
                 to_state(arrays_of(context.state, PRIVATE)) if PRIVATE in context.state else {},
                 client=client,
                 round=server_round,
-                asked=asked,
+                instructions=instructions,
+                extra=to_state(extra_of(message.content)),
             )
             if update.private:
                 context.state[PRIVATE] = to_record(update.private)
@@ -82,10 +89,12 @@ def make_client_app(find: Callable[[Context], ClientRuntime]) -> ClientApp:
             if config.get(DIVERGENCE):
                 came_back = {name: update.state[name] for name in received}
                 metrics[DIVERGENCE] = list(divergence(received, came_back).values())
-            if update.trained.sensitivity:
-                metrics[SENSITIVITY] = list(update.trained.sensitivity.values())
-            sent = {n: t for n, t in update.state.items() if n not in asked.withholds}
+            metrics.update(update.metrics)
+            withheld = instructions.plan.withholds
+            sent = {n: t for n, t in update.state.items() if n not in withheld}
             content = RecordDict({ARRAYS: to_record(sent), METRICS: metrics})
+            if update.extra:
+                content[EXTRA] = to_record(update.extra)
             return Message(content, reply_to=message)
 
     @app.query()
@@ -96,6 +105,25 @@ def make_client_app(find: Callable[[Context], ClientRuntime]) -> ClientApp:
         return Message(RecordDict({METRICS: about}), reply_to=message)
 
     return app
+
+
+def check_rules(instructions: Instructions, allowed: Sequence[str] | None) -> None:
+    """See that a message names no client rule of one's own whose module is not allowed.
+
+    Raises
+    ------
+    ValueError
+        It does; nothing was imported.
+    """
+    if allowed is None:
+        return
+    for rule in instructions.rules:
+        module = rule.name.rpartition(".")[0]
+        if module and module not in allowed:
+            raise ValueError(
+                f"the strategy has a client rule {printable(rule.name, 100)}, which this client "
+                f"has not allowed: if you trust it, join with --allow {printable(module, 100)}"
+            )
 
 
 def number_of(context: Context) -> int:

@@ -3,28 +3,39 @@
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
 
-from fedssl.asked import Asked
 from fedssl.blueprint import ModelBlueprint
-from fedssl.last_visit import LastVisit, to_remember
-from fedssl.local_terms import LocalTerms
+from fedssl.client_memory import ClientMemory
+from fedssl.client_rules import ClientRule, Update, Visit
+from fedssl.client_rules.running import Metrics, RunningRules, of_rule, outcome
+from fedssl.instructions import Instructions
 from fedssl.objectives import Batch
 from fedssl.optimizers import build_optimizer, learning_rate, optimizer_state, restore_optimizer
 from fedssl.precision import choose_precision
-from fedssl.receive import movement, receive
 from fedssl.seeding import generator
-from fedssl.state import State, adopt, clone, federated_state, private_state, split_state
+from fedssl.state import (
+    ModelParts,
+    State,
+    adopt,
+    clone,
+    federated_state,
+    model_parts,
+    private_state,
+    split_state,
+)
 from fedssl.state_check import first_not_finite
 from fedssl.timeline import span
+from fedssl.travel import TravelPlan
 
-_NOTHING = Asked()
+_NOTHING = Instructions()
 _OPTIMIZER = "optimizer "
 """Prefix of the optimiser's tensors in the private state: no tensor of a model has a space."""
 
@@ -46,8 +57,6 @@ class Trained:
     """What it would be of an encoder that tells nothing apart, at the same batches."""
     steps: int = 0
     """How many optimiser steps there were."""
-    sensitivity: Mapping[str, float] = field(default_factory=dict)
-    """Ω by parameter, where it was asked for: see `LocalTerms`."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,10 @@ class LocalUpdate:
     """Of the local steps."""
     seconds: float
     """Wall time."""
+    metrics: Metrics = field(default_factory=dict)
+    """What the client rules report, each name with the rule's before it."""
+    extra: State = field(default_factory=dict)
+    """What they send beside the model, likewise."""
 
 
 class Worker:
@@ -109,7 +122,8 @@ class Worker:
         *,
         client: int,
         round: int,
-        asked: Asked = _NOTHING,
+        instructions: Instructions = _NOTHING,
+        extra: Mapping[str, Tensor] | None = None,
     ) -> LocalUpdate:
         """Train the received model on one client's examples.
 
@@ -120,18 +134,21 @@ class Worker:
         labels : Tensor
             int64 [n], -1 where unlabelled.
         received : Mapping[str, Tensor]
-            The global model, without what is asked to be local; it is copied, never written to.
+            The global model, without what is local to clients; it is copied, never written to.
         private : Mapping[str, Tensor]
             What this client's last round left; empty on its first.
         client, round : int
             The client's number from 0, and the round's from 1: they choose the random numbers.
-        asked : Asked (default: nothing)
-            What the strategy asks for, beside training.
+        instructions : Instructions (default: none)
+            What the strategy has the client do, beside training.
+        extra : Mapping[str, Tensor] | None (default: None)
+            What it sent beside the model, for the rules.
 
         Raises
         ------
         ValueError
-            The client has too few examples for the objective, or the loss became infinite or NaN.
+            The client has too few examples for the objective, the loss became infinite or NaN, or
+            a rule cannot be followed.
         """
         begin = time.perf_counter()
         if len(examples) < self.objective.minimum_batch:
@@ -140,35 +157,116 @@ class Worker:
                 f"needs at least {self.objective.minimum_batch}: raise partition.minimum"
             )
         torch.set_num_threads(self.config.client.threads)
-        last = LastVisit.from_private(private)
-        names = self._trained_names
-        start = receive(
-            asked, received, last, initial=lambda: self._initial, parameters=names, round=round
+        rules = instructions.build_rules()
+        memory = _recall(private, rules)
+        plan, draws_views = instructions.plan, self._views_of(examples)
+        visits = self._visits(
+            rules, instructions, received, memory, extra or {}, client=client, round=round
         )
-        self._restore(
-            start.state, {} if start.anew else private, len(examples), client=client, round=round
-        )
-        own = last.own if last else {}
-        with LocalTerms(self.objective, asked, start.state, own) as terms:
-            trained = self._train(examples, labels, terms, client=client, round=round)
+        start = dict(visits[0].received) if visits else self._received(plan, received, memory)
+        anew = False
+        for rule, visit in zip(rules, visits, strict=True):
+            start |= rule.start(visit)
+            anew = anew or rule.starts_anew(visit)
+        self._restore(start, {} if anew else private, len(examples), client=client, round=round)
+        with RunningRules(
+            rules, visits, self.objective, start, self._optimizer_of, draws_views
+        ) as running:
+            trained = self._train(examples, labels, running, client=client, round=round)
         state, kept = split_state(self.objective)
         kept |= self._optimizer_to_keep() | self._round_to_keep(round)
-        if remembered := to_remember(asked, state, names):
-            moved = movement(start.state, state, names)
-            kept |= LastVisit(round, moved, start.scale, remembered).to_private()
+        updates = [Update(visit, start, state, trained.steps) for visit in visits]
+        metrics, sent, remembered = outcome(rules, updates)
+        own = {name: tensor for name, tensor in state.items() if name in plan.kept}
+        kept |= ClientMemory(round, own, remembered).to_private()
         return LocalUpdate(
             state=state,
             private=kept,
             examples=len(examples),
             trained=trained,
             seconds=time.perf_counter() - begin,
+            metrics=metrics,
+            extra=sent,
         )
 
+    def _received(
+        self, plan: TravelPlan, received: Mapping[str, Tensor], memory: ClientMemory | None
+    ) -> State:
+        """Return all federated tensors: those that were sent, and the client's own of the rest."""
+        state = dict(received)
+        if plan.local:
+            own = memory.own if memory else self._initial
+            state |= {name: own[name] for name in plan.local if name in own}
+        if memory:
+            state |= {name: memory.own[name] for name in plan.newer(memory.own, memory.round)}
+        return state
+
+    def _visits(
+        self,
+        rules: Sequence[ClientRule],
+        instructions: Instructions,
+        received: Mapping[str, Tensor],
+        memory: ClientMemory | None,
+        extra: Mapping[str, Tensor],
+        *,
+        client: int,
+        round: int,
+    ) -> list[Visit]:
+        """Return what each rule is told of the client's round."""
+        config = self.config.client
+        whole = self._received(instructions.plan, received, memory) if rules else {}
+        visits = []
+        for rule in rules:
+            rule.check(config, self.objective)
+            name = rule.config.name
+            visits.append(
+                Visit(
+                    round=round,
+                    received=whole,
+                    sent=dict.fromkeys(received),
+                    trained=self._trained_names,
+                    parts=self._parts,
+                    memory=memory.rules.get(name, {}) if memory else {},
+                    last_round=memory.round if memory else None,
+                    extra=of_rule(name, extra),
+                    momentum=config.momentum,
+                    nesterov=config.nesterov,
+                    lr=learning_rate(config, round, self.config.rounds),
+                    seed=self.config.seed,
+                    draws=generator(self.config.seed, f"rule {name}", round, client),
+                )
+            )
+        return visits
+
+    def _optimizer_of(self, parameters: list[nn.Parameter]) -> Optimizer:
+        """Return an optimiser, like the client's, of what rules train themselves."""
+        optimizer = build_optimizer(parameters, self.config.client)
+        for own, ours in zip(optimizer.param_groups, self.optimizer.param_groups, strict=True):
+            own["lr"] = ours["lr"]
+        return optimizer
+
+    def _views_of(self, examples: Tensor) -> Callable[[torch.Generator], Tensor]:
+        """Return what draws as many examples as a step has, and makes a view of each."""
+        size = min(len(examples), self.config.client.batch_size)
+
+        def draw(draws: torch.Generator) -> Tensor:
+            rows = torch.randperm(len(examples), generator=draws)[:size]
+            # A rule asks in the middle of a step, where autocast is on, and views are float32.
+            with torch.autocast(self.device.type, enabled=False):
+                view: Tensor = self.views(examples[rows.to(self.device)], draws, 1)
+            return view
+
+        return draw
+
     @cached_property
-    def _trained_names(self) -> frozenset[str]:
+    def _parts(self) -> ModelParts:
+        return model_parts(self.objective)
+
+    @cached_property
+    def _trained_names(self) -> dict[str, None]:
         federated = federated_state(self.objective)
         named = self.objective.named_parameters()
-        return frozenset(n for n, p in named if p.requires_grad and n in federated)
+        return dict.fromkeys(n for n, p in named if p.requires_grad and n in federated)
 
     @cached_property
     def _initial(self) -> State:
@@ -218,7 +316,7 @@ class Worker:
         return {_LAST_ROUND: torch.tensor(round)} if self.objective.on_return == "resync" else {}
 
     def _train(
-        self, examples: Tensor, labels: Tensor, terms: LocalTerms, *, client: int, round: int
+        self, examples: Tensor, labels: Tensor, rules: RunningRules, *, client: int, round: int
     ) -> Trained:
         config = self.config.client
         draws = generator(self.config.seed, "views", round, client)
@@ -244,7 +342,7 @@ class Worker:
                     progress = (round - 1 + step / len(batches)) / self.config.rounds
                     batch = Batch(views, rows, labels[rows], own_draws, progress)
                     loss = self.objective.loss(batch)
-                    whole = terms.added_to(loss)
+                    whole = rules.add_to(loss, batch)
                 self.optimizer.zero_grad(set_to_none=True)
                 torch.autograd.backward(whole)
                 if config.clip_norm is not None:
@@ -252,6 +350,7 @@ class Worker:
                 self.optimizer.step()
                 share = (step + 1) / len(batches)
                 self.objective.after_step((round - 1 + share) / self.config.rounds)
+                rules.after_step()
             total += loss.detach() * len(rows)
         seen = sum(map(len, batches))
         mean = total.item() / seen
@@ -261,7 +360,7 @@ class Worker:
         elif broken := first_not_finite(private_state(self.objective)):
             what = f"private state became infinite or NaN, in {broken} first,"
         else:
-            return Trained(mean, chance / seen, len(batches), terms.sensitivity())
+            return Trained(mean, chance / seen, len(batches))
         raise ValueError(
             f"client {client}'s {what} in round {round}: try a lower client.lr (now {config.lr}) "
             "or set client.clip_norm"
@@ -282,3 +381,13 @@ class Worker:
                 if len(rows) >= smallest and steps > 0:
                     steps -= 1
                     yield rows
+
+
+def _recall(private: Mapping[str, Tensor], rules: Sequence[ClientRule]) -> ClientMemory | None:
+    """Return what a client remembers; a ValueError says that another version wrote it."""
+    if rules and ClientMemory.is_old(private):
+        raise ValueError(
+            f"what this client remembers for {rules[0].config.name} was written by an older "
+            "version of fedssl: begin the run anew, or resume it with that version"
+        )
+    return ClientMemory.from_private(private)

@@ -75,6 +75,11 @@ def floating_buffers(module: nn.Module) -> frozenset[str]:
     return frozenset(n for n, b in module.named_buffers() if b.is_floating_point())
 
 
+def parameters(state: Mapping[str, Tensor], buffers: frozenset[str]) -> list[str]:
+    """Return the names of the floating tensors that are no BatchNorm statistics, in their order."""
+    return [name for name, t in state.items() if t.is_floating_point() and name not in buffers]
+
+
 @dataclass(frozen=True)
 class ModelParts:
     """What the names of a model's tensors mean, for who sees the tensors alone."""
@@ -85,6 +90,8 @@ class ModelParts:
     """The floating buffers: BatchNorm's running statistics."""
     norms: frozenset[str] = frozenset()
     """All that belongs to BatchNorm: scale, shift, statistics and counters."""
+    projection: int = 0
+    """The width of a projection; 0 where it is not known."""
 
     @cached_property
     def variances(self) -> frozenset[str]:
@@ -105,7 +112,21 @@ def model_parts(module: nn.Module) -> ModelParts:
         if isinstance(part, _BatchNorm)
         for name in part.state_dict()
     )
-    return ModelParts(tuple(module.state_dict()), floating_buffers(module), frozenset(norms))
+    return ModelParts(
+        tuple(module.state_dict()),
+        floating_buffers(module),
+        frozenset(norms),
+        _projection_width(module),
+    )
+
+
+def _projection_width(module: nn.Module) -> int:
+    """Return how many numbers a projector gives, by its last linear layer; 0 without one."""
+    projector = getattr(module, "projector", None)
+    layers = projector.modules() if isinstance(projector, nn.Module) else ()
+    widths = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]
+    features = getattr(getattr(module, "encoder", None), "features", 0)
+    return int(widths[-1] if widths else features)
 
 
 def allocate(like: Mapping[str, Tensor], device: torch.device) -> State:

@@ -45,6 +45,10 @@ class Watch:
         if torch.is_grad_enabled():
             self._seen += [(i, projection) for i, f in self._encoded if f is arguments[0]]
 
+    def forget(self) -> None:
+        """Let go of what was seen."""
+        self._seen, self._encoded = [], []
+
     def take(self) -> list[tuple[Tensor, Tensor]]:
         """Return examples [B, …] and their projections [B, D] since the last call.
 

@@ -9,7 +9,7 @@ from flwr.serverapp import Grid
 
 from fedssl.seeding import numpy_generator
 from simulations.engines.wrapped import WrappedGrid
-from strategies.messages import arrays_of, record_bytes
+from strategies.messages import content_bytes
 
 
 def cohort_size(clients: int, participation: float) -> int:
@@ -126,7 +126,7 @@ class CohortGrid(WrappedGrid):
         """Send in cohort order; check, note and yield each reply in the same order."""
         place = {node: number for number, node in enumerate(self._nodes)}
         ordered = sorted(messages, key=lambda message: place[message.metadata.dst_node_id])
-        self.bytes_down += sum(record_bytes(arrays_of(m.content)) for m in ordered)
+        self.bytes_down += sum(content_bytes(m.content) for m in ordered)
         replies = iter(self._grid.send_and_receive(ordered, timeout=timeout))
         # Not by zip, which holds the last reply until the next one is there.
         for message in ordered:

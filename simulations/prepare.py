@@ -9,17 +9,19 @@ from flwr.serverapp.strategy import Strategy
 from fedssl.blueprint import ModelBlueprint
 from fedssl.config_file import ConfigError
 from fedssl.data import Splits
-from fedssl.evaluation import MEASURES
+from fedssl.evaluation.measures import MEASURES, check_of_a_round
 from fedssl.modalities import load
 from fedssl.objectives import Objective
 from fedssl.optimizers import build_optimizer
 from fedssl.partitions import Counts, Partition, partition
+from fedssl.state import federated_state
 from simulations.cohort import cohort_size
 from simulations.engines import FlowerConfig
 from simulations.experiment import Experiment, resolve
 from simulations.members import described, sizes_of
 from strategies import FoldingStrategy
 from strategies import build as build_strategy
+from strategies.base import instructions_of
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def prepare_server(experiment: Experiment) -> Prepared:
     _try_to_build(experiment, blueprint)
     _check_measures(experiment, splits)
     _check_devices(experiment, blueprint)
-    if "cka" in experiment.evaluation.measures:
+    if any(section.name == "cka" for section in experiment.evaluation.measures):
         raise ConfigError(
             "evaluation.measures = cka: the clients' examples are not here; leave it out"
         )
@@ -164,12 +166,16 @@ def cohort_fault(
 
 def _check_measures(experiment: Experiment, splits: Splits) -> None:
     labelled = all(bool((part.labels >= 0).any()) for part in (splits.train, splits.test))
-    for name in experiment.evaluation.measures:
-        if MEASURES[name].labels and not labelled:
-            raise ConfigError(
-                f"evaluation.measures = {name}: needs labels of training and test examples, and "
-                "there are none; leave it out"
-            )
+    for section in experiment.evaluation.measures:
+        try:
+            chosen, _ = MEASURES.settle(section, "evaluation.measures")
+            check_of_a_round(chosen)
+            if chosen.labels and not labelled:
+                raise ValueError(
+                    "needs labels of training and test examples, and there are none; leave it out"
+                )
+        except ValueError as error:
+            raise ConfigError(f"evaluation.measures = {section.name}: {error}") from error
 
 
 def _check_devices(experiment: Experiment, blueprint: ModelBlueprint) -> None:
@@ -189,7 +195,17 @@ def _try_to_build(experiment: Experiment, blueprint: ModelBlueprint) -> tuple[Ob
     """
     try:
         objective = blueprint.try_out()
-        strategy = build_strategy(experiment.strategy, blueprint.facts.parts)
+        parts = blueprint.facts.parts
+        strategy = build_strategy(experiment.strategy, parts)
+        model = federated_state(objective)
+        for rule in instructions_of(strategy, 1, model).build_rules():
+            rule.check(experiment.client, objective)
+            if experiment.strategy.max_update_norm and rule.tensors_sent(model, parts):
+                raise ValueError(
+                    f"strategy.max_update_norm = {experiment.strategy.max_update_norm:g}: bounds "
+                    f"the model alone, and {rule.config.name} has clients send tensors beside it; "
+                    "leave it out, or choose another strategy"
+                )
         build_optimizer(objective.parameters(), experiment.client)
         experiment.check_batch(objective.minimum_batch)
     except Exception as error:

@@ -1,5 +1,6 @@
 """The one check that every client's reply passes in the server, before any strategy sees it."""
 
+import math
 from collections.abc import Callable, Mapping
 
 from flwr.app import Message
@@ -15,13 +16,14 @@ from strategies.fold import Report
 from strategies.messages import (
     ARRAYS,
     DIVERGENCE,
+    EXTRA,
     TensorArray,
     arrays_of,
-    record_bytes,
+    content_bytes,
     to_record,
 )
 from strategies.reply import expected_reply, read_reply
-from strategies.update_norm import clip, update_norm
+from strategies.update_norm import clip, length, update_norm
 
 
 class ReplyCheck:
@@ -69,6 +71,9 @@ class ReplyCheck:
             )
             state, report = read_reply(reply.content, expected)
             checked, norm, clipped = self._bounded(state, expected.tensors)
+            if norm is not None:
+                # There is no limit where clients send more than a model: this finds outliers.
+                norm = math.hypot(norm, *map(length, report.extra.values()))
         # Whatever a reply makes our code or a library raise, the reply is at fault.
         except Exception as error:
             kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
@@ -76,10 +81,12 @@ class ReplyCheck:
             refusal = flower_private.error_reply(message, reason, flower_private.REFUSED)
             return refusal, Answer(client, error=reason, refused=True)
         arrays = arrays_of(reply.content)
-        answer = _answer(client, report, record_bytes(arrays), norm, clipped)
+        answer = _answer(client, report, content_bytes(reply.content), norm, clipped)
+        # By reference, and decoded once for all who look at it.
         if clipped or not all(isinstance(array, TensorArray) for array in arrays.values()):
-            # By reference, and decoded once for all who look at it.
             reply.content[ARRAYS] = to_record(checked)
+        if report.extra:
+            reply.content[EXTRA] = to_record(report.extra)
         return reply, answer
 
     def _bounded(

@@ -29,7 +29,8 @@ from simulations.subjects import after_update, subject_of
 from simulations.training import Training
 from strategies import Stateful
 from strategies import build as build_strategy
-from strategies.base import shared_state
+from strategies.base import FoldingStrategy, shared_state
+from strategies.server_step import ServerExamples
 
 LOOKED_AT = 16
 """Examples by which a merged model's statistics are measured, where clients keep theirs."""
@@ -76,6 +77,8 @@ class Server:
         device = torch.device(experiment.engine.device)
         self.objective = blueprint.build().to(device)
         self._strategy = build_strategy(experiment.strategy, model_parts(self.objective))
+        if isinstance(self._strategy, FoldingStrategy) and self._strategy.needs_examples:
+            self._strategy.server_examples = ServerExamples(splits.train, blueprint, device)
         self._splits = splits
         self._partition = None if on_devices else partition
         self._sizes = partition.sizes()
@@ -146,7 +149,16 @@ class Server:
         RunError
             See `Training.run`.
         """
+        if isinstance(self._strategy, FoldingStrategy):
+            self._strategy.population = self._population(server_round)
         return self._training.run(server_round, cohort, measured=self._is_measured(server_round))
+
+    def _population(self, server_round: int) -> int:
+        """Return how many clients could have been drawn for a round."""
+        if self.experiment.only_client is not None:
+            return 1
+        record = self._engine.members
+        return len(self._sizes) if record is None else len(record.members(server_round))
 
     def _is_measured(self, server_round: int) -> bool:
         last = server_round == self.experiment.rounds
@@ -188,8 +200,13 @@ class Server:
             after_update=update,
         )
         found: dict[str, float] = {}
-        for name in experiment.evaluation.measures:
-            found |= measure(name, subject).figures
+        for section in experiment.evaluation.measures:
+            for name, value in measure(section, subject).figures.items():
+                if found.setdefault(name, value) != value:
+                    raise ValueError(
+                        f"evaluation.measures: {section.name} gives another {name} than one before "
+                        "it; leave one out"
+                    )
         return found
 
     def _note_predicted(self, labels: Tensor) -> None:
@@ -262,14 +279,15 @@ class Server:
         measures = self.measure(server_round)
         end = time.perf_counter()
         good = [answer for answer in answers if answer.error is None]
-        row: dict[str, object] = {
+        first: dict[str, object] = {
             "round": server_round,
             "cohort": cohort,
             "failed": [answer.client for answer in answers if answer.error is not None],
             "failed_reasons": {str(a.client): a.error for a in answers if a.error is not None},
             **self._clipped(good),
             "train_loss": _mean_loss(good),
-            **measures,
+        }
+        last: dict[str, object] = {
             "bytes_up": sum(answer.bytes_up for answer in good),
             "bytes_down": self._training.bytes_down if server_round else 0,
             "seconds": round(end - begin, 3),
@@ -278,7 +296,12 @@ class Server:
             "evaluate_seconds": round(end - trained, 3),
             "client_seconds": round(sum(answer.seconds for answer in good), 3),
         }
-        return row, answers
+        if taken := sorted(measures.keys() & (first.keys() | last.keys())):
+            raise RunError(
+                f"evaluation.measures: one gives a figure {taken[0]}, which every round has; call "
+                "it otherwise"
+            )
+        return first | measures | last, answers
 
 
 def _mean_loss(good: Sequence[Answer]) -> float | None:

@@ -12,9 +12,11 @@ import numpy as np
 from rich.console import Console
 from rich.syntax import Syntax
 
+from fedssl.client_memory import ClientMemory
+from fedssl.client_rules import Visit
+from fedssl.client_rules.running import remembered_by
 from fedssl.config_file import as_yaml, dump
 from fedssl.encoders import count_parameters
-from fedssl.last_visit import to_remember
 from fedssl.printable import printable
 from fedssl.state import count_bytes, federated_state, model_parts, private_state
 from simulations import notes, plots
@@ -24,7 +26,7 @@ from simulations.experiment import Experiment
 from simulations.own_code import dotted_paths
 from simulations.prepare import Prepared, prepare
 from strategies import build as build_strategy
-from strategies.base import asked_of, shared_state
+from strategies.base import extra_of_strategy, instructions_of, shared_state
 
 ROWS = 30
 """The clients that are listed one by one."""
@@ -50,10 +52,24 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
     if experiment.only_client is not None:
         cohort = [experiment.only_client]
     strategy = build_strategy(experiment.strategy, model_parts(objective))
-    state, trained = federated_state(objective), dict(objective.named_parameters())
-    sent = count_bytes(shared_state(strategy, state)) / 1e6
-    own = to_remember(asked_of(strategy, 1, state), state, trained)
-    kept = (count_bytes(private_state(objective)) + count_bytes(own)) / 1e6
+    state = federated_state(objective)
+    instructions = instructions_of(strategy, 1, state)
+    extra = extra_of_strategy(strategy, 1, state)
+    sent = (count_bytes(shared_state(strategy, state)) + count_bytes(extra)) / 1e6
+    visit = Visit(
+        round=1,
+        received=state,
+        sent=[name for name in state if name not in instructions.plan.local],
+        trained=[name for name, _ in objective.named_parameters()],
+        parts=model_parts(objective),
+        extra=extra,
+    )
+    memory = ClientMemory(
+        1,
+        {name: tensor for name, tensor in state.items() if name in instructions.plan.kept},
+        remembered_by(instructions.build_rules(), visit, state, state, 1),
+    )
+    kept = (count_bytes(private_state(objective)) + count_bytes(memory.to_private())) / 1e6
     lines = [
         f"{modality.noun[1]:<10} {len(train):,} train, {len(test):,} test, {_times(train.shape)}, "
         f"{len(train.class_names)} classes",

@@ -33,7 +33,7 @@ from simulations.experiment import Experiment
 from simulations.members import described
 from simulations.reply_check import ReplyCheck
 from strategies import Stateful
-from strategies.base import OF_A_ROUND
+from strategies.base import OF_A_ROUND, extra_of_strategy
 from strategies.messages import DIVERGENCE, to_record, to_state
 
 OUTLIER = 10.0
@@ -193,9 +193,18 @@ class Training:
         fault = first_fault(now, self._parts)
         if fault is None and (name := first_too_large(now)):
             fault = f"its tensor {name} is so large that its square is infinite"
+        fault = fault or self._fault_of_extra(now)
         if fault := fault or self._look():
             adopt(self._objective, before)
             raise BadModelError(f"gave a model that cannot be used: {fault}")
+
+    def _fault_of_extra(self, model: State) -> str | None:
+        """Say that what would go to clients beside the model cannot be used, if so."""
+        extra = extra_of_strategy(self._strategy, self._round + 1, model)
+        fault = first_fault(extra, self._parts)
+        if fault is None and (name := first_too_large(extra)):
+            fault = f"{name} is so large that its square is infinite"
+        return None if fault is None else f"beside it, {fault}"
 
     def _left_out(self, reason: str) -> Answer:
         """Return the client with the longest update, as one that is refused.

@@ -1,55 +1,66 @@
 """Merging: Flower strategies, each with a pure function on tensors at its heart."""
 
+import inspect
+from typing import cast
+
 from flwr.serverapp.strategy import Strategy
 
-from fedssl.fields import Choice
+from fedssl.registry import Registry
 from fedssl.state import ModelParts
-from strategies.attack_adaptive import AttackAdaptive, AttackAdaptiveConfig
+from strategies.attack_adaptive import AttackAdaptive
 from strategies.base import FoldingStrategy, Stateful
-from strategies.bulyan import Bulyan, BulyanConfig
+from strategies.bulyan import Bulyan
 from strategies.config import CustomStrategyConfig, StrategyConfig
-from strategies.elastic import Elastic, ElasticConfig
-from strategies.encoder_only import EncoderOnly, EncoderOnlyConfig
-from strategies.fedadagrad import FedAdagrad, FedAdagradConfig
-from strategies.fedadam import FedAdam, FedAdamConfig
-from strategies.fedavg import FedAvg, FedAvgConfig
-from strategies.fedavgm import FedAvgM, FedAvgMConfig
-from strategies.fedbn import FedBN, FedBNConfig
-from strategies.fedema import FedEMA, FedEMAConfig
-from strategies.fedexp import FedExP, FedExPConfig
-from strategies.fedlama import FedLAMA, FedLAMAConfig
-from strategies.fedlws import FedLWS, FedLWSConfig
-from strategies.fednova import FedNova, FedNovaConfig
-from strategies.fedprox import FedProx, FedProxConfig
-from strategies.fedu import FedU, FedUConfig
-from strategies.fedvssl import FedVSSL, FedVSSLConfig
-from strategies.fedyogi import FedYogi, FedYogiConfig
-from strategies.krum import Krum, KrumConfig
-from strategies.layer_schedule import LayerSchedule, LayerScheduleConfig
-from strategies.ldawa import LDAWA
-from strategies.ldawa_config import LDAWAConfig
-from strategies.loss_weighted import LossWeighted, LossWeightedConfig
-from strategies.median import Median, MedianConfig
-from strategies.moon import MOON, MOONConfig
-from strategies.multikrum import MultiKrum, MultiKrumConfig
-from strategies.rule import PRESETS, Rule
-from strategies.trimmed_mean import TrimmedMean, TrimmedMeanConfig
+from strategies.elastic import Elastic
+from strategies.encoder_only import EncoderOnly
+from strategies.fedadagrad import FedAdagrad
+from strategies.fedadam import FedAdam
+from strategies.fedavg import FedAvg
+from strategies.fedavgm import FedAvgM
+from strategies.fedbn import FedBN
+from strategies.fedema import FedEMA
+from strategies.fedexp import FedExP
+from strategies.fedlama import FedLAMA
+from strategies.fedlws import FedLWS
+from strategies.fednova import FedNova
+from strategies.fedprox import FedProx
+from strategies.fedu import FedU
+from strategies.fedvssl import FedVSSL
+from strategies.fedyogi import FedYogi
+from strategies.krum import Krum
+from strategies.layer_schedule import LayerSchedule
+from strategies.ldawa import (
+    DAWA,
+    LDAWA,
+    PRESETS,
+    ConstShrink,
+    NormalizedLDAWA,
+    ReleasedLDAWA,
+    RenormedLDAWA,
+    Uniform,
+)
+from strategies.loss_weighted import LossWeighted
+from strategies.median import Median
+from strategies.moon import MOON
+from strategies.multikrum import MultiKrum
+from strategies.rule import Rule
+from strategies.trimmed_mean import TrimmedMean
 
 __all__ = [
+    "DAWA",
     "LDAWA",
     "MOON",
     "PRESETS",
     "STRATEGIES",
-    "WHEN_TO_USE",
     "AttackAdaptive",
     "Bulyan",
+    "ConstShrink",
     "CustomStrategyConfig",
     "Elastic",
     "EncoderOnly",
     "FedAdagrad",
     "FedAdam",
     "FedAvg",
-    "FedAvgConfig",
     "FedAvgM",
     "FedBN",
     "FedEMA",
@@ -63,78 +74,107 @@ __all__ = [
     "FedYogi",
     "FoldingStrategy",
     "Krum",
-    "LDAWAConfig",
     "LayerSchedule",
     "LossWeighted",
     "Median",
     "MultiKrum",
+    "NormalizedLDAWA",
+    "ReleasedLDAWA",
+    "RenormedLDAWA",
     "Rule",
     "Stateful",
-    "StrategyChoice",
     "StrategyConfig",
     "TrimmedMean",
+    "Uniform",
     "build",
 ]
 
-STRATEGIES: dict[str, type[StrategyConfig]] = {
-    "fedavg": FedAvgConfig,
-    "uniform": LDAWAConfig,
-    "ldawa": LDAWAConfig,
-    "ldawa-released": LDAWAConfig,
-    "ldawa-normalized": LDAWAConfig,
-    "dawa": LDAWAConfig,
-    "const-shrink": LDAWAConfig,
-    "ldawa-renorm": LDAWAConfig,
-    "loss-weighted": LossWeightedConfig,
-    "fedprox": FedProxConfig,
-    "moon": MOONConfig,
-    "fedu": FedUConfig,
-    "fedema": FedEMAConfig,
-    "fedbn": FedBNConfig,
-    "encoder-only": EncoderOnlyConfig,
-    "layer-schedule": LayerScheduleConfig,
-    "fedlama": FedLAMAConfig,
-    "fedvssl": FedVSSLConfig,
-    "fednova": FedNovaConfig,
-    "elastic": ElasticConfig,
-    "fedavgm": FedAvgMConfig,
-    "fedadam": FedAdamConfig,
-    "fedyogi": FedYogiConfig,
-    "fedadagrad": FedAdagradConfig,
-    "fedexp": FedExPConfig,
-    "fedlws": FedLWSConfig,
-    "median": MedianConfig,
-    "trimmed-mean": TrimmedMeanConfig,
-    "krum": KrumConfig,
-    "multikrum": MultiKrumConfig,
-    "bulyan": BulyanConfig,
-    "attack-adaptive": AttackAdaptiveConfig,
-}
-"""The config of every strategy, by name."""
-
-WHEN_TO_USE = {
-    name: (config.__doc__ or "").partition("\n")[0] for name, config in STRATEGIES.items()
-} | {
-    "uniform": "The mean over clients: the baseline of the L-DAWA family, with its warm-up.",
-    "ldawa": "Each layer weighed by its cosine with the global one: for very different clients.",
-    "ldawa-released": "The rule of the authors' code: negative cosines, scaled statistics.",
-    "ldawa-normalized": "A control: L-DAWA's direction without its shrinking of the weights.",
-    "dawa": "One cosine for the whole model: is looking at single layers worth it?",
-    "const-shrink": "A control: L-DAWA's shrinking without its direction.",
-    "ldawa-renorm": "A control: L-DAWA with each layer's norm restored.",
-}
-"""A line on when to use each: its config's first, or for the presets of one, these."""
-
-StrategyChoice = Choice(STRATEGIES, custom=CustomStrategyConfig)
-"""Validates the ``strategy`` section: ``Annotated[StrategyConfig, StrategyChoice]``."""
+STRATEGIES: Registry[Strategy] = Registry(
+    "strategy",
+    "fedssl.strategies",
+    Strategy,
+    FedAvg,
+    Uniform,
+    LDAWA,
+    ReleasedLDAWA,
+    NormalizedLDAWA,
+    DAWA,
+    ConstShrink,
+    RenormedLDAWA,
+    LossWeighted,
+    FedProx,
+    MOON,
+    FedU,
+    FedEMA,
+    FedBN,
+    EncoderOnly,
+    LayerSchedule,
+    FedLAMA,
+    FedVSSL,
+    FedNova,
+    Elastic,
+    FedAvgM,
+    FedAdam,
+    FedYogi,
+    FedAdagrad,
+    FedExP,
+    FedLWS,
+    Median,
+    TrimmedMean,
+    Krum,
+    MultiKrum,
+    Bulyan,
+    AttackAdaptive,
+    custom=CustomStrategyConfig,
+)
+"""The strategies by name."""
 
 
 def build(config: StrategyConfig, parts: ModelParts) -> Strategy:
     """Return the strategy that a config names, for a model of these parts.
+
+    A class of one's own that does not take ``config`` and ``parts``, such as Flower's, gets the
+    section's further fields as keyword arguments, and ``buffers`` or ``norms`` of ``parts`` if it
+    has such parameters.
 
     Raises
     ------
     ValueError
         It cannot be had with these fields, or for this model.
     """
-    return config.build(parts)
+    named = STRATEGIES.find(config.name, "strategy.name")
+    if not (issubclass(named, FoldingStrategy) and {"config", "parts"} <= _parameters(named)):
+        return _by_keywords(named, config, parts)
+    _, settled = STRATEGIES.settle(config, "strategy")
+    return named(cast(StrategyConfig, settled), parts)
+
+
+# Flower's own strategies wait for ever for as many nodes as their minimums say, and would ask
+# clients to evaluate, which ours do not; a cohort may well be one client.
+_FLOWER_DEFAULTS = {
+    "min_train_nodes": 1,
+    "min_available_nodes": 1,
+    "min_evaluate_nodes": 0,
+    "fraction_evaluate": 0.0,
+}
+
+
+def _parameters(named: type[Strategy]) -> set[str]:
+    return set(inspect.signature(named).parameters)
+
+
+def _by_keywords(named: type[Strategy], config: StrategyConfig, parts: ModelParts) -> Strategy:
+    given = config.model_dump(exclude=set(StrategyConfig.model_fields))
+    if refused := sorted(given.keys() & {"fraction_train", *_FLOWER_DEFAULTS}):
+        raise ValueError(
+            f"strategy.{refused[0]}: who takes part is decided by `participation`; leave it out"
+        )
+    signature = inspect.signature(named)
+    offered = {**_FLOWER_DEFAULTS, "buffers": parts.buffers, "norms": parts.norms}
+    arguments = {n: v for n, v in offered.items() if n in signature.parameters} | given
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        known = ", ".join(signature.parameters) or "nothing"
+        raise ValueError(f"strategy {config.name}: {error}; it takes {known}") from None
+    return named(**arguments)

@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
-from flwr.serverapp.strategy import Strategy
 from pydantic import Field
 from torch import Tensor
 
 from fedssl.fields import Number
-from fedssl.state import ModelParts
 from strategies.base import FoldingStrategy
 from strategies.collected import Collected, update_columns, weighted
 from strategies.config import StrategyConfig
@@ -79,7 +77,7 @@ class _Attention(Collected):
 
 
 class AttackAdaptive(FoldingStrategy):
-    """Weigh clients by the softmax of their updates' cosines with a robust centre.
+    """Clients weigh by their update's cosine with a robust centre: attackers of unknown number.
 
     g' = Σ_k a[k]·w[k], BatchNorm's statistics included, with a as `attention` finds it; counters
     take the maximum of the clients that count.
@@ -88,39 +86,24 @@ class AttackAdaptive(FoldingStrategy):
     are. Honest clients with rare examples look like attackers. It keeps all models of a round in
     memory, and no client's number of examples counts.
 
-    Parameters
-    ----------
-    scale : float (default: 10)
-        What cosines are multiplied by: the larger, the fewer clients count.
-    buffers : frozenset[str] (default: frozenset())
-        The names of BatchNorm's running statistics, which are not compared.
-
     Source: Wan and Chen, "Robust Federated Learning with Attack-Adaptive Aggregation", 2021. There
     the space in which directions are compared is learned from simulated attacks; here it is that
     of the weights, so nothing needs training.
     """
 
-    def __init__(self, scale: float = 10.0, buffers: frozenset[str] = frozenset()):
-        super().__init__()
-        self.scale = scale
-        self.buffers = buffers
+    class Config(StrategyConfig):
+        """The ``strategy`` section of AttackAdaptive."""
+
+        name: Literal["attack-adaptive"] = "attack-adaptive"
+        """The strategy."""
+        scale: Number = Field(10.0, gt=0)
+        """What cosines are multiplied by: the larger, the fewer clients count."""
+
+    config: Config
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return a fold that keeps all models."""
-        return _Attention(global_state, self.buffers, self.scale)
+        return _Attention(global_state, self.parts.buffers, self.config.scale)
 
     def __repr__(self) -> str:
-        return f"AttackAdaptive: scale {self.scale}"
-
-
-class AttackAdaptiveConfig(StrategyConfig):
-    """Clients weigh by their update's cosine with a robust centre: attackers of unknown number."""
-
-    name: Literal["attack-adaptive"] = "attack-adaptive"
-    """The strategy."""
-    scale: Number = Field(10.0, gt=0)
-    """What cosines are multiplied by: the larger, the fewer clients count."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return AttackAdaptive(self.scale, parts.buffers)
+        return f"AttackAdaptive: scale {self.config.scale}"

@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from logging import INFO, WARNING
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.common import log
@@ -12,9 +12,23 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from fedssl.asked import Asked
+from fedssl.client_rules import ClientRuleConfig
+from fedssl.instructions import Instructions
+from fedssl.state import ModelParts, State
+from fedssl.travel import TravelPlan
+from strategies.config import StrategyConfig
 from strategies.fold import Fold, Report
-from strategies.messages import ARRAYS, CONFIG, arrays_of, metrics_of, to_record, to_state
+from strategies.messages import (
+    ARRAYS,
+    CONFIG,
+    EXTRA,
+    arrays_of,
+    extra_of,
+    metrics_of,
+    to_record,
+    to_state,
+)
+from strategies.server_step import ServerExamples, ServerStep
 
 
 @runtime_checkable
@@ -31,6 +45,8 @@ class Stateful(Protocol):
         """Take up what ``state_dict`` returned."""
 
 
+NO_PARTS = ModelParts()
+
 OF_A_ROUND = ("_global", "_awaited")
 """The fields of a `FoldingStrategy` that the start of each round replaces."""
 
@@ -39,24 +55,61 @@ class FoldingStrategy(Strategy):
     """A strategy that merges one reply at a time, so that memory does not grow with the cohort.
 
     Every node that the Grid lists takes part, in the order listed. Nothing is evaluated on clients.
+
+    Parameters
+    ----------
+    config : StrategyConfig | None (default: None)
+        An instance of this class's ``Config``; None for its defaults.
+    parts : ModelParts
+        What the names of the model's tensors mean; by default of a model without BatchNorm.
     """
 
+    Config: ClassVar[type[StrategyConfig]] = StrategyConfig
+    config: StrategyConfig
     minimum_clients: int = 1
     """The fewest clients whose models it can merge."""
     needs: frozenset[str] = frozenset()
-    """The metrics that it needs of every reply, beside ``num-examples`` and what it asks for."""
+    """The metrics that it needs of every reply, beside ``num-examples`` and what rules report."""
+    needs_examples: bool = False
+    """Whether `after_fold` needs examples of the server's, without labels."""
+    population: int = 0
+    """How many clients there are in all, in the round under way; 0 where nobody says."""
+    server_examples: ServerExamples | None = None
+    """Those that `after_fold` gets."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: StrategyConfig | None = None, parts: ModelParts = NO_PARTS):
+        self.config = self.Config() if config is None else config
+        self.parts = parts
         self._global: dict[str, Tensor] | None = None
         self._awaited: dict[str, Tensor] = {}
 
-    def asks(self, server_round: int, global_state: Mapping[str, Tensor]) -> Asked:
-        """Return what clients are asked for beside training; nothing, unless overridden."""
-        return Asked()
+    def rules(self, server_round: int) -> tuple[ClientRuleConfig, ...]:
+        """Return the client rules of a round: the strategy's client half; none for most."""
+        return ()
+
+    def plan(self, server_round: int, global_state: Mapping[str, Tensor]) -> TravelPlan:
+        """Return which of the shared tensors travel in a round; all of them for most."""
+        return TravelPlan()
+
+    def extra(self, server_round: int, global_state: Mapping[str, Tensor]) -> State:
+        """Return what is sent to every client beside the model, for its rules; nothing for most.
+
+        Each name has that of the rule before it: ``scaffold/encoder.weight``. ``global_state``
+        holds the tensors that are sent.
+        """
+        return {}
 
     def stays_local(self, name: str) -> bool:
         """Tell whether a tensor never travels; none does, unless overridden."""
         return False
+
+    def after_fold(self, step: ServerStep) -> State:
+        """Return the new global model: what was merged, unless the server goes on from there.
+
+        What it keeps from round to round belongs into ``state_dict`` (see `Stateful`), and what it
+        draws comes from the server's examples, or from a generator of `fedssl.seeding`.
+        """
+        return dict(step.merged)
 
     @abstractmethod
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
@@ -70,14 +123,20 @@ class FoldingStrategy(Strategy):
     ) -> list[Message]:
         """Return a message to every node: the shared model, and a config of its own."""
         self._global = to_state(arrays)
-        asked = asked_of(self, server_round, self._global)
-        if asked.local:
-            arrays = to_record(shared_state(self, self._global))
-        self._awaited = {n: t for n, t in self._global.items() if n not in asked.withholds}
+        instructions = instructions_of(self, server_round, self._global)
+        shared = shared_state(self, self._global)
+        if instructions.plan.local:
+            arrays = to_record(shared)
+        withheld = instructions.plan.withholds
+        self._awaited = {n: t for n, t in self._global.items() if n not in withheld}
+        extra = self.extra(server_round, shared)
+        # One record for all messages, so that a model is made ready to be sent but once.
+        beside = {EXTRA: to_record(extra)} if extra else {}
+        said = instructions.to_config()
         messages = []
         for node in grid.get_node_ids():
-            own = ConfigRecord({**config, **asked.to_config(), "server-round": server_round})
-            content = RecordDict({ARRAYS: arrays, CONFIG: own})
+            own = ConfigRecord({**config, **said, "server-round": server_round})
+            content = RecordDict({ARRAYS: arrays, **beside, CONFIG: own})
             messages.append(Message(content, node, MessageType.TRAIN))
         return messages
 
@@ -121,7 +180,9 @@ class FoldingStrategy(Strategy):
             del reply, state
         if clients == 0:
             return None, None
-        arrays = to_record({**self._global, **fold.result()})
+        merged = {**self._global, **fold.result()}
+        step = ServerStep(server_round, self._global, merged, self.server_examples)
+        arrays = to_record(self.after_fold(step))
         mean = loss / told if told else math.nan
         return arrays, MetricRecord({"num-examples": total, "train-loss": mean})
 
@@ -146,16 +207,26 @@ def shared_state(strategy: Strategy, state: Mapping[str, Tensor]) -> dict[str, T
     return {name: tensor for name, tensor in state.items() if not strategy.stays_local(name)}
 
 
-def asked_of(strategy: Strategy, server_round: int, state: Mapping[str, Tensor]) -> Asked:
-    """Return what one of our strategies asks of its clients in a round, what stays local included.
+def extra_of_strategy(strategy: Strategy, server_round: int, state: Mapping[str, Tensor]) -> State:
+    """Return what a strategy sends its clients beside the model; ``state`` is the global one."""
+    if not isinstance(strategy, FoldingStrategy):
+        return {}
+    return strategy.extra(server_round, shared_state(strategy, state))
+
+
+def instructions_of(
+    strategy: Strategy, server_round: int, state: Mapping[str, Tensor]
+) -> Instructions:
+    """Return what one of our strategies has its clients do in a round, what stays local included.
 
     ``state`` is the global model.
     """
     if not isinstance(strategy, FoldingStrategy):
-        return Asked()
+        return Instructions()
     shared = shared_state(strategy, state)
     local = tuple(name for name in state if name not in shared)
-    return strategy.asks(server_round, shared).model_copy(update={"local": local})
+    plan = strategy.plan(server_round, shared).model_copy(update={"local": local})
+    return Instructions(plan, strategy.rules(server_round))
 
 
 def _read(content: RecordDict) -> tuple[dict[str, Tensor], Report]:
@@ -165,4 +236,4 @@ def _read(content: RecordDict) -> tuple[dict[str, Tensor], Report]:
         raise ValueError(f"its metric num-examples is {examples!r} in place of an int")
     if not isinstance(loss, (int, float)):
         raise ValueError(f"its metric train-loss is {loss!r} in place of a float")
-    return to_state(arrays), Report(examples, loss, dict(metrics))
+    return to_state(arrays), Report(examples, loss, dict(metrics), to_state(extra_of(content)))

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from flwr.serverapp.strategy import Strategy
 from pydantic import Field
 from torch import Tensor
 
 from fedssl.state import ModelParts
-from strategies.base import FoldingStrategy
+from strategies.base import NO_PARTS, FoldingStrategy
 from strategies.collected import Collected, coordinatewise, products
 from strategies.config import StrategyConfig
 from strategies.fold import Fold, parameters
@@ -66,7 +65,7 @@ def minimum_clients(byzantine: int) -> int:
 
 
 class Bulyan(FoldingStrategy):
-    """Pick clients by Krum, then average each coordinate around the median of the picked.
+    """Krum's picks, then a mean around their median: attackers who know the rule.
 
     Krum picks one client after the other, until θ = K − 2f are picked; g'[i] is the mean of the
     θ − 2f of their values that are nearest to their median. Counters take the maximum of the
@@ -77,39 +76,27 @@ class Bulyan(FoldingStrategy):
     in memory. Flower's own ranks the clients once in place of anew after each pick, and
     where too few answer it keeps the old model; here the round fails.
 
-    Parameters
-    ----------
-    byzantine : int (default: 1)
-        f: how many clients may send anything.
-    buffers : frozenset[str] (default: frozenset())
-        The names of BatchNorm's running statistics.
-
     Source: El Mhamdi, Guerraoui and Rouault, "The Hidden Vulnerability of Distributed Learning in
     Byzantium", ICML 2018.
     """
 
-    def __init__(self, byzantine: int = 1, buffers: frozenset[str] = frozenset()):
-        super().__init__()
-        self.byzantine = byzantine
-        self.buffers = buffers
-        self.minimum_clients = minimum_clients(byzantine)
+    class Config(StrategyConfig):
+        """The ``strategy`` section of Bulyan."""
+
+        name: Literal["bulyan"] = "bulyan"
+        """The strategy."""
+        byzantine: int = Field(1, ge=0)
+        """f: how many clients may send anything; 4f + 3 must answer."""
+
+    config: Config
+
+    def __init__(self, config: Config | None = None, parts: ModelParts = NO_PARTS):
+        super().__init__(config, parts)
+        self.minimum_clients = minimum_clients(self.config.byzantine)
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return a fold that keeps all models."""
-        return _Bulyan(global_state, self.buffers, self.byzantine)
+        return _Bulyan(global_state, self.parts.buffers, self.config.byzantine)
 
     def __repr__(self) -> str:
-        return f"Bulyan: up to {self.byzantine} byzantine clients"
-
-
-class BulyanConfig(StrategyConfig):
-    """Krum's picks, then a mean around their median: attackers who know the rule."""
-
-    name: Literal["bulyan"] = "bulyan"
-    """The strategy."""
-    byzantine: int = Field(1, ge=0)
-    """f: how many clients may send anything; 4f + 3 must answer."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return Bulyan(self.byzantine, parts.buffers)
+        return f"Bulyan: up to {self.config.byzantine} byzantine clients"

@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
-from flwr.serverapp.strategy import Strategy
 from pydantic import Field
 from torch import Tensor
 
-from fedssl.asked import Asked
+from fedssl.client_rules import ClientRuleConfig
+from fedssl.client_rules.sensitivity import OMEGA, Sensitivity
 from fedssl.fields import Number
-from fedssl.state import ModelParts
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
 from strategies.fold import ExampleMean, Fold, Report, parameters
-from strategies.messages import SENSITIVITY
+
+SENSITIVITY = f"sensitivity/{OMEGA}"
 
 
 def elasticity(sensitivities: Sequence[float], shares: Sequence[float], tau: float) -> float:
@@ -68,7 +68,9 @@ class _Elastic:
 
 
 class Elastic(FoldingStrategy):
-    """Move the layers that clients' embeddings depend on less, and others more.
+    """Layers that embeddings depend on move less: where clients would spoil what others need.
+
+    Move the layers that clients' embeddings depend on less, and others more.
 
     g'[l] = g[l] + ζ[l]·Δ̄[l] for every parameter tensor l, with Δ̄ the mean of the updates by
     examples and ζ as `elasticity` says. A client's sensitivity Ω[l] is the norm of the gradient by
@@ -79,48 +81,29 @@ class Elastic(FoldingStrategy):
     For when a few clients would spoil what others depend on. It needs no labels; it costs clients
     a second backward pass a step.
 
-    Parameters
-    ----------
-    tau : float (default: 0.5)
-        τ: ζ lies in [τ, 1 + τ].
-    decay : float (default: 0.95)
-        μ in [0, 1).
-    buffers : frozenset[str] (default: frozenset())
-        The names of BatchNorm's running statistics.
-
     Source: Chen et al., "Elastic Aggregation for Federated Optimization", CVPR 2023, there weight
     by weight, here layer by layer, so that a message grows by one number a layer.
     """
 
-    def __init__(
-        self, tau: float = 0.5, decay: float = 0.95, buffers: frozenset[str] = frozenset()
-    ):
-        super().__init__()
-        self.tau, self.decay = tau, decay
-        self.buffers = buffers
+    class Config(StrategyConfig):
+        """The ``strategy`` section of Elastic."""
 
-    def asks(self, server_round: int, global_state: Mapping[str, Tensor]) -> Asked:
-        """Return that clients measure their sensitivity."""
-        return Asked(sensitivity_decay=self.decay)
+        name: Literal["elastic"] = "elastic"
+        """The strategy."""
+        tau: Number = Field(0.5, ge=0)
+        """τ: a layer's step is multiplied by a number from τ to 1 + τ."""
+        decay: Number = Field(0.95, ge=0, lt=1)
+        """μ of the moving average of a client's sensitivity over its steps."""
+
+    config: Config
+
+    def rules(self, server_round: int) -> tuple[ClientRuleConfig, ...]:
+        """Return the rule."""
+        return (Sensitivity.Config(decay=self.config.decay),)
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return a mean by examples, from which layers are stretched in the end."""
-        return _Elastic(global_state, self.buffers, self.tau)
+        return _Elastic(global_state, self.parts.buffers, self.config.tau)
 
     def __repr__(self) -> str:
-        return f"Elastic: tau {self.tau}"
-
-
-class ElasticConfig(StrategyConfig):
-    """Layers that embeddings depend on move less: where clients would spoil what others need."""
-
-    name: Literal["elastic"] = "elastic"
-    """The strategy."""
-    tau: Number = Field(0.5, ge=0)
-    """τ: a layer's step is multiplied by a number from τ to 1 + τ."""
-    decay: Number = Field(0.95, ge=0, lt=1)
-    """μ of the moving average of a client's sensitivity over its steps."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return Elastic(self.tau, self.decay, parts.buffers)
+        return f"Elastic: tau {self.config.tau}"

@@ -2,18 +2,23 @@
 
 from typing import Literal
 
-from flwr.serverapp.strategy import Strategy
-
-from fedssl.state import ModelParts
 from strategies.config import StrategyConfig
-from strategies.fedavg import FedAvg
+from strategies.fedavg import MeanByExamples
 
 ENCODER = "encoder."
 """How the names of an encoder's tensors begin."""
 
 
-class EncoderOnly(FedAvg):
-    """Federate the encoder alone; each client keeps its own projector and predictor.
+class LocalHeads(MeanByExamples):
+    """A strategy that federates the encoder alone."""
+
+    def stays_local(self, name: str) -> bool:
+        """Tell whether a tensor is none of the encoder's."""
+        return not name.startswith(ENCODER)
+
+
+class EncoderOnly(LocalHeads):
+    """Projector and predictor stay on the clients: heads that fit their own data; fewer bytes.
 
     The encoder is the mean by examples. Heads never travel: each client's begin as the seed makes
     them, all alike, and go on from its own last visit.
@@ -27,20 +32,13 @@ class EncoderOnly(FedAvg):
     Layers", 2019.
     """
 
-    def stays_local(self, name: str) -> bool:
-        """Tell whether a tensor is none of the encoder's."""
-        return not name.startswith(ENCODER)
+    class Config(StrategyConfig):
+        """The ``strategy`` section of EncoderOnly."""
+
+        name: Literal["encoder-only"] = "encoder-only"
+        """The strategy."""
+
+    config: Config
 
     def __repr__(self) -> str:
         return "EncoderOnly: the mean by examples, of the encoder"
-
-
-class EncoderOnlyConfig(StrategyConfig):
-    """Projector and predictor stay on the clients: heads that fit their own data; fewer bytes."""
-
-    name: Literal["encoder-only"] = "encoder-only"
-    """The strategy."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return EncoderOnly()

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from fedssl.state import ModelParts
+from fedssl.state import State
 from strategies import fold
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
@@ -58,45 +57,55 @@ class UniformMean:
         """Add one client's model; a ValueError says that it has other tensors than it should."""
         self._mean.add(state, 1)
 
+    def sums(self) -> State:
+        """Return what was gathered of one client; see `summed.SummedFold`."""
+        return self._mean.sums()
+
+    def take_sums(self, total: Mapping[str, Tensor]) -> None:
+        """Take up the sum of what `sums` returned of each client."""
+        self._mean.take_sums(total)
+
     def result(self) -> dict[str, Tensor]:
         """Return the mean; a ValueError says that no model was added."""
         return self._mean.result()
 
 
-class FedAvg(FoldingStrategy):
-    """Average the clients' models by their numbers of examples (McMahan et al., 2017).
+class MeanByExamples(FoldingStrategy):
+    """A strategy whose server takes the mean by examples, whatever else it does."""
 
-    The plain baseline. Unlike Flower's own FedAvg it folds replies as they come, on whatever device
-    they are, keeps integer counters integer, and takes every node that the Grid lists.
+    def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
+        """Return a mean by examples."""
+        return ExampleMean(global_state)
 
-    Parameters
-    ----------
-    weighting : {"examples", "uniform"} (default: "examples")
-        By examples every example counts the same, so that a few large clients may decide; uniform
-        counts every client the same, however few examples it has.
+
+class FedAvg(MeanByExamples):
+    """The mean by examples: the baseline that everyone knows.
+
+    The clients' models are averaged by their numbers of examples. Unlike Flower's own FedAvg it
+    folds replies as they come, on whatever device they are, keeps integer counters integer, and
+    takes every node that the Grid lists.
+
+    Source: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized
+    Data", AISTATS 2017.
     """
 
-    def __init__(self, weighting: Weighting = "examples"):
-        super().__init__()
-        self.weighting = weighting
+    class Config(StrategyConfig):
+        """The ``strategy`` section of FedAvg."""
+
+        name: Literal["fedavg"] = "fedavg"
+        """The strategy."""
+        weighting: Weighting = "examples"
+        """Whether clients count by their examples, or the same (uniform). By examples every
+        example counts the same, so that a few large clients may decide."""
+
+    config: Config
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return a mean."""
-        return (ExampleMean if self.weighting == "examples" else UniformMean)(global_state)
+        if self.config.weighting == "uniform":
+            return UniformMean(global_state)
+        return super().start_fold(server_round, global_state)
 
     def __repr__(self) -> str:
-        how = "by examples" if self.weighting == "examples" else "over clients"
-        return f"{type(self).__name__}: the mean {how}"
-
-
-class FedAvgConfig(StrategyConfig):
-    """The mean by examples: the baseline that everyone knows."""
-
-    name: Literal["fedavg"] = "fedavg"
-    """The strategy."""
-    weighting: Weighting = "examples"
-    """Whether clients count by their examples, or the same (uniform)."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return FedAvg(self.weighting)
+        how = "over clients" if self.config.weighting == "uniform" else "by examples"
+        return f"FedAvg: the mean {how}"

@@ -1,21 +1,20 @@
 """FedEMA: clients start from a mix of the global model and their own."""
 
-from collections.abc import Mapping
 from typing import Literal
 
-from flwr.serverapp.strategy import Strategy
 from pydantic import Field
-from torch import Tensor
 
-from fedssl.asked import Asked
+from fedssl.client_rules import ClientRuleConfig
+from fedssl.client_rules.fedema import Mixture
 from fedssl.fields import Number
-from fedssl.state import ModelParts
 from strategies.config import StrategyConfig
-from strategies.fedavg import FedAvg
+from strategies.fedavg import MeanByExamples
 
 
-class FedEMA(FedAvg):
-    """Let a client start from a mix of the global model and its own, the more its own it moved.
+class FedEMA(MeanByExamples):
+    """Clients mix the global model with their own: BYOL, most clients in most rounds.
+
+    Let a client start from a mix of the global model and its own, the more its own it moved.
 
     w = μ·w_own + (1 − μ)·g over all parameters, predictor included, with μ = min(1, λ·d); d is how
     far the client's last update moved its encoder (see `FedU`), and each client's λ = τ/d is fixed
@@ -27,35 +26,23 @@ class FedEMA(FedAvg):
     client learned about its own examples. With few of many clients a round it hardly ever mixes.
     Each client keeps a model of its own.
 
-    Parameters
-    ----------
-    tau : float (default: 0.7)
-        τ: μ at its first use.
-
     Source: Zhuang, Wen and Zhang, "Divergence-aware Federated Self-Supervised Learning", ICLR 2022;
     what absent clients do is its code's way with partial participation.
     """
 
-    def __init__(self, tau: float = 0.7):
-        super().__init__()
-        self.tau = tau
+    class Config(StrategyConfig):
+        """The ``strategy`` section of FedEMA."""
 
-    def asks(self, server_round: int, global_state: Mapping[str, Tensor]) -> Asked:
-        """Return τ."""
-        return Asked(fedema_tau=self.tau)
+        name: Literal["fedema"] = "fedema"
+        """The strategy."""
+        tau: Number = Field(0.7, gt=0)
+        """τ: the share of its own that a client first starts from."""
+
+    config: Config
+
+    def rules(self, server_round: int) -> tuple[ClientRuleConfig, ...]:
+        """Return the rule."""
+        return (Mixture.Config(tau=self.config.tau),)
 
     def __repr__(self) -> str:
-        return f"FedEMA: tau {self.tau}"
-
-
-class FedEMAConfig(StrategyConfig):
-    """Clients mix the global model with their own: BYOL, most clients in most rounds."""
-
-    name: Literal["fedema"] = "fedema"
-    """The strategy."""
-    tau: Number = Field(0.7, gt=0)
-    """τ: the share of its own that a client first starts from."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return FedEMA(self.tau)
+        return f"FedEMA: tau {self.config.tau}"

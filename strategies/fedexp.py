@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from flwr.serverapp.strategy import Strategy
 from pydantic import Field
 from torch import Tensor
 
 from fedssl.fields import Number
-from fedssl.state import ModelParts
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
 from strategies.fold import ExampleMean, Fold, Report, parameters, squared_norm
@@ -64,7 +62,7 @@ class _Extrapolated:
 
 
 class FedExP(FoldingStrategy):
-    """Take a longer step where clients' updates disagree, with no rate to tune.
+    """A longer step where clients disagree, no rate to tune: where FedAvg moves too slowly.
 
     g' = g + η·Δ̄ over the parameters, with Δ̄ the mean of the updates by examples, and η as
     `step_size` says: 1 where clients agree, more the more their updates cancel out. BatchNorm's
@@ -73,38 +71,23 @@ class FedExP(FoldingStrategy):
     For when the mean of very different clients moves too little from round to round. The model
     swings more between rounds: the paper evaluates the mean of the last two.
 
-    Parameters
-    ----------
-    epsilon : float (default: 0.001)
-        ε: the larger, the more cautious.
-    buffers : frozenset[str] (default: frozenset())
-        The names of BatchNorm's running statistics.
-
     Source: Jhunjhunwala, Wang and Joshi, "FedExP: Speeding Up Federated Averaging via
     Extrapolation", ICLR 2023; its code puts M beside ε.
     """
 
-    def __init__(self, epsilon: float = 1e-3, buffers: frozenset[str] = frozenset()):
-        super().__init__()
-        self.epsilon = epsilon
-        self.buffers = buffers
+    class Config(StrategyConfig):
+        """The ``strategy`` section of FedExP."""
+
+        name: Literal["fedexp"] = "fedexp"
+        """The strategy."""
+        epsilon: Number = Field(1e-3, ge=0)
+        """ε: the larger, the more cautious."""
+
+    config: Config
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return a mean that is extrapolated in the end."""
-        return _Extrapolated(global_state, self.buffers, self.epsilon)
+        return _Extrapolated(global_state, self.parts.buffers, self.config.epsilon)
 
     def __repr__(self) -> str:
-        return f"FedExP: epsilon {self.epsilon}"
-
-
-class FedExPConfig(StrategyConfig):
-    """A longer step where clients disagree, no rate to tune: where FedAvg moves too slowly."""
-
-    name: Literal["fedexp"] = "fedexp"
-    """The strategy."""
-    epsilon: Number = Field(1e-3, ge=0)
-    """ε: the larger, the more cautious."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return FedExP(self.epsilon, parts.buffers)
+        return f"FedExP: epsilon {self.config.epsilon}"

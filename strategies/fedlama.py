@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
-from flwr.serverapp.strategy import Strategy
 from pydantic import Field
 from torch import Tensor
 
 from fedssl.state import ModelParts
+from strategies.base import NO_PARTS
 from strategies.config import StrategyConfig
 from strategies.fold import ExampleMean, Fold, Report, parameters, squared_norm
 from strategies.layer_schedule import Scheduled
@@ -53,7 +53,7 @@ class _Measured:
         self._strategy = strategy
         self._global = global_state
         self._mean = ExampleMean(global_state)
-        weights = parameters(global_state, strategy.buffers)
+        weights = parameters(global_state, strategy.parts.buffers)
         self._squares = {name: 0.0 for name in weights if global_state[name].dim() >= 2}
         self._examples = 0
 
@@ -78,38 +78,39 @@ class _Measured:
 
 
 class FedLAMA(Scheduled):
-    """Find out on which layers clients agree, and merge those less often.
+    """Layers on which clients agree are merged less often: where the way up is dear.
 
     The mean by examples. Every φ rounds all layers are merged; then those on which clients agree
     most (see `slow_layers`) are merged only every φ rounds, the others in each round, until the
-    next time. A layer is a weight of two dimensions or more; all else is small and merged in every
-    round.
+    next time; with φ = 1 it is FedAvg. A layer is a weight of two dimensions or more; all else is
+    small and merged in every round.
 
     For when the way up is dear: a factor of 2 to 4 saves about half of the bytes and more, at some
     loss of accuracy. It was made for clients that all take part in every round; with few of many,
     what absent ones learned in between is lost.
 
-    Parameters
-    ----------
-    factor : int (default: 2)
-        φ ≥ 1; 1 is FedAvg.
-    buffers : frozenset[str] (default: frozenset())
-        The names of BatchNorm's running statistics.
-
     Source: Lee, Zhang and Avestimehr, "Layer-wise Adaptive Model Aggregation for Scalable Federated
     Learning", AAAI 2023, algorithms 1 and 2, with a base interval of one round.
     """
 
-    def __init__(self, factor: int = 2, buffers: frozenset[str] = frozenset()):
-        super().__init__()
-        self.factor = factor
-        self.buffers = buffers
+    class Config(StrategyConfig):
+        """The ``strategy`` section of FedLAMA."""
+
+        name: Literal["fedlama"] = "fedlama"
+        """The strategy."""
+        factor: int = Field(2, ge=1)
+        """φ: how many times rarer those layers are merged."""
+
+    config: Config
+
+    def __init__(self, config: Config | None = None, parts: ModelParts = NO_PARTS):
+        super().__init__(config, parts)
         self.slow: frozenset[str] = frozenset()
         """The tensors that are merged every φ rounds."""
 
     def interval(self, name: str) -> int:
         """Return φ of the slow ones, else 1."""
-        return self.factor if name in self.slow else 1
+        return self.config.factor if name in self.slow else 1
 
     def adapt(self, spread: Mapping[str, float], sizes: Mapping[str, int]) -> None:
         """Choose the slow ones, given Σ_k p[k]‖w̄ − w[k]‖² of each weight and its size."""
@@ -119,30 +120,17 @@ class FedLAMA(Scheduled):
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return a mean by examples, which in every φ-th round also chooses the slow tensors."""
-        if server_round % self.factor:
+        if server_round % self.config.factor:
             return ExampleMean(global_state)
         return _Measured(self, global_state)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the names of the slow tensors, each with its interval."""
-        return {name: torch.tensor(self.factor) for name in sorted(self.slow)}
+        return {name: torch.tensor(self.config.factor) for name in sorted(self.slow)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up what ``state_dict`` returned."""
         self.slow = frozenset(state)
 
     def __repr__(self) -> str:
-        return f"FedLAMA: factor {self.factor}"
-
-
-class FedLAMAConfig(StrategyConfig):
-    """Layers on which clients agree are merged less often: where the way up is dear."""
-
-    name: Literal["fedlama"] = "fedlama"
-    """The strategy."""
-    factor: int = Field(2, ge=1)
-    """φ: how many times rarer those layers are merged."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return FedLAMA(self.factor, parts.buffers)
+        return f"FedLAMA: factor {self.config.factor}"

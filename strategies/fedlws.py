@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from typing import Literal, Self
 
 import torch
-from flwr.serverapp.strategy import Strategy
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from fedssl.fields import Number
-from fedssl.state import ModelParts
 from strategies.base import FoldingStrategy
 from strategies.collected import Collected, columns, weighted
 from strategies.config import StrategyConfig
@@ -71,7 +69,7 @@ class _Shrunk(Collected):
 
 
 class FedLWS(FoldingStrategy):
-    """Shrink each merged layer, the more so the more clients disagree on it.
+    """Layers shrink where clients disagree: a server's weight decay that sets itself.
 
     g'[l] = γ[l]·ḡ[l] with ḡ the mean by examples and γ as `shrinking` says, for every parameter
     tensor l; BatchNorm's statistics are averaged by examples and not shrunk.
@@ -81,56 +79,35 @@ class FedLWS(FoldingStrategy):
     but raises the effective learning rate: compare with ``const-shrink``. It keeps all models of
     a round in memory.
 
-    Parameters
-    ----------
-    beta : float (default: 0.03)
-        β: how much clients' disagreement counts.
-    least, most : float (defaults: 0.01, 0.2)
-        The bounds of τ = β·mean_k‖Δ[k] − Δ̄‖.
-    buffers : frozenset[str] (default: frozenset())
-        The names of BatchNorm's running statistics.
-
     Source: Shi et al., "FedLWS: Federated Learning with Adaptive Layer-wise Weight Shrinking",
     ICLR 2025. There a layer is a weight with its bias; here it is each tensor.
     """
 
-    def __init__(
-        self,
-        beta: float = 0.03,
-        least: float = 0.01,
-        most: float = 0.2,
-        buffers: frozenset[str] = frozenset(),
-    ):
-        super().__init__()
-        self.beta, self.least, self.most = beta, least, most
-        self.buffers = buffers
+    class Config(StrategyConfig):
+        """The ``strategy`` section of FedLWS."""
+
+        name: Literal["fedlws"] = "fedlws"
+        """The strategy."""
+        beta: Number = Field(0.03, ge=0)
+        """β: how much clients' disagreement counts."""
+        least: Number = Field(0.01, ge=0)
+        """The least τ, the strength of the shrinking."""
+        most: Number = Field(0.2, ge=0)
+        """The largest τ."""
+
+        @model_validator(mode="after")
+        def _bounds(self) -> Self:
+            if self.least > self.most:
+                raise ValueError(f"least = {self.least}: must not be above most = {self.most}")
+            return self
+
+    config: Config
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return a fold that keeps all models."""
-        return _Shrunk(global_state, self.buffers, (self.beta, self.least, self.most))
+        config = self.config
+        bounds = (config.beta, config.least, config.most)
+        return _Shrunk(global_state, self.parts.buffers, bounds)
 
     def __repr__(self) -> str:
-        return f"FedLWS: beta {self.beta}, tau in [{self.least}, {self.most}]"
-
-
-class FedLWSConfig(StrategyConfig):
-    """Layers shrink where clients disagree: a server's weight decay that sets itself."""
-
-    name: Literal["fedlws"] = "fedlws"
-    """The strategy."""
-    beta: Number = Field(0.03, ge=0)
-    """β: how much clients' disagreement counts."""
-    least: Number = Field(0.01, ge=0)
-    """The least τ, the strength of the shrinking."""
-    most: Number = Field(0.2, ge=0)
-    """The largest τ."""
-
-    @model_validator(mode="after")
-    def _bounds(self) -> Self:
-        if self.least > self.most:
-            raise ValueError(f"least = {self.least}: must not be above most = {self.most}")
-        return self
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return FedLWS(self.beta, self.least, self.most, parts.buffers)
+        return f"FedLWS: beta {self.config.beta}, tau in [{self.config.least}, {self.config.most}]"

@@ -4,13 +4,21 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from fedssl.state import ModelParts
+from fedssl.state import State
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
-from strategies.fold import ExampleMean, Fold, Report, WeightedMean, parameters
+from strategies.fold import (
+    ExampleMean,
+    Fold,
+    Report,
+    WeightedMean,
+    named,
+    number,
+    parameters,
+    part_of,
+)
 from strategies.messages import STEPS
 
 
@@ -36,6 +44,19 @@ class _Normalised:
         self._examples += report.examples
         self._steps += report.examples * steps
 
+    def sums(self) -> State:
+        return {
+            **named("mean", self._mean.sums()),
+            **named("rest", self._rest.sums()),
+            "examples": number(self._examples),
+            "steps": number(self._steps),
+        }
+
+    def take_sums(self, total: Mapping[str, Tensor]) -> None:
+        self._mean.take_sums(part_of("mean", total))
+        self._rest.take_sums(part_of("rest", total))
+        self._examples, self._steps = round(total["examples"].item()), total["steps"].item()
+
     @torch.no_grad()
     def result(self) -> dict[str, Tensor]:
         merged = self._mean.result() | self._rest.result()
@@ -48,8 +69,9 @@ class _Normalised:
 
 
 class FedNova(FoldingStrategy):
-    """Average clients' updates per local step, so that those who take more do not pull harder.
+    """Updates count per local step: clients of very different size that train for epochs.
 
+    Average clients' updates per local step, so that those who take more do not pull harder:
     g' = g + τ_eff·Σ_k p[k]·(w[k] − g)/τ[k] over the parameters, with p the shares of examples,
     τ[k] client k's local steps, and τ_eff = Σ_k p[k]·τ[k]. BatchNorm's statistics are averaged by
     examples. Where all take equally many steps it is FedAvg.
@@ -58,35 +80,23 @@ class FedNova(FoldingStrategy):
     client counts twice, by its weight and by its many steps. With client.momentum a step counts
     more the later it comes; that is left out of account here.
 
-    Parameters
-    ----------
-    buffers : frozenset[str] (default: frozenset())
-        The names of BatchNorm's running statistics.
-
     Source: Wang et al., "Tackling the Objective Inconsistency Problem in Heterogeneous Federated
     Optimization", NeurIPS 2020, with ‖a‖₁ = τ (plain SGD).
     """
 
-    needs = frozenset({STEPS})
+    class Config(StrategyConfig):
+        """The ``strategy`` section of FedNova."""
 
-    def __init__(self, buffers: frozenset[str] = frozenset()):
-        super().__init__()
-        self.buffers = buffers
+        name: Literal["fednova"] = "fednova"
+        """The strategy."""
+
+    config: Config
+
+    needs = frozenset({STEPS})
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return a mean per step."""
-        return _Normalised(global_state, self.buffers)
+        return _Normalised(global_state, self.parts.buffers)
 
     def __repr__(self) -> str:
         return "FedNova: the mean by examples, per local step"
-
-
-class FedNovaConfig(StrategyConfig):
-    """Updates count per local step: clients of very different size that train for epochs."""
-
-    name: Literal["fednova"] = "fednova"
-    """The strategy."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return FedNova(parts.buffers)

@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from flwr.serverapp.strategy import Strategy
 from pydantic import Field
 from torch import Tensor
 
 from fedssl.fields import Number
-from fedssl.state import ModelParts
 from strategies.config import StrategyConfig
-from strategies.encoder_only import EncoderOnly
+from strategies.encoder_only import LocalHeads
 from strategies.fold import ExampleMean, Fold, Report
 from strategies.loss_weighted import LossWeighted, SoftmaxMean
 
@@ -36,8 +34,8 @@ class _Mixed:
         return merged
 
 
-class FedVSSL(EncoderOnly):
-    """Mix two means of the clients' encoders, and average with the last global one.
+class FedVSSL(LocalHeads):
+    """Encoders by loss and examples, averaged with the last one; heads stay: noisy rounds.
 
     g' = ½·(α·Σ_k a[k]·w[k] + (1 − α)·Σ_k p[k]·w[k]) + ½·g over the encoder, BatchNorm's statistics
     included, with a the weights of `LossWeighted` and p the shares of examples; counters take the
@@ -46,38 +44,26 @@ class FedVSSL(EncoderOnly):
     For when rounds are few and noisy: half of each step is taken, so that the encoder moves evenly,
     and slowly. It holds two running means.
 
-    Parameters
-    ----------
-    alpha : float (default: 0.9)
-        α in [0, 1]: how much of the loss-weighted mean is in it.
-
     Source: Rehman et al., "Federated Self-supervised Learning for Video Understanding", ECCV 2022,
     equation 3, with stochastic weight averaging on the server; the weights by loss are its idea,
     their softmax is not.
     """
 
-    needs = LossWeighted.needs
+    class Config(StrategyConfig):
+        """The ``strategy`` section of FedVSSL."""
 
-    def __init__(self, alpha: float = 0.9):
-        super().__init__()
-        self.alpha = alpha
+        name: Literal["fedvssl"] = "fedvssl"
+        """The strategy."""
+        alpha: Number = Field(0.9, ge=0, le=1)
+        """α: how much of the loss-weighted mean is in it; the rest is the mean by examples."""
+
+    config: Config
+
+    needs = LossWeighted.needs
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return the two means."""
-        return _Mixed(global_state, self.alpha)
+        return _Mixed(global_state, self.config.alpha)
 
     def __repr__(self) -> str:
-        return f"FedVSSL: alpha {self.alpha}"
-
-
-class FedVSSLConfig(StrategyConfig):
-    """Encoders by loss and examples, averaged with the last one; heads stay: noisy rounds."""
-
-    name: Literal["fedvssl"] = "fedvssl"
-    """The strategy."""
-    alpha: Number = Field(0.9, ge=0, le=1)
-    """α: how much of the loss-weighted mean is in it; the rest is the mean by examples."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return FedVSSL(self.alpha)
+        return f"FedVSSL: alpha {self.config.alpha}"

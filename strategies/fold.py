@@ -7,7 +7,28 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fedssl.state import allocate
+from fedssl.state import State, allocate, parameters
+
+__all__ = [
+    "ExampleMean",
+    "Fold",
+    "ParameterMean",
+    "Report",
+    "WeightedMean",
+    "check_alike",
+    "check_examples",
+    "merge",
+    "named",
+    "number",
+    "parameters",
+    "part_of",
+    "squared_norm",
+    "zeros",
+]
+
+
+_WEIGHT = "the weights"
+"""The name under which a mean's weights are added up: no tensor of a model has a space."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +41,17 @@ class Report:
     """The mean loss over them."""
     metrics: Mapping[str, object] = field(default_factory=dict)
     """All the metrics of its reply."""
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    """What its rules sent beside the model, each name with the rule's before it."""
 
     def number(self, name: str) -> float:
         """Return a metric that is a number; a ValueError says that it is not."""
         value = self.metrics.get(name)
         if not isinstance(value, (int, float)):
-            raise ValueError(f"its metric {name} is {value!r} in place of a number")
+            there = ", ".join(map(str, self.metrics))
+            raise ValueError(
+                f"its metric {name} is {value!r} in place of a number; its metrics are {there}"
+            )
         return value
 
     def numbers(self, name: str, count: int) -> list[float]:
@@ -81,11 +107,6 @@ def check_alike(reference: Mapping[str, Tensor], state: Mapping[str, Tensor]) ->
             raise ValueError(f"tensor {name} is {tensor.dtype} in place of {expected.dtype}")
 
 
-def parameters(state: Mapping[str, Tensor], buffers: frozenset[str]) -> list[str]:
-    """Return the names of the floating tensors that are no BatchNorm statistics, in their order."""
-    return [name for name, t in state.items() if t.is_floating_point() and name not in buffers]
-
-
 def squared_norm(tensor: Tensor) -> float:
     """Return ‖t‖², summed in float64."""
     return float(torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64)) ** 2
@@ -102,6 +123,22 @@ def zeros(like: Mapping[str, Tensor], device: torch.device | None = None) -> dic
     for total in sums.values():
         total.zero_()
     return sums
+
+
+def named(part: str, sums: Mapping[str, Tensor]) -> State:
+    """Return the sums of a part of a fold, each name with the part's before it."""
+    return {f"{part} {name}": tensor for name, tensor in sums.items()}
+
+
+def part_of(part: str, total: Mapping[str, Tensor]) -> State:
+    """Return those of a fold's sums that `named` made of a part."""
+    prefix = f"{part} "
+    return {n.removeprefix(prefix): t for n, t in total.items() if n.startswith(prefix)}
+
+
+def number(value: float) -> Tensor:
+    """Return a number as it is added up."""
+    return torch.tensor(value, dtype=torch.float64)
 
 
 class WeightedMean:
@@ -157,6 +194,24 @@ class WeightedMean:
             torch._foreach_mul_(list(self._sums.values()), factor)
         self.weight = None if self.weight is None else self.weight * factor
 
+    def sums(self) -> State:
+        """Return what was gathered of one client; see `summed.SummedFold`."""
+        weight = self.weight or 0.0
+        counters = {name: weight * t.double() for name, t in self._counters.items()}
+        return {**self._sums, **counters, _WEIGHT: number(weight)}
+
+    def take_sums(self, total: Mapping[str, Tensor]) -> None:
+        """Take up the sum of what `sums` returned of each client."""
+        sums = {name: tensor.clone() for name, tensor in total.items() if name != _WEIGHT}
+        self.weight = total[_WEIGHT].item()
+        self._like = self._like or {n: torch.empty_like(t, device="meta") for n, t in sums.items()}
+        for name, like in self._like.items():
+            if like.is_floating_point():
+                self._sums[name] = sums[name]
+            else:
+                mean = sums[name] / self.weight if self.weight else sums[name]
+                self._counters[name] = mean.round().to(like.dtype)
+
     def result(self) -> dict[str, Tensor]:
         """Return the mean.
 
@@ -199,9 +254,59 @@ class ExampleMean:
         """
         self._mean.add(state, check_examples(report))
 
+    def sums(self) -> State:
+        """Return what was gathered of one client; see `summed.SummedFold`."""
+        return self._mean.sums()
+
+    def take_sums(self, total: Mapping[str, Tensor]) -> None:
+        """Take up the sum of what `sums` returned of each client."""
+        self._mean.take_sums(total)
+
     def result(self) -> dict[str, Tensor]:
         """Return the mean; a ValueError says that there is no model, or none with an example."""
         return self._mean.result()
+
+
+class ParameterMean:
+    """The plain mean of clients' parameters; all else is averaged by examples.
+
+    Parameters
+    ----------
+    like : Mapping[str, Tensor]
+        A model whose names, shapes and element types each client's must have.
+    buffers : frozenset[str]
+        The names of BatchNorm's running statistics.
+    """
+
+    def __init__(self, like: Mapping[str, Tensor], buffers: frozenset[str]):
+        self.names = dict.fromkeys(parameters(like, buffers))
+        self._like = like
+        self._mean = WeightedMean({name: like[name] for name in self.names})
+        self._rest = ExampleMean({name: t for name, t in like.items() if name not in self.names})
+
+    @property
+    def clients(self) -> int:
+        """How many were added."""
+        return round(self._mean.weight or 0)
+
+    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+        """Add one client's model; a ValueError says that it has other tensors than it should."""
+        self._rest.add({n: t for n, t in state.items() if n not in self.names}, report)
+        self._mean.add({name: state[name] for name in self.names}, 1)
+
+    def sums(self) -> State:
+        """Return what was gathered of one client; see `summed.SummedFold`."""
+        return {**named("mean", self._mean.sums()), **named("rest", self._rest.sums())}
+
+    def take_sums(self, total: Mapping[str, Tensor]) -> None:
+        """Take up the sum of what `sums` returned of each client."""
+        self._mean.take_sums(part_of("mean", total))
+        self._rest.take_sums(part_of("rest", total))
+
+    def result(self) -> dict[str, Tensor]:
+        """Return the means; a ValueError says that there is no model, or none with an example."""
+        merged = self._mean.result() | self._rest.result()
+        return {name: merged[name] for name in self._like}
 
 
 def check_examples(report: Report) -> int:

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from flwr.serverapp.strategy import Strategy
 from pydantic import Field
 from torch import Tensor
 
 from fedssl.state import ModelParts
-from strategies.base import FoldingStrategy
+from strategies.base import NO_PARTS, FoldingStrategy
 from strategies.collected import Collected, products, squared_distances, weighted
 from strategies.config import StrategyConfig
 from strategies.fold import Fold, parameters
@@ -83,7 +82,7 @@ def minimum_clients(byzantine: int) -> int:
 
 
 class Krum(FoldingStrategy):
-    """Take the whole model of the client that lies closest to its neighbours.
+    """The model closest to its neighbours: a few attackers among clients that are alike.
 
     g' = w[k*] with k* the least of Σ ‖w[k] − w[j]‖² over the K − f − 2 clients j nearest to k.
     Distances are over the parameters alone: with BatchNorm's counters in them, as in Flower's Krum,
@@ -93,39 +92,27 @@ class Krum(FoldingStrategy):
     very different clients it throws away all but one: see ``multikrum``. It keeps all models of a
     round in memory.
 
-    Parameters
-    ----------
-    byzantine : int (default: 1)
-        f: how many clients may send anything.
-    buffers : frozenset[str] (default: frozenset())
-        The names of BatchNorm's running statistics.
-
     Source: Blanchard et al., "Machine Learning with Adversaries: Byzantine Tolerant Gradient
     Descent", NeurIPS 2017.
     """
 
-    def __init__(self, byzantine: int = 1, buffers: frozenset[str] = frozenset()):
-        super().__init__()
-        self.byzantine = byzantine
-        self.buffers = buffers
-        self.minimum_clients = minimum_clients(byzantine)
+    class Config(StrategyConfig):
+        """The ``strategy`` section of Krum."""
+
+        name: Literal["krum"] = "krum"
+        """The strategy."""
+        byzantine: int = Field(1, ge=0)
+        """f: how many clients may send anything; 2f + 3 must answer."""
+
+    config: Config
+
+    def __init__(self, config: Config | None = None, parts: ModelParts = NO_PARTS):
+        super().__init__(config, parts)
+        self.minimum_clients = minimum_clients(self.config.byzantine)
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return a fold that keeps all models."""
-        return KrumFold(global_state, self.buffers, self.byzantine, selected=1)
+        return KrumFold(global_state, self.parts.buffers, self.config.byzantine, selected=1)
 
     def __repr__(self) -> str:
-        return f"Krum: up to {self.byzantine} byzantine clients"
-
-
-class KrumConfig(StrategyConfig):
-    """The model closest to its neighbours: a few attackers among clients that are alike."""
-
-    name: Literal["krum"] = "krum"
-    """The strategy."""
-    byzantine: int = Field(1, ge=0)
-    """f: how many clients may send anything; 2f + 3 must answer."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return Krum(self.byzantine, parts.buffers)
+        return f"Krum: up to {self.config.byzantine} byzantine clients"

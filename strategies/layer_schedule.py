@@ -4,17 +4,17 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Literal
 
-from flwr.serverapp.strategy import Strategy
 from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
-from fedssl.asked import Asked
 from fedssl.state import ModelParts
+from fedssl.travel import TravelPlan
+from strategies.base import NO_PARTS
 from strategies.config import StrategyConfig
-from strategies.fedavg import FedAvg
+from strategies.fedavg import MeanByExamples
 
 
-class Scheduled(FedAvg):
+class Scheduled(MeanByExamples):
     """FedAvg whose tensors are each merged every n rounds, n of their own.
 
     A tensor of interval n is sent back, and merged, in the rounds that n divides. In between, a
@@ -27,10 +27,10 @@ class Scheduled(FedAvg):
     def interval(self, name: str) -> int:
         """Return n of a tensor."""
 
-    def asks(self, server_round: int, global_state: Mapping[str, Tensor]) -> Asked:
+    def plan(self, server_round: int, global_state: Mapping[str, Tensor]) -> TravelPlan:
         """Return which tensors were merged when, and which are not sent back this time."""
         slow = {name: n for name in global_state if (n := self.interval(name)) > 1}
-        return Asked(
+        return TravelPlan(
             scheduled=tuple(slow),
             merged=tuple((server_round - 1) // n * n for n in slow.values()),
             withheld=tuple(name for name, n in slow.items() if server_round % n),
@@ -43,7 +43,7 @@ def belongs(name: str, layer: str) -> bool:
 
 
 class LayerSchedule(Scheduled):
-    """Merge each layer every so many rounds, as a table says; 0 for never.
+    """Layers are merged every n rounds, or never, by a table: where bytes are dear.
 
     The mean by examples. What is never merged never travels: each client's begins as the seed makes
     it, and goes on from its own last visit.
@@ -51,47 +51,39 @@ class LayerSchedule(Scheduled):
     For when bytes are dear: the last layers hold most of them, and the first ones agree first. Also
     for federating a part of the encoder alone. `fedlama` finds a table by itself.
 
-    Parameters
-    ----------
-    every : Mapping[str, int]
-        Rounds by the beginning of tensors' names, up to a dot; of several that fit, the longest
-        counts. All other tensors are merged in every round.
-
     Source: the fixed intervals of Lee, Zhang and Avestimehr, "Layer-wise Adaptive Model Aggregation
     for Scalable Federated Learning", AAAI 2023.
     """
 
-    def __init__(self, every: Mapping[str, int]):
-        super().__init__()
-        self.every = dict(every)
+    class Config(StrategyConfig):
+        """The ``strategy`` section of LayerSchedule."""
+
+        name: Literal["layer-schedule"] = "layer-schedule"
+        """The strategy."""
+        every: dict[str, NonNegativeInt] = Field(default_factory=dict)
+        """Rounds by layer, such as {encoder.layers.9: 4, projector: 0}; 0 for never. A layer is the
+        beginning of tensors' names, up to a dot; of several that fit, the longest counts. All other
+        tensors are merged in every round."""
+
+    config: Config
+
+    def __init__(self, config: Config | None = None, parts: ModelParts = NO_PARTS):
+        super().__init__(config, parts)
+        for layer in self.config.every:
+            if not any(belongs(name, layer) for name in parts.names):
+                raise ValueError(
+                    f"strategy.every.{layer}: the model has no such layer; its tensors are "
+                    f"{', '.join(parts.names)}"
+                )
 
     def interval(self, name: str) -> int:
         """Return the rounds that the table says."""
-        fit = [layer for layer in self.every if belongs(name, layer)]
-        return self.every[max(fit, key=len)] if fit else 1
+        fit = [layer for layer in self.config.every if belongs(name, layer)]
+        return self.config.every[max(fit, key=len)] if fit else 1
 
     def stays_local(self, name: str) -> bool:
         """Tell whether a tensor is never merged."""
         return self.interval(name) == 0
 
     def __repr__(self) -> str:
-        return f"LayerSchedule: {self.every}"
-
-
-class LayerScheduleConfig(StrategyConfig):
-    """Layers are merged every n rounds, or never, by a table: where bytes are dear."""
-
-    name: Literal["layer-schedule"] = "layer-schedule"
-    """The strategy."""
-    every: dict[str, NonNegativeInt] = Field(default_factory=dict)
-    """Rounds by layer, such as {encoder.layers.9: 4, projector: 0}; 0 for never."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy; a ValueError names an entry that fits no tensor."""
-        for layer in self.every:
-            if not any(belongs(name, layer) for name in parts.names):
-                raise ValueError(
-                    f"strategy.every.{layer}: the model has no such layer; its tensors are "
-                    f"{', '.join(parts.names)}"
-                )
-        return LayerSchedule(self.every)
+        return f"LayerSchedule: {self.config.every}"

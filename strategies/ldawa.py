@@ -1,205 +1,176 @@
-"""L-DAWA: client tensors are weighed by their cosine with the global model's.
+"""L-DAWA and its controls: client tensors are weighed by their cosine with the global model's."""
 
-Rehman et al., "L-DAWA: Layer-wise Divergence Aware Weight Aggregation in Federated Self-Supervised
-Visual Representation Learning", ICCV 2023.
-"""
-
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+from typing import Literal
 
-import torch
+from pydantic import Field
 from torch import Tensor
 
 from strategies import fold
 from strategies.base import FoldingStrategy
-from strategies.fold import ExampleMean, Fold, Report, check_alike, zeros
-from strategies.rule import PRESETS, Rule, resolve
+from strategies.config import StrategyConfig
+from strategies.divergence import DivergenceFold, directed, divergence
+from strategies.fold import ExampleMean, Fold, Report
+from strategies.rule import BatchNormBuffers, Granularity, Negative, Rule, Scaling
 
-__all__ = ["LDAWA", "PRESETS", "DivergenceFold", "Rule", "directed", "divergence", "merge"]
-
-_CHUNK = 1 << 17
-"""torch.dot adds float32 in long rows on a CPU: off by 2e-6 over 2 million weights, which is much
-of 1 - δ. In chunks of this size, added in double precision, it is off by less than 1e-7."""
-
-
-def _products(w: Tensor, g: Tensor) -> tuple[float, float]:
-    """Return <w, g> and <w, w> of two tensors of one shape."""
-    own, other = w.detach().reshape(-1), g.detach().reshape(-1)
-    if w.dtype != torch.float32:
-        own = own.to(torch.promote_types(w.dtype, torch.float32))
-    if g.dtype != own.dtype or g.device != w.device:
-        other = other.to(own)
-    # On a GPU dot is precise enough, and each chunk would be a wait.
-    if len(own) <= _CHUNK or w.device.type != "cpu":
-        return torch.dot(own, other).item(), torch.dot(own, own).item()
-    with_other = with_itself = 0.0
-    for start in range(0, len(own), _CHUNK):
-        row, beside = own[start : start + _CHUNK], other[start : start + _CHUNK]
-        with_other += torch.dot(row, beside).item()
-        with_itself += torch.dot(row, row).item()
-    return with_other, with_itself
+__all__ = [
+    "DAWA",
+    "LDAWA",
+    "PRESETS",
+    "ConstShrink",
+    "DivergenceAware",
+    "DivergenceFold",
+    "NormalizedLDAWA",
+    "ReleasedLDAWA",
+    "RenormedLDAWA",
+    "Rule",
+    "Uniform",
+    "directed",
+    "divergence",
+    "merge",
+]
 
 
-def _cosine(dot: float, client_square: float, global_square: float) -> float:
-    if global_square == 0:
-        return 1.0
-    if client_square == 0:
-        return 0.0
-    # In this order a NaN stays one: min and max return their first argument unless beaten.
-    return min(dot / (math.sqrt(client_square) * math.sqrt(global_square)), 1.0)
+class DivergenceAware(FoldingStrategy):
+    """A strategy of the L-DAWA family: a `Rule`, after some rounds of FedAvg.
 
-
-def directed(state: Mapping[str, Tensor]) -> list[str]:
-    """Return the tensors that have a δ: floating ones of at least one dimension, in their order."""
-    return [name for name, t in state.items() if t.is_floating_point() and t.dim() > 0]
-
-
-def divergence(
-    global_state: Mapping[str, Tensor], client_state: Mapping[str, Tensor]
-) -> dict[str, float]:
-    """Return each tensor's cosine with the global one: δ = min(1, <w, g> / (‖w‖·‖g‖)).
-
-    Parameters
-    ----------
-    global_state : Mapping[str, Tensor]
-        The model that was sent to the client.
-    client_state : Mapping[str, Tensor]
-        The model that came back, with the same names and shapes.
-
-    Returns
-    -------
-    dict[str, float]
-        δ in [-1, 1] by name, in the model's order, of every floating tensor with at least one
-        dimension. Where the global tensor is zero δ is 1; else where the client's is zero, 0.
-
-    Raises
-    ------
-    ValueError
-        The models differ in names or shapes.
-    """
-    check_alike(global_state, client_state)
-    cosines = {}
-    for name in directed(global_state):
-        w, g = client_state[name], global_state[name]
-        cosines[name] = _cosine(*_products(w, g), _products(g, g)[1])
-    return cosines
-
-
-class DivergenceFold:
-    """The fold of the L-DAWA family.
-
-    Parameters
-    ----------
-    global_state : Mapping[str, Tensor]
-        The model that was sent to the clients.
-    rule : Rule
-        The choices.
-    buffers : frozenset[str]
-        The names of BatchNorm's running statistics.
+    The first rounds are FedAvg by examples, since an untrained model has no direction worth
+    keeping.
     """
 
-    def __init__(self, global_state: Mapping[str, Tensor], rule: Rule, buffers: frozenset[str]):
-        self._global = global_state
-        self._rule = rule
-        averaged = buffers if rule.bn_buffers == "mean" else frozenset()
-        self._ruled = {
-            name: g
-            for name, g in global_state.items()
-            if g.is_floating_point() and name not in averaged
-        }
-        self._rest = ExampleMean(
-            like={name: g for name, g in global_state.items() if name not in self._ruled}
-        )
-        self._measures = rule.granularity != "none" or rule.scaling == "restored-norm"
-        self._directed = set(directed(self._ruled)) if rule.granularity != "none" else set()
-        self._global_squares = {name: _products(g, g)[1] for name, g in self._ruled.items()}
-        self._sums: dict[str, Tensor] = {}
-        self._cosine_sums = dict.fromkeys(self._ruled, 0.0)
-        self._norm_sums = dict.fromkeys(self._ruled, 0.0)
-        self._weight = 0
+    class Config(Rule, StrategyConfig):
+        """The ``strategy`` section of the L-DAWA family."""
 
-    @torch.no_grad()
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
-        """Add one client's model.
+        warmup_rounds: int = Field(3, ge=0)
+        """How many first rounds are FedAvg by examples."""
 
-        Raises
-        ------
-        ValueError
-            Its number of examples is negative, or the model has other tensors than the global one.
-        """
-        check_alike(self._global, state)
-        self._rest.add({n: t for n, t in state.items() if n not in self._ruled}, report)
-        weight = report.examples if self._rule.weighting == "examples" else 1
-        self._weight += weight
-        self._sums = self._sums or zeros({name: state[name] for name in self._ruled})
-        # Lazily, so that a tensor is still in the cache when it is added.
-        products: Iterable[tuple[str, float, float]] = (
-            (name, *self._products(name, state[name])) for name in self._ruled
-        )
-        whole = None
-        if self._rule.granularity == "model":
-            products = list(products)
-            whole = self._cosine_of_all(products)
-        for name, dot, square in products:
-            cosine = 1.0
-            if name in self._directed:
-                cosine = _cosine(dot, square, self._global_squares[name])
-                cosine = self._clip(cosine if whole is None else whole)
-            own = 1.0 if self._rule.scaling == "constant-shrink" else cosine
-            total = self._sums[name]
-            total.add_(state[name].to(total.device), alpha=weight * own)
-            self._cosine_sums[name] += weight * cosine
-            self._norm_sums[name] += weight * math.sqrt(square)
+    config: Config
 
-    def _products(self, name: str, tensor: Tensor) -> tuple[float, float]:
-        """Return <w, g> and ‖w‖²; zeros where the rule has no use for them."""
-        return _products(tensor, self._global[name]) if self._measures else (0.0, 0.0)
+    def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
+        """Return a mean by examples in the first rounds, then the rule's fold."""
+        if server_round <= self.config.warmup_rounds:
+            return ExampleMean(like=global_state)
+        return DivergenceFold(global_state, self.config, self.parts.buffers)
 
-    def _cosine_of_all(self, products: Iterable[tuple[str, float, float]]) -> float:
-        """Return the δ of all directed tensors as one vector."""
-        own = [
-            (dot, square, self._global_squares[name])
-            for name, dot, square in products
-            if name in self._directed
-        ]
-        return _cosine(*map(sum, zip(*own, strict=True)))
+    def __repr__(self) -> str:
+        choices = ", ".join(f"{name} {getattr(self.config, name)}" for name in Rule.model_fields)
+        rounds = self.config.warmup_rounds
+        return f"{type(self).__name__}: {choices}, after {rounds} rounds of FedAvg"
 
-    def _clip(self, cosine: float) -> float:
-        return max(cosine, 0.0) if self._rule.negative == "clip" else cosine
 
-    def result(self) -> dict[str, Tensor]:
-        """Return the merged model.
+class Uniform(DivergenceAware):
+    """The mean over clients: the baseline of the L-DAWA family, with its warm-up."""
 
-        Raises
-        ------
-        ValueError
-            No model was added, or a mean by examples is asked for and no client has any.
-        """
-        merged = self._rest.result()
-        if self._weight == 0:
-            raise ValueError("num_examples is 0 for every client: a mean by examples needs some")
-        for name, total in self._sums.items():
-            merged[name] = self._scale(name, total).to(self._global[name].dtype)
-        return {name: merged[name] for name in self._global}
+    class Config(DivergenceAware.Config):
+        """The ``strategy`` section of Uniform."""
 
-    def _scale(self, name: str, total: Tensor) -> Tensor:
-        mean_cosine = self._cosine_sums[name] / self._weight
-        match self._rule.scaling:
-            case "as-is":
-                return total.div_(self._weight)
-            case "constant-shrink":
-                return total.mul_(mean_cosine / self._weight)
-            case "normalized":
-                divisor = self._cosine_sums[name]
-                return self._global[name].detach().clone() if divisor == 0 else total.div_(divisor)
-            case "restored-norm":
-                norm = math.sqrt(_products(total, total)[1])
-                target = self._norm_sums[name] / self._weight
-                return (
-                    self._global[name].detach().clone() if norm == 0 else total.mul_(target / norm)
-                )
+        name: Literal["uniform"] = "uniform"
+        """The strategy."""
+        granularity: Granularity = "none"
+
+    config: Config
+
+
+class LDAWA(DivergenceAware):
+    """Each layer weighed by its cosine with the global one: for very different clients.
+
+    The further a client's layer turned from the global one, the less it counts. In reading results,
+    mind that the weights are not divided by their sum, so that every tensor also shrinks: compare
+    with ``uniform``, and with the controls ``ldawa-normalized``, ``const-shrink`` and
+    ``ldawa-renorm``.
+
+    Source: Rehman et al., "L-DAWA: Layer-wise Divergence Aware Weight Aggregation in Federated
+    Self-Supervised Visual Representation Learning", ICCV 2023.
+    """
+
+    class Config(DivergenceAware.Config):
+        """The ``strategy`` section of LDAWA."""
+
+        name: Literal["ldawa"] = "ldawa"
+        """The strategy."""
+
+    config: Config
+
+
+class ReleasedLDAWA(DivergenceAware):
+    """The rule of the authors' code: negative cosines, scaled statistics."""
+
+    class Config(DivergenceAware.Config):
+        """The ``strategy`` section of ReleasedLDAWA."""
+
+        name: Literal["ldawa-released"] = "ldawa-released"
+        """The strategy."""
+        bn_buffers: BatchNormBuffers = "scaled"
+        negative: Negative = "keep"
+
+    config: Config
+
+
+class NormalizedLDAWA(DivergenceAware):
+    """A control: L-DAWA's direction without its shrinking of the weights."""
+
+    class Config(DivergenceAware.Config):
+        """The ``strategy`` section of NormalizedLDAWA."""
+
+        name: Literal["ldawa-normalized"] = "ldawa-normalized"
+        """The strategy."""
+        scaling: Scaling = "normalized"
+
+    config: Config
+
+
+class DAWA(DivergenceAware):
+    """One cosine for the whole model: is looking at single layers worth it?"""
+
+    class Config(DivergenceAware.Config):
+        """The ``strategy`` section of DAWA."""
+
+        name: Literal["dawa"] = "dawa"
+        """The strategy."""
+        granularity: Granularity = "model"
+
+    config: Config
+
+
+class ConstShrink(DivergenceAware):
+    """A control: L-DAWA's shrinking without its direction."""
+
+    class Config(DivergenceAware.Config):
+        """The ``strategy`` section of ConstShrink."""
+
+        name: Literal["const-shrink"] = "const-shrink"
+        """The strategy."""
+        scaling: Scaling = "constant-shrink"
+
+    config: Config
+
+
+class RenormedLDAWA(DivergenceAware):
+    """A control: L-DAWA with each layer's norm restored."""
+
+    class Config(DivergenceAware.Config):
+        """The ``strategy`` section of RenormedLDAWA."""
+
+        name: Literal["ldawa-renorm"] = "ldawa-renorm"
+        """The strategy."""
+        scaling: Scaling = "restored-norm"
+
+    config: Config
+
+
+PRESETS: dict[str, Rule] = {
+    rule.name: rule
+    for rule in (
+        Uniform.Config(),
+        LDAWA.Config(),
+        ReleasedLDAWA.Config(),
+        NormalizedLDAWA.Config(),
+        DAWA.Config(),
+        ConstShrink.Config(),
+        RenormedLDAWA.Config(),
+    )
+}
+"""The rules by name."""
 
 
 def merge(
@@ -233,52 +204,9 @@ def merge(
     ValueError
         There is no client or no such preset, or the models differ in names or shapes.
     """
+    if isinstance(preset, str) and preset not in PRESETS:
+        raise ValueError(f"preset = {preset!r}: choose one of {', '.join(PRESETS)}")
+    rule = PRESETS[preset] if isinstance(preset, str) else preset
     return fold.merge(
-        DivergenceFold(global_state, resolve(preset), buffers),
-        client_states,
-        map(Report, num_examples),
+        DivergenceFold(global_state, rule, buffers), client_states, map(Report, num_examples)
     )
-
-
-class LDAWA(FoldingStrategy):
-    """Weigh each tensor of each client by its cosine with the global one (Rehman et al., 2023).
-
-    For when clients' examples differ, so that some clients' layers drift off: the further a layer
-    turned from the global one, the less it counts. The first rounds are FedAvg by examples, since
-    an untrained model has no direction worth keeping. In reading results, mind that the weights are
-    not divided by their sum, so that every tensor also shrinks: compare with ``uniform``, and with
-    the controls ``ldawa-normalized``, ``const-shrink`` and ``ldawa-renorm``.
-
-    Parameters
-    ----------
-    preset : str | Rule (default: "ldawa")
-        The rule, or its name in ``PRESETS``.
-    warmup_rounds : int (default: 3)
-        How many first rounds are FedAvg by examples.
-    buffers : frozenset[str] (default: frozenset())
-        The names of BatchNorm's running statistics.
-    **choices : Any
-        Fields of ``Rule`` that replace the preset's.
-    """
-
-    def __init__(
-        self,
-        preset: str | Rule = "ldawa",
-        *,
-        warmup_rounds: int = 3,
-        buffers: frozenset[str] = frozenset(),
-        **choices: Any,
-    ):
-        super().__init__()
-        self.rule = replace(resolve(preset), **choices)
-        self.warmup_rounds = warmup_rounds
-        self.buffers = buffers
-
-    def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
-        """Return a mean by examples in the first rounds, then the rule's fold."""
-        if server_round <= self.warmup_rounds:
-            return ExampleMean(like=global_state)
-        return DivergenceFold(global_state, self.rule, self.buffers)
-
-    def __repr__(self) -> str:
-        return f"LDAWA: {self.rule}, after {self.warmup_rounds} rounds of FedAvg"

@@ -4,10 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
-from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from fedssl.state import ModelParts
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
 from strategies.fold import Fold, Report, WeightedMean
@@ -52,7 +50,7 @@ class SoftmaxMean:
 
 
 class LossWeighted(FoldingStrategy):
-    """Weigh clients by how far their loss lies below chance.
+    """Clients weigh by how far their loss is below chance: where some learn hardly anything.
 
     g' = Σ_k a[k]·w[k] with a = softmax_k(−(loss[k] − chance[k])), BatchNorm's statistics included;
     integer counters take the maximum. chance[k] is the loss of an encoder that tells nothing apart,
@@ -67,6 +65,14 @@ class LossWeighted(FoldingStrategy):
     Understanding", ECCV 2022, as a softmax, and measured from chance.
     """
 
+    class Config(StrategyConfig):
+        """The ``strategy`` section of LossWeighted."""
+
+        name: Literal["loss-weighted"] = "loss-weighted"
+        """The strategy."""
+
+    config: Config
+
     needs = frozenset({"train-loss", CHANCE_LOSS})
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
@@ -75,14 +81,3 @@ class LossWeighted(FoldingStrategy):
 
     def __repr__(self) -> str:
         return "LossWeighted: the mean by softmax(chance loss - loss)"
-
-
-class LossWeightedConfig(StrategyConfig):
-    """Clients weigh by how far their loss is below chance: where some learn hardly anything."""
-
-    name: Literal["loss-weighted"] = "loss-weighted"
-    """The strategy."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return LossWeighted()

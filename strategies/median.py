@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from fedssl.state import ModelParts
 from strategies.base import FoldingStrategy
 from strategies.collected import Collected, coordinatewise
 from strategies.config import StrategyConfig
@@ -25,7 +23,7 @@ class _Median(Collected):
 
 
 class Median(FoldingStrategy):
-    """Take the median of the clients' values, coordinate by coordinate.
+    """Coordinate by coordinate: where up to half of the clients may send anything.
 
     g'[i] = median_k w[k, i], of BatchNorm's statistics too; counters take the maximum.
 
@@ -37,20 +35,17 @@ class Median(FoldingStrategy):
     ICML 2018, definition 1. Flower's FedMedian makes halves of integer counters.
     """
 
+    class Config(StrategyConfig):
+        """The ``strategy`` section of Median."""
+
+        name: Literal["median"] = "median"
+        """The strategy."""
+
+    config: Config
+
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return a fold that keeps all models."""
         return _Median(global_state)
 
     def __repr__(self) -> str:
         return "Median: coordinate by coordinate"
-
-
-class MedianConfig(StrategyConfig):
-    """Coordinate by coordinate: where up to half of the clients may send anything."""
-
-    name: Literal["median"] = "median"
-    """The strategy."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return Median()

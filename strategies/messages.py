@@ -18,6 +18,8 @@ from flwr.common.constant import SType
 from numpy.lib import format as npy
 from torch import Tensor
 
+from fedssl.instructions import Instructions
+
 Kind = TypeVar("Kind")
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -25,7 +27,7 @@ _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 ARRAYS = "arrays"
 """Key of the ArrayRecord: the model."""
 CONFIG = "config"
-"""Key of the ConfigRecord: the round (`server-round`) and what a strategy asks of its clients."""
+"""Key of the ConfigRecord: the round (`server-round`) and the strategy's `Instructions`."""
 METRICS = "metrics"
 """Key of the MetricRecord of a reply: `num-examples`, `train-loss`, …"""
 DIVERGENCE = "divergence"
@@ -40,8 +42,8 @@ LAST_COUNTED = "last-counted"
 """In a message's config, to devices: the last round in which this client's reply counted, 0 for
 none. What the client keeps for itself goes on from there."""
 
-SENSITIVITY = "sensitivity"
-"""In a reply's metrics, where it is asked for: Ω of each parameter, in the model's order."""
+EXTRA = "extra"
+"""Key of the ArrayRecord of what client rules send, and get, beside the model; if there is any."""
 
 
 class TensorArray(Array):
@@ -179,6 +181,28 @@ def arrays_of(content: RecordDict, key: str = ARRAYS) -> ArrayRecord:
         There is none under this key.
     """
     return _record(content, key, ArrayRecord)
+
+
+def extra_of(content: RecordDict) -> ArrayRecord:
+    """Return what a message or reply holds beside the model; empty where it holds nothing."""
+    return _record(content, EXTRA, ArrayRecord) if EXTRA in content else ArrayRecord()
+
+
+def content_bytes(content: RecordDict) -> int:
+    """Return the size in bytes of all tensors of a message or reply, without serialising them."""
+    return record_bytes(arrays_of(content)) + record_bytes(extra_of(content))
+
+
+def instructions_of(config: ConfigRecord) -> Instructions:
+    """Return what a message's config has clients do, beside training.
+
+    Raises
+    ------
+    ValueError
+        It asks for what they do not do.
+    """
+    ours = {"server-round", DIVERGENCE, LAST_COUNTED}
+    return Instructions.from_config({k: v for k, v in config.items() if k not in ours})
 
 
 def metrics_of(content: RecordDict) -> MetricRecord:

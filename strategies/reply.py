@@ -9,21 +9,24 @@ from flwr.common.constant import SType
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
+from fedssl.client_rules import ReportedMetric
 from fedssl.state import ModelParts, State
 from fedssl.state_check import first_fault
 from strategies.base import FoldingStrategy
-from strategies.fold import Report, parameters
-from strategies.ldawa import directed
+from strategies.divergence import directed
+from strategies.fold import Report
 from strategies.messages import (
     ARRAYS,
     CHANCE_LOSS,
     DIVERGENCE,
+    EXTRA,
     METRICS,
-    SENSITIVITY,
     STEPS,
     TensorArray,
     arrays_of,
     config_of,
+    extra_of,
+    instructions_of,
     metrics_of,
     to_state,
 )
@@ -34,8 +37,6 @@ LARGEST_STEPS = 1 << 31
 HEADER_BYTES = 1 << 14
 """What an array over the wire may take beside its elements."""
 _NUMBERS = ("train-loss", CHANCE_LOSS, "seconds")
-_LISTS = {DIVERGENCE: (-1.001, 1.0), SENSITIVITY: (0.0, LARGEST_NUMBER)}
-"""The range of each number of a metric that is a list."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ class Expected:
 
     tensors: Mapping[str, Tensor]
     """What it holds: tensors of these names, shapes and element types."""
-    lists: Mapping[str, int]
-    """How many numbers each of its metrics has that is a list; all that were asked for."""
+    extra: Mapping[str, Tensor]
+    """What it holds beside the model: tensors like these."""
+    reported: Mapping[str, ReportedMetric]
+    """The metrics that were asked for."""
     needed: frozenset[str]
     """The other metrics that it must have."""
     examples: int
@@ -71,19 +74,22 @@ def expected_reply(
         How many examples the client has, as it registered.
     """
     sent, config = to_state(arrays_of(content)), config_of(content)
-    withheld = config.get("withheld", ())
-    left_out = set(withheld) if isinstance(withheld, list) else set()
-    lists = {}
+    instructions = instructions_of(config)
+    reported: dict[str, ReportedMetric] = {}
+    extra: State = {}
     if config.get(DIVERGENCE):
-        lists[DIVERGENCE] = len(directed(sent))
-    if config.get("sensitivity-decay") is not None:
-        lists[SENSITIVITY] = len(parameters(sent, parts.buffers))
+        reported[DIVERGENCE] = ReportedMetric(-1.001, 1.0, len(directed(sent)))
+    for rule in instructions.build_rules():
+        name = rule.config.name
+        reported |= {f"{name}/{k}": m for k, m in rule.metrics_sent(sent, parts).items()}
+        extra |= {f"{name}/{k}": t for k, t in rule.tensors_sent(sent, parts).items()}
     if isinstance(strategy, FoldingStrategy):
         needed = strategy.needs
     else:
         needed = frozenset({*_NUMBERS, STEPS})
-    tensors = {name: tensor for name, tensor in sent.items() if name not in left_out}
-    return Expected(tensors, lists, needed | {"num-examples"}, examples, parts)
+    withheld = instructions.plan.withholds
+    tensors = {name: tensor for name, tensor in sent.items() if name not in withheld}
+    return Expected(tensors, extra, reported, needed | {"num-examples"}, examples, parts)
 
 
 def read_reply(content: RecordDict, expected: Expected) -> tuple[State, Report]:
@@ -94,23 +100,32 @@ def read_reply(content: RecordDict, expected: Expected) -> tuple[State, Report]:
     ValueError
         The reply is not what was asked for, or its model or a metric cannot be used.
     """
-    if unknown := sorted(map(str, content.keys() - {ARRAYS, METRICS})):
+    records = {ARRAYS, METRICS, *([EXTRA] if expected.extra else [])}
+    if unknown := sorted(map(str, content.keys() - records)):
         raise ValueError(f"it has an unexpected record {unknown[0]}")
-    arrays, metrics = arrays_of(content), metrics_of(content)
-    report = _read_metrics(metrics, expected)
-    _compare(arrays, expected.tensors)
+    metrics, numbers = metrics_of(content), _read_metrics(metrics_of(content), expected)
+    state = _read_tensors(arrays_of(content), expected.tensors, "model", expected.parts)
+    extra = _read_tensors(extra_of(content), expected.extra, "extra", expected.parts)
+    return state, Report(*numbers, dict(metrics), extra)
+
+
+def _read_tensors(
+    arrays: ArrayRecord, expected: Mapping[str, Tensor], what: str, parts: ModelParts
+) -> State:
+    """Return tensors that are such as are expected, and finite."""
+    _compare(arrays, expected, what)
     state = to_state(arrays)
-    if fault := first_fault(state, expected.parts):
+    if fault := first_fault(state, parts):
         raise ValueError(f"{fault}: try a lower client.lr, or set client.clip_norm")
-    return {name: state[name] for name in expected.tensors}, report
+    return {name: state[name] for name in expected}
 
 
-def _compare(arrays: ArrayRecord, expected: Mapping[str, Tensor]) -> None:
+def _compare(arrays: ArrayRecord, expected: Mapping[str, Tensor], what: str) -> None:
     """See that an ArrayRecord says of itself what it should, without decoding it."""
     if missing := [name for name in expected if name not in arrays]:
-        raise ValueError(f"its model lacks the tensor {missing[0]}")
+        raise ValueError(f"its {what} lacks the tensor {missing[0]}")
     if unknown := sorted(map(str, arrays.keys() - expected.keys())):
-        raise ValueError(f"its model has an unexpected tensor {unknown[0]}")
+        raise ValueError(f"its {what} has an unexpected tensor {unknown[0]}")
     for name, like in expected.items():
         array = arrays[name]
         dtype, shape = str(like.dtype).removeprefix("torch."), tuple(like.shape)
@@ -131,11 +146,12 @@ def _compare(arrays: ArrayRecord, expected: Mapping[str, Tensor]) -> None:
             )
 
 
-def _read_metrics(metrics: MetricRecord, expected: Expected) -> Report:
-    known = {"num-examples", STEPS, *_NUMBERS, *expected.lists}
+def _read_metrics(metrics: MetricRecord, expected: Expected) -> tuple[int, float]:
+    """Return the number of examples and the loss; a ValueError says what is wrong with a metric."""
+    known = {"num-examples", STEPS, *_NUMBERS, *expected.reported}
     if unknown := sorted(map(str, metrics.keys() - known)):
         raise ValueError(f"it has an unexpected metric {unknown[0]}")
-    if missing := sorted((expected.needed | expected.lists.keys()) - metrics.keys()):
+    if missing := sorted((expected.needed | expected.reported.keys()) - metrics.keys()):
         raise ValueError(f"it lacks the metric {missing[0]}")
     examples = check_whole("num-examples", metrics["num-examples"], expected.examples)
     if STEPS in metrics:
@@ -144,15 +160,18 @@ def _read_metrics(metrics: MetricRecord, expected: Expected) -> Report:
         if name in metrics:
             least = 0.0 if name == "seconds" else -LARGEST_NUMBER
             _check_number(name, metrics[name], least, LARGEST_NUMBER)
-    for name, count in expected.lists.items():
-        values = metrics[name]
-        if not isinstance(values, list) or len(values) != count:
-            raise ValueError(f"its metric {name} is no list of {count} numbers")
-        for value in values:
-            _check_number(name, value, *_LISTS[name])
+    for name, like in expected.reported.items():
+        given = metrics[name]
+        if like.count is None:
+            _check_number(name, given, like.least, like.most)
+            continue
+        if not isinstance(given, list) or len(given) != like.count:
+            raise ValueError(f"its metric {name} is no list of {like.count} numbers")
+        for value in given:
+            _check_number(name, value, like.least, like.most)
     loss = metrics.get("train-loss", math.nan)
     assert isinstance(loss, (int, float))
-    return Report(examples, float(loss), dict(metrics))
+    return examples, float(loss)
 
 
 def check_whole(name: str, value: object, largest: int) -> int:

@@ -4,9 +4,13 @@ from abc import abstractmethod
 from collections.abc import Mapping
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from strategies.base import FoldingStrategy
+from fedssl.fields import Number
+from fedssl.state import ModelParts, State
+from strategies.base import NO_PARTS, FoldingStrategy
+from strategies.config import StrategyConfig
 from strategies.fold import ExampleMean, Fold, Report, parameters
 
 
@@ -17,16 +21,10 @@ class ServerOptimizer(FoldingStrategy):
     clients' updates w[k] − g. BatchNorm's statistics are averaged by examples, since a step beyond
     the clients could make a variance negative; counters take the maximum. What the server keeps,
     such as momentum, is part of a checkpoint.
-
-    Parameters
-    ----------
-    buffers : frozenset[str]
-        The names of BatchNorm's running statistics.
     """
 
-    def __init__(self, buffers: frozenset[str]):
-        super().__init__()
-        self.buffers = buffers
+    def __init__(self, config: StrategyConfig | None = None, parts: ModelParts = NO_PARTS):
+        super().__init__(config, parts)
         self._kept: dict[str, Tensor] = {}
 
     @abstractmethod
@@ -65,10 +63,16 @@ class _Stepped:
     def add(self, state: Mapping[str, Tensor], report: Report) -> None:
         self._mean.add(state, report)
 
+    def sums(self) -> State:
+        return self._mean.sums()
+
+    def take_sums(self, total: Mapping[str, Tensor]) -> None:
+        self._mean.take_sums(total)
+
     @torch.no_grad()
     def result(self) -> dict[str, Tensor]:
         merged = self._mean.result()
-        for name in parameters(merged, self._optimizer.buffers):
+        for name in parameters(merged, self._optimizer.parts.buffers):
             before = self._global[name]
             torch.add(before, self._optimizer.step(name, merged[name] - before), out=merged[name])
         return merged
@@ -80,23 +84,20 @@ class AdaptiveOptimizer(ServerOptimizer):
     m ← β₁·m + (1 − β₁)·Δ̄;  v ← `variance`(v, Δ̄²);  g' = g + η·m / (√v + τ), where m begins at 0
     and v at τ². As published, and unlike Adam for single machines, there is no bias correction.
 
-    Parameters
-    ----------
-    lr : float
-        η: about how far a coordinate moves in a round.
-    beta_1 : float
-        β₁ in [0, 1): how long updates are remembered.
-    tau : float
-        τ > 0: the smaller, the more even the steps of different coordinates.
-    buffers : frozenset[str]
-        The names of BatchNorm's running statistics.
-
     Source: Reddi et al., "Adaptive Federated Optimization", ICLR 2021, algorithm 2.
     """
 
-    def __init__(self, lr: float, beta_1: float, tau: float, buffers: frozenset[str]):
-        super().__init__(buffers)
-        self.lr, self.beta_1, self.tau = lr, beta_1, tau
+    class Config(StrategyConfig):
+        """What all of them have."""
+
+        lr: Number = Field(0.01, gt=0)
+        """η, the server's learning rate: about how far a weight moves in a round."""
+        beta_1: Number = Field(0.9, ge=0, lt=1)
+        """How long updates are remembered."""
+        tau: Number = Field(1e-3, gt=0)
+        """τ: the smaller, the more even the steps of different weights."""
+
+    config: Config
 
     @abstractmethod
     def variance(self, before: Tensor, square: Tensor) -> Tensor:
@@ -105,10 +106,10 @@ class AdaptiveOptimizer(ServerOptimizer):
     def step(self, name: str, update: Tensor) -> Tensor:
         """Return η·m / (√v + τ)."""
         momentum = self.kept("momentum", name, update)
-        momentum = self.keep("momentum", name, torch.lerp(update, momentum, self.beta_1))
-        variance = self.kept("variance", name, update, initial=self.tau**2)
+        momentum = self.keep("momentum", name, torch.lerp(update, momentum, self.config.beta_1))
+        variance = self.kept("variance", name, update, initial=self.config.tau**2)
         variance = self.keep("variance", name, self.variance(variance, update.square()))
-        return self.lr * momentum / (variance.sqrt() + self.tau)
+        return self.config.lr * momentum / (variance.sqrt() + self.config.tau)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}: lr {self.lr}, tau {self.tau}"
+        return f"{type(self).__name__}: lr {self.config.lr}, tau {self.config.tau}"

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from flwr.serverapp.strategy import Strategy
 from pydantic import Field
 from torch import Tensor
 
 from fedssl.fields import Number
-from fedssl.state import ModelParts
 from strategies.base import FoldingStrategy
 from strategies.collected import Collected, coordinatewise
 from strategies.config import StrategyConfig
@@ -39,7 +37,7 @@ class _TrimmedMean(Collected):
 
 
 class TrimmedMean(FoldingStrategy):
-    """Average the clients' values without the extreme ones, coordinate by coordinate.
+    """The mean without the extreme values: where a known share of clients may send anything.
 
     g'[i] is the mean of w[k, i] without the ⌊βK⌋ largest and smallest, of BatchNorm's statistics
     too; counters take the maximum.
@@ -48,35 +46,23 @@ class TrimmedMean(FoldingStrategy):
     than the median does. It keeps all models of a round in memory, and no client's number of
     examples counts.
 
-    Parameters
-    ----------
-    beta : float (default: 0.2)
-        The share that is left out at either end, in [0, 0.5).
-
     Source: Yin et al., "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates",
     ICML 2018, definition 2.
     """
 
-    def __init__(self, beta: float = 0.2):
-        super().__init__()
-        self.beta = beta
+    class Config(StrategyConfig):
+        """The ``strategy`` section of TrimmedMean."""
+
+        name: Literal["trimmed-mean"] = "trimmed-mean"
+        """The strategy."""
+        beta: Number = Field(0.2, ge=0, lt=0.5)
+        """The share of the clients that is left out at either end."""
+
+    config: Config
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return a fold that keeps all models."""
-        return _TrimmedMean(global_state, self.beta)
+        return _TrimmedMean(global_state, self.config.beta)
 
     def __repr__(self) -> str:
-        return f"TrimmedMean: beta {self.beta}"
-
-
-class TrimmedMeanConfig(StrategyConfig):
-    """The mean without the extreme values: where a known share of clients may send anything."""
-
-    name: Literal["trimmed-mean"] = "trimmed-mean"
-    """The strategy."""
-    beta: Number = Field(0.2, ge=0, lt=0.5)
-    """The share of the clients that is left out at either end."""
-
-    def build(self, parts: ModelParts) -> Strategy:
-        """Return the strategy."""
-        return TrimmedMean(self.beta)
+        return f"TrimmedMean: beta {self.config.beta}"

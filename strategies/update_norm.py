@@ -20,13 +20,17 @@ def update_norm(state: Mapping[str, Tensor], global_state: Mapping[str, Tensor])
     global_state : Mapping[str, Tensor]
         g: what was sent; at least the tensors of w.
     """
-    # In double precision, for a square of 1e30 is no float32.
     lengths = [
-        float(torch.linalg.vector_norm(tensor.double() - global_state[name].to(tensor).double()))
+        length(tensor.double() - global_state[name].to(tensor).double())
         for name, tensor in state.items()
         if tensor.is_floating_point()
     ]
     return math.hypot(*lengths)
+
+
+def length(tensor: Tensor) -> float:
+    """Return a tensor's norm: in double precision, for a square of 1e30 is no float32."""
+    return float(torch.linalg.vector_norm(tensor.double()))
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ from simulations.engines.local import LocalGrid
 from simulations.prepare import prepare
 from simulations.run_folder import RunFolder
 from simulations.runner import carry_out
-from strategies.messages import arrays_of, config_of, metrics_of, to_state
+from strategies.messages import arrays_of, config_of, extra_of, metrics_of, to_state
 from tests.simulations.faulty import FAULTS, SPOILERS, Given
 
 CONFIG = """
@@ -100,7 +100,9 @@ class SomeFaulty:
         if draws.random() >= self._share or reply.has_error():
             return reply
         content = reply.content
-        given = Given(to_state(arrays_of(content)), dict(metrics_of(content)))
+        given = Given(
+            to_state(arrays_of(content)), dict(metrics_of(content)), to_state(extra_of(content))
+        )
         draws.choice(self._faults)(given)
         spoilt = given.content()
         return Message(spoilt, reply_to=message)

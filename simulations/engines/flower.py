@@ -24,10 +24,9 @@ from strategies.messages import (
     CONFIG,
     LAST_COUNTED,
     METRICS,
-    arrays_of,
     config_of,
+    content_bytes,
     metrics_of,
-    record_bytes,
 )
 from strategies.reply import check_whole
 
@@ -203,7 +202,7 @@ class DeviceGrid(WrappedGrid, Engine):
             if _client(message) in here
         }
         if isinstance(self._grid, CarefulGrid):
-            sent = max((record_bytes(arrays_of(m.content)) for m in outgoing.values()), default=0)
+            sent = max((content_bytes(m.content) for m in outgoing.values()), default=0)
             self._grid.most_bytes = 2 * sent + BESIDE_THE_MODEL
         pushed = self._grid.push_messages(list(outgoing.values())) if outgoing else []
         ids = dict(zip(outgoing, pushed, strict=True))

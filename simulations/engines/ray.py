@@ -42,6 +42,8 @@ from simulations.engines.ray_worker import (
     unpack,
 )
 from simulations.prepare import Prepared
+from strategies import FoldingStrategy
+from strategies import build as build_strategy
 from strategies.messages import config_of
 
 ATTEMPTS = 3
@@ -95,7 +97,7 @@ class RayClients:
         self._closed = False
         self._idle = list(range(len(places)))
         self._sending = threading.Lock()
-        self._sent: tuple[weakref.ref[ArrayRecord], ObjectRef[Model]] | None = None
+        self._sent: dict[str, tuple[weakref.ref[ArrayRecord], ObjectRef[Model]]] = {}
         self._watch = Watch(places, self._move, said)
         self._there = self._watch.there
         try:
@@ -134,7 +136,7 @@ class RayClients:
         client = int(context.node_config["partition-id"])
         with span("client", client=client, round=round_of(config_of(message.content))):
             content: Packed = {
-                key: self._send(record) if isinstance(record, ArrayRecord) else record
+                key: self._send(key, record) if isinstance(record, ArrayRecord) else record
                 for key, record in message.content.items()
             }
             about = {
@@ -228,12 +230,16 @@ class RayClients:
                 # It may only be out of reach.
                 ray.kill(worker)
 
-    def _send(self, record: ArrayRecord) -> ObjectRef[Model]:
-        """Put a model into shared memory: once for all messages of a round, which hold the same."""
+    def _send(self, key: str, record: ArrayRecord) -> ObjectRef[Model]:
+        """Put a record into shared memory: once for all messages of a round, which hold the same.
+
+        ``key`` is the record's in the messages.
+        """
         with self._sending:
-            if self._sent is None or self._sent[0]() is not record:
-                self._sent = weakref.ref(record), ray.put(pack_model(record))
-            return self._sent[1]
+            if key not in self._sent or self._sent[key][0]() is not record:
+                self._sent.pop(key, None)
+                self._sent[key] = weakref.ref(record), ray.put(pack_model(record))
+            return self._sent[key][1]
 
 
 @contextmanager
@@ -287,6 +293,10 @@ def _store_bytes(prepared: Prepared, workers: int) -> int:
     if experiment.client.optimizer_state == "kept":
         # Adam keeps two numbers for each weight.
         model *= 3
+    strategy = build_strategy(experiment.strategy, prepared.blueprint.facts.parts)
+    if isinstance(strategy, FoldingStrategy) and strategy.rules(1):
+        # A client rule may get, send and remember as much as the model.
+        model *= 2
     # Two rounds' models, and of each worker's client the state sent and the answer; twice that,
     # for memory in pieces.
     return data + 2 * model * (2 + 2 * workers)

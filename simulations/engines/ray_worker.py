@@ -122,7 +122,7 @@ class RayWorker:
         flower_private.become_server()
         self._device = torch.device(device)
         self._app = ray.get(make_app[0])()
-        self._received: tuple[str, ArrayRecord] | None = None
+        self._received: dict[str, ArrayRecord] = {}
 
     def ready(self) -> None:
         """Answer once the app is made."""
@@ -150,6 +150,9 @@ class RayWorker:
         """
         try:
             own = Context(state=unpack(state, self._device), **context)
+            # So that the last round's memory can be used again.
+            names = {value.hex() for value in content.values() if isinstance(value, ObjectRef)}
+            self._received = {n: r for n, r in self._received.items() if n in names}
             message = Message(unpack(content, self._device, self._model), own.node_id, kind)
             flower_private.number(message, "1")
             reply = self._app(message, own)
@@ -163,11 +166,9 @@ class RayWorker:
     def _model(self, reference: ObjectRef[Model]) -> ArrayRecord:
         """Return a round's model, which is fetched once for all clients of this worker."""
         name = reference.hex()
-        if self._received is None or self._received[0] != name:
-            # So that the last round's memory can be used again.
-            self._received = None
-            self._received = name, unpack_model(ray.get(reference), self._device)
-        return self._received[1]
+        if name not in self._received:
+            self._received[name] = unpack_model(ray.get(reference), self._device)
+        return self._received[name]
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fedssl.asked import Asked
+from fedssl.client_rules import ClientRule, ClientRuleConfig
 from fedssl.config_file import ConfigError
-from fedssl.state import federated_state, floating_buffers, model_parts
+from fedssl.instructions import Instructions
+from fedssl.state import State, federated_state, floating_buffers, model_parts
 from simulations.comparing.arms import Arm
 from simulations.engines import LocalConfig
 from simulations.experiment import Experiment
@@ -15,10 +16,7 @@ from simulations.prepare import Prepared, check_cohort
 from simulations.run_folder import RunFolder
 from strategies import FoldingStrategy, Stateful
 from strategies import build as build_strategy
-from strategies.base import asked_of
-
-_ELSEWHERE = ("proximal_mu", "moon_mu", "fedu_threshold", "fedema_tau")
-"""What a strategy asks of clients that changes how they train."""
+from strategies.base import extra_of_strategy, instructions_of
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,14 @@ class Candidate:
     experiment: Experiment
     is_own: bool
     """Whether the run itself was made with it, so that what it had kept is known."""
-    asked: Asked
-    """What it asks of clients in the round."""
+    instructions: Instructions
+    """What it has clients do in the round."""
+    rules: tuple[ClientRule, ...]
+    """Its client rules."""
+    sent: frozenset[str]
+    """What clients send it beside the model, and report to it."""
+    extra: State
+    """What it sends clients beside the model, where it begins with nothing."""
     keeps_state: bool
     """Whether it keeps something on the server from round to round."""
     may_forget: bool
@@ -41,8 +45,13 @@ class Candidate:
 
     @property
     def trains_in_another_way(self) -> bool:
-        """Whether it asks clients for more than their objective."""
-        return any(getattr(self.asked, name) != getattr(Asked(), name) for name in _ELSEWHERE)
+        """Whether it has clients do more than minimise their objective."""
+        return not all(rule.only_measures for rule in self.rules)
+
+    @property
+    def measuring(self) -> tuple[ClientRuleConfig, ...]:
+        """Those of its client rules that change nothing of how clients train."""
+        return tuple(rule.config for rule in self.rules if rule.only_measures)
 
 
 def load(folder: RunFolder, overrides: Sequence[str]) -> Experiment:
@@ -71,44 +80,73 @@ def build_candidate(
     except Exception as error:
         raise ConfigError(f"--strategies {arm.label}: {error}") from error
     check_cohort(experiment, prepared.partition.clients, strategy)
-    asked = asked_of(strategy, server_round, federated_state(objective))
+    model, parts = federated_state(objective), model_parts(objective)
+    instructions = instructions_of(strategy, server_round, model)
+    rules = tuple(instructions.build_rules())
+    sent = [
+        f"{rule.config.name}/{name}"
+        for rule in rules
+        if not rule.only_measures
+        for name in (*rule.tensors_sent(model, parts), *rule.metrics_sent(model, parts))
+    ]
     return Candidate(
         arm.label,
         own.model_copy(update={"strategy": experiment.strategy}),
         experiment.strategy == own.strategy,
-        asked,
+        instructions,
+        rules,
+        frozenset(sent),
+        extra_of_strategy(strategy, server_round, model),
         isinstance(strategy, Stateful),
         not isinstance(strategy, (FoldingStrategy, Stateful)),
-        any(f"encoder.{name}" in asked.local for name in floating_buffers(objective.encoder)),
+        any(
+            f"encoder.{name}" in instructions.plan.local
+            for name in floating_buffers(objective.encoder)
+        ),
     )
 
 
-def decay_of(own: Candidate, candidates: Sequence[Candidate]) -> float | None:
-    """Return the decay of the sensitivity that clients have to report; None for none.
+def measuring_rules(
+    own: Candidate, candidates: Sequence[Candidate]
+) -> tuple[ClientRuleConfig, ...]:
+    """Return the client rules that only measure: the replies are made with all of them.
 
     Raises
     ------
     ConfigError
-        There are two of them.
+        Two differ in their numbers alone.
     """
-    asked = [each.asked.sensitivity_decay for each in (own, *candidates)]
-    decays = {decay for decay in asked if decay is not None}
-    if len(decays) > 1:
-        raise ConfigError(
-            "--strategies: they, or the run's own, ask for sensitivities of different decay "
-            f"({' and '.join(map(str, sorted(decays)))}), and the replies have one; leave one of "
-            "them out"
-        )
-    return next(iter(decays), None)
+    found: dict[str, ClientRuleConfig] = {}
+    for rule in (rule for each in (own, *candidates) for rule in each.measuring):
+        known = found.setdefault(rule.name, rule)
+        if known != rule:
+            numbers = " and ".join(sorted(_numbers(each) for each in (known, rule)))
+            raise ConfigError(
+                f"--strategies: they, or the run's own, have clients measure the {rule.name} in "
+                f"different ways ({numbers}), and the replies have one; leave one of them out"
+            )
+    return tuple(found.values())
+
+
+def _numbers(rule: ClientRuleConfig) -> str:
+    return ", ".join(f"{name} {value}" for name, value in rule if name != "name")
 
 
 def check_replies(own: Candidate, candidates: Sequence[Candidate]) -> None:
     """Raise a ConfigError where a strategy needs what the run's own leaves on the clients."""
+    withheld = own.instructions.plan.withholds
     for each in candidates:
-        if not each.is_own and (missing := own.asked.withholds - each.asked.withholds):
+        if each.is_own:
+            continue
+        if missing := withheld - each.instructions.plan.withholds:
             raise ConfigError(
                 f"--strategies {each.label}: needs all clients' {min(missing)}, which the run's "
                 f"own strategy, {own.label}, leaves on the clients; leave it out"
+            )
+        if missing := each.sent - own.sent:
+            raise ConfigError(
+                f"--strategies {each.label}: needs all clients' {min(missing)}, which they do not "
+                f"send to the run's own strategy, {own.label}; leave it out"
             )
 
 

@@ -6,10 +6,11 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from clients.client_app import round_of
-from fedssl.asked import Asked
+from fedssl.client_rules import ClientRuleConfig
+from fedssl.instructions import RULES, rules_to_json
 from simulations.engines.wrapped import WrappedGrid
 from simulations.replaying.moment import Moment
-from strategies.messages import DIVERGENCE, config_of
+from strategies.messages import DIVERGENCE, config_of, instructions_of
 
 
 class KeepingGrid(WrappedGrid):
@@ -23,8 +24,8 @@ class KeepingGrid(WrappedGrid):
         The round.
     keep : Callable[[int, Message], None]
         Told of client and reply, in cohort order.
-    decay : float | None
-        Its clients are also asked for their sensitivity, by this decay; None: they are not.
+    measuring : tuple[ClientRuleConfig, ...]
+        Client rules that its clients follow, too; they only measure.
     """
 
     def __init__(
@@ -32,12 +33,12 @@ class KeepingGrid(WrappedGrid):
         grid: Grid,
         server_round: int,
         keep: Callable[[int, Message], None],
-        decay: float | None,
+        measuring: tuple[ClientRuleConfig, ...],
     ):
         super().__init__(grid)
         self._round = server_round
         self._keep = keep
-        self._asked = Asked(sensitivity_decay=decay).to_config()
+        self._measuring = measuring
 
     def get_node_ids(self) -> Iterable[int]:
         """Pass on."""
@@ -49,8 +50,10 @@ class KeepingGrid(WrappedGrid):
         """Yield the replies in the messages' order."""
         sent = list(messages)
         is_kept = _is_of(self._round, sent)
-        for message in sent if is_kept else ():
-            config_of(message.content).update(self._asked)
+        for message in sent if is_kept and self._measuring else ():
+            rules = instructions_of(config_of(message.content)).rules
+            more = tuple(rule for rule in self._measuring if rule not in rules)
+            config_of(message.content)[RULES] = rules_to_json((*rules, *more))
         replies = self._grid.send_and_receive(sent, timeout=timeout)
         for message, reply in zip(sent, replies, strict=True):
             if is_kept:

@@ -1,15 +1,16 @@
 """A round just before its merge, as a folder keeps it: the model sent, and every reply."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Message, MetricRecord, RecordDict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 
+from fedssl.client_rules import ClientRuleConfig
 from fedssl.config_file import ConfigError
 from fedssl.plain_files import MEGABYTE, read_json
 from fedssl.state import State, load_state, save_state
@@ -21,10 +22,13 @@ from simulations.records import Client, check_row
 from strategies.messages import (
     ARRAYS,
     DIVERGENCE,
+    EXTRA,
     METRICS,
-    SENSITIVITY,
+    STEPS,
     arrays_of,
     config_of,
+    extra_of,
+    instructions_of,
     metrics_of,
     to_record,
     to_state,
@@ -55,7 +59,7 @@ class _Index(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
     round: int = Field(ge=1)
-    sensitivity_decay: float | None
+    measuring: list[dict[str, Any]]
     row: dict[str, Any]
     replies: list[_Reply]
 
@@ -104,6 +108,8 @@ class Moment:
         if reply.has_error():
             return {"client": client, "error": reply.error.reason or "no reason given"}
         save_state(self._file(client), to_state(arrays_of(reply.content)), {})
+        if extra := extra_of(reply.content):
+            save_state(self._file(client, EXTRA), to_state(extra), {})
         return {"client": client, "metrics": dict(metrics_of(reply.content))}
 
     def finish(
@@ -111,7 +117,7 @@ class Moment:
         before: Checkpoint,
         replies: list[dict[str, Any]],
         row: Mapping[str, object],
-        decay: float | None,
+        measuring: tuple[ClientRuleConfig, ...],
     ) -> None:
         """Write all but the models.
 
@@ -123,13 +129,13 @@ class Moment:
             What `add` returned, in cohort order.
         row : Mapping[str, object]
             What the run's own strategy made of the round.
-        decay : float | None
-            That of the sensitivity that clients were asked for.
+        measuring : tuple[ClientRuleConfig, ...]
+            The client rules that clients followed beside those of the run's own strategy.
         """
         self._checkpoint.save(before, changed=set(before.clients))
         index = {
             "round": before.round + 1,
-            "sensitivity_decay": decay,
+            "measuring": [rule.model_dump(mode="json") for rule in measuring],
             "row": dict(row),
             "replies": replies,
         }
@@ -151,10 +157,10 @@ class Moment:
         """The round."""
         return self._read.round
 
-    @property
-    def decay(self) -> float | None:
-        """That of the sensitivity in the replies; None where they have none."""
-        return self._read.sensitivity_decay
+    def has(self, measuring: Iterable[ClientRuleConfig]) -> bool:
+        """Tell whether clients followed these rules, which only measure, too."""
+        known = self._read.measuring
+        return all(rule.model_dump(mode="json") in known for rule in measuring)
 
     @property
     def row(self) -> dict[str, Any]:
@@ -174,6 +180,12 @@ class Moment:
                 assert isinstance(examples, int)
                 yield reply.client, examples, self._model(reply.client)
 
+    @property
+    def steps(self) -> dict[int, int]:
+        """How many local steps each client took that did not fail."""
+        made = {reply.client: reply.metrics for reply in self._read.replies if reply.metrics}
+        return {client: _whole(metrics.get(STEPS)) for client, metrics in made.items()}
+
     def answer(self, message: Message) -> Message:
         """Return a client's reply as if it had been made to this message.
 
@@ -191,10 +203,10 @@ class Moment:
         if kept.metrics is None:
             return flower_private.error_reply(message, kept.error)
         model = self._model(client)
-        config = config_of(message.content)
-        held_back = config.get("withheld", ())
-        withheld = held_back if isinstance(held_back, list) else ()
+        instructions = instructions_of(config_of(message.content))
+        withheld = instructions.plan.withholds
         wanted = [n for n in arrays_of(message.content) if n not in withheld]
+        rules = tuple(f"{rule.name}/" for rule in instructions.rules)
         if missing := [name for name in wanted if name not in model]:
             raise ValueError(
                 f"client {client}'s reply has no {missing[0]}, which the run's own strategy left "
@@ -203,21 +215,32 @@ class Moment:
         content = RecordDict(
             {
                 ARRAYS: to_record({name: model[name] for name in wanted}),
-                METRICS: MetricRecord(_asked_for(kept.metrics, config)),
+                METRICS: MetricRecord(_reported_by(rules, kept.metrics)),
             }
         )
+        extra = {n: t for n, t in self._extra(client).items() if n.startswith(rules)}
+        if extra:
+            content[EXTRA] = to_record(extra)
         return Message(content, reply_to=message)
 
     def _model(self, client: int) -> State:
         file = self._file(client)
-        try:
-            state = load_state(file)[0]
-        except (ValueError, OSError, SafetensorError) as error:
-            raise ConfigError(f"{file}: the reply is damaged: {error}; {self._again}") from error
+        state = self._load(file)
         for name, tensor in state.items():
             if self._kinds.get(name) != (tensor.shape, tensor.dtype):
                 raise ConfigError(f"{file}: {name} is not the model's; {self._again}")
         return state
+
+    def _extra(self, client: int) -> State:
+        """Return what a client sent beside the model."""
+        file = self._file(client, EXTRA)
+        return self._load(file) if file.exists() else {}
+
+    def _load(self, file: Path) -> State:
+        try:
+            return load_state(file)[0]
+        except (ValueError, OSError, SafetensorError) as error:
+            raise ConfigError(f"{file}: the reply is damaged: {error}; {self._again}") from error
 
     @cached_property
     def _kinds(self) -> dict[str, tuple[Any, Any]]:
@@ -228,8 +251,8 @@ class Moment:
     def _again(self) -> str:
         return f"remove {self.path}, and it is made again"
 
-    def _file(self, client: int) -> Path:
-        return self._replies / f"client-{client}.safetensors"
+    def _file(self, client: int, what: str = "") -> Path:
+        return self._replies / f"client-{client}{what and f'-{what}'}.safetensors"
 
     @cached_property
     def _read(self) -> _Index:
@@ -247,12 +270,17 @@ class Moment:
         return found
 
 
-def _asked_for(metrics: Mapping[str, Any], config: ConfigRecord) -> dict[str, Any]:
+def _reported_by(rules: tuple[str, ...], metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return a reply's metrics without those that another message had asked for."""
-    left_out = {DIVERGENCE}
-    if config.get("sensitivity-decay") is None:
-        left_out.add(SENSITIVITY)
-    return {name: value for name, value in metrics.items() if name not in left_out}
+    return {
+        name: value
+        for name, value in metrics.items()
+        if name != DIVERGENCE and ("/" not in name or name.startswith(rules))
+    }
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def moments(replays: Path) -> list[Moment]:

@@ -8,9 +8,11 @@ from pathlib import Path
 from flwr.app import Message
 from flwr.serverapp import Grid
 
+from fedssl.client_rules import ClientRuleConfig, Visit
 from fedssl.config_file import ConfigError
 from fedssl.evaluation.parallel import one_thread
-from fedssl.state import clone
+from fedssl.optimizers import learning_rate
+from fedssl.state import clone, model_parts
 from simulations.checkpoint import Checkpoint
 from simulations.client_states import give_to_clients, kept_by_clients
 from simulations.cohort import Answer, cohort_size
@@ -20,16 +22,15 @@ from simulations.engines.engine import Engine
 from simulations.engines.opening import opened
 from simulations.experiment import Experiment
 from simulations.inside import make_inside
-from simulations.own_code import check_own_code
 from simulations.prepare import Prepared, prepare
 from simulations.records import has_partition
 from simulations.replaying.candidates import (
     Candidate,
     build_candidate,
     check_replies,
-    decay_of,
     fields_of,
     load,
+    measuring_rules,
     notes_on,
 )
 from simulations.replaying.grids import KeepingGrid, ReplayingGrid
@@ -78,8 +79,8 @@ class Opened:
     own: Candidate
     """The run's own strategy, whether it is to merge or not."""
     candidates: Sequence[Candidate]
-    decay: float | None
-    """That of the sensitivity that clients have to report."""
+    measuring: tuple[ClientRuleConfig, ...]
+    """The client rules, of all these strategies, that only measure."""
     steps: Steps
 
     def server(self, experiment: Experiment, grid: Grid) -> Server:
@@ -140,7 +141,7 @@ class Opened:
         """
         replays = make_inside(replays_of(self.folder))
         moment = Moment(replays / f"round-{self.round}")
-        if moment.is_whole() and self.decay in (None, moment.decay):
+        if moment.is_whole() and moment.has(self.measuring):
             return moment
         moment.begin()
         replies: list[dict[str, object]] = []
@@ -157,7 +158,9 @@ class Opened:
         row, _ = server.round(self.round, server.draw_cohort(self.round))
         self.steps.doing = ""
         kept = kept_by_clients(self.engine)
-        moment.finish(Checkpoint(self.round - 1, model, strategy, kept), replies, row, self.decay)
+        moment.finish(
+            Checkpoint(self.round - 1, model, strategy, kept), replies, row, self.measuring
+        )
         return moment
 
     def _before(self, replays: Path, keep: Callable[[int, Message], None]) -> tuple[Server, int]:
@@ -173,7 +176,7 @@ class Opened:
         elif nearest:
             start, found = nearest.round + 1, nearest.before()
         grid = ReplayingGrid(self.engine, nearest)
-        server = self.server(self.experiment, KeepingGrid(grid, self.round, keep, self.decay))
+        server = self.server(self.experiment, KeepingGrid(grid, self.round, keep, self.measuring))
         if found:
             server.restore(found.model, found.strategy)
         give_to_clients(self.engine, found.clients if found else {})
@@ -204,13 +207,24 @@ class Opened:
         states = before.clients
         if not candidate.is_own:
             rounds = range(moment.round + 1, last + 1)
-            named = server.objective.named_parameters()
+            named, config = server.objective.named_parameters(), self.experiment.client
             states = kept_under(
-                candidate.asked,
+                candidate.instructions,
                 before,
-                moment.models(),
+                moment,
                 {client for number in rounds for client in server.draw_cohort(number)},
-                {name for name, parameter in named if parameter.requires_grad},
+                Visit(
+                    round=moment.round,
+                    received=before.model,
+                    sent=[n for n in before.model if n not in candidate.instructions.plan.local],
+                    trained=[n for n, parameter in named if parameter.requires_grad],
+                    parts=model_parts(server.objective),
+                    extra=candidate.extra,
+                    momentum=config.momentum,
+                    nesterov=config.nesterov,
+                    lr=learning_rate(config, moment.round, self.experiment.rounds),
+                    seed=self.experiment.seed,
+                ),
             )
         give_to_clients(self.engine, states)
 
@@ -256,7 +270,6 @@ def open_run(
         )
     where = [f"engine.device={device}"] if device else []
     own = load(folder, where)
-    check_own_code(own, path)
     if not 1 <= server_round <= own.rounds:
         raise ConfigError(f"--round {server_round}: the run has rounds 1 to {own.rounds}")
     chosen = [Arm(own.strategy.name)] if strategies is None else arms(strategies)
@@ -267,7 +280,7 @@ def open_run(
         for arm in chosen
     ]
     check_replies(runs, candidates)
-    decay = decay_of(runs, candidates)
+    measuring = measuring_rules(runs, candidates)
     steps = Steps(told)
     with opened(prepared, folder, steps) as engine, one_thread():
-        yield Opened(folder, server_round, prepared, engine, runs, candidates, decay, steps)
+        yield Opened(folder, server_round, prepared, engine, runs, candidates, measuring, steps)

@@ -1,3 +1,4 @@
+import json
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -6,15 +7,24 @@ import pytest
 import torch
 from torch import nn
 
-from fedssl.asked import Asked
+from fedssl.client_rules import ClientRuleConfig
+from fedssl.client_rules.fedema import Mixture
+from fedssl.client_rules.fedu import KeepPredictor
+from fedssl.client_rules.moon import ModelContrast
+from fedssl.client_rules.proximal import Proximal
+from fedssl.client_rules.sensitivity import Sensitivity
+from fedssl.instructions import Instructions
 from fedssl.local_update import LocalUpdate, Stopped, Worker
 from fedssl.objectives import Batch, Objective, ObjectiveConfig
 from fedssl.objectives.simclr import nt_xent
 from fedssl.state import State, clone, federated_state, private_state
+from fedssl.travel import TravelPlan
 from simulations.experiment import Experiment
 from tests.fedssl.blueprints import blueprint
+from tests.fedssl.client_rules import own
 
 Small = Callable[..., Experiment]
+NOTHING = Instructions()
 
 
 def make(experiment: Experiment) -> tuple[Worker, State]:
@@ -34,7 +44,8 @@ def run(
     private: State | None = None,
     client: int = 0,
     round: int = 1,
-    asked: Asked | None = None,
+    instructions: Instructions = NOTHING,
+    extra: State | None = None,
 ) -> LocalUpdate:
     return worker.run(
         examples(count, client),
@@ -43,7 +54,8 @@ def run(
         private or {},
         client=client,
         round=round,
-        asked=asked or Asked(),
+        instructions=instructions,
+        extra=extra,
     )
 
 
@@ -308,18 +320,18 @@ def parameters_of(worker: Worker, state: State) -> State:
 
 
 def test_fedema_starts_from_a_mix_of_the_clients_own_and_the_global_model(small: Small) -> None:
-    asked = Asked(fedema_tau=0.25)
+    mixing = Instructions(rules=(Mixture.Config(tau=0.25),))
     worker, received = make(small())
-    first = run(worker, received, asked=asked)
+    first = run(worker, received, instructions=mixing)
     assert same(first.state, run(worker, received).state)
     other, _ = make(small(*STANDS_STILL))
     after = {n: t + 1 if t.is_floating_point() else t for n, t in received.items()}
-    second = run(other, after, private=first.private, round=2, asked=asked)
+    second = run(other, after, private=first.private, round=2, instructions=mixing)
     for name, start in parameters_of(worker, second.state).items():
         expected = 0.25 * first.state[name] + 0.75 * after[name]
         torch.testing.assert_close(start, expected)
-    absent = run(other, after, private=first.private, round=3, asked=asked)
-    new = run(other, after, round=3, asked=asked)
+    absent = run(other, after, private=first.private, round=3, instructions=mixing)
+    new = run(other, after, round=3, instructions=mixing)
     assert same(absent.state, new.state)
     assert all(torch.equal(absent.private[n], t) for n, t in new.private.items() if "." in n)
 
@@ -327,11 +339,10 @@ def test_fedema_starts_from_a_mix_of_the_clients_own_and_the_global_model(small:
 def test_fedu_keeps_the_predictor_of_a_client_that_moved_far(small: Small) -> None:
     worker, received = make(small())
     for threshold, keeps in ((0.0, True), (1e6, False)):
-        asked = Asked(fedu_threshold=threshold)
-        first = run(worker, received, asked=asked)
-        second = run(
-            make(small(*STANDS_STILL))[0], received, private=first.private, round=2, asked=asked
-        )
+        keeping = Instructions(rules=(KeepPredictor.Config(threshold=threshold),))
+        first = run(worker, received, instructions=keeping)
+        still, _ = make(small(*STANDS_STILL))
+        second = run(still, received, private=first.private, round=2, instructions=keeping)
         for name, start in parameters_of(worker, second.state).items():
             own = keeps and name.startswith("predictor.")
             assert torch.equal(start, first.state[name] if own else received[name])
@@ -341,13 +352,13 @@ def test_what_is_local_begins_as_the_seed_makes_it_and_is_remembered(small: Smal
     worker, received = make(small())
     local = tuple(n for n in received if n.startswith(("projector.", "predictor.")))
     sent = {n: t for n, t in received.items() if n not in local}
-    asked = Asked(local=local)
+    heads_stay = Instructions(TravelPlan(local=local))
     # After others, too: a worker must not give a client the heads of another.
     run(worker, received, client=2)
-    first = run(worker, sent, client=1, asked=asked)
+    first = run(worker, sent, client=1, instructions=heads_stay)
     assert same(first.state, run(worker, received, client=1).state)
     still, _ = make(small(*STANDS_STILL))
-    second = run(still, sent, private=first.private, client=1, round=2, asked=asked)
+    second = run(still, sent, private=first.private, client=1, round=2, instructions=heads_stay)
     heads = parameters_of(worker, {n: first.state[n] for n in local})
     assert all(torch.equal(second.state[n], t) for n, t in heads.items())
     with pytest.raises(ValueError, match="the models differ"):
@@ -358,7 +369,8 @@ def test_fedprox_holds_a_client_near_the_global_model(small: Small) -> None:
     worker, received = make(small("client.lr=0.01"))
 
     def distance(mu: float) -> float:
-        state = parameters_of(worker, run(worker, received, asked=Asked(proximal_mu=mu)).state)
+        held = Instructions(rules=(Proximal.Config(mu=mu),))
+        state = parameters_of(worker, run(worker, received, instructions=held).state)
         return sum(float((t - received[n]).square().sum()) for n, t in state.items())
 
     assert distance(30.0) < 0.5 * distance(0.0)
@@ -367,22 +379,90 @@ def test_fedprox_holds_a_client_near_the_global_model(small: Small) -> None:
 def test_terms_are_not_in_the_loss_that_is_told(small: Small) -> None:
     worker, received = make(small("client.local_steps=1"))
     plain = run(worker, received).trained.loss
-    far = Asked(moon_mu=5.0, proximal_mu=1.0)
-    first = run(worker, received, asked=far)
+    far = Instructions(rules=(ModelContrast.Config(mu=5.0), Proximal.Config(mu=1.0)))
+    first = run(worker, received, instructions=far)
     assert first.trained.loss == plain
-    again = run(worker, received, private=first.private, asked=far)
+    again = run(worker, received, private=first.private, instructions=far)
     assert again.trained.loss == pytest.approx(plain, rel=0.05)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_moon_and_sensitivity_in_either_precision(small: Small, precision: str) -> None:
     worker, received = make(small(f"client.precision={precision}"))
-    asked = Asked(moon_mu=1.0, sensitivity_decay=0.9)
-    first = run(worker, received, asked=asked)
-    second = run(worker, received, private=first.private, round=2, asked=asked)
+    both = Instructions(rules=(ModelContrast.Config(), Sensitivity.Config(decay=0.9)))
+    first = run(worker, received, instructions=both)
+    second = run(worker, received, private=first.private, round=2, instructions=both)
     assert {t.dtype for t in second.state.values()} == {torch.float32, torch.int64}
-    assert len(second.trained.sensitivity) == len(parameters_of(worker, received))
+    assert second.metrics.keys() == {"sensitivity/omega"}
+    omega = second.metrics["sensitivity/omega"]
+    assert isinstance(omega, list)
+    assert len(omega) == len(parameters_of(worker, received))
     plain = run(worker, received, private=first.private, round=2)
     moved = [n for n, t in parameters_of(worker, plain.state).items() if n.startswith("enc")]
     largest = max((plain.state[n] - second.state[n]).abs().max().item() for n in moved)
     assert largest > 1e-4
+
+
+def test_a_scheduled_layer_is_ones_own_while_it_is_newer(small: Small) -> None:
+    layer = "encoder.layers.0.weight"
+    worker, received = make(small())
+    plan = TravelPlan(scheduled=(layer,), merged=(0,), withheld=(layer,))
+    first = run(worker, received, round=1, instructions=Instructions(plan))
+    assert not torch.equal(first.state[layer], received[layer])
+    still, _ = make(small(*STANDS_STILL))
+    for merged, newer in ((0, True), (1, False), (2, False)):
+        later = TravelPlan(scheduled=(layer,), merged=(merged,))
+        second = run(
+            still, received, private=first.private, round=3, instructions=Instructions(later)
+        )
+        for name, start in parameters_of(worker, second.state).items():
+            kept = newer and name == layer
+            assert torch.equal(start, first.state[name] if kept else received[name])
+
+
+OLDER = {"last round": torch.tensor(1.0), "last moved": torch.tensor(0.5)}
+"""What versions before the client rules kept of a visit, beside the client's own tensors."""
+
+
+@pytest.mark.parametrize("rule", [Mixture.Config(), KeepPredictor.Config(), ModelContrast.Config()])
+def test_what_an_older_version_remembered_for_a_rule_is_refused(
+    small: Small, rule: ClientRuleConfig
+) -> None:
+    worker, received = make(small())
+    older = OLDER | {f"own {name}": tensor for name, tensor in received.items()}
+    with pytest.raises(ValueError, match=rf"remembers for {rule.name} was written by an older .*"):
+        run(worker, received, private=older, round=2, instructions=Instructions(rules=(rule,)))
+
+
+def test_what_an_older_version_kept_local_is_taken_up(small: Small) -> None:
+    worker, received = make(small(*STANDS_STILL))
+    local = tuple(n for n in received if n.startswith("predictor."))
+    sent = {n: t for n, t in received.items() if n not in local}
+    older = OLDER | {f"own {n}": received[n] + 1 for n in local}
+    update = run(
+        worker, sent, private=older, round=2, instructions=Instructions(TravelPlan(local=local))
+    )
+    for name in parameters_of(worker, {n: received[n] for n in local}):
+        assert torch.equal(update.state[name], received[name] + 1)
+    assert "last moved" not in update.private
+    assert {n for n in update.private if n.startswith("own ")} == {f"own {n}" for n in local}
+
+
+def test_a_rule_of_ones_own_is_followed(small: Small) -> None:
+    worker, received = make(small("client.lr=0.01"))
+    name = f"{own.__name__}.Small"
+    plain = run(worker, received)
+    mine = Instructions.from_config({"rules": json.dumps([{"name": name, "weight": 3.0}])})
+    first = run(worker, received, instructions=mine)
+    second = run(worker, first.state, private=first.private, round=2, instructions=mine)
+
+    def size(state: State) -> float:
+        return sum(float(t.square().sum()) for t in parameters_of(worker, state).values())
+
+    assert size(first.state) < 0.9 * size(plain.state)
+    assert first.trained.steps == plain.trained.steps
+    assert first.metrics.keys() == {f"{name}/size", f"{name}/steps"}
+    assert first.metrics[f"{name}/steps"] == [3.0]
+    assert first.extra.keys() == {f"{name}/sum"}
+    visits = [update.private[f"rule {name} visits"].item() for update in (first, second)]
+    assert visits == [1, 2]

@@ -19,18 +19,18 @@ from flwr.app import (
 )
 from torch import Tensor, nn
 
-from fedssl.asked import Asked
 from fedssl.seeding import generator
 from fedssl.state import ModelParts
-from strategies.fold import parameters
+from strategies.elastic import SENSITIVITY
 from strategies.ldawa import directed
 from strategies.messages import (
     ARRAYS,
     DIVERGENCE,
+    EXTRA,
     METRICS,
-    SENSITIVITY,
     arrays_of,
     config_of,
+    instructions_of,
     to_record,
     to_state,
 )
@@ -45,6 +45,8 @@ class Given:
 
     model: dict[str, Tensor]
     metrics: dict[str, Any]
+    extra: dict[str, Tensor] = field(default_factory=dict)
+    """What it sends beside the model."""
     records: dict[str, Any] = field(default_factory=dict)
     """Further records."""
     arrays: Callable[[ArrayRecord], ArrayRecord] = lambda record: record
@@ -57,9 +59,12 @@ class Given:
 
     def content(self) -> RecordDict:
         """Return the reply's content."""
-        content = RecordDict(dict(self.records))
+        content = RecordDict()
         if self.model:
             content[ARRAYS] = self.arrays(to_record(self.model))
+        if self.extra:
+            content[EXTRA] = to_record(self.extra)
+        content.update(self.records)
         if self.metrics:
             content[METRICS] = MetricRecord(self.metrics)
         return content
@@ -152,6 +157,16 @@ def wire(change: Callable[[Array], Array]) -> Fault:
     return spoil
 
 
+def beside(change: Callable[[Tensor], Tensor]) -> Fault:
+    """Change the first tensor that is sent beside the model."""
+
+    def spoil(given: Given) -> None:
+        name = next(iter(given.extra))
+        given.extra[name] = change(given.extra[name])
+
+    return spoil
+
+
 def raises(error: BaseException) -> Fault:
     """Let the client's code raise."""
 
@@ -175,6 +190,26 @@ def drop_metrics(given: Given) -> None:
 def drop_tensor(given: Given) -> None:
     """Send all but a tensor."""
     del given.model[given.weight]
+
+
+def drop_beside(given: Given) -> None:
+    """Send all but a tensor beside the model."""
+    del given.extra[next(iter(given.extra))]
+
+
+def drop_all_beside(given: Given) -> None:
+    """Send nothing beside the model."""
+    given.extra = {}
+
+
+def one_more_beside(given: Given) -> None:
+    """Send a tensor too many beside the model."""
+    given.extra["scaffold/example"] = torch.zeros(3)
+
+
+def another_rules_beside(given: Given) -> None:
+    """Send what another rule might."""
+    given.extra["fedx/0.bias"] = torch.zeros(3)
 
 
 def one_more_tensor(given: Given) -> None:
@@ -243,7 +278,9 @@ FAULTS: dict[str, Fault] = {
     "float64": tensor(lambda t: t.double()),
     "float16": tensor(lambda t: t.half()),
     "integers": tensor(lambda t: t.long()),
-    "another record": record("extra", MetricRecord({"a": 1})),
+    "another record": record("more", MetricRecord({"a": 1})),
+    "tensors beside the model that nobody asked for": one_more_beside,
+    "metrics in the place of tensors beside the model": record(EXTRA, MetricRecord({"a": 1})),
     "another model": record("arrays2", ArrayRecord([np.zeros(3)])),
     "a config": record("config", ConfigRecord({"a": "b"})),
     "examples 10^18": metric("num-examples", 10**18),
@@ -268,6 +305,7 @@ FAULTS: dict[str, Fault] = {
     "δ too few": metric(DIVERGENCE, [1.0]),
     "δ a number": metric(DIVERGENCE, 1.0),
     "sensitivity negative": metric(SENSITIVITY, [-1.0] * 9),
+    "a sensitivity that nobody asked for, by its old name": metric("sensitivity", [1.0] * 9),
     "a pickled array": wire(_pickled),
     "a header that claims objects": wire(_claims_objects),
     "a header that claims more": wire(_claims_more),
@@ -286,6 +324,25 @@ FAULTS: dict[str, Fault] = {
     "RecursionError": raises(RecursionError("deep")),
 }
 """What a client can do wrong that its own reply shows."""
+
+FAULTS_BESIDE: dict[str, Fault] = {
+    "one too many": one_more_beside,
+    "another rule's": another_rules_beside,
+    "one missing": drop_beside,
+    "all missing": drop_all_beside,
+    "another shape": beside(lambda t: t[:1]),
+    "a shape with a one": beside(lambda t: t[None]),
+    "a huge shape": beside(lambda t: torch.zeros(()).expand(1000, 1000)),
+    "NaN": beside(lambda t: t * math.nan),
+    "infinite": beside(lambda t: t + math.inf),
+    "float64": beside(lambda t: t.double()),
+    "float16": beside(lambda t: t.half()),
+    "integers": beside(lambda t: t.long()),
+    "metrics in its place": record(EXTRA, MetricRecord({"a": 1})),
+    "a config in its place": record(EXTRA, ConfigRecord({"a": "b"})),
+    "no names": record(EXTRA, ArrayRecord([np.zeros(3)])),
+}
+"""What a client can do wrong where its rule sends tensors beside the model."""
 
 OF_BATCHNORM = ("means NaN", "variances negative", "counters negative", "counters huge")
 """Those that are in BatchNorm's tensors alone."""
@@ -339,8 +396,7 @@ class FaultyApp:
 
     def _honest(self, message: Message, client: int) -> Given:
         config = config_of(message.content)
-        ours = {"server-round", DIVERGENCE}
-        asked = Asked.from_config({k: v for k, v in config.items() if k not in ours})
+        instructions = instructions_of(config)
         received = to_state(arrays_of(message.content))
         draws = generator(0, "faulty", int(str(config["server-round"])), client)
         model = {
@@ -348,7 +404,7 @@ class FaultyApp:
             if t.is_floating_point()
             else t + 1
             for name, t in received.items()
-            if name not in asked.withheld
+            if name not in instructions.plan.withheld
         }
         metrics: dict[str, Any] = {
             "num-examples": 1 + client % EXAMPLES,
@@ -359,9 +415,14 @@ class FaultyApp:
         }
         if config.get(DIVERGENCE):
             metrics[DIVERGENCE] = [0.5] * len(directed(received))
-        if asked.sensitivity_decay is not None:
-            metrics[SENSITIVITY] = [1.0] * len(parameters(received, self.parts.buffers))
-        return Given(model, metrics)
+        extra: dict[str, Tensor] = {}
+        for rule in instructions.build_rules():
+            before = f"{rule.config.name}/"
+            for name, reported in rule.metrics_sent(received, self.parts).items():
+                metrics[before + name] = [1.0] * reported.count if reported.count else 1.0
+            for name, like in rule.tensors_sent(received, self.parts).items():
+                extra[before + name] = 0.01 * torch.rand(like.shape, generator=draws)
+        return Given(model, metrics, extra)
 
 
 class Tiny(nn.Module):

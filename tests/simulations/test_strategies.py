@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 
 from simulations import ConfigError, Experiment, run
 from simulations.run_folder import RunFolder
+from strategies import FedProx
+from tests.simulations import own_rules
 from tests.simulations.test_runner import StopsAfter, same_result
 
 Small = Callable[..., Experiment]
@@ -23,8 +25,18 @@ FIELDS: dict[str, str] = {
     "fedu": ", threshold: 0.001",
     "fedema": ", tau: 0.5",
 }
-STATEFUL = ["fedadam", "fedlama", "fedu", "fedema", "moon", "encoder-only", "layer-schedule"]
+STATEFUL = [
+    *("fedadam", "fedlama", "fedu", "fedema", "moon", "encoder-only", "layer-schedule"),
+    *("scaffold", "feddyn", "fedx"),
+]
 """Those that keep something from round to round, on the server or on clients."""
+OFTEN = ("fedadam", "fedema", "scaffold", "a server step")
+"""Of those and one's own, a server's state, a client's, both, and a step of the server."""
+MINE = f"strategy={{name: {own_rules.__name__}.Mine}}"
+OWN = {
+    "a rule of one's own": MINE,
+    "a server step": f"strategy={{name: {own_rules.__name__}.Teaching}}",
+}
 QUICK = ("participation=1", "partition.clients=3")
 """All take part, so that each has a last visit."""
 
@@ -38,6 +50,13 @@ def training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def chosen(name: str) -> str:
     return f"strategy={{name: {name}{FIELDS.get(name, '')}}}"
+
+
+def test_a_name_stands_for_a_strategy_with_its_defaults(small: Small) -> None:
+    assert small("strategy=fedprox").strategy == FedProx.Config()
+    assert small("strategy=fedprox", "strategy.mu=0.5").strategy == FedProx.Config(mu=0.5)
+    with pytest.raises(ConfigError, match=r"strategy = fedprx: .* did you mean fedprox\?"):
+        small("strategy=fedprx")
 
 
 @pytest.mark.parametrize(
@@ -68,9 +87,15 @@ def test_without_batchnorm_fedbn_says_that_nothing_could_stay_local(
         run(small(chosen("fedbn"), "model.norm=group"), tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", STATEFUL)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in OFTEN else [pytest.mark.slow])
+        for name in (*STATEFUL, *OWN)
+    ],
+)
 def test_a_resumed_run_equals_an_uninterrupted_one(small: Small, tmp_path: Path, name: str) -> None:
-    experiment = small(chosen(name), *QUICK)
+    experiment = small(OWN.get(name, chosen(name)), *QUICK)
     run(experiment, tmp_path / "straight")
     with pytest.raises(KeyboardInterrupt):
         run(experiment, tmp_path / "stopped", display=StopsAfter(2))
@@ -83,11 +108,37 @@ def weights(small: Small, folder: Path, *overrides: str) -> dict[str, torch.Tens
     return load_file(folder / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_what_clients_do_for_a_strategy_changes_the_result(small: Small, tmp_path: Path) -> None:
     plain = weights(small, tmp_path / "plain", chosen("fedavg"), *QUICK, "rounds=2")
-    for name in ("fedprox", "moon", "fedu", "fedema"):
+    for name in ("fedprox", "moon", "fedu", "fedema", "scaffold", "feddyn", "fedx"):
         own = weights(small, tmp_path / name, chosen(name), *QUICK, "rounds=2")
         assert any(not torch.equal(plain[tensor], own[tensor]) for tensor in plain), name
+
+
+def test_a_client_rule_of_ones_own_is_followed(small: Small, tmp_path: Path) -> None:
+    plain = run(small(chosen("fedavg"), *QUICK, "rounds=2"), tmp_path / "plain").metrics
+    mine = run(small(MINE, *QUICK, "rounds=2"), tmp_path / "mine").metrics
+    assert [row["failed"] for row in mine] == [[], [], []]
+    # The float that it sends beside the model, of each of 3 clients.
+    assert [m["bytes_up"] - p["bytes_up"] for m, p in zip(mine, plain, strict=True)] == [0, 12, 12]
+    assert [m["bytes_down"] for m in mine] == [p["bytes_down"] for p in plain]
+    sizes_of = [
+        sum(float(tensor.square().sum()) for name, tensor in load_file(file).items())
+        for file in (tmp_path / "plain" / "model.safetensors", tmp_path / "mine/model.safetensors")
+    ]
+    assert sizes_of[1] < 0.9 * sizes_of[0]
+
+
+def test_a_server_step_learns_from_the_servers_examples_without_their_labels(
+    small: Small, tmp_path: Path
+) -> None:
+    plain = weights(small, tmp_path / "plain", chosen("fedavg"), *QUICK, "rounds=1")
+    own_rules.SEEN.clear()
+    taught = weights(small, tmp_path / "taught", OWN["a server step"], *QUICK, "rounds=1")
+    assert own_rules.SEEN == [(8, 3, 16, 16)]
+    changed = {name for name in plain if not torch.equal(plain[name], taught[name])}
+    assert changed == {name for name in plain if name.startswith("encoder.") and "layers.0" in name}
 
 
 def sizes(small: Small, folder: Path, name: str) -> list[dict[str, Any]]:
@@ -135,6 +186,10 @@ def test_fedbns_global_encoder_is_measured_with_statistics_of_its_own(
         ("{name: fedlws, least: 0.5}", "least = 0.5: must not be above"),
         ("{name: fedema, tau: 0}", "greater than 0"),
         ("{name: bulyan}", "needs at least 7"),
+        (
+            "{name: scaffold, max_update_norm: 1}",
+            "max_update_norm = 1: bounds the model alone, and scaffold has clients send",
+        ),
     ],
 )
 def test_mistakes_are_told_before_any_work(

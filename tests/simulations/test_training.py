@@ -17,7 +17,17 @@ from simulations.prepare import prepare
 from simulations.server import Server
 from strategies import STRATEGIES
 from strategies.messages import arrays_of, to_state
-from tests.simulations.faulty import FAULTS, OF_BATCHNORM, SPOILERS, Fault, FaultyApp, raises
+from tests.simulations import own_rules
+from tests.simulations.faulty import (
+    FAULTS,
+    FAULTS_BESIDE,
+    OF_BATCHNORM,
+    SPOILERS,
+    Fault,
+    FaultyApp,
+    beside,
+    raises,
+)
 from tests.simulations.test_strategies import FIELDS as STRATEGY_FIELDS
 
 Small = Callable[..., Experiment]
@@ -141,6 +151,42 @@ def test_a_faulty_device_fails_alone(small: Small) -> None:
     check_every_fault(small, "ldawa", crossing=True)
 
 
+@pytest.mark.parametrize("crossing", [False, True])
+def test_a_client_that_sends_other_tensors_beside_the_model_fails_alone(
+    small: Small, crossing: bool
+) -> None:
+    strategy = f"{own_rules.__name__}.Sending"
+    own_rules.HEARD.clear()
+    with scene(small, strategy, crossing=crossing) as played:
+        assert not failed(played.play({}))
+        assert own_rules.HEARD == [6]
+        played.play({FAULTY: raises(ValueError("not here"))})
+        without = clone(played.server.state())
+        assert own_rules.HEARD == [6, 5]
+        reasons: dict[str, str] = {}
+        for name, fault in FAULTS_BESIDE.items():
+            found = failed(played.play({FAULTY: fault}))
+            assert list(found) == [FAULTY], (name, found)
+            assert found[FAULTY].isprintable(), name
+            assert len(found[FAULTY]) <= 300, name
+            assert same(played.server.state(), without), name
+            assert own_rules.HEARD[-1] == 5, name
+            assert played.visits() == dict.fromkeys((0, 1, 3, 4, 5), 1.0), name
+            reasons[name] = found[FAULTY]
+    first = "scaffold/encoder.layers.0.weight"
+    for name, reason in {
+        "one too many": "its extra has an unexpected tensor scaffold/example",
+        "another rule's": "its extra has an unexpected tensor fedx/0.bias",
+        "one missing": f"its extra lacks the tensor {first}",
+        "all missing": f"its extra lacks the tensor {first}",
+        "another shape": f"its tensor {first} has the shape (1, 3, 3, 3) in place of (4, 3, 3, 3)",
+        "NaN": f"its tensor {first} is infinite or NaN",
+        "float64": f"its tensor {first} is float64 in place of float32",
+        "metrics in its place": "it has no ArrayRecord 'extra'",
+    }.items():
+        assert reason in reasons[name]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", [*STRATEGIES, *FLOWERS])
 def test_a_faulty_device_fails_alone_under_every_strategy(small: Small, strategy: str) -> None:
@@ -181,6 +227,21 @@ def test_the_client_with_the_longest_update_is_left_out_of_a_mean_that_it_spoils
         assert "so large that its square is infinite" in failed(answers)[FAULTY]
         assert played.visits() == dict.fromkeys((0, 1, 3, 5), 1.0)
         assert len(played.display.said_texts) == 2
+
+
+def test_what_one_client_sends_beside_the_model_does_not_spoil_the_next_round(
+    small: Small,
+) -> None:
+    with scene(small, "scaffold") as played:
+        played.play({FAULTY: raises(ValueError("not here"))})
+        without = clone(played.server.state())
+        kept = clone(played.server.strategy_state())
+    with scene(small, "scaffold") as played:
+        answers = played.play({FAULTY: beside(lambda tensor: tensor * 0 + 1e30)})
+        assert list(failed(answers)) == [FAULTY]
+        assert "beside it, " in failed(answers)[FAULTY]
+        assert same(played.server.state(), without)
+        assert same(played.server.strategy_state(), kept)
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")

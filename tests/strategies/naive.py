@@ -224,6 +224,18 @@ def elastic(g: State, answers: Sequence[Client], tau: float = 0.5) -> State:
     return moved(g, answers, step)
 
 
+def scaffold(g: State, answers: Sequence[Client]) -> State:
+    """With a server's step of 1: clients' weights count the same, statistics by examples."""
+    weights = {n: torch.stack([a.state[n] for a in answers]).mean(0) for n in PARAMETERS}
+    return mean(answers) | weights
+
+
+def feddyn(g: State, answers: Sequence[Client]) -> State:
+    """In the first round, of all clients: h = −α·mean(w − g), and g' = mean w − h/α."""
+    plain = scaffold(g, answers)
+    return plain | {n: plain[n] + (plain[n] - g[n]) for n in PARAMETERS}
+
+
 FORMULAS: dict[str, Formula] = {
     "fedavg": lambda g, answers: mean(answers),
     **{preset: partial(ldawa, preset) for preset in PRESETS},
@@ -234,7 +246,12 @@ FORMULAS: dict[str, Formula] = {
     "fedadagrad": partial(adaptive, lambda v, square: v + square, 0.0),
     "fedexp": fedexp,
     "fedlws": fedlws,
-    **{name: lambda g, answers: mean(answers) for name in ("fedprox", "moon", "fedu", "fedema")},
+    **{
+        name: lambda g, answers: mean(answers)
+        for name in ("fedprox", "moon", "fedu", "fedema", "fedx")
+    },
+    "scaffold": scaffold,
+    "feddyn": feddyn,
     "fedbn": partial(partial_mean, lambda name: ".bn." not in name),
     "encoder-only": partial(partial_mean, lambda name: name.startswith("encoder.")),
     # In round 1: what is merged every second round, or never, is not.

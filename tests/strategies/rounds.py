@@ -8,11 +8,12 @@ from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import Strategy
 from hypothesis import strategies as st
 
-from fedssl.asked import Asked
+from fedssl.client_rules import ClientRuleConfig
 from fedssl.fields import Fields
 from fedssl.state import ModelParts
-from strategies import StrategyChoice, StrategyConfig, build
-from strategies.messages import arrays_of, config_of, to_record, to_state
+from strategies import STRATEGIES, StrategyConfig, build
+from strategies.elastic import SENSITIVITY
+from strategies.messages import arrays_of, config_of, instructions_of, to_record, to_state
 from tests.strategies import models
 from tests.strategies.fake_grid import FakeGrid
 from tests.strategies.models import State
@@ -64,7 +65,7 @@ cohorts = st.lists(clients, min_size=1, max_size=5)
 
 
 class _Section(Fields):
-    strategy: Annotated[StrategyConfig, StrategyChoice]
+    strategy: Annotated[StrategyConfig, STRATEGIES.choice]
 
 
 def read(**section: object) -> StrategyConfig:
@@ -86,6 +87,17 @@ def play(strategy: Strategy, g: State, answers: Sequence[Client], server_round: 
     return to_state(merged)
 
 
+def extra_of_client(rules: Sequence[ClientRuleConfig], client: Client) -> State:
+    """What a client's rules send beside its model: here, of its own weights."""
+    names = {rule.name for rule in rules}
+    sent: State = {}
+    if "scaffold" in names:
+        sent |= {f"scaffold/{name}": client.state[name] for name in PARAMETERS}
+    if "fedx" in names:
+        sent |= {"fedx/0.weight": client.state["projector.weight"]}
+    return sent
+
+
 def _reply(message: Message, client: Client) -> Message:
     metrics = MetricRecord(
         {
@@ -93,12 +105,14 @@ def _reply(message: Message, client: Client) -> Message:
             "train-loss": client.loss,
             "chance-loss": client.chance,
             "num-steps": client.steps,
-            "sensitivity": client.sensitivity,
+            SENSITIVITY: client.sensitivity,
         }
     )
-    config = config_of(message.content)
-    asked = Asked.from_config({k: v for k, v in config.items() if k != "server-round"})
+    instructions = instructions_of(config_of(message.content))
+    plan = instructions.plan
     received = arrays_of(message.content)
-    sent = {name: client.state[name] for name in received if name not in asked.withheld}
+    sent = {name: client.state[name] for name in received if name not in plan.withheld}
     content = RecordDict({"arrays": to_record(sent), "metrics": metrics})
+    if extra := extra_of_client(instructions.rules, client):
+        content["extra"] = to_record(extra)
     return Message(content, reply_to=message)

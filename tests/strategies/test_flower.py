@@ -7,15 +7,18 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp.strategy import Strategy
 
+from fedssl.state import ModelParts
 from simulations.engines.flower_private import error_reply
-from strategies import LDAWA, PRESETS, FedAvg, Rule, Stateful
+from strategies import LDAWA, STRATEGIES, FedAvg, Stateful
 from strategies.fedavg import merge as fedavg
+from strategies.ldawa import DivergenceAware
 from strategies.ldawa import merge as ldawa
 from strategies.messages import to_record, to_state
 from tests.strategies.fake_grid import FakeGrid, reply
 from tests.strategies.models import BUFFERS, State, model
 
 NODES = [31, 4, 15]
+PARTS = ModelParts(buffers=BUFFERS)
 
 
 def update(node: int, state: State) -> State:
@@ -31,7 +34,8 @@ def equal(a: State, b: State) -> bool:
 
 
 def ours() -> list[Strategy]:
-    return [FedAvg(), *(LDAWA(preset, warmup_rounds=0, buffers=BUFFERS) for preset in PRESETS)]
+    family = [s for s in STRATEGIES.values() if issubclass(s, DivergenceAware)]
+    return [FedAvg(), *(each(each.Config(warmup_rounds=0), PARTS) for each in family)]
 
 
 @pytest.mark.parametrize("strategy", ours(), ids=repr)
@@ -41,8 +45,8 @@ def test_a_round_gives_the_bits_of_the_pure_merge(strategy: Strategy) -> None:
     messages = strategy.configure_train(1, to_record(g), ConfigRecord(), grid)
     arrays, metrics = strategy.aggregate_train(1, grid.send_and_receive(messages))
     states = [update(node, g) for node in NODES]
-    if isinstance(strategy, LDAWA):
-        expected = ldawa(g, states, NODES, preset=strategy.rule, buffers=BUFFERS)
+    if isinstance(strategy, DivergenceAware):
+        expected = ldawa(g, states, NODES, preset=strategy.config, buffers=BUFFERS)
     else:
         expected = fedavg(states, NODES)
     assert arrays is not None
@@ -57,7 +61,7 @@ def test_a_round_gives_the_bits_of_the_pure_merge(strategy: Strategy) -> None:
 def test_flowers_own_loop(plain: bool) -> None:
     g = model(77)
     record = ArrayRecord(g) if plain else to_record(g)
-    strategy = LDAWA(warmup_rounds=1, buffers=BUFFERS)
+    strategy = LDAWA(LDAWA.Config(warmup_rounds=1), PARTS)
     result = strategy.start(FakeGrid(NODES, update), record, num_rounds=2)
     after_one = fedavg([update(node, g) for node in NODES], NODES)
     after_two = ldawa(
@@ -74,7 +78,7 @@ def test_warmup_is_fedavg_up_to_its_last_round() -> None:
 
     def after(server_round: int) -> State:
         grid = FakeGrid(NODES, update)
-        strategy = LDAWA("ldawa")
+        strategy = LDAWA()
         messages = strategy.configure_train(server_round, to_record(g), ConfigRecord(), grid)
         arrays, _ = strategy.aggregate_train(server_round, grid.send_and_receive(messages))
         assert arrays is not None
@@ -167,13 +171,6 @@ def test_nothing_is_evaluated_on_clients_and_nothing_kept() -> None:
         grid = FakeGrid(NODES, update)
         assert strategy.configure_evaluate(1, to_record(model(1)), ConfigRecord(), grid) == []
         assert not isinstance(strategy, Stateful)
-
-
-def test_choices_replace_the_presets() -> None:
-    strategy = LDAWA("dawa", weighting="examples", negative="keep")
-    assert strategy.rule == Rule("model", "examples", "as-is", "mean", "keep")
-    with pytest.raises(TypeError, match="granularty"):
-        LDAWA(granularty="model")
 
 
 def test_aggregating_before_a_round_began_is_refused() -> None:

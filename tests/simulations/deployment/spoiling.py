@@ -1,7 +1,7 @@
 """Clients that answer wrongly in some rounds, here and as `fedssl join` in a process of its own."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -15,9 +15,11 @@ from simulations.cli import app as fedssl
 from strategies.messages import arrays_of, config_of, metrics_of, to_record, to_state
 
 
-def make_spoiling_app(find: Callable[[Context], ClientRuntime]) -> ClientApp:
+def make_spoiling_app(
+    find: Callable[[Context], ClientRuntime], allowed: Sequence[str] | None = None
+) -> ClientApp:
     """Make the ClientApp, of which clients 0 to 2 spoil what they answer in one round each."""
-    honest = make_client_app(find)
+    honest = make_client_app(find, allowed)
 
     def answer(message: Message, context: Context) -> Message:
         reply = honest(message, context)

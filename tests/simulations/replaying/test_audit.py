@@ -90,6 +90,7 @@ def test_clients_that_keep_batchnorm_are_probed_with_their_own(fedbn: Path) -> N
     assert probe.linear_accuracy == expected["linear_accuracy"]
 
 
+@pytest.mark.slow
 def test_an_encoder_that_is_of_no_use_is_told(fedbn: Path) -> None:
     run = make_run(fedbn.parent, "fedavg", "rounds=1")
     with pytest.raises(RunError, match=r"Infinite gave a model .*weight is infinite or NaN"):

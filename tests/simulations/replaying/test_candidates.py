@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from fedssl.client_rules.sensitivity import Sensitivity
 from fedssl.config_file import ConfigError
 from simulations.replaying import audit, replay
 from simulations.replaying.moment import Moment
 from simulations.replaying.opened import open_run
 from simulations.run_folder import RunFolder
-from strategies import LDAWAConfig
+from strategies import LDAWA
 from tests.simulations.replaying.runs import make_run
 
 
@@ -18,7 +19,7 @@ def test_only_the_runs_own_strategy_has_its_fields_from_the_run(tmp_path: Path) 
     run = make_run(tmp_path, "run", "strategy.weighting=examples", "rounds=1")
     with open_run(run, 1, "ldawa,fedavg", None, lambda *_: None) as opened:
         other, own = opened.candidates
-    assert other.experiment.strategy == LDAWAConfig(name="ldawa", weighting="uniform")
+    assert other.experiment.strategy == LDAWA.Config(weighting="uniform")
     assert own.is_own
 
 
@@ -33,10 +34,15 @@ def test_a_strategy_that_needs_what_stayed_on_clients_is_refused(tmp_path: Path)
 def test_sensitivities_are_those_that_the_run_asks_for(tmp_path: Path) -> None:
     run = make_run(tmp_path, "elastic", "strategy.name=elastic", "strategy.decay=0.5", "rounds=1")
     # Else the run's own strategy would have merged other ones to what the next round starts from.
-    with pytest.raises(ConfigError, match=r"of different decay \(0\.5 and 0\.9\)"):
+    with pytest.raises(
+        ConfigError,
+        match=r"sensitivity in .* \(decay 0\.5 and decay 0\.9\)",
+    ):
         replay(run, 1, "fedavg,elastic(decay=0.9)")
     replay(run, 1, "fedavg")
-    assert Moment(run / "replays" / "round-1").decay == 0.5
+    moment = Moment(run / "replays" / "round-1")
+    assert moment.has((Sensitivity.Config(decay=0.5),))
+    assert not moment.has((Sensitivity.Config(decay=0.9),))
 
 
 def test_a_sensitivity_without_memory_is_one(folder: Path) -> None:

@@ -9,24 +9,41 @@ import pytest
 import torch
 from flwr.app import ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 
+from fedssl.client_rules import ClientRuleConfig
+from fedssl.client_rules.fedx import CrossDistillation
+from fedssl.client_rules.scaffold import ControlVariates
+from fedssl.client_rules.sensitivity import Sensitivity
 from fedssl.config_file import ConfigError
+from fedssl.instructions import rules_to_json
 from fedssl.state import save_state
 from simulations.checkpoint import Checkpoint
 from simulations.engines import flower_private
 from simulations.replaying.moment import Moment, moments
-from strategies.messages import ARRAYS, CONFIG, METRICS, arrays_of, metrics_of, to_record, to_state
+from strategies.messages import (
+    ARRAYS,
+    CONFIG,
+    EXTRA,
+    METRICS,
+    arrays_of,
+    extra_of,
+    metrics_of,
+    to_record,
+    to_state,
+)
 
 MODEL = {"a": torch.tensor([1.5, float("inf")]), "n": torch.tensor(7)}
 METRICS_OF_IT: dict[str, int | float | list[int] | list[float]] = {
     "num-examples": 5,
     "train-loss": 0.1 + 0.2,
     "divergence": [0.5, 1.0],
+    "sensitivity/omega": [2.0],
 }
+BESIDE = {"scaffold/a": torch.tensor([0.5, -0.5]), "fedx/0.bias": torch.ones(3)}
 ROW = {"round": 4, "cohort": [0, 2], "failed": [2], "bytes_up": 9, "bytes_down": 9, "seconds": 0.5}
 ROW |= {"train_loss": 0.3, "rankme": 2.5}
 
 
-def message(client: int, **config: list[str]) -> Message:
+def message(client: int, **config: str | list[str]) -> Message:
     flower_private.become_server()
     content = RecordDict(
         {ARRAYS: to_record(MODEL), CONFIG: ConfigRecord({"server-round": 4, **config})}
@@ -41,13 +58,21 @@ def moment(tmp_path: Path) -> Moment:
     """Round 4, in which client 2 failed."""
     made = Moment(tmp_path / "round-4")
     made.begin()
-    content = RecordDict({ARRAYS: to_record(MODEL), METRICS: MetricRecord({**METRICS_OF_IT})})
+    content = RecordDict(
+        {
+            ARRAYS: to_record(MODEL),
+            METRICS: MetricRecord({**METRICS_OF_IT}),
+            EXTRA: to_record(BESIDE),
+        }
+    )
     replies = [
         made.add(0, Message(content, reply_to=message(0))),
         made.add(2, flower_private.error_reply(message(2), "no room")),
     ]
     assert not made.is_whole()
-    made.finish(Checkpoint(3, MODEL, {}, {0: MODEL}), replies, ROW, None)
+    made.finish(
+        Checkpoint(3, MODEL, {}, {0: MODEL}), replies, ROW, (Sensitivity.Config(decay=0.5),)
+    )
     return made
 
 
@@ -55,12 +80,47 @@ def test_a_reply_comes_back_as_it_was(moment: Moment) -> None:
     answer = moment.answer(message(0))
     state = to_state(arrays_of(answer.content))
     assert all(torch.equal(state[name], MODEL[name]) for name in MODEL)
-    # δ is of the run's own tensors, which another strategy's message may not have.
-    expected = {name: value for name, value in METRICS_OF_IT.items() if name != "divergence"}
+    # δ is of the run's own tensors, which another strategy's message may not have, and what a rule
+    # reports or sends is for the strategy that has it.
+    other = ("divergence", "sensitivity/omega")
+    expected = {name: value for name, value in METRICS_OF_IT.items() if name not in other}
+    assert EXTRA not in answer.content
     assert dict(metrics_of(answer.content)) == expected
     assert answer.metadata.src_node_id == 1
     assert (moment.round, moment.cohort, moment.row) == (4, [0, 2], ROW)
     assert [(client, count) for client, count, _ in moment.models()] == [(0, 5)]
+
+
+def test_what_a_rule_sent_and_reported_comes_back_to_a_strategy_that_has_it(
+    moment: Moment,
+) -> None:
+    cases: list[tuple[tuple[ClientRuleConfig, ...], set[str], set[str]]] = [
+        ((ControlVariates.Config(),), set(), {"scaffold/a"}),
+        ((CrossDistillation.Config(),), set(), {"fedx/0.bias"}),
+        ((Sensitivity.Config(),), {"sensitivity/omega"}, set()),
+    ]
+    for rules, metrics, beside in cases:
+        answer = moment.answer(message(0, rules=rules_to_json(rules)))
+        assert {name for name in metrics_of(answer.content) if "/" in name} == metrics
+        found = to_state(extra_of(answer.content))
+        assert found.keys() == beside
+        assert all(torch.equal(found[name], BESIDE[name]) for name in beside)
+
+
+def test_it_knows_what_was_measured(moment: Moment) -> None:
+    again = Moment(moment.path)
+    assert again.has(())
+    assert again.has((Sensitivity.Config(decay=0.5),))
+    assert not again.has((Sensitivity.Config(decay=0.9),))
+
+
+def test_another_reply_leaves_nothing_of_the_last_beside_the_model(moment: Moment) -> None:
+    moment.begin()
+    plain = RecordDict({ARRAYS: to_record(MODEL), METRICS: MetricRecord({**METRICS_OF_IT})})
+    replies = [moment.add(0, Message(plain, reply_to=message(0)))]
+    moment.finish(Checkpoint(3, MODEL, {}, {0: MODEL}), replies, ROW, ())
+    answer = moment.answer(message(0, rules=rules_to_json((ControlVariates.Config(),))))
+    assert EXTRA not in answer.content
 
 
 def test_a_failure_comes_back_as_one(moment: Moment) -> None:
@@ -95,7 +155,13 @@ def test_a_damaged_one_is_told_with_the_way_out(moment: Moment) -> None:
 
 
 def test_a_damaged_reply_is_told_with_the_way_out(moment: Moment) -> None:
-    file = next((moment.path / "replies").iterdir())
+    beside = moment.path / "replies" / "client-0-extra.safetensors"
+    kept = beside.read_bytes()
+    beside.write_bytes(b"damaged")
+    with pytest.raises(ConfigError, match=r"client-0-extra.*damaged.*remove .*round-4"):
+        moment.answer(message(0))
+    beside.write_bytes(kept)
+    file = moment.path / "replies" / "client-0.safetensors"
     file.write_bytes(b"damaged")
     with pytest.raises(ConfigError, match=r"client-0.*damaged.*remove .*round-4"):
         moment.answer(message(0))
@@ -113,7 +179,10 @@ Edit = Callable[[dict[str, Any]], object]
         (lambda index: index.pop("replies"), "replies"),
         (lambda index: index.update(round="4"), "round"),
         (lambda index: index.update(round=0), "round"),
-        (lambda index: index.update(sensitivity_decay="x"), "sensitivity_decay"),
+        # As versions before the client rules wrote it.
+        (lambda index: index.update(sensitivity_decay=index.pop("measuring")), "measuring"),
+        (lambda index: index.update(measuring="x"), "measuring"),
+        (lambda index: index.update(measuring=["x"]), "measuring"),
         (lambda index: index["replies"][0].update(client="../../etc/passwd"), "client"),
         (lambda index: index["replies"][1].update(client=0), "a client is there twice"),
         (lambda index: index["replies"][0].update(metrics={}), "num-examples = None"),

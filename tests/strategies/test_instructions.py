@@ -1,20 +1,30 @@
-"""What strategies ask of their clients, and what they do with what they are told."""
+"""What strategies have their clients do, and what they do with what they are told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+import torch
 from flwr.app import ConfigRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from fedssl.asked import Asked
+from fedssl.client_rules import ClientRuleConfig
+from fedssl.client_rules.fedema import Mixture
+from fedssl.client_rules.fedu import KeepPredictor
+from fedssl.client_rules.moon import ModelContrast
+from fedssl.client_rules.proximal import Proximal
+from fedssl.client_rules.scaffold import ControlVariates
+from fedssl.client_rules.sensitivity import Sensitivity
+from fedssl.instructions import Instructions
 from fedssl.state import ModelParts
-from strategies import FedLAMA, FoldingStrategy, Stateful, build
-from strategies.base import asked_of, shared_state
+from fedssl.travel import TravelPlan
+from strategies import FedAvg, FedLAMA, FoldingStrategy, Stateful, build
+from strategies.base import instructions_of, shared_state
 from strategies.fedlama import slow_layers
 from strategies.fold import Report
-from strategies.messages import arrays_of, config_of, to_record
+from strategies.messages import arrays_of, config_of, extra_of, to_record, to_state
 from tests.strategies.fake_grid import FakeGrid
 from tests.strategies.models import State
 from tests.strategies.naive import mean
@@ -28,21 +38,21 @@ NORMS = tuple(name for name in NAMES.values() if name in PARTS.norms)
 
 
 @pytest.mark.parametrize(
-    ("name", "fields", "asked"),
+    ("name", "fields", "expected"),
     [
-        ("fedavg", {}, Asked()),
-        ("fedprox", {"mu": 0.25}, Asked(proximal_mu=0.25)),
-        ("moon", {"mu": 2.0}, Asked(moon_mu=2.0, moon_temperature=0.5)),
-        ("fedu", {}, Asked(fedu_threshold=0.4)),
-        ("fedema", {}, Asked(fedema_tau=0.7)),
-        ("fedbn", {}, Asked(local=NORMS)),
-        ("encoder-only", {}, Asked(local=HEADS)),
-        ("fedvssl", {}, Asked(local=HEADS)),
-        ("elastic", {}, Asked(sensitivity_decay=0.95)),
+        ("fedavg", {}, Instructions()),
+        ("fedprox", {"mu": 0.25}, Instructions(rules=(Proximal.Config(mu=0.25),))),
+        ("moon", {"mu": 2.0}, Instructions(rules=(ModelContrast.Config(mu=2.0, temperature=0.5),))),
+        ("fedu", {}, Instructions(rules=(KeepPredictor.Config(threshold=0.4),))),
+        ("fedema", {}, Instructions(rules=(Mixture.Config(tau=0.7),))),
+        ("fedbn", {}, Instructions(TravelPlan(local=NORMS))),
+        ("encoder-only", {}, Instructions(TravelPlan(local=HEADS))),
+        ("fedvssl", {}, Instructions(TravelPlan(local=HEADS))),
+        ("elastic", {}, Instructions(rules=(Sensitivity.Config(decay=0.95),))),
     ],
 )
-def test_a_message_names_what_is_asked_with_its_numbers_and_lacks_what_is_local(
-    name: str, fields: dict[str, object], asked: Asked
+def test_a_message_names_what_clients_do_with_its_numbers_and_lacks_what_is_local(
+    name: str, fields: dict[str, object], expected: Instructions
 ) -> None:
     g = model(77)
     strategy = make(name, **fields)
@@ -50,9 +60,31 @@ def test_a_message_names_what_is_asked_with_its_numbers_and_lacks_what_is_local(
     for message in messages:
         config = dict(config_of(message.content))
         assert config.pop("server-round") == 3
-        assert Asked.from_config(config) == asked
-        assert list(arrays_of(message.content)) == [n for n in g if n not in asked.local]
-    assert asked_of(strategy, 3, g) == asked
+        assert Instructions.from_config(config) == expected
+        assert list(arrays_of(message.content)) == [n for n in g if n not in expected.plan.local]
+        assert set(message.content) == {"arrays", "config"}
+    assert instructions_of(strategy, 3, g) == expected
+
+
+class Giving(FedAvg):
+    """Sends a tensor beside the model, for a rule."""
+
+    def rules(self, server_round: int) -> tuple[ClientRuleConfig, ...]:
+        return (ControlVariates.Config(),)
+
+    def extra(self, server_round: int, global_state: Mapping[str, Tensor]) -> State:
+        return {f"scaffold/{CONV}": torch.full((2,), float(server_round))}
+
+
+def test_what_a_strategy_sends_beside_the_model_is_in_one_record_of_all_messages() -> None:
+    messages = Giving().configure_train(
+        3, to_record(model(77)), ConfigRecord(), FakeGrid([4, 9], pass_on)
+    )
+    records = [message.content["extra"] for message in messages]
+    assert records[0] is records[1]
+    assert extra_of(messages[0].content) is records[0]
+    (name, tensor), *more = to_state(extra_of(messages[0].content)).items()
+    assert (name, tensor.tolist(), more) == (f"scaffold/{CONV}", [3.0, 3.0], [])
 
 
 def pass_on(node: int, state: State) -> State:
@@ -67,13 +99,13 @@ def test_without_batchnorm_there_is_nothing_for_fedbn() -> None:
 # Schedules
 
 
-def scheduled(name: str, **fields: object) -> Callable[[int], tuple[tuple[str, ...], Asked]]:
-    """From a round to the tensors that come back, and what is asked."""
+def scheduled(name: str, **fields: object) -> Callable[[int], tuple[tuple[str, ...], TravelPlan]]:
+    """From a round to the tensors that come back, and the plan."""
     strategy = make(name, **fields)
 
-    def at(server_round: int) -> tuple[tuple[str, ...], Asked]:
-        asked = asked_of(strategy, server_round, model(77))
-        return tuple(n for n in NAMES.values() if n not in asked.withholds), asked
+    def at(server_round: int) -> tuple[tuple[str, ...], TravelPlan]:
+        plan = instructions_of(strategy, server_round, model(77)).plan
+        return tuple(n for n in NAMES.values() if n not in plan.withholds), plan
 
     return at
 
@@ -82,13 +114,13 @@ def test_a_table_says_in_which_rounds_a_layer_comes_back() -> None:
     every = {"encoder": 2, "encoder.conv": 3, "projector": 0}
     at = scheduled("layer-schedule", every=every)
     for server_round in range(1, 14):
-        back, asked = at(server_round)
-        merged = dict(zip(asked.scheduled, asked.merged, strict=True))
+        back, plan = at(server_round)
+        merged = dict(zip(plan.scheduled, plan.merged, strict=True))
         for name in NAMES.values():
             conv, encoder = name.startswith("encoder.conv."), name.startswith("encoder.")
             n = 3 if conv else 2 if encoder else 0 if name == HEAD else 1
             assert (name in back) == (n > 0 and server_round % n == 0)
-            assert (name in asked.local) == (n == 0)
+            assert (name in plan.local) == (n == 0)
             earlier = [r for r in range(1, server_round) if n and r % n == 0]
             assert merged.get(name) == (None if n < 2 else max(earlier, default=0))
 
@@ -140,17 +172,17 @@ def test_fedlama_slows_the_layer_on_which_clients_agree_and_looks_again() -> Non
     assert after(1, 0.9) == set()
     # With the convolution, on which clients agree more, 93 % of the weights are slow.
     assert after(2, 0.9) == {CONV}
-    asked = strategy.asks(3, g)
-    assert (asked.scheduled, asked.merged, asked.withheld) == ((CONV,), (2,), (CONV,))
+    plan = strategy.plan(3, g)
+    assert (plan.scheduled, plan.merged, plan.withheld) == ((CONV,), (2,), (CONV,))
     assert after(3, 2.0) == {CONV}
-    assert strategy.asks(4, g).withheld == ()
+    assert strategy.plan(4, g).withheld == ()
     # Over two rounds, so half of 4 a round; the head alone is few weights, so both are slow.
     assert after(4, 2.0) == {CONV, HEAD}
     assert isinstance(strategy, Stateful)
     restored = make("fedlama", factor=2)
     assert isinstance(restored, FedLAMA)
     restored.load_state_dict(strategy.state_dict())
-    assert restored.asks(5, g) == strategy.asks(5, g)
+    assert restored.plan(5, g) == strategy.plan(5, g)
 
 
 @quick

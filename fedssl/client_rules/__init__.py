@@ -1,0 +1,64 @@
+"""The client rules: what a client does for a strategy. One file each, named in messages."""
+
+from typing import cast
+
+from fedssl.client_rules.base import (
+    ClientRule,
+    ClientRuleConfig,
+    CustomRuleConfig,
+    ReportedMetric,
+)
+from fedssl.client_rules.context import LocalStep, Update, Visit
+from fedssl.client_rules.fedema import Mixture
+from fedssl.client_rules.fedu import KeepPredictor
+from fedssl.client_rules.moon import ModelContrast
+from fedssl.client_rules.proximal import Proximal
+from fedssl.client_rules.sensitivity import Sensitivity
+from fedssl.registry import Registry
+
+__all__ = [
+    "CLIENT_RULES",
+    "ClientRule",
+    "ClientRuleConfig",
+    "LocalStep",
+    "ReportedMetric",
+    "Update",
+    "Visit",
+    "build_rule",
+]
+
+CLIENT_RULES = Registry(
+    "client rule",
+    "fedssl.client_rules",
+    ClientRule,
+    Proximal,
+    ModelContrast,
+    KeepPredictor,
+    Mixture,
+    Sensitivity,
+    custom=CustomRuleConfig,
+)
+"""The client rules by name."""
+
+
+def build_rule(config: ClientRuleConfig) -> ClientRule:
+    """Make a rule for one client and round.
+
+    Raises
+    ------
+    ValueError
+        There is no such rule, or a number of it is wrong.
+    """
+    if not isinstance(config, ClientRuleConfig):
+        raise ValueError(
+            f"a strategy's `rules` returns a {type(config).__name__}: it must return the Config of "
+            "each rule, with its numbers"
+        )
+    if "." not in config.name and config.name not in CLIENT_RULES:
+        path = f"{type(config).__module__}.{type(config).__qualname__.partition('.')[0]}"
+        raise ValueError(
+            f"rules.name = {config.name}: there is no client rule of this name; give it an entry "
+            f"point in the group {CLIENT_RULES.group}, or its dotted path, {path}, for a name"
+        )
+    named, settled = CLIENT_RULES.settle(config, "rules")
+    return named(cast(ClientRuleConfig, settled))

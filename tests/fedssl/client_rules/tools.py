@@ -1,0 +1,114 @@
+"""What tests of client rules share: models, visits, and rules at work."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from fedssl.client_rules import ClientRule, Update, Visit
+from fedssl.client_rules.running import RunningRules
+from fedssl.objectives import Batch, Objective, ObjectiveConfig
+from fedssl.state import ModelParts, State, clone, federated_state, model_parts
+from simulations.experiment import Experiment
+from tests.fedssl.blueprints import blueprint
+
+Small = Callable[..., Experiment]
+
+PARAMETERS = ("encoder.conv", "encoder.bias", "projector.weight", "predictor.weight")
+
+
+def state(value: float) -> State:
+    """A small model, all of whose values are the same."""
+    shapes = {"encoder.conv": (2, 3, 3, 3), "projector.weight": (2, 2), "predictor.weight": (2, 2)}
+    tensors = {name: torch.full(shape, value) for name, shape in shapes.items()}
+    small = {n: torch.full((2,), value) for n in ("encoder.bias", "encoder.mean", "predictor.mean")}
+    return tensors | small
+
+
+def visit(received: Mapping[str, Tensor] | None = None, **fields: Any) -> Visit:
+    """A visit in round 4, of the small model unless another is given."""
+    whole = state(1.0) if received is None else received
+    told: dict[str, Any] = {"round": 4, "sent": frozenset(whole), "trained": frozenset(PARAMETERS)}
+    return Visit(**{"received": whole, "parts": ModelParts(), **told, **fields})
+
+
+def remembered(rule: ClientRule, seen: Visit, before: float = 1.0, after: float = 3.0) -> State:
+    """What a client remembers of an update from one value to another."""
+    return rule.remember(Update(seen, state(before), state(after), 3))
+
+
+def setting(small: Small, name: str) -> tuple[Objective, State, State, Batch]:
+    """An objective in training, its tensors, others that a client might have, and a batch."""
+    objective = blueprint(small(f"objective={{name: {name}}}"), 16).build()
+    objective.train()
+    start = clone(federated_state(objective))
+    draws = torch.Generator().manual_seed(0)
+    own = {
+        n: t + 0.1 * torch.randn(t.shape, generator=draws) if t.is_floating_point() else t
+        for n, t in start.items()
+    }
+    own = {n: t.abs() if n.endswith("var") else t for n, t in own.items()}
+    views = [torch.randn(6, 3, 16, 16, generator=draws) for _ in range(2)]
+    return objective, start, own, Batch(views, torch.arange(6))
+
+
+def at_work(
+    rule: ClientRule,
+    objective: Objective,
+    start: State,
+    draw_views: Callable[[torch.Generator], Tensor] = lambda draws: torch.empty(0),
+    **fields: Any,
+) -> RunningRules:
+    """A rule in one update."""
+    trained = frozenset(
+        n for n, p in objective.named_parameters() if p.requires_grad and n in start
+    )
+    seen = visit(start, trained=trained, parts=model_parts(objective), **fields)
+    return RunningRules(
+        [rule], [seen], objective, start, lambda parameters: SGD(parameters, lr=0.5), draw_views
+    )
+
+
+def projections(
+    objective: Objective, tensors: State, examples: Tensor, training: bool = True
+) -> Tensor:
+    """What a copy of the objective with these tensors makes of examples."""
+    model = copy.deepcopy(objective).train(training)
+    model.load_state_dict(tensors, strict=False)
+    projected: Tensor = model.projector(model.encoder(examples))
+    return projected.detach()
+
+
+def assert_close(actual: Tensor, expected: Tensor, tolerance: float = 1e-4) -> None:
+    """See that float32 numbers are those that a formula gives in float64."""
+    torch.testing.assert_close(actual, expected, atol=tolerance, rtol=tolerance, check_dtype=False)
+
+
+class Pulled(Objective):
+    """Pulls every weight to the mean label of a batch, so that gradients are known: w − label."""
+
+    Config = ObjectiveConfig
+    number_of_views = 1
+
+    def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
+        super().__init__(encoder, projector, config)
+        self.encoder, self.projector = encoder, nn.Identity()
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return ½·Σ(w − label)²."""
+        assert batch.labels is not None
+        aim = batch.labels.float().mean()
+        squares = [(weight - aim).square().sum() for weight in self.parameters()]
+        return torch.stack(squares).sum() / 2
+
+
+PULLED = (
+    f"objective={{name: {__name__}.Pulled}}",
+    "client.local_steps=3",
+    "client.weight_decay=0",
+    "client.lr=0.1",
+)
+"""An experiment of it, with steps of plain SGD."""
