@@ -18,6 +18,7 @@ from strategies.fedadam import FedAdam
 from strategies.fedavg import FedAvg
 from strategies.fedavgm import FedAvgM
 from strategies.fedbn import FedBN
+from strategies.feddyn import FedDyn
 from strategies.fedema import FedEMA
 from strategies.fedexp import FedExP
 from strategies.fedlama import FedLAMA
@@ -26,6 +27,7 @@ from strategies.fednova import FedNova
 from strategies.fedprox import FedProx
 from strategies.fedu import FedU
 from strategies.fedvssl import FedVSSL
+from strategies.fedx import FedX
 from strategies.fedyogi import FedYogi
 from strategies.krum import Krum
 from strategies.layer_schedule import LayerSchedule
@@ -44,6 +46,7 @@ from strategies.median import Median
 from strategies.moon import MOON
 from strategies.multikrum import MultiKrum
 from strategies.rule import Rule
+from strategies.scaffold import SCAFFOLD
 from strategies.trimmed_mean import TrimmedMean
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     "LDAWA",
     "MOON",
     "PRESETS",
+    "SCAFFOLD",
     "STRATEGIES",
     "AttackAdaptive",
     "Bulyan",
@@ -63,6 +67,7 @@ __all__ = [
     "FedAvg",
     "FedAvgM",
     "FedBN",
+    "FedDyn",
     "FedEMA",
     "FedExP",
     "FedLAMA",
@@ -71,6 +76,7 @@ __all__ = [
     "FedProx",
     "FedU",
     "FedVSSL",
+    "FedX",
     "FedYogi",
     "FoldingStrategy",
     "Krum",
@@ -104,6 +110,9 @@ STRATEGIES: Registry[Strategy] = Registry(
     LossWeighted,
     FedProx,
     MOON,
+    SCAFFOLD,
+    FedDyn,
+    FedX,
     FedU,
     FedEMA,
     FedBN,

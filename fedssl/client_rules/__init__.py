@@ -9,10 +9,13 @@ from fedssl.client_rules.base import (
     ReportedMetric,
 )
 from fedssl.client_rules.context import LocalStep, Update, Visit
+from fedssl.client_rules.feddyn import DynamicRegulariser
 from fedssl.client_rules.fedema import Mixture
 from fedssl.client_rules.fedu import KeepPredictor
+from fedssl.client_rules.fedx import CrossDistillation
 from fedssl.client_rules.moon import ModelContrast
 from fedssl.client_rules.proximal import Proximal
+from fedssl.client_rules.scaffold import ControlVariates
 from fedssl.client_rules.sensitivity import Sensitivity
 from fedssl.registry import Registry
 
@@ -36,6 +39,9 @@ CLIENT_RULES = Registry(
     KeepPredictor,
     Mixture,
     Sensitivity,
+    ControlVariates,
+    DynamicRegulariser,
+    CrossDistillation,
     custom=CustomRuleConfig,
 )
 """The client rules by name."""
