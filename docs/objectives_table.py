@@ -198,7 +198,7 @@ def table(folder: Path, measured: Mapping[str, Cost], sets: Sequence[str]) -> st
             gains = [b - a for a, b in zip(before, after, strict=True)]
             cells += [shown(after), shown(gains, "+")]
         experiment = Run(folder / sets[0] / name / f"seed-{SEEDS[0]}").experiment
-        encoder, model = experiment.model.encoder, ""
+        encoder, model = experiment.model.encoder.name, ""
         if name in NEEDS:
             model = f" ({', '.join(n.partition('.')[2] for n in NEEDS[name])})"
         untrained.setdefault(
