@@ -1,7 +1,8 @@
 """All of a federation on one machine: the engine `flower` of `fedssl run`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from clients.child import Child
 from clients.reaching import free_port
@@ -13,6 +14,7 @@ from simulations.deployment.served import served
 from simulations.deployment.superlink import Ports
 from simulations.engines import FlowerConfig
 from simulations.engines.flower import DeviceGrid
+from simulations.errors import RunError
 from simulations.own_code import dotted_paths
 from simulations.prepare import Prepared
 from simulations.run_folder import RunFolder
@@ -47,6 +49,7 @@ def rehearsal(
         ]
         roster = KeyRoster(keys, KeyRecord(temporary / "keys.json"), said)
         grid = stack.enter_context(served(prepared, keys, roster, ports, folder, said))
+        children: dict[Path, Child] = {}
         for client in range(count):
             own = prepared.splits.train.take(prepared.partition.indices(client))
             name = temporary / f"examples-{client}"
@@ -59,9 +62,17 @@ def rehearsal(
                 *allowed,
             ]
             log = folder.federation / f"client-{client}.log"
-            stack.enter_context(Child(JOIN, arguments, log))
-        grid.wait_for_clients()
+            children[log] = stack.enter_context(Child(JOIN, arguments, log))
+        grid.wait_for_clients(lambda: _check_alive(children))
         yield grid
+
+
+def _check_alive(children: Mapping[Path, Child]) -> None:
+    """Raise a RunError where a client ended before it took part: nobody would start it again."""
+    for log, child in children.items():
+        if child.ended:
+            last = child.last_lines[-1:] or ["it said nothing"]
+            raise RunError(f"{log.stem} ended before the first round: {last[0]}; see {log}")
 
 
 def _own_modules(prepared: Prepared) -> list[str]:

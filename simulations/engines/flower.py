@@ -121,11 +121,16 @@ class DeviceGrid(WrappedGrid, Engine):
         self._give_up_after(time.monotonic() - self._last_round, good)
         time.sleep(REPEAT_SECONDS)
 
-    def wait_for_clients(self) -> None:
+    def wait_for_clients(self, check: Callable[[], None] = lambda: None) -> None:
         """Wait until all clients are here, or enough of them for long enough.
 
         That is ``round_timeout`` for `min_clients`, and ``give_up_after`` for fewer. Who may take
         part can change meanwhile.
+
+        Parameters
+        ----------
+        check : Callable[[], None]
+            Called now and then; what it raises ends the waiting.
 
         Raises
         ------
@@ -134,6 +139,7 @@ class DeviceGrid(WrappedGrid, Engine):
         """
         begin, said = time.monotonic(), -1
         while True:
+            check()
             here, clients = len(self._here()), len(self._roster.clients)
             if clients != said:
                 said = clients
