@@ -122,6 +122,12 @@ def validate(model: type[Config], values: Any, *, base: Path, source: str) -> Co
         raise ConfigError("\n".join([head, *(f"  {line}" for line in lines)])) from None
 
 
+def explain(model: type[BaseModel], values: Any, error: ValidationError) -> list[str]:
+    """Return what is wrong with plain values of a section, a line each: field, value and fix."""
+    problems = error.errors(include_url=False, include_input=False)
+    return _once([_explain(model, values, problem) for problem in problems[:PROBLEMS]])
+
+
 def _check_fields(values: Any, source: str) -> None:
     if not isinstance(values, dict):
         raise ConfigError(

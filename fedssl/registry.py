@@ -17,6 +17,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args
 from pydantic import TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
+from fedssl.config_file import explain
 from fedssl.dotted import NotFoundError, load_dotted
 from fedssl.fields import Choice, Fields, nearest
 from fedssl.printable import printable_value
@@ -277,14 +278,12 @@ class Registry(Named[type[Kind]], Generic[Kind]):
         is_settled = isinstance(section, config) and not section.model_extra
         if is_settled or config is config_of(self.base):
             return plugin, section
+        model, values = accepting(config, name), section.model_dump()
         try:
-            return plugin, accepting(config, name).model_validate(section.model_dump())
+            return plugin, model.model_validate(values)
         except ValidationError as error:
-            problems = "; ".join(
-                f"{field}.{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}"
-                for e in error.errors()
-            )
-            raise ValueError(problems) from None
+            lines = explain(model, values, error)
+            raise ValueError("; ".join(f"{field}.{line}" for line in lines)) from None
 
     def read(self, section: object) -> Fields:
         """Return a section validated, which a name alone may stand for.

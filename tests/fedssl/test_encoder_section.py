@@ -183,7 +183,7 @@ def test_a_class_of_ones_own_gets_its_config_and_what_the_examples_are() -> None
     ("name", "fields", "words"),
     [
         ("Sums", {"width": 0}, r"^model\.encoder\.width = 0: "),
-        ("Sums", {"wdith": 3}, r"^model\.encoder\.wdith = 3: "),
+        ("Sums", {"wdith": 3}, r"^model\.encoder\.wdith: unknown field; did you mean width"),
         ("Bare", {"width": 3}, r"^model\.encoder\.width: .*Bare has no fields"),
         ("nothing", {}, "has no 'nothing'"),
     ],

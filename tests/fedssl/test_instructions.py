@@ -186,8 +186,8 @@ def test_a_rule_of_ones_own_is_imported_when_it_is_made_and_no_sooner(
     (rule,) = instructions.build_rules()
     assert rule.config.model_dump() == {"name": "rule_of_mine.Mine", "weight": 3}
     for name, message, fields in (
-        ("rule_of_mine.Mine", r"rules\.weight = 'x'", {"weight": "x"}),
-        ("rule_of_mine.Mine", r"rules\.size = 1", {"size": 1}),
+        ("rule_of_mine.Mine", r"rules\.weight = x: must be", {"weight": "x"}),
+        ("rule_of_mine.Mine", r"rules\.size: unknown field", {"size": 1}),
         ("rule_of_mine.Other", "must be a subclass of fedssl.client_rules.base.ClientRule", {}),
         ("rule_of_mine.Nobody", "has no 'Nobody'", {}),
         ("no_such_module.Rule", "no module 'no_such_module'", {}),

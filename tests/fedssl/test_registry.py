@@ -239,7 +239,10 @@ def test_what_is_none_of_the_kind_is_refused_when_the_config_is_read(
     ("objective", "message"),
     [
         ({"terms": [f"{HERE}.Margin"]}, r"objective\.terms\.name = .*Margin: must be a subclass"),
-        ({"terms": [{"name": f"{HERE}.Norm", "wait": 1}]}, r"objective\.terms\.wait = 1"),
+        (
+            {"terms": [{"name": f"{HERE}.Norm", "wait": 1}]},
+            r"terms\.wait: unknown field; did you mean weight",
+        ),
         ({"name": f"{HERE}.Margin", "temperature": -1.0}, r"objective\.temperature = -1\.0"),
     ],
 )

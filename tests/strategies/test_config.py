@@ -214,7 +214,7 @@ def test_a_subclass_has_the_fields_of_what_it_is_made_of() -> None:
     assert (strategy.config.name, strategy.config.momentum, strategy.config.lr) == (name, 0.5, 1.0)
     with pytest.raises(ValueError, match=r"strategy\.momentum = 2: .*less than 1"):
         build(read(name=name, momentum=2), PARTS)
-    with pytest.raises(ValueError, match=r"strategy\.beta = 0\.5: .*not permitted"):
+    with pytest.raises(ValueError, match=r"strategy\.beta: unknown field; choose one of"):
         build(read(name=name, beta=0.5), PARTS)
 
 
@@ -222,7 +222,7 @@ def test_a_class_without_fields_or_with_its_own_gets_its_section() -> None:
     plain = build(read(name=f"{__name__}.Plain", max_update_norm=3.0), PARTS)
     assert isinstance(plain, FoldingStrategy)
     assert (plain.config.max_update_norm, plain.parts) == (3.0, PARTS)
-    with pytest.raises(ValueError, match=r"strategy\.share = 0\.25: .*not permitted"):
+    with pytest.raises(ValueError, match=r"strategy\.share: unknown field; choose one of"):
         build(read(name=f"{__name__}.Plain", share=0.25), PARTS)
     configured = build(read(name=f"{__name__}.Configured", share=0.25), PARTS)
     assert isinstance(configured, FoldingStrategy)

@@ -133,8 +133,11 @@ def test_a_dotted_path_builds_a_custom_objective() -> None:
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"name": f"{__name__}.Constant", "value": "high"}, r"objective\.value = 'high'"),
-        ({"name": f"{__name__}.Constant", "other": 1}, r"objective\.other = 1"),
+        (
+            {"name": f"{__name__}.Constant", "value": "high"},
+            r"objective\.value = high: must be a number",
+        ),
+        ({"name": f"{__name__}.Constant", "other": 1}, r"objective\.other: unknown field"),
         ({"name": f"{__name__}.TinyEncoder"}, "must be a subclass of"),
         ({"name": f"{__name__}.a_batch"}, "must be a subclass of"),
         ({"name": f"{__name__}.Missing"}, "Missing"),
