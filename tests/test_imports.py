@@ -35,6 +35,7 @@ def imports_alone(name: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.timeout(900)
 def test_every_module_can_be_imported_first() -> None:
     import simulations.cli  # so that forks find PyTorch, Flower and the like loaded
     import simulations.runner

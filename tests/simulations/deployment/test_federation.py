@@ -49,6 +49,7 @@ def command_line(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+@pytest.mark.timeout(600)
 def test_killed_clients_and_servers_change_no_bit(
     small: Small, devices: Federation, tmp_path: Path
 ) -> None:
