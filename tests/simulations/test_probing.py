@@ -235,7 +235,7 @@ def test_one_of_ones_own_is_measured_in_each_round_and_by_a_probe(
     [
         ("[no_such_module.Mine]", r"evaluation\.measures = no_such_module\.Mine: .*no module"),
         (f"[{__name__}.Whole]", r"Whole: is of whole runs, not of a round"),
-        (f"[{{name: {OWN}, scale: much}}]", r"evaluation\.measures\.scale = 'much'"),
+        (f"[{{name: {OWN}, scale: much}}]", r"evaluation\.measures\.scale = much: must be"),
         ("[json.JSONDecoder]", r"must be a subclass of fedssl\.evaluation\.base\.Measure"),
     ],
 )
