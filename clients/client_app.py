@@ -10,7 +10,7 @@ from clients.runtime import ClientRuntime
 from fedssl.instructions import Instructions
 from fedssl.printable import printable
 from fedssl.timeline import span
-from strategies.ldawa import divergence
+from strategies.divergence import divergence
 from strategies.messages import (
     ARRAYS,
     CHANCE_LOSS,

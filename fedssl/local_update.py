@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -30,6 +30,7 @@ from fedssl.state import (
     model_parts,
     private_state,
     split_state,
+    trained_names,
 )
 from fedssl.state_check import first_not_finite
 from fedssl.timeline import span
@@ -160,10 +161,10 @@ class Worker:
         rules = instructions.build_rules()
         memory = _recall(private, rules)
         plan, draws_views = instructions.plan, self._views_of(examples)
-        visits = self._visits(
-            rules, instructions, received, memory, extra or {}, client=client, round=round
-        )
-        start = dict(visits[0].received) if visits else self._received(plan, received, memory)
+        whole = self._received(plan, received, memory)
+        sent = dict.fromkeys(received)
+        visits = self._visits(rules, whole, sent, memory, extra or {}, client=client, round=round)
+        start = dict(whole)
         anew = False
         for rule, visit in zip(rules, visits, strict=True):
             start |= rule.start(visit)
@@ -176,7 +177,7 @@ class Worker:
         state, kept = split_state(self.objective)
         kept |= self._optimizer_to_keep() | self._round_to_keep(round)
         updates = [Update(visit, start, state, trained.steps) for visit in visits]
-        metrics, sent, remembered = outcome(rules, updates)
+        metrics, beside, remembered = outcome(rules, updates)
         own = {name: tensor for name, tensor in state.items() if name in plan.kept}
         kept |= ClientMemory(round, own, remembered).to_private()
         return LocalUpdate(
@@ -186,7 +187,7 @@ class Worker:
             trained=trained,
             seconds=time.perf_counter() - begin,
             metrics=metrics,
-            extra=sent,
+            extra=beside,
         )
 
     def _received(
@@ -204,8 +205,8 @@ class Worker:
     def _visits(
         self,
         rules: Sequence[ClientRule],
-        instructions: Instructions,
-        received: Mapping[str, Tensor],
+        received: State,
+        sent: Collection[str],
         memory: ClientMemory | None,
         extra: Mapping[str, Tensor],
         *,
@@ -214,7 +215,6 @@ class Worker:
     ) -> list[Visit]:
         """Return what each rule is told of the client's round."""
         config = self.config.client
-        whole = self._received(instructions.plan, received, memory) if rules else {}
         visits = []
         for rule in rules:
             rule.check(config, self.objective)
@@ -222,8 +222,8 @@ class Worker:
             visits.append(
                 Visit(
                     round=round,
-                    received=whole,
-                    sent=dict.fromkeys(received),
+                    received=received,
+                    sent=sent,
                     trained=self._trained_names,
                     parts=self._parts,
                     memory=memory.rules.get(name, {}) if memory else {},
@@ -264,9 +264,7 @@ class Worker:
 
     @cached_property
     def _trained_names(self) -> dict[str, None]:
-        federated = federated_state(self.objective)
-        named = self.objective.named_parameters()
-        return dict.fromkeys(n for n, p in named if p.requires_grad and n in federated)
+        return trained_names(self.objective)
 
     @cached_property
     def _initial(self) -> State:

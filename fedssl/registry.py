@@ -10,7 +10,8 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache, cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib import metadata
+from importlib.metadata import EntryPoint, EntryPoints
 from types import MappingProxyType
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args
 
@@ -24,6 +25,18 @@ from fedssl.printable import printable_value
 
 Kind = TypeVar("Kind")
 Item = TypeVar("Item")
+
+
+@cache
+def _installed() -> Any:
+    # Once for all groups: every look goes through all that is installed.
+    return metadata.entry_points()
+
+
+def entry_points(group: str) -> EntryPoints:
+    """Return the entry points of a group that installed packages have."""
+    found: EntryPoints = _installed().select(group=group)
+    return found
 
 
 class Named(Mapping[str, Item]):

@@ -70,6 +70,12 @@ def private_state(objective: "Objective") -> State:
     return split_state(objective)[1]
 
 
+def trained_names(objective: "Objective") -> dict[str, None]:
+    """Return the names of the federated tensors that are trained, in their order."""
+    federated, named = federated_state(objective), objective.named_parameters()
+    return dict.fromkeys(n for n, p in named if p.requires_grad and n in federated)
+
+
 def floating_buffers(module: nn.Module) -> frozenset[str]:
     """Return the names of the floating buffers: BatchNorm's running mean and variance."""
     return frozenset(n for n, b in module.named_buffers() if b.is_floating_point())

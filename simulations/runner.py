@@ -35,7 +35,7 @@ from simulations.reporting import report
 from simulations.run_folder import RunFolder, check_same
 from simulations.server import Server
 from simulations.summary import summarise
-from strategies.ldawa import directed
+from strategies.divergence import directed
 
 _WITHOUT = "put a copy of it there, or start a new run with another --out"
 

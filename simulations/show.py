@@ -18,7 +18,7 @@ from fedssl.client_rules.running import remembered_by
 from fedssl.config_file import as_yaml, dump
 from fedssl.encoders import count_parameters
 from fedssl.printable import printable
-from fedssl.state import count_bytes, federated_state, model_parts, private_state
+from fedssl.state import count_bytes, federated_state, model_parts, private_state, trained_names
 from simulations import notes, plots
 from simulations.client_names import short
 from simulations.cohort import draw_cohort
@@ -60,7 +60,7 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
         round=1,
         received=state,
         sent=[name for name in state if name not in instructions.plan.local],
-        trained=[name for name, _ in objective.named_parameters()],
+        trained=trained_names(objective),
         parts=model_parts(objective),
         extra=extra,
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 from strategies import fold
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
-from strategies.divergence import DivergenceFold, directed, divergence
+from strategies.divergence import DivergenceFold
 from strategies.fold import ExampleMean, Fold, Report
 from strategies.rule import BatchNormBuffers, Granularity, Negative, Rule, Scaling
 
@@ -19,14 +19,10 @@ __all__ = [
     "PRESETS",
     "ConstShrink",
     "DivergenceAware",
-    "DivergenceFold",
     "NormalizedLDAWA",
     "ReleasedLDAWA",
     "RenormedLDAWA",
-    "Rule",
     "Uniform",
-    "directed",
-    "divergence",
     "merge",
 ]
 

@@ -48,6 +48,7 @@ class ControlVariates(ClientRule):
 
     config: Config
     _corrections: Mapping[str, Tensor]
+    _changes: State | None = None
 
     def check(self, client: ClientConfig, objective: Objective) -> None:
         """Refuse optimisers of which an update does not tell the mean gradient."""
@@ -89,6 +90,8 @@ class ControlVariates(ClientRule):
     @torch.no_grad()
     def tensors(self, update: Update) -> State:
         """Return c[k]⁺ − c[k] = (x − y) / (η·Σa) − c; 0 of what is not trained."""
+        if self._changes is not None:
+            return self._changes
         visit = update.visit
         length = visit.lr * step_weights(update.steps, visit.momentum, visit.nesterov)
         changes = {}
@@ -98,6 +101,8 @@ class ControlVariates(ClientRule):
                 changes[name] = moved / length - control.to(moved)
             else:
                 changes[name] = torch.zeros_like(control)
+        # What is sent is remembered, too, and need not be worked out twice.
+        self._changes = changes
         return changes
 
     def remember(self, update: Update) -> State:

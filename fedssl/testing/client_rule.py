@@ -8,7 +8,7 @@ from torch import Tensor
 from fedssl.blueprint import ModelBlueprint
 from fedssl.client_memory import ClientMemory
 from fedssl.client_rules import CLIENT_RULES, ClientRule, ClientRuleConfig, Visit, build_rule
-from fedssl.client_rules.running import Metrics, remembered_by
+from fedssl.client_rules.running import Metrics, of_rule, remembered_by
 from fedssl.instructions import Instructions
 from fedssl.local_update import LocalUpdate
 from fedssl.state import ModelParts, State, clone, model_parts
@@ -171,7 +171,7 @@ class _Check:
             ) from error
 
     def _own(self, extra: Mapping[str, Tensor]) -> State:
-        return {name.removeprefix(f"{self.name}/"): t for name, t in extra.items()}
+        return of_rule(self.name, extra)
 
     def _same(self, one: LocalUpdate, other: LocalUpdate, what: str) -> None:
         for first, second in (

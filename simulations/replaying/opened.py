@@ -12,7 +12,7 @@ from fedssl.client_rules import ClientRuleConfig, Visit
 from fedssl.config_file import ConfigError
 from fedssl.evaluation.parallel import one_thread
 from fedssl.optimizers import learning_rate
-from fedssl.state import clone, model_parts
+from fedssl.state import clone, model_parts, trained_names
 from simulations.checkpoint import Checkpoint
 from simulations.client_states import give_to_clients, kept_by_clients
 from simulations.cohort import Answer, cohort_size
@@ -207,7 +207,7 @@ class Opened:
         states = before.clients
         if not candidate.is_own:
             rounds = range(moment.round + 1, last + 1)
-            named, config = server.objective.named_parameters(), self.experiment.client
+            config = self.experiment.client
             states = kept_under(
                 candidate.instructions,
                 before,
@@ -217,7 +217,7 @@ class Opened:
                     round=moment.round,
                     received=before.model,
                     sent=[n for n in before.model if n not in candidate.instructions.plan.local],
-                    trained=[n for n, parameter in named if parameter.requires_grad],
+                    trained=trained_names(server.objective),
                     parts=model_parts(server.objective),
                     extra=candidate.extra,
                     momentum=config.momentum,

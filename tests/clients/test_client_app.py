@@ -18,7 +18,7 @@ from fedssl.travel import TravelPlan
 from simulations.engines import flower_private
 from simulations.experiment import Experiment
 from simulations.prepare import prepare
-from strategies.ldawa import divergence
+from strategies.divergence import divergence
 from strategies.messages import arrays_of, extra_of, metrics_of, to_record, to_state
 from tests.fedssl.blueprints import blueprint
 from tests.fedssl.client_rules import own

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from fedssl.seeding import generator
 from fedssl.state import ModelParts
+from strategies.divergence import directed
 from strategies.elastic import SENSITIVITY
-from strategies.ldawa import directed
 from strategies.messages import (
     ARRAYS,
     DIVERGENCE,

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strategies import PRESETS, Rule
+from strategies.divergence import divergence
 from strategies.fedavg import merge as fedavg
-from strategies.ldawa import divergence, merge
+from strategies.ldawa import merge
 from tests.strategies.models import BUFFERS, State, cohorts, model, naive_cosine, naive_rule
 from tests.strategies.test_fedavg import assert_close
 
