@@ -30,6 +30,7 @@ from simulations.cli import (
     running,
     watching,
 )
+from simulations.cli.interrupts import lose_no_ctrl_c
 from simulations.cli.shared import tolerate_any_encoding
 
 # Flower reports its use over the network unless told not to, before it is imported.
@@ -81,6 +82,7 @@ def _everywhere(
     ] = False,
 ) -> None:
     tolerate_any_encoding()
+    lose_no_ctrl_c()
 
 
 app.command()(running.run)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulations.cli.interrupts import stop_like_ctrl_c
 from simulations.cli.shared import (
     ConfigPath,
     Device,
@@ -13,7 +14,6 @@ from simulations.cli.shared import (
     Overrides,
     Resume,
     clear_errors,
-    end_in_order,
     err,
     fail,
     load,
@@ -316,7 +316,7 @@ def join(
         from clients.join import prepare_joining
         from clients.reaching import Unreachable
 
-        end_in_order()
+        stop_like_ctrl_c()
         try:
             joining = prepare_joining(
                 server,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulations.cli.interrupts import stop_like_ctrl_c
 from simulations.cli.shared import (
     ConfigPath,
     Device,
@@ -17,7 +18,6 @@ from simulations.cli.shared import (
     Resume,
     all_overrides,
     clear_errors,
-    end_in_order,
     err,
     load,
     out,
@@ -94,7 +94,7 @@ def run_into(
     from simulations.display import Lines, Live, Quiet
     from simulations.run_folder import new_folder, newest_folder
 
-    end_in_order()
+    stop_like_ctrl_c()
     newest = newest_folder(config.stem) if resume else None
     made = None if out_folder or newest else new_folder(config.stem)
     folder = out_folder or newest or made

@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -133,9 +132,3 @@ def fail(message: str, code: int = 2) -> NoReturn:
     err.print("error:", style="bold red", end=" ")
     err.print(printable_message(message), soft_wrap=True)
     raise typer.Exit(code)
-
-
-def end_in_order() -> None:
-    """Take what stops a service or a cluster's job for Ctrl-C, also in a shell's background."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.default_int_handler)
