@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fedssl.blueprint import ModelBlueprint
 from fedssl.data import Splits
-from fedssl.evaluation import Gathered, evaluate, gather, measure
+from fedssl.evaluation import Gathered, Subject, evaluate, gather
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.recalibrate import recalibrated
 from fedssl.partitions import Partition
@@ -168,30 +168,23 @@ class Server:
         """Evaluate the global model centrally, where the round is due for it."""
         if not self._is_measured(server_round):
             return {}
-        config = self.experiment.evaluation
         try:
             with span("probe"):
                 self.complete()
-                found = evaluate(
-                    self.objective.encoder,
-                    self._gathered,
-                    config,
-                    self.blueprint.preparation,
-                    self._note_predicted,
-                )
-                return found | self._measure_further(server_round)
+                subject, further = self._subject(server_round), self.experiment.evaluation.measures
+                measured = evaluate(subject, further)
         except ValueError as error:
             raise RunError(f"round {server_round}: {error}") from error
+        self._predicted = measured.predictions
+        return dict(measured.figures)
 
-    def _measure_further(self, server_round: int) -> dict[str, float]:
-        """Return the figures of ``evaluation.measures``."""
+    def _subject(self, server_round: int) -> Subject:
+        """Return the global model as measures see it."""
         experiment, splits, partition = self.experiment, self._splits, self._partition
-        if not experiment.evaluation.measures:
-            return {}
         update = None
         if partition is not None:
             update = after_update(experiment, splits, partition, self.state, max(1, server_round))
-        subject = subject_of(
+        return subject_of(
             self.blueprint,
             self.objective.encoder,
             splits,
@@ -199,18 +192,6 @@ class Server:
             partition,
             after_update=update,
         )
-        found: dict[str, float] = {}
-        for section in experiment.evaluation.measures:
-            for name, value in measure(section, subject).figures.items():
-                if found.setdefault(name, value) != value:
-                    raise ValueError(
-                        f"evaluation.measures: {section.name} gives another {name} than one before "
-                        "it; leave one out"
-                    )
-        return found
-
-    def _note_predicted(self, labels: Tensor) -> None:
-        self._predicted = labels
 
     def predictions(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the test examples' labels and what the last probe took them for, int64 [M] each.

@@ -2,9 +2,10 @@
 
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.config import EvaluationConfig
-from fedssl.evaluation.evaluate import Gathered, evaluate, gather
+from fedssl.evaluation.evaluate import evaluate, gather
 from fedssl.evaluation.measures import MEASURES, measure
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.metrics import MetricDescription
+from fedssl.evaluation.subject import Gathered, Measured, Subject
 
 __all__ = [
     "MEASURES",
@@ -13,6 +14,7 @@ __all__ = [
     "Measure",
     "MeasureConfig",
     "Measured",
+    "MetricDescription",
     "Subject",
     "evaluate",
     "gather",

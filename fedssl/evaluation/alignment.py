@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.parallel import map_chunks
+from fedssl.evaluation.metrics import MetricDescription
 from fedssl.evaluation.subject import Measured, Subject
 
 CHUNK = 512
@@ -72,6 +73,9 @@ class Alignment(Measure):
         """This measure."""
 
     labels = False
+    reports = {
+        name: MetricDescription(better="lower") for name in ("alignment", "uniformity")
+    }
 
     def measure(self, subject: Subject) -> Measured:
         """Measure two views of each test example, with the run's own views; no labels are needed.

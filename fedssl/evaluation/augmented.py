@@ -7,6 +7,7 @@ import torch
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract_views
 from fedssl.evaluation.linear import accuracy, fit_linear
+from fedssl.evaluation.metrics import ACCURACY
 from fedssl.evaluation.subject import Measured, Subject
 from fedssl.seeding import generator
 
@@ -22,6 +23,8 @@ class Augmented(Measure):
 
         name: Literal["augmented"] = "augmented"
         """This measure."""
+
+    reports = {"augmented_accuracy": ACCURACY}
 
     def measure(self, subject: Subject) -> Measured:
         """Fit the linear probe of `fit_linear` on each example and five weak views of it.

@@ -1,10 +1,12 @@
 """What every measure is."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
+from fedssl.evaluation.metrics import METRICS, MetricDescription
 from fedssl.evaluation.subject import Measured, Subject
 from fedssl.fields import Dotted, Fields
 
@@ -34,6 +36,19 @@ class Measure(ABC):
     """Whether it needs labelled training and test examples."""
     of_a_round: ClassVar[bool] = True
     """Whether a round can be measured so; else it wants whole runs."""
+    reports: ClassVar[Mapping[str, MetricDescription]] = {}
+    """What its figures are, by name; one that is not declared is a plain number."""
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        for name, description in cls.reports.items():
+            if not isinstance(description, MetricDescription):
+                raise ValueError(
+                    f"{cls.__module__}.{cls.__qualname__}: reports[{name!r}] = {description!r}: "
+                    "must be a fedssl.evaluation.MetricDescription"
+                )
+            # fedssl's own are imported first, so nothing changes what theirs are.
+            METRICS.setdefault(name, description)
 
     def __init__(self, config: MeasureConfig):
         self.config = config

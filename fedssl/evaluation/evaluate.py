@@ -1,39 +1,30 @@
-"""All measures of the central evaluation."""
+"""The central evaluation: its examples, and all its measures."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from fedssl.data.dataset import Dataset, Splits
 from fedssl.data.select import balanced, hold_out
+from fedssl.evaluation.base import MeasureConfig
 from fedssl.evaluation.config import EvaluationConfig
-from fedssl.evaluation.features import extract
-from fedssl.evaluation.knn import predict_knn
-from fedssl.evaluation.linear import accuracy, fit_linear
+from fedssl.evaluation.knn import KNN
+from fedssl.evaluation.linear import Linear
+from fedssl.evaluation.measures import compute, measure
 from fedssl.evaluation.parallel import one_thread
-from fedssl.evaluation.rankme import rankme
-from fedssl.evaluation.recalibrate import recalibrated
-from fedssl.modalities import Preparation
+from fedssl.evaluation.rankme import RankMe
+from fedssl.evaluation.recalibrate import Recalibrated
+from fedssl.evaluation.subject import Gathered, Measured, NotFiniteError, Subject
 
 RECALIBRATION_EXAMPLES = 2048
 """How many training examples BatchNorm statistics are measured on."""
 
 
-@dataclass(frozen=True)
-class Gathered:
-    """The examples that the central evaluation works on, in memory."""
-
-    train: Dataset
-    """Labelled training examples, which the probes are fitted on; empty where there are none."""
-    test: Dataset
-    """What the probes are scored on."""
-    rows: np.ndarray
-    """int64 [N]: where the examples of ``train`` are among all training examples, ascending."""
-    recalibration: Tensor
-    """Training examples, labelled or not, that BatchNorm statistics are measured on: [M, …] as
-    stored, empty unless ``recalibrate_bn`` is set."""
+DEFAULT = (RankMe(RankMe.Config()), Linear(Linear.Config()), KNN(KNN.Config()))
+"""The measures of every evaluated round; without labels those that need none."""
+RECALIBRATED = Recalibrated(Recalibrated.Config())
+"""One more, where the settings ask for it."""
 
 
 def gather(splits: Splits, config: EvaluationConfig) -> Gathered:
@@ -61,63 +52,63 @@ def _take(dataset: Dataset, index: np.ndarray) -> Dataset:
     return dataset if whole else dataset.take(index)
 
 
-def evaluate(
-    encoder: nn.Module,
-    examples: Gathered,
-    config: EvaluationConfig,
-    preparation: Preparation,
-    predicted: Callable[[Tensor], None] = lambda _: None,
-) -> dict[str, float]:
-    """Measure the frozen encoder's features; the same bits whatever the number of cores.
+def evaluate(subject: Subject, further: Sequence[MeasureConfig] = ()) -> Measured:
+    """Measure a frozen encoder as each evaluated round does: by the default measures and others.
+
+    All look at one subject, whose features are extracted once. The bits are the same whatever the
+    number of cores.
 
     Parameters
     ----------
-    encoder : nn.Module
-        Maps prepared examples [B, …] to features [B, D]; left as it is.
-    examples : Gathered
-        By the same ``config``.
-    config : EvaluationConfig
-        The ``evaluation`` section.
-    preparation : Preparation
-        Turns stored examples into what the encoder takes.
-    predicted : Callable[[Tensor], None]
-        Called with the linear probe's label for each test example, int64 [M], where there is a
-        probe.
+    subject : Subject
+        The encoder, and the examples by the same settings.
+    further : Sequence[MeasureConfig] (default: ())
+        Those of ``evaluation.measures``.
 
     Returns
     -------
-    dict[str, float]
+    Measured
         ``rankme`` of the features of all test examples (after the limit, so of a fixed number);
-        where both parts have labels also ``linear_accuracy`` and ``knn_accuracy``, in [0, 1],
-        and with ``recalibrate_bn`` ``linear_accuracy_recalibrated``.
+        where both parts have labels also ``linear_accuracy`` and ``knn_accuracy``, in [0, 1], with
+        ``recalibrate_bn`` ``linear_accuracy_recalibrated``, and the linear probe's predictions;
+        then the figures of the further measures.
+
+    Raises
+    ------
+    ValueError
+        Features are infinite or NaN, a measure cannot be taken, or two of the further ones give
+        different figures of one name.
     """
-    train, test = examples.train, examples.test
     with one_thread():
-        features = extract(encoder, test.fetch(), preparation)
-        if not features.isfinite().all():
-            raise ValueError(
-                "the encoder's features became infinite or NaN: try a lower client.lr or set "
-                "client.clip_norm"
-            )
-        measures = {"rankme": rankme(features)}
-        if len(train) == 0 or not (test.labels >= 0).any():
-            return measures
-        device = features.device
-        train_labels, test_labels = train.labels.to(device), test.labels.to(device)
-        bank = extract(encoder, train.fetch(), preparation)
-        probe = fit_linear(bank, train_labels, config.l2)
-        votes = predict_knn(
-            bank, train_labels, features, k=config.knn_k, temperature=config.knn_temperature
-        )
-        found = probe.predict(features)
-        predicted(found)
-        measures["linear_accuracy"] = accuracy(found, test_labels)
-        measures["knn_accuracy"] = accuracy(votes, test_labels)
-        if config.recalibrate_bn:
-            encoder = recalibrated(encoder, examples.recalibration, preparation)
-            probe = fit_linear(
-                extract(encoder, train.fetch(), preparation), train_labels, config.l2
-            )
-            found = probe.predict(extract(encoder, test.fetch(), preparation))
-            measures["linear_accuracy_recalibrated"] = accuracy(found, test_labels)
-        return measures
+        _extract(subject)
+        default = [
+            (chosen.config, compute(chosen, subject))
+            for chosen in (*DEFAULT, *([RECALIBRATED] if subject.config.recalibrate_bn else []))
+            if subject.is_labelled or not chosen.labels
+        ]
+        figures: dict[str, float] = {}
+        for section in further:
+            known = (measured for config, measured in default if config == section)
+            measured = next(known, None) or measure(section, subject)
+            for name, value in measured.figures.items():
+                if figures.setdefault(name, value) != value:
+                    raise ValueError(
+                        f"evaluation.measures: {section.name} gives another {name} than one before "
+                        "it; leave one out"
+                    )
+    every = [measured for _, measured in default]
+    return Measured(
+        {**{n: value for measured in every for n, value in measured.figures.items()}, **figures},
+        predictions=next((m.predictions for m in every if m.predictions is not None), None),
+    )
+
+
+def _extract(subject: Subject) -> None:
+    """Extract the test examples' features, which says whether the training has diverged."""
+    try:
+        _ = subject.test_features
+    except NotFiniteError as error:
+        raise ValueError(
+            "the encoder's features became infinite or NaN: try a lower client.lr or set "
+            "client.clip_norm"
+        ) from error

@@ -13,6 +13,7 @@ from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import accuracy, fit_linear
 from fedssl.evaluation.stratified import stratified
+from fedssl.evaluation.metrics import ACCURACY
 from fedssl.evaluation.subject import Measured, Subject, View
 
 EPOCHS = {1: 60, 10: 30}
@@ -96,6 +97,8 @@ class FineTune(Measure):
         name: Literal["finetune"] = "finetune"
         """This measure."""
 
+    reports = {f"finetuned_{percent}_accuracy": ACCURACY for percent in EPOCHS}
+
     def measure(self, subject: Subject) -> Measured:
         """Fine-tune the whole network on 1 % and on 10 % of the labels, and test it.
 
@@ -131,6 +134,8 @@ class FineTuneHead(Measure):
 
         name: Literal["finetune-head"] = "finetune-head"
         """This measure."""
+
+    reports = {f"head_{percent}_accuracy": ACCURACY for percent in EPOCHS}
 
     def measure(self, subject: Subject) -> Measured:
         """Fit the linear probe alone on the same 1 % and 10 % of the labels."""

@@ -8,12 +8,15 @@ from torch import Tensor
 
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.linear import fit_linear
+from fedssl.evaluation.metrics import ACCURACY, MetricDescription
 from fedssl.evaluation.subject import Measured, Subject
 
 FOLDS = 5
 """Training examples are predicted by probes fitted on the other folds."""
 LEAST = 10
 """A group with fewer examples is told, but is not called the worst or the best."""
+GROUPS = ("class", "domain", "client")
+"""Accuracy is measured by each of these."""
 
 
 def by_group(right: np.ndarray, group: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,6 +85,11 @@ class Harm(Measure):
 
         name: Literal["harm"] = "harm"
         """This measure."""
+
+    reports = {
+        **{f"worst_{group}_accuracy": ACCURACY for group in GROUPS},
+        **{f"{group}_gap": MetricDescription(unit="share", better="lower") for group in GROUPS},
+    }
 
     def measure(self, subject: Subject) -> Measured:
         """Measure the linear probe's accuracy by class, and by client.

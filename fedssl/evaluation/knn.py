@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.linear import accuracy
 from fedssl.evaluation.parallel import map_chunks
+from fedssl.evaluation.metrics import ACCURACY
 from fedssl.evaluation.subject import Measured, Subject
 
 CHUNK = 512
@@ -65,6 +66,8 @@ class KNN(Measure):
 
         name: Literal["knn"] = "knn"
         """This measure."""
+
+    reports = {"knn_accuracy": ACCURACY}
 
     def measure(self, subject: Subject) -> Measured:
         """Let the nearest labelled training examples vote; see `predict_knn`."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fedssl.evaluation.base import Measure, MeasureConfig
+from fedssl.evaluation.metrics import MetricDescription
 from fedssl.evaluation.subject import Measured, Subject
 
 EXAMPLES, VIEWS = 1_000, 50
@@ -65,6 +66,7 @@ class LiDAR(Measure):
         """This measure."""
 
     labels = False
+    reports = {"lidar": MetricDescription(better="higher")}
 
     def measure(self, subject: Subject) -> Measured:
         """Measure the encoder's features of views of test examples; no labels are needed.

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedssl.evaluation.base import Measure, MeasureConfig
+from fedssl.evaluation.metrics import ACCURACY
 from fedssl.evaluation.subject import Measured, Subject
 
 TOLERANCE = 1e-6
@@ -120,9 +121,12 @@ class Linear(Measure):
         name: Literal["linear"] = "linear"
         """This measure."""
 
+    reports = {"linear_accuracy": ACCURACY}
+
     def measure(self, subject: Subject) -> Measured:
         """Fit on the labelled training examples, score on test examples; see `fit_linear`."""
         subject.need_labels()
         probe = fit_linear(subject.train_features, subject.train_labels, subject.config.l2)
-        right = accuracy(probe.predict(subject.test_features), subject.test_labels)
-        return Measured({"linear_accuracy": right})
+        predictions = probe.predict(subject.test_features)
+        right = accuracy(predictions, subject.test_labels)
+        return Measured({"linear_accuracy": right}, predictions=predictions)

@@ -11,6 +11,7 @@ from torch import Tensor
 from fedssl.data.select import balanced
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
+from fedssl.evaluation.metrics import MetricDescription
 from fedssl.evaluation.subject import Measured, Subject
 from fedssl.seeding import derive
 
@@ -54,6 +55,7 @@ class PCAMap(Measure):
         """This measure."""
 
     labels = False
+    reports = {"pca_variance": MetricDescription(unit="share")}
 
     def measure(self, subject: Subject) -> Measured:
         """Map training examples by PCA: linear, so distances mean what they seem to."""

@@ -59,12 +59,20 @@ def measure(section: MeasureConfig, subject: Subject) -> Measured:
     """
     try:
         chosen, config = MEASURES.settle(section, "evaluation.measures")
-        with one_thread():
-            measured = chosen(cast(MeasureConfig, config)).measure(subject)
-        _check(measured)
-        return measured
     except ValueError as error:
         raise ValueError(f"{section.name}: {error}") from error
+    return compute(chosen(cast(MeasureConfig, config)), subject)
+
+
+def compute(chosen: Measure, subject: Subject) -> Measured:
+    """Compute a measure; see `measure`."""
+    try:
+        with one_thread():
+            measured = chosen.measure(subject)
+        _check(measured)
+    except ValueError as error:
+        raise ValueError(f"{chosen.config.name}: {error}") from error
+    return measured
 
 
 def _check(measured: object) -> None:

@@ -10,6 +10,7 @@ from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import LinearProbe, accuracy
 from fedssl.evaluation.prepool import before_pooling
+from fedssl.evaluation.metrics import ACCURACY
 from fedssl.evaluation.subject import Measured, Subject
 
 EPOCHS = 100
@@ -84,6 +85,8 @@ class Paper(Measure):
 
         name: Literal["paper"] = "paper"
         """This measure."""
+
+    reports = {"paper_accuracy": ACCURACY}
 
     def measure(self, subject: Subject) -> Measured:
         """Fit on the maps before pooling: 8,192 features of a ResNet of images of 32×32 pixels.

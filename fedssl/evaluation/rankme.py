@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fedssl.evaluation.base import Measure, MeasureConfig
+from fedssl.evaluation.metrics import MetricDescription
 from fedssl.evaluation.subject import Measured, Subject
 
 
@@ -41,6 +42,7 @@ class RankMe(Measure):
         """This measure."""
 
     labels = False
+    reports = {"rankme": MetricDescription(better="higher", untrained=True)}
 
     def measure(self, subject: Subject) -> Measured:
         """Take RankMe of the test examples' features, those of the encoder; see `rankme`."""

@@ -1,13 +1,19 @@
 """BatchNorm statistics measured anew."""
 
 import copy
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fedssl.encoders import device_of
+from fedssl.evaluation.base import Measure, MeasureConfig
+from fedssl.evaluation.features import extract
+from fedssl.evaluation.linear import accuracy, fit_linear
+from fedssl.evaluation.metrics import ACCURACY
 from fedssl.evaluation.parallel import one_thread
+from fedssl.evaluation.subject import Measured, Subject
 from fedssl.modalities import Preparation
 
 
@@ -47,3 +53,27 @@ def recalibrated(
             if len(batch) == batch_size or len(examples) < batch_size:
                 measured(preparation(batch.to(device)))
     return measured.eval()
+
+
+class Recalibrated(Measure):
+    """The linear probe, with BatchNorm statistics measured anew."""
+
+    class Config(MeasureConfig):
+        """It is asked for by ``evaluation.recalibrate_bn``, not by its name."""
+
+        name: Literal["linear, recalibrated"] = "linear, recalibrated"
+        """This measure."""
+
+    reports = {"linear_accuracy_recalibrated": ACCURACY}
+
+    def measure(self, subject: Subject) -> Measured:
+        """Fit and score as the linear probe, on the features of a copy of the encoder."""
+        subject.need_labels()
+        train, test = subject.examples.train, subject.examples.test
+        preparation = subject.preparation
+        encoder = recalibrated(subject.encoder, subject.examples.recalibration, preparation)
+        features = extract(encoder, train.fetch(), preparation)
+        probe = fit_linear(features, subject.train_labels, subject.config.l2)
+        predicted = probe.predict(extract(encoder, test.fetch(), preparation))
+        right = accuracy(predicted, subject.test_labels)
+        return Measured({"linear_accuracy_recalibrated": right})

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.parallel import map_chunks
+from fedssl.evaluation.metrics import MetricDescription
 from fedssl.evaluation.subject import Measured, Subject
 
 RECALLS = (1, 5, 10)
@@ -82,6 +83,11 @@ class Retrieval(Measure):
 
         name: Literal["retrieval"] = "retrieval"
         """This measure."""
+
+    reports = {
+        name: MetricDescription(unit="share", better="higher")
+        for name in ("retrieval_map", *(f"recall_at_{k}" for k in RECALLS))
+    }
 
     def measure(self, subject: Subject) -> Measured:
         """Search each test example's class among the labelled training examples."""

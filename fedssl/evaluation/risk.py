@@ -8,6 +8,7 @@ from torch import Tensor
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.linear import accuracy, fit_linear
 from fedssl.evaluation.stratified import stratified
+from fedssl.evaluation.metrics import MetricDescription
 from fedssl.evaluation.subject import Measured, Subject
 
 HELD_OUT = 0.1
@@ -66,6 +67,16 @@ class Risk(Measure):
 
         name: Literal["risk"] = "risk"
         """This measure."""
+
+    reports = {
+        name: MetricDescription(unit="share", better="lower")
+        for name in (
+            "risk",
+            "risk_usability",
+            "risk_probe_generalisation",
+            "risk_encoder_generalisation",
+        )
+    }
 
     def measure(self, subject: Subject) -> Measured:
         """Decompose the risk on the labelled training examples, a tenth of each class held out.

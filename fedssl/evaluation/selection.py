@@ -6,6 +6,7 @@ from itertools import combinations
 from typing import Any, Literal
 
 from fedssl.evaluation.base import Measure, MeasureConfig
+from fedssl.evaluation.metrics import MetricDescription
 from fedssl.evaluation.subject import Measured, Subject
 
 CRITERIA = ("rankme", "lidar")
@@ -71,6 +72,16 @@ class Selection(Measure):
 
     labels = False
     of_a_round = False
+    reports = {
+        **{
+            f"{name}_picks_accuracy": MetricDescription(unit="share", better="higher")
+            for name in CRITERIA
+        },
+        **{
+            f"{name}_regret": MetricDescription(unit="share", better="lower") for name in CRITERIA
+        },
+        **{f"{name}_kendall": MetricDescription(better="higher") for name in CRITERIA},
+    }
 
     def measure(self, subject: Subject) -> Measured:
         """Pick among this run's rounds or, where others are given, among the runs' last rounds.

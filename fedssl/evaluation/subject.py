@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,12 +15,40 @@ from fedssl.evaluation.features import extract, extract_views
 from fedssl.modalities import Preparation
 from fedssl.seeding import generator
 
-if TYPE_CHECKING:
-    from fedssl.evaluation.config import EvaluationConfig
-    from fedssl.evaluation.evaluate import Gathered
-
 View = Callable[[Tensor, torch.Generator], Tensor]
 """Makes a random view, float32 [B, …], of each of B stored examples."""
+
+
+class NotFiniteError(ValueError):
+    """An encoder's features are infinite or NaN."""
+
+
+class ProbeSettings(Protocol):
+    """What measures need of the ``evaluation`` section; see there."""
+
+    @property
+    def l2(self) -> float: ...
+    @property
+    def knn_k(self) -> int: ...
+    @property
+    def knn_temperature(self) -> float: ...
+    @property
+    def recalibrate_bn(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The examples that the central evaluation works on, in memory."""
+
+    train: Dataset
+    """Labelled training examples, which the probes are fitted on; empty where there are none."""
+    test: Dataset
+    """What the probes are scored on."""
+    rows: np.ndarray
+    """int64 [N]: where the examples of ``train`` are among all training examples, ascending."""
+    recalibration: Tensor
+    """Training examples, labelled or not, that BatchNorm statistics are measured on: [M, …] as
+    stored, empty unless ``recalibrate_bn`` is set."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +59,8 @@ class Measured:
     """Numbers by name; where a round is measured they go into its row."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What is behind them, as JSON has it: what a picture is drawn from."""
+    predictions: Tensor | None = field(default=None, compare=False)
+    """The class that the linear probe took each test example for, int64 [M]; None of others."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +73,9 @@ class Subject:
 
     encoder: nn.Module
     """Maps prepared examples [B, …] to features [B, D]; a measure leaves it as it is."""
-    examples: "Gathered"
+    examples: Gathered
     """Labelled training examples, and test examples, after ``evaluation.limit``."""
-    config: "EvaluationConfig"
+    config: ProbeSettings
     """The ``evaluation`` section."""
     preparation: Preparation
     """Turns stored examples into what the encoder takes."""
@@ -91,6 +121,11 @@ class Subject:
         return self.examples.test.labels.to(self.device)
 
     @property
+    def is_labelled(self) -> bool:
+        """Whether training and test examples have labels."""
+        return len(self.examples.train) > 0 and bool((self.examples.test.labels >= 0).any())
+
+    @property
     def device(self) -> torch.device:
         """The encoder's."""
         return device_of(self.encoder)
@@ -134,13 +169,13 @@ class Subject:
 
     def need_labels(self) -> None:
         """Raise a ValueError where training or test examples have no labels."""
-        if len(self.examples.train) == 0 or not bool((self.examples.test.labels >= 0).any()):
+        if not self.is_labelled:
             raise ValueError("needs labels of training and test examples, and there are none")
 
     def _features(self, dataset: Dataset) -> Tensor:
         features = extract(self.encoder, dataset.fetch(), self.preparation)
         if not features.isfinite().all():
-            raise ValueError(
+            raise NotFiniteError(
                 "the encoder's features are not all finite: has the training diverged?"
             )
         return features

@@ -7,13 +7,13 @@ merge shrank them; else the weights themselves did not go together.
 
 import copy
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fedssl.config_file import ConfigError
 from fedssl.evaluation import Gathered, evaluate, gather
@@ -28,6 +28,7 @@ from simulations.replaying.candidates import forgot
 from simulations.replaying.merging import mean_norms, norms_restored, weights
 from simulations.replaying.opened import Opened, Told, open_run
 from simulations.replaying.private import whole
+from simulations.subjects import subject_of
 
 CLIENTS = 10
 """At most so many clients' encoders are probed; of more, those that are evenly spaced by size."""
@@ -149,19 +150,20 @@ class _Probing:
     def __init__(self, opened: Opened):
         experiment, splits = opened.experiment, opened.prepared.splits
         self._opened = opened
-        self._config = experiment.evaluation.model_copy(update={"recalibrate_bn": False})
+        # Both are measured: with statistics measured anew, and without.
         always = experiment.evaluation.model_copy(update={"recalibrate_bn": True})
+        self._settings = experiment.evaluation.model_copy(update={"recalibrate_bn": False})
         self._examples: Gathered = gather(splits, always)
         self._labels = self._examples.test.labels
         if len(self._examples.train) == 0 or not bool((self._labels >= 0).any()):
             raise ConfigError("an audit probes with labels, and the run's examples have none")
         objective = opened.prepared.blueprint.build()
         self._encoder = objective.to(torch.device(experiment.engine.device)).encoder
-        self._found: list[tuple[str | None, str, dict[str, float], np.ndarray]] = []
+        self._found: list[tuple[str | None, str, Mapping[str, float], np.ndarray]] = []
 
     def look(
         self, strategy: str | None, name: str, model: State, recalibrate: bool = False
-    ) -> dict[str, float]:
+    ) -> Mapping[str, float]:
         """Probe an encoder; return the figures.
 
         Raises
@@ -169,22 +171,25 @@ class _Probing:
         RunError
             Its features are infinite or NaN.
         """
-        preparation = self._opened.prepared.blueprint.preparation
+        prepared = self._opened.prepared
         encoder: nn.Module = copy.deepcopy(self._encoder).eval()
         own = {n.removeprefix("encoder."): t for n, t in model.items() if n.startswith("encoder.")}
         copy_into(encoder.state_dict(), own)
         if recalibrate:
-            encoder = recalibrated(encoder, self._examples.recalibration, preparation)
-        predicted: list[Tensor] = []
+            encoder = recalibrated(
+                encoder, self._examples.recalibration, prepared.blueprint.preparation
+            )
+        subject = subject_of(prepared.blueprint, encoder, prepared.splits, self._examples, None)
         what = name if strategy is None else f"{strategy}: {name}"
         try:
-            found = evaluate(encoder, self._examples, self._config, preparation, predicted.append)
+            measured = evaluate(replace(subject, config=self._settings))
         except ValueError as error:
             raise RunError(f"round {self._opened.round}: {what}: {error}") from error
-        right = (predicted[0].cpu() == self._labels)[self._labels >= 0].double().numpy()
-        self._found.append((strategy, name, found, right))
+        assert measured.predictions is not None
+        right = (measured.predictions.cpu() == self._labels)[self._labels >= 0].double().numpy()
+        self._found.append((strategy, name, measured.figures, right))
         self._opened.steps.did(f"probed {what}")
-        return found
+        return measured.figures
 
     def result(self) -> list[Probe]:
         """Return all that was probed."""
