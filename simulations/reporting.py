@@ -18,7 +18,7 @@ from fedssl.plain_files import read_text
 from fedssl.printable import printable
 from simulations import plots
 from simulations.client_names import read_client_names
-from simulations.figures import further, name_of, shown
+from simulations.figures import duration, further, name_of, shown, size
 from simulations.files import replace_text
 from simulations.fonts import numbers_told
 from simulations.inside import make_inside
@@ -170,10 +170,10 @@ def _headline(records: Records) -> list[tuple[str, str, str]]:
             continue
         first, last = evaluated[0], evaluated[-1]
         note = f"after round {last['round']}"
-        tiles.append((name.replace("linear", "Linear"), _percent(last[key]), note))
+        tiles.append((name.replace("linear", "Linear"), shown(key, last[key]), note))
         if last is not first:
             gain = f"{100 * (last[key] - first[key]):+.1f}"
-            note = f"points, from {_percent(first[key])} in round {first['round']}"
+            note = f"points, from {shown(key, first[key])} in round {first['round']}"
             tiles.append((f"Gain in {name}", gain, note))
     failed = sum(len(row["failed"]) for row in rows)
     updates = sum(len(row["cohort"]) for row in rows)
@@ -188,35 +188,32 @@ def _headline(records: Records) -> list[tuple[str, str, str]]:
             f"{int(records.counts.examples.sum()):,} {records.noun}",
         ),
         ("Traffic", size(up + down), f"{size(up)} up, {size(down)} down"),
-        ("Time", _duration(seconds), "training and evaluation"),
+        ("Time", duration(seconds), "training and evaluation"),
     ]
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     """Return the table's columns: heading, and the cells in the order of the rows."""
-    formats = {
-        "train_loss": ("Training loss", _number),
-        "linear_accuracy": ("Linear", _percent),
-        "linear_accuracy_recalibrated": ("Recalibrated", _percent),
-        "knn_accuracy": ("kNN", _percent),
-        "rankme": ("RankMe", _number),
-        "bytes_up": ("Up", size),
-        "bytes_down": ("Down", size),
-        "seconds": ("Time", _duration),
+    headings = {
+        "train_loss": "Training loss",
+        "linear_accuracy": "Linear",
+        "linear_accuracy_recalibrated": "Recalibrated",
+        "knn_accuracy": "kNN",
+        "rankme": "RankMe",
+        "bytes_up": "Up",
+        "bytes_down": "Down",
+        "seconds": "Time",
     }
+    headings |= {key: name_of(key).capitalize() for row in rows for key in further(row)}
     columns = [
         ("Round", [str(row["round"]) for row in rows]),
         ("Clients", [str(len(row["cohort"])) for row in rows]),
         ("Failed", [str(len(row["failed"]) or "–") for row in rows]),
     ]
-    for key, (heading, form) in formats.items():
+    for key, heading in headings.items():
         values = [row.get(key) for row in rows]
         if any(value is not None for value in values):
-            columns.append((heading, ["–" if v is None else form(v) for v in values]))
-    for key in dict.fromkeys(key for row in rows for key in further(row)):
-        values = [row.get(key) for row in rows]
-        heading = name_of(key).capitalize()
-        columns.append((heading, ["–" if v is None else shown(key, v) for v in values]))
+            columns.append((heading, ["–" if v is None else shown(key, v) for v in values]))
     if any("clipped" in row for row in rows):
         columns.append(("Clipped", [str(row.get("clipped") or "–") for row in rows]))
     return columns
@@ -229,31 +226,6 @@ def _failures(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, str, str]]:
         for row in rows
         for client, reason in row.get("failed_reasons", {}).items()
     ]
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes with a decimal unit."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} TB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def read_records(folder: Path) -> Records:

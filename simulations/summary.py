@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from simulations.experiment import Experiment
+from simulations.figures import description_of
 
 _OF_A_ROUND = ("cohort", "failed", "failed_reasons", "clipped")
 
@@ -28,10 +29,10 @@ def summarise(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> dict[st
     device = experiment.engine.device
     return {
         "rounds": last.pop("round"),
-        "final": {k: v for k, v in last.items() if not k.endswith("seconds") and "bytes" not in k},
-        "untrained": {
-            k: rows[0][k] for k in last if ("accuracy" in k or k == "rankme") and k in rows[0]
+        "final": {
+            k: v for k, v in last.items() if description_of(k).unit not in ("bytes", "seconds")
         },
+        "untrained": {k: rows[0][k] for k in last if description_of(k).untrained and k in rows[0]},
         "total": {
             **{key: round(sum(row.get(key, 0) for row in rows), 3) for key in totals},
             "failed": sum(len(row["failed"]) for row in rows),

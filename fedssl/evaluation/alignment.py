@@ -1,15 +1,15 @@
 """Alignment and uniformity: views of an example close together, examples spread over the sphere."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from fedssl.evaluation.base import Measure, MeasureConfig
-from fedssl.evaluation.parallel import map_chunks
 from fedssl.evaluation.metrics import MetricDescription
+from fedssl.evaluation.parallel import map_chunks
 from fedssl.evaluation.subject import Measured, Subject
 
 CHUNK = 512
@@ -73,7 +73,7 @@ class Alignment(Measure):
         """This measure."""
 
     labels = False
-    reports = {
+    reports: ClassVar = {
         name: MetricDescription(better="lower") for name in ("alignment", "uniformity")
     }
 

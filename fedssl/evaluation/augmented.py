@@ -1,6 +1,6 @@
 """The linear probe with augmentation: fitted on random views of the examples, too."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -24,7 +24,7 @@ class Augmented(Measure):
         name: Literal["augmented"] = "augmented"
         """This measure."""
 
-    reports = {"augmented_accuracy": ACCURACY}
+    reports: ClassVar = {"augmented_accuracy": ACCURACY}
 
     def measure(self, subject: Subject) -> Measured:
         """Fit the linear probe of `fit_linear` on each example and five weak views of it.

@@ -1,6 +1,6 @@
 """CKA: how alike are the representations that the clients make of the same examples?"""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
+from fedssl.evaluation.metrics import PLAIN
 from fedssl.evaluation.subject import Measured, Subject
 from fedssl.seeding import numpy_generator
 
@@ -51,6 +52,9 @@ class CKA(Measure):
         """This measure."""
 
     labels = False
+    reports: ClassVar = dict.fromkeys(
+        ("cka_with_global", "cka_between_clients", "cka_least"), PLAIN
+    )
 
     def measure(self, subject: Subject) -> Measured:
         """Compare, on test examples, what clients make of this encoder in one local update.

@@ -1,7 +1,7 @@
 """Semi-supervised fine-tuning: what the encoder is worth where few labels are known."""
 
 import copy
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from fedssl.encoders import device_of
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import accuracy, fit_linear
-from fedssl.evaluation.stratified import stratified
 from fedssl.evaluation.metrics import ACCURACY
+from fedssl.evaluation.stratified import stratified
 from fedssl.evaluation.subject import Measured, Subject, View
 
 EPOCHS = {1: 60, 10: 30}
@@ -97,7 +97,7 @@ class FineTune(Measure):
         name: Literal["finetune"] = "finetune"
         """This measure."""
 
-    reports = {f"finetuned_{percent}_accuracy": ACCURACY for percent in EPOCHS}
+    reports: ClassVar = {f"finetuned_{percent}_accuracy": ACCURACY for percent in EPOCHS}
 
     def measure(self, subject: Subject) -> Measured:
         """Fine-tune the whole network on 1 % and on 10 % of the labels, and test it.
@@ -135,7 +135,7 @@ class FineTuneHead(Measure):
         name: Literal["finetune-head"] = "finetune-head"
         """This measure."""
 
-    reports = {f"head_{percent}_accuracy": ACCURACY for percent in EPOCHS}
+    reports: ClassVar = {f"head_{percent}_accuracy": ACCURACY for percent in EPOCHS}
 
     def measure(self, subject: Subject) -> Measured:
         """Fit the linear probe alone on the same 1 % and 10 % of the labels."""

@@ -1,6 +1,6 @@
 """Representation harm: which classes, and whose examples, does the encoder serve worst?"""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ class Harm(Measure):
         name: Literal["harm"] = "harm"
         """This measure."""
 
-    reports = {
+    reports: ClassVar = {
         **{f"worst_{group}_accuracy": ACCURACY for group in GROUPS},
         **{f"{group}_gap": MetricDescription(unit="share", better="lower") for group in GROUPS},
     }

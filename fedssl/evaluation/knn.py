@@ -1,14 +1,14 @@
 """The weighted nearest-neighbour classifier."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.linear import accuracy
-from fedssl.evaluation.parallel import map_chunks
 from fedssl.evaluation.metrics import ACCURACY
+from fedssl.evaluation.parallel import map_chunks
 from fedssl.evaluation.subject import Measured, Subject
 
 CHUNK = 512
@@ -67,7 +67,7 @@ class KNN(Measure):
         name: Literal["knn"] = "knn"
         """This measure."""
 
-    reports = {"knn_accuracy": ACCURACY}
+    reports: ClassVar = {"knn_accuracy": ACCURACY}
 
     def measure(self, subject: Subject) -> Measured:
         """Let the nearest labelled training examples vote; see `predict_knn`."""

@@ -1,7 +1,7 @@
 """LiDAR: how many dimensions tell examples apart, beyond what their own views scatter over."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -66,7 +66,7 @@ class LiDAR(Measure):
         """This measure."""
 
     labels = False
-    reports = {"lidar": MetricDescription(better="higher")}
+    reports: ClassVar = {"lidar": MetricDescription(better="higher")}
 
     def measure(self, subject: Subject) -> Measured:
         """Measure the encoder's features of views of test examples; no labels are needed.

@@ -1,7 +1,7 @@
 """The linear probe: multinomial logistic regression on frozen features."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -121,7 +121,7 @@ class Linear(Measure):
         name: Literal["linear"] = "linear"
         """This measure."""
 
-    reports = {"linear_accuracy": ACCURACY}
+    reports: ClassVar = {"linear_accuracy": ACCURACY}
 
     def measure(self, subject: Subject) -> Measured:
         """Fit on the labelled training examples, score on test examples; see `fit_linear`."""

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ class PCAMap(Measure):
         """This measure."""
 
     labels = False
-    reports = {"pca_variance": MetricDescription(unit="share")}
+    reports: ClassVar = {"pca_variance": MetricDescription(unit="share")}
 
     def measure(self, subject: Subject) -> Measured:
         """Map training examples by PCA: linear, so distances mean what they seem to."""

@@ -22,4 +22,4 @@ ACCURACY = MetricDescription(unit="share", better="higher", untrained=True)
 METRICS: dict[str, MetricDescription] = {}
 """What measures report, by the figure's name. A measure declares it in ``reports``."""
 PLAIN = MetricDescription()
-"""A figure of which nothing is declared."""
+"""One of which neither way is better, as is one that nobody declares."""

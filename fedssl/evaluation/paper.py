@@ -1,6 +1,6 @@
 """The linear probe as the L-DAWA paper's code fits it: by SGD, on features before pooling."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import LinearProbe, accuracy
-from fedssl.evaluation.prepool import before_pooling
 from fedssl.evaluation.metrics import ACCURACY
+from fedssl.evaluation.prepool import before_pooling
 from fedssl.evaluation.subject import Measured, Subject
 
 EPOCHS = 100
@@ -86,7 +86,7 @@ class Paper(Measure):
         name: Literal["paper"] = "paper"
         """This measure."""
 
-    reports = {"paper_accuracy": ACCURACY}
+    reports: ClassVar = {"paper_accuracy": ACCURACY}
 
     def measure(self, subject: Subject) -> Measured:
         """Fit on the maps before pooling: 8,192 features of a ResNet of images of 32×32 pixels.

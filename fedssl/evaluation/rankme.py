@@ -1,7 +1,7 @@
 """RankMe: how many dimensions the features really use."""
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ class RankMe(Measure):
         """This measure."""
 
     labels = False
-    reports = {"rankme": MetricDescription(better="higher", untrained=True)}
+    reports: ClassVar = {"rankme": MetricDescription(better="higher", untrained=True)}
 
     def measure(self, subject: Subject) -> Measured:
         """Take RankMe of the test examples' features, those of the encoder; see `rankme`."""

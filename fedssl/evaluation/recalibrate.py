@@ -1,7 +1,7 @@
 """BatchNorm statistics measured anew."""
 
 import copy
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ class Recalibrated(Measure):
         name: Literal["linear, recalibrated"] = "linear, recalibrated"
         """This measure."""
 
-    reports = {"linear_accuracy_recalibrated": ACCURACY}
+    reports: ClassVar = {"linear_accuracy_recalibrated": ACCURACY}
 
     def measure(self, subject: Subject) -> Measured:
         """Fit and score as the linear probe, on the features of a copy of the encoder."""

@@ -1,15 +1,15 @@
 """Retrieval: do the examples nearest to a query show the same class?"""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from fedssl.evaluation.base import Measure, MeasureConfig
-from fedssl.evaluation.parallel import map_chunks
 from fedssl.evaluation.metrics import MetricDescription
+from fedssl.evaluation.parallel import map_chunks
 from fedssl.evaluation.subject import Measured, Subject
 
 RECALLS = (1, 5, 10)
@@ -84,7 +84,7 @@ class Retrieval(Measure):
         name: Literal["retrieval"] = "retrieval"
         """This measure."""
 
-    reports = {
+    reports: ClassVar = {
         name: MetricDescription(unit="share", better="higher")
         for name in ("retrieval_map", *(f"recall_at_{k}" for k in RECALLS))
     }

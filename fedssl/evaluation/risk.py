@@ -1,14 +1,14 @@
 """Risk decomposition: where does the probe's error come from?"""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
 
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.linear import accuracy, fit_linear
-from fedssl.evaluation.stratified import stratified
 from fedssl.evaluation.metrics import MetricDescription
+from fedssl.evaluation.stratified import stratified
 from fedssl.evaluation.subject import Measured, Subject
 
 HELD_OUT = 0.1
@@ -68,7 +68,7 @@ class Risk(Measure):
         name: Literal["risk"] = "risk"
         """This measure."""
 
-    reports = {
+    reports: ClassVar = {
         name: MetricDescription(unit="share", better="lower")
         for name in (
             "risk",

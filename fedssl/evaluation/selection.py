@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.metrics import MetricDescription
@@ -72,14 +72,12 @@ class Selection(Measure):
 
     labels = False
     of_a_round = False
-    reports = {
+    reports: ClassVar = {
         **{
             f"{name}_picks_accuracy": MetricDescription(unit="share", better="higher")
             for name in CRITERIA
         },
-        **{
-            f"{name}_regret": MetricDescription(unit="share", better="lower") for name in CRITERIA
-        },
+        **{f"{name}_regret": MetricDescription(unit="share", better="lower") for name in CRITERIA},
         **{f"{name}_kendall": MetricDescription(better="higher") for name in CRITERIA},
     }
 

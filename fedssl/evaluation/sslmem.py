@@ -1,7 +1,7 @@
 """SSLMem: what an encoder remembers of single examples that it was trained on."""
 
 import hashlib
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from fedssl.data.dataset import Dataset
 from fedssl.evaluation.base import Measure, MeasureConfig
+from fedssl.evaluation.metrics import PLAIN
 from fedssl.evaluation.subject import Measured, Subject
 
 VIEWS = 10
@@ -91,6 +92,7 @@ class SSLMem(Measure):
 
     labels = False
     of_a_round = False
+    reports: ClassVar = dict.fromkeys(("sslmem", "sslmem_control"), PLAIN)
 
     def measure(self, subject: Subject) -> Measured:
         """Compare with a run whose training examples lack some of this one's: the candidates.

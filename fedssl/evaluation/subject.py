@@ -27,13 +27,20 @@ class ProbeSettings(Protocol):
     """What measures need of the ``evaluation`` section; see there."""
 
     @property
-    def l2(self) -> float: ...
+    def l2(self) -> float:
+        """Strength of the linear probe's penalty."""
+
     @property
-    def knn_k(self) -> int: ...
+    def knn_k(self) -> int:
+        """Neighbours that vote."""
+
     @property
-    def knn_temperature(self) -> float: ...
+    def knn_temperature(self) -> float:
+        """Of their votes."""
+
     @property
-    def recalibrate_bn(self) -> bool: ...
+    def recalibrate_bn(self) -> bool:
+        """Whether BatchNorm's statistics are measured anew, too."""
 
 
 @dataclass(frozen=True)

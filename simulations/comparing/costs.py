@@ -70,9 +70,9 @@ def _total(result: Result, name: str) -> float:
 
 def _crossing(result: Result, reach: float) -> tuple[int, float] | None:
     """Return the first evaluated round that has the accuracy, and what had travelled by then."""
-    sent = 0.0
+    sent, metric = 0.0, result.metric
     for row in result.rows:
         sent += sum(row[name] for name in _BYTES)
-        if result.metric.key in row and result.metric.of(row) >= reach:
+        if metric.key in row and metric.sign * metric.of(row) >= metric.sign * reach:
             return int(row["round"]), sent
     return None

@@ -79,7 +79,7 @@ def _finding(results: Results, label: str, cell: Values) -> Finding:
     done = [result for result in every if result.done]
     base = {seed: results.of(plan.baseline, cell, seed) for seed in plan.seeds}
     pairs = [(result, base[result.seed]) for result in done if base[result.seed].done]
-    is_baseline = label == plan.baseline
+    is_baseline, sign = label == plan.baseline, plan.metric.sign
     accuracies = tuple(result.accuracy for result in done)
     return Finding(
         strategy=label,
@@ -88,7 +88,7 @@ def _finding(results: Results, label: str, cell: Values) -> Finding:
         missing=tuple((result.seed, result.error) for result in every if result.error is not None),
         by_seed=accuracies,
         accuracy=statistics.estimate(accuracies) if done else None,
-        below_untrained=sum(result.accuracy < result.begins for result in done),
+        below_untrained=sum(sign * result.accuracy < sign * result.begins for result in done),
         is_baseline=is_baseline,
         in_family=label in plan.family,
         difference=_difference(pairs) if pairs and not is_baseline else None,

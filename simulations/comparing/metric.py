@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from simulations.figures import description_of
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -21,12 +23,18 @@ class Metric:
     """Of a picture's axis, less the unit."""
     unit: str
     """Of a difference."""
-    suffix: str
-    """Behind a number."""
-    scale: float
-    """What the row's number is multiplied by to be shown."""
     labels: bool
     """Whether it needs labelled examples."""
+
+    @property
+    def suffix(self) -> str:
+        """Behind a number."""
+        return " %" if description_of(self.key).unit == "share" else ""
+
+    @property
+    def sign(self) -> int:
+        """−1 where lower is better, else 1."""
+        return -1 if description_of(self.key).better == "lower" else 1
 
     @property
     def short(self) -> str:
@@ -40,7 +48,8 @@ class Metric:
 
     def of(self, row: Mapping[str, Any]) -> float:
         """Return the figure of a row as it is shown."""
-        return self.scale * float(row[self.key])
+        scale = 100.0 if description_of(self.key).unit == "share" else 1.0
+        return scale * float(row[self.key])
 
 
 LINEAR = Metric(
@@ -50,8 +59,6 @@ LINEAR = Metric(
     difference="difference (points)",
     axis="linear probe, test accuracy",
     unit="points",
-    suffix=" %",
-    scale=100.0,
     labels=True,
 )
 RANKME = Metric(
@@ -61,8 +68,6 @@ RANKME = Metric(
     difference="difference (RankMe)",
     axis="RankMe of the test examples' features",
     unit="RankMe",
-    suffix="",
-    scale=1.0,
     labels=False,
 )
 METRICS = {metric.key: metric for metric in (LINEAR, RANKME)}

@@ -29,7 +29,8 @@ def ranks(results: Results, lines: Sequence[Finding]) -> Figure | None:
     if len(labels) < 2 or len(plan.cells) < 2:
         return None
     # [strategies, cells, seeds]
-    accuracies = np.array([[line.by_seed for line in of[label]] for label in labels])
+    by_seed = np.array([[line.by_seed for line in of[label]] for label in labels])
+    accuracies = plan.metric.sign * by_seed
     mean = _rank(accuracies)
     low, high = _whiskers(accuracies, mean)
     figure = Figure(figsize=(WIDTH, 1.4 + 0.38 * len(labels)), layout="constrained")

@@ -13,7 +13,7 @@ from simulations.comparing.findings import Difference, Finding
 from simulations.comparing.metric import LINEAR, Metric
 from simulations.comparing.plan import Plan, Values
 from simulations.comparing.statistics import Estimate
-from simulations.reporting import size
+from simulations.figures import size
 
 Show = Callable[[Finding], str]
 """Returns what a line has in a column."""

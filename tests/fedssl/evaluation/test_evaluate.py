@@ -6,17 +6,18 @@ import os
 import pytest
 import torch
 from pydantic import ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from fedssl.data import Dataset, Limit, Splits
-from fedssl.evaluation import EvaluationConfig, evaluate, gather
+from fedssl.evaluation import EvaluationConfig, MeasureConfig, evaluate, gather, linear
 from fedssl.evaluation.features import extract
+from fedssl.evaluation.linear import LinearProbe, fit_linear
 from fedssl.evaluation.rankme import rankme
-from tests.fedssl.evaluation.tools import PREPARATION, Noisy, color_splits, colors
+from tests.fedssl.evaluation.tools import PREPARATION, Noisy, a_subject, color_splits, colors
 
 
 def measure(encoder: nn.Module, splits: Splits, config: EvaluationConfig) -> dict[str, float]:
-    return evaluate(encoder, gather(splits, config), config, PREPARATION)
+    return dict(evaluate(a_subject(encoder, splits, config)).figures)
 
 
 def test_colours_are_told_apart() -> None:
@@ -126,9 +127,60 @@ def _which(examples: Dataset) -> set[int]:
 
 
 def test_what_the_probe_took_each_example_for_is_told() -> None:
-    encoder, splits, config = Noisy(), color_splits(), EvaluationConfig(l2=10.0)
-    told: list[torch.Tensor] = []
-    measures = evaluate(encoder, gather(splits, config), config, PREPARATION, told.append)
-    (predicted,) = told
-    right = (predicted == splits.test.labels).double().mean().item()
-    assert measures["linear_accuracy"] == right
+    splits = color_splits()
+    measured = evaluate(a_subject(Noisy(), splits, EvaluationConfig(l2=10.0)))
+    assert measured.predictions is not None
+    right = (measured.predictions == splits.test.labels).double().mean().item()
+    assert measured.figures["linear_accuracy"] == right
+    assert evaluate(a_subject(Noisy(), color_splits(labelled=False))).predictions is None
+
+
+class Counting(Noisy):
+    """Counts the examples that pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, examples: Tensor) -> Tensor:
+        self.seen += len(examples)
+        return super().forward(examples)
+
+
+def test_features_are_extracted_once_for_all_measures() -> None:
+    names = ["linear", "harm", "risk", "retrieval", "finetune-head", "knn", "rankme"]
+    encoder = Counting()
+    measured = evaluate(a_subject(encoder), named(*names))
+    assert encoder.seen == 90 + 45
+    assert {"risk", "class_gap", "retrieval_map", "head_1_accuracy"} < measured.figures.keys()
+
+
+def test_a_further_measure_that_is_a_default_one_is_measured_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fits: list[float] = []
+
+    def fit(features: Tensor, labels: Tensor, l2: float) -> LinearProbe:
+        fits.append(l2)
+        return fit_linear(features, labels, l2)
+
+    monkeypatch.setattr(linear, "fit_linear", fit)
+    assert list(evaluate(a_subject(Noisy()), named("linear", "lidar")).figures) == [
+        "rankme",
+        "linear_accuracy",
+        "knn_accuracy",
+        "lidar",
+    ]
+    assert len(fits) == 1
+
+
+def named(*names: str) -> tuple[MeasureConfig, ...]:
+    return EvaluationConfig.model_validate({"measures": list(names)}).measures
+
+
+def test_features_that_are_not_finite_say_what_may_help() -> None:
+    encoder = Noisy()
+    with torch.no_grad():
+        next(encoder.parameters()).fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"^the encoder's features became infinite or NaN: try a"):
+        evaluate(a_subject(encoder))

@@ -26,7 +26,7 @@ from fedssl.evaluation import (
 from fedssl.evaluation import finetune as finetuning
 from fedssl.evaluation import lidar as lidar_module
 from fedssl.evaluation.rankme import RankMe
-from tests.fedssl.evaluation.tools import PREPARATION, Noisy, a_subject, color_splits
+from tests.fedssl.evaluation.tools import Noisy, a_subject, color_splits
 
 
 def named(name: str) -> MeasureConfig:
@@ -70,14 +70,11 @@ def test_the_table_tells_which_need_labels(name: str) -> None:
 
 
 def test_the_usual_three_are_those_of_a_round() -> None:
-    encoder, splits = Noisy(), color_splits()
-    config = EvaluationConfig(limit=Limit(train=40, test=20))
-    examples = gather(splits, config)
-    subject = replace(a_subject(encoder, splits), examples=examples, config=config)
+    subject = a_subject(Noisy(), config=EvaluationConfig(limit=Limit(train=40, test=20)))
     found: dict[str, float] = {}
     for name in ("rankme", "linear", "knn"):
         found |= measure(named(name), subject).figures
-    assert found == evaluate(encoder, examples, config, PREPARATION)
+    assert found == evaluate(subject).figures
 
 
 def test_clients_are_those_of_the_examples_that_are_left() -> None:

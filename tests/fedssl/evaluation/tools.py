@@ -60,9 +60,14 @@ def color_splits(labelled: bool = True) -> Splits:
     return Splits(colors(90, labelled), colors(45, seed=1))
 
 
-def a_subject(encoder: nn.Module, splits: Splits | None = None, **fields: Any) -> Subject:
+def a_subject(
+    encoder: nn.Module,
+    splits: Splits | None = None,
+    config: EvaluationConfig | None = None,
+    **fields: Any,
+) -> Subject:
     """Return a subject that looks at colours, where no other examples are given."""
-    splits, config = splits or color_splits(), EvaluationConfig()
+    splits, config = splits or color_splits(), config or EvaluationConfig()
     return Subject(
         encoder=encoder,
         examples=gather(splits, config),

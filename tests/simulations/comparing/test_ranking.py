@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from fedssl.evaluation import MetricDescription
+from fedssl.evaluation.metrics import METRICS
 from simulations.comparing.findings import findings
 from simulations.comparing.plan import Planned
 from simulations.comparing.ranking import ranks
@@ -88,3 +90,14 @@ def test_a_rank_that_is_settled_has_no_whisker(tmp_path: Path) -> None:
         rank = float(np.asarray(line.get_ydata())[0])
         for segment in lines.get_segments():  # type: ignore[attr-defined]
             assert [y for _, y in segment] == [rank, rank]
+
+
+def test_where_lower_is_better_the_lowest_is_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make(tmp_path / "made", "abc", CELLS, accuracy=accuracy)
+    monkeypatch.setitem(METRICS, "linear_accuracy", MetricDescription(unit="share", better="lower"))
+    figure = drawn(made)
+    assert figure
+    found = [np.asarray(line.get_ydata()).tolist() for line in figure.axes[0].lines]
+    assert found == [[2, 2], [3, 2], [1, 2]]

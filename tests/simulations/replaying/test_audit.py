@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from fedssl.config_file import ConfigError
 from fedssl.evaluation import evaluate, gather
-from fedssl.modalities import load, modality_of
+from fedssl.modalities import load
 from fedssl.state import copy_into
 from simulations import Run
 from simulations.cli import app
@@ -17,6 +17,7 @@ from simulations.errors import RunError
 from simulations.replaying import audit
 from simulations.replaying.moment import Moment
 from simulations.run_folder import RunFolder
+from simulations.subjects import subject_of
 from tests.fedssl.blueprints import blueprint
 from tests.simulations.replaying.runs import make_run
 
@@ -82,9 +83,10 @@ def test_clients_that_keep_batchnorm_are_probed_with_their_own(fedbn: Path) -> N
         encoder.state_dict(),
         {n.removeprefix("encoder."): t for n, t in model.items() if n.startswith("encoder.")},
     )
-    examples = gather(load(experiment.data), experiment.evaluation)
-    preparation = modality_of(experiment.data).preparation(experiment.data)
-    expected = evaluate(encoder, examples, experiment.evaluation, preparation)
+    splits = load(experiment.data)
+    examples = gather(splits, experiment.evaluation)
+    subject = subject_of(blueprint(experiment, 16), encoder, splits, examples, None)
+    expected = evaluate(subject).figures
     probe = next(p for p in found.probes if p.encoder == f"client {client}")
     assert probe.rankme == expected["rankme"]
     assert probe.linear_accuracy == expected["linear_accuracy"]
