@@ -96,10 +96,10 @@ def evaluate(subject: Subject, further: Sequence[MeasureConfig] = ()) -> Measure
                         f"evaluation.measures: {section.name} gives another {name} than one before "
                         "it; leave one out"
                     )
-    every = [measured for _, measured in default]
+    usual = {name: value for _, measured in default for name, value in measured.figures.items()}
+    predictions = (measured.predictions for _, measured in default)
     return Measured(
-        {**{n: value for measured in every for n, value in measured.figures.items()}, **figures},
-        predictions=next((m.predictions for m in every if m.predictions is not None), None),
+        usual | figures, predictions=next((p for p in predictions if p is not None), None)
     )
 
 
