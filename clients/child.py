@@ -22,7 +22,6 @@ from clients.reaching import spare_loopback
 LAST_LINES = 100
 _ERROR = re.compile(r"(?:\x1b\[\d+m)*ERROR *(?:\x1b\[\d+m)*: *(.+)")
 GRACE = 5.0
-"""Seconds that a process has to end before it is killed."""
 
 
 class Child:
@@ -41,6 +40,8 @@ class Child:
         is kept beside it, until that happens again.
     trouble : Callable[[str], None] | None
         Told of each line of it that Flower marks as an error.
+    grace : float
+        Seconds that it has to end before it is killed.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Child:
         arguments: Sequence[str],
         log: Path,
         trouble: Callable[[str], None] | None = None,
+        grace: float = GRACE,
     ):
         self.log = log
+        self._grace = grace
         self._trouble = trouble
         self._name = command
         self._command = [sys.executable, "-m", __name__, str(os.getpid()), command, *arguments]
@@ -88,11 +91,11 @@ class Child:
         if not by_itself:
             self._process.terminate()
             try:
-                self._process.wait(GRACE)
+                self._process.wait(self._grace)
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
-        self._reader.join(GRACE)
+        self._reader.join(self._grace)
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._file.note(f"end of {self._name}, exit code {self._process.returncode}")

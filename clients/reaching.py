@@ -54,7 +54,7 @@ def spare_loopback(environment: MutableMapping[str, str]) -> None:
             environment[name] = ",".join(spared)
 
 
-def reach(server: str, root_certificate: Path) -> None:
+def reach(server: str, root_certificate: Path, seconds: float = SECONDS) -> None:
     """Shake hands with the server, and check its certificate.
 
     Parameters
@@ -63,6 +63,8 @@ def reach(server: str, root_certificate: Path) -> None:
         ``HOST:PORT``.
     root_certificate : Path
         The authority that must have signed it.
+    seconds : float
+        How long the server has to answer.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def reach(server: str, root_certificate: Path) -> None:
     # Without it a gRPC server ends the handshake.
     context.set_alpn_protocols(["h2"])
     try:
-        with socket.create_connection((host, port), SECONDS) as plain:
+        with socket.create_connection((host, port), seconds) as plain:
             context.wrap_socket(plain, server_hostname=host).close()
     except ssl.SSLCertVerificationError as error:
         if error.verify_code in _NOT_NOW:
@@ -96,6 +98,6 @@ def reach(server: str, root_certificate: Path) -> None:
     except ssl.SSLError as error:
         raise ValueError(f"{server}: does not speak TLS ({error.reason})") from error
     except TimeoutError as error:
-        raise Unreachable(f"{server}: no answer within {SECONDS:.0f} s") from error
+        raise Unreachable(f"{server}: no answer within {seconds:.0f} s") from error
     except OSError as error:
         raise Unreachable(f"{server}: cannot be reached: {error.strerror or error}") from error

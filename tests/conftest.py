@@ -1,7 +1,8 @@
-"""What many tests use: a small example set on disk, a small experiment, and one intra-op thread."""
+"""What many tests use: small example sets on disk, one intra-op thread, installed packages."""
 
 import os
 from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from fedssl import registry
 from fedssl.evaluation.parallel import one_thread
-from simulations.experiment import Experiment, load_experiment
+from fedssl.modalities.image import IMAGE
+from fedssl.objectives import OBJECTIVES, TERMS
+from fedssl.partitions import PARTITIONS
 
 # CI judges the change at hand by the same examples each time; elsewhere new ones are looked for.
 settings.register_profile("ci", derandomize=True)
@@ -46,30 +50,6 @@ def write_npz(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-SMALL = """
-seed: 3
-rounds: 3
-participation: 0.5
-data: {name: npz, train: train.npz, test: test.npz}
-partition: {name: iid, clients: 4}
-model: {encoder: convnet, projector: [16, 8]}
-objective: {name: byol, predictor_width: 16}
-client: {batch_size: 8, lr: 0.05}
-strategy: {name: ldawa, warmup_rounds: 1}
-engine: {name: local, device: cpu, workers: 2}
-"""
-
-
-@pytest.fixture
-def small(tmp_path: Path, write_npz: Callable[..., Path]) -> Callable[..., Experiment]:
-    """Load a small BYOL experiment with half of four clients a round."""
-    write_npz("train.npz", 48)
-    write_npz("test.npz", 24, seed=1)
-    path = tmp_path / "small.yaml"
-    path.write_text(SMALL)
-    return lambda *overrides: load_experiment(path, overrides)
-
-
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Write 15 random PNGs of 18×20 of each of three classes."""
@@ -80,3 +60,28 @@ def photos(tmp_path: Path) -> Path:
             pixels = draws.integers(0, 256, (18, 20, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
     return tmp_path / "photos"
+
+
+REGISTRIES = (
+    *(OBJECTIVES, TERMS, PARTITIONS),
+    *(IMAGE.data_sets, IMAGE.view_steps, IMAGE.view_policies),
+)
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Have installed packages add entry points: by group, the name and what it leads to."""
+
+    def add(**added: tuple[str, str]) -> None:
+        points = [EntryPoint(n, v, f"fedssl.{group}") for group, (n, v) in added.items()]
+        monkeypatch.setattr(
+            registry, "entry_points", lambda group: EntryPoints(points).select(group=group)
+        )
+        forget()
+
+    def forget() -> None:
+        for found in REGISTRIES:
+            vars(found).pop("_added", None)
+
+    yield add
+    forget()

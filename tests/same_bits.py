@@ -39,7 +39,7 @@ from rich.table import Table
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tests.checkouts import CheckoutError, Resident
+from tests.tools.checkouts import CheckoutError, Resident
 
 Config = dict[str, Any]
 

@@ -29,7 +29,7 @@ from rich.progress import track
 from rich.table import Table
 
 from simulations.comparing.statistics import Estimate, estimate
-from tests.checkouts import CheckoutError, Resident
+from tests.tools.checkouts import CheckoutError, Resident
 
 STARTS = 2
 """How many processes each checkout has, one after the other."""

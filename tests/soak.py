@@ -38,14 +38,14 @@ from simulations.prepare import prepare
 from simulations.run_folder import RunFolder
 from simulations.runner import carry_out
 from strategies.messages import arrays_of, config_of, extra_of, metrics_of, to_state
-from tests.simulations.faulty import FAULTS, SPOILERS, Given
+from tests.tools.faulty_clients import FAULTS, SPOILERS, Given
 
 CONFIG = """
 seed: 0
 rounds: {rounds}
 data: {{name: npz, train: examples.npz, test: examples.npz}}
 partition: {{name: iid, clients: 10}}
-model: {{encoder: tests.simulations.faulty.Tiny, projector: [4, 4]}}
+model: {{encoder: tests.tools.faulty_clients.Tiny, projector: [4, 4]}}
 objective: {{name: byol, predictor_width: 4}}
 client: {{batch_size: 8, lr: 0.02, clip_norm: 1.0}}
 strategy: {{name: fedavgm}}

@@ -1,5 +1,6 @@
-"""Whatever of fedssl is imported first: nothing fails for the order of imports."""
+"""Imports: none fails for its order, and no test module is imported by another."""
 
+import ast
 import os
 import sys
 from pathlib import Path
@@ -31,6 +32,22 @@ def imports_alone(name: str) -> bool:
         print(f"{name}: {error!r}", file=sys.stderr)
         os._exit(1)
     os._exit(0)
+
+
+def imported_tests(file: Path) -> list[str]:
+    """Return the test modules that a file imports, or from which it imports something."""
+    names = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in names if any(part.startswith("test_") for part in name.split("."))]
+
+
+def test_no_test_module_is_imported() -> None:
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    assert {file.name: found for file in files if (found := imported_tests(file))} == {}
 
 
 @pytest.mark.slow

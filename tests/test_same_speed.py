@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.checkouts import Resident
 from tests.same_speed import Pair, is_slower, main, ratio, show
+from tests.tools.checkouts import Resident
 
 ROOT = Path(__file__).parents[1]
 

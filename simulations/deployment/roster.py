@@ -100,9 +100,9 @@ class KeyRoster:
         self._registrar = registrar
         self._look(first=True)
 
-    def watched(self) -> AbstractContextManager[None]:
+    def watched(self, seconds: float = LOOK_SECONDS) -> AbstractContextManager[None]:
         """Look at the folder every few seconds while the context lasts."""
-        return repeating(LOOK_SECONDS, self._try_to_look)
+        return repeating(seconds, self._try_to_look)
 
     def _try_to_look(self) -> None:
         try:

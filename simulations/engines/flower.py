@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
@@ -30,14 +31,24 @@ from strategies.messages import (
 )
 from strategies.reply import check_whole
 
-ANSWER_SECONDS, REFUSED_SECONDS = 120.0, 10.0
-"""How long a device has to say who it is, and stays refused, before it is asked again."""
-POLL_SECONDS = 0.2
-LOOK_SECONDS = 1.0
-"""How often it is seen who is here while replies are waited for."""
-REPEAT_SECONDS = 3.0
 _ANSWER = {PARTITION, "num-examples"}
 """The metrics by which a device says who it is."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often things are done, in seconds."""
+
+    answer: float = 120.0
+    """How long a device has to say who it is, before it is asked again."""
+    refused: float = 10.0
+    """How long a device stays refused, before it is asked again."""
+    poll: float = 0.2
+    """How often replies are asked for."""
+    look: float = 1.0
+    """How often it is seen who is here while replies are waited for."""
+    repeat: float = 3.0
+    """How long to wait before a round is run again."""
 
 
 class DeviceGrid(WrappedGrid, Engine):
@@ -60,6 +71,8 @@ class DeviceGrid(WrappedGrid, Engine):
         Told who comes, and what is waited for.
     watcher : Watcher | None (default: None)
         Told who is connected, who comes, leaves and is refused.
+    pace : Pace | None (default: None)
+        How often it asks and looks.
     """
 
     def __init__(
@@ -69,6 +82,7 @@ class DeviceGrid(WrappedGrid, Engine):
         roster: Roster,
         told: Callable[[str], None],
         watcher: Watcher | None = None,
+        pace: Pace | None = None,
     ):
         super().__init__(grid)
         self.repeats = True
@@ -76,6 +90,7 @@ class DeviceGrid(WrappedGrid, Engine):
         self._roster = roster
         self._told = told
         self._watcher = watcher or Nobody()
+        self._pace = pace or Pace()
         self._were_here: set[int] = set()
         self._met: set[int] = set()
         self._nodes: dict[int, int] = {}
@@ -119,7 +134,7 @@ class DeviceGrid(WrappedGrid, Engine):
             f"{self._engine.min_clients}"
         )
         self._give_up_after(time.monotonic() - self._last_round, good)
-        time.sleep(REPEAT_SECONDS)
+        time.sleep(self._pace.repeat)
 
     def wait_for_clients(self, check: Callable[[], None] = lambda: None) -> None:
         """Wait until all clients are here, or enough of them for long enough.
@@ -151,7 +166,7 @@ class DeviceGrid(WrappedGrid, Engine):
                 self._told(f"beginning with {here} of {clients} clients")
                 return
             self._give_up_after(waited, here)
-            time.sleep(POLL_SECONDS)
+            time.sleep(self._pace.poll)
         self._last_round = time.monotonic()
 
     def wait_for_members(self, fault: Callable[[Collection[int]], str | None]) -> Mapping[int, int]:
@@ -170,7 +185,7 @@ class DeviceGrid(WrappedGrid, Engine):
                     f"{why}, for engine.give_up_after = {self._engine.give_up_after:g} s; add "
                     "clients by fedssl certs, or change the config, then go on with --resume"
                 )
-            time.sleep(POLL_SECONDS)
+            time.sleep(self._pace.poll)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -229,7 +244,7 @@ class DeviceGrid(WrappedGrid, Engine):
                 return flower_private.error_reply(
                     message, ConnectionError("is not connected"), NOT_HERE
                 )
-            if time.monotonic() - self._looked > LOOK_SECONDS:
+            if time.monotonic() - self._looked > self._pace.look:
                 # So that who comes while a round runs takes part in the next one.
                 self._here()
             for reply in self._grid.pull_messages([message_id]):
@@ -239,7 +254,7 @@ class DeviceGrid(WrappedGrid, Engine):
                     f"no answer within engine.round_timeout = {self._engine.round_timeout:g} s"
                 )
                 return flower_private.error_reply(message, late, NOT_HERE)
-            time.sleep(POLL_SECONDS)
+            time.sleep(self._pace.poll)
 
     def _wait_for_some(self, cohort: list[int]) -> None:
         told = False
@@ -253,7 +268,7 @@ class DeviceGrid(WrappedGrid, Engine):
                 told = True
                 self._told(f"waiting for clients: {here} of the cohort's {len(left)} are here")
             self._give_up_after(time.monotonic() - self._last_round, here)
-            time.sleep(POLL_SECONDS)
+            time.sleep(self._pace.poll)
 
     def _give_up_after(self, seconds: float, here: int) -> None:
         if seconds > self._engine.give_up_after:
@@ -316,8 +331,8 @@ class DeviceGrid(WrappedGrid, Engine):
 
     def _ask(self, node: int) -> None:
         """Ask a node which client it is, and how many examples it has."""
-        self._not_before[node] = time.monotonic() + ANSWER_SECONDS
-        question = Message(RecordDict(), node, MessageType.QUERY, ttl=ANSWER_SECONDS)
+        self._not_before[node] = time.monotonic() + self._pace.answer
+        question = Message(RecordDict(), node, MessageType.QUERY, ttl=self._pace.answer)
         others = {i: who for i, who in self._questions.items() if who != node}
         self._questions = others | dict.fromkeys(self._grid.push_messages([question]), node)
 
@@ -374,7 +389,7 @@ class DeviceGrid(WrappedGrid, Engine):
     def _refuse(self, node: int, why: str) -> None:
         """Say why a node takes no part, once; it is asked again later, for it may be mended."""
         reason = printable(why)
-        self._not_before[node] = time.monotonic() + REFUSED_SECONDS
+        self._not_before[node] = time.monotonic() + self._pace.refused
         self._nodes = {client: known for client, known in self._nodes.items() if known != node}
         if self._said.get(node) != reason:
             self._said[node] = reason

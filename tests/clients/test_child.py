@@ -5,8 +5,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from clients.child import Child
 from clients.log_file import crash_of
 
@@ -84,11 +82,8 @@ def test_its_own_end_is_seen_and_its_last_words(tmp_path: Path) -> None:
     assert last[-1] == "cannot listen"
 
 
-def test_one_that_does_not_listen_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("clients.child.GRACE", 0.2)
-    with Child(f"{HERE}:stay", [], tmp_path / "log") as child:
+def test_one_that_does_not_listen_is_killed(tmp_path: Path) -> None:
+    with Child(f"{HERE}:stay", [], tmp_path / "log", grace=0.2) as child:
         wait_for(child, "staying")
     assert child.ended
 

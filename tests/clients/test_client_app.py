@@ -20,8 +20,8 @@ from simulations.experiment import Experiment
 from simulations.prepare import prepare
 from strategies.divergence import divergence
 from strategies.messages import arrays_of, extra_of, metrics_of, to_record, to_state
-from tests.fedssl.blueprints import blueprint
-from tests.fedssl.client_rules import own
+from tests.tools import custom_rules
+from tests.tools.blueprints import blueprint
 
 
 def context(client: int) -> Context:
@@ -139,7 +139,7 @@ def told(
 
 
 PLAIN = {"num-examples", "train-loss", "chance-loss", "num-steps", "seconds"}
-SMALL = own.Small.Config()
+SMALL = custom_rules.Small.Config()
 RULES = [*(CLIENT_RULES[name].Config(name=name) for name in CLIENT_RULES), SMALL]
 
 
@@ -192,8 +192,8 @@ def test_a_rule_that_would_send_more_than_it_declares_ends_the_round(
         ({"metric": 0.5}, "would send the metric secret, which `metrics_sent`"),
         ({"tensor": "any"}, "would send the tensor example, which `tensors_sent`"),
     ):
-        rule = own.Leaking.Config.model_validate(fields)
-        with pytest.raises(ValueError, match=rf"own\.Leaking {what}"):
+        rule = custom_rules.Leaking.Config.model_validate(fields)
+        with pytest.raises(ValueError, match=rf"custom_rules\.Leaking {what}"):
             app(told(arrays, rule), about)
     assert "private" not in about.state
 

@@ -14,7 +14,7 @@ from fedssl.config_file import ConfigError
 from fedssl.modalities.image.data.config import ImageData
 from fedssl.modalities.image.data.folder import Folder
 from simulations.experiment import Experiment
-from tests.fedssl.blueprints import blueprint
+from tests.tools.blueprints import blueprint
 
 Small = Callable[..., Experiment]
 

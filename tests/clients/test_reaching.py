@@ -112,14 +112,11 @@ def test_nobody_there_is_told_apart(keys: ServerKeys) -> None:
         reach(f"127.0.0.1:{free_port()}", keys.authority)
 
 
-def test_a_server_that_says_nothing_is_given_up(
-    keys: ServerKeys, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("clients.reaching.SECONDS", 0.2)
+def test_a_server_that_says_nothing_is_given_up(keys: ServerKeys) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(Unreachable, match="no answer within"):
-            reach(f"127.0.0.1:{port}", keys.authority)
+            reach(f"127.0.0.1:{port}", keys.authority, seconds=0.2)
 
 
 def test_a_file_that_is_no_certificate_is_named(keys: ServerKeys) -> None:

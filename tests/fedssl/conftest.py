@@ -1,11 +1,18 @@
-"""A fake in timm's place."""
+"""A small experiment's learning, and a fake in timm's place."""
 
+import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from torch import Tensor, nn
 from torch.nn import functional
+
+from fedssl.config import LearningConfig
+from fedssl.config_file import read
+from tests.tools.small_experiment import LEARNING, write_small
 
 
 class Made(nn.Module):
@@ -38,3 +45,20 @@ def timm(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     fake.__dict__.update(create_model=create_model, list_models=lambda: ["vit", "cnn"])
     monkeypatch.setitem(sys.modules, "timm", fake)
     return calls
+
+
+@pytest.fixture
+def small(tmp_path: Path, write_npz: Callable[..., Path]) -> Callable[..., LearningConfig]:
+    """Load a small BYOL experiment's learning, of four clients."""
+    path = write_small(tmp_path, LEARNING, write_npz)
+    return lambda *overrides: read(LearningConfig, path, overrides)
+
+
+@pytest.fixture
+def machine_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Have the system say that the machine has so many bytes of memory."""
+
+    def say(size: int) -> None:
+        monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": size, "SC_PAGE_SIZE": 1}.__getitem__)
+
+    return say

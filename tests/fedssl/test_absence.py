@@ -5,22 +5,23 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from fedssl.config import LearningConfig
 from fedssl.local_update import LocalUpdate, Worker
 from fedssl.objectives import OBJECTIVES
 from fedssl.objectives.base import KeepingConfig
 from fedssl.state import State, clone, federated_state
-from simulations.experiment import Experiment
-from tests.fedssl.test_local_update import examples, make, same
+from tests.tools.local_updates import make_worker, random_examples
+from tests.tools.tensors import same_state
 
 KEEPING = [name for name, made in OBJECTIVES.items() if made.private]
 RESYNCING = [name for name in KEEPING if issubclass(OBJECTIVES[name].Config, KeepingConfig)]
 
 
-def setting(small: Callable[..., Experiment], name: str, *more: str) -> Experiment:
+def setting(small: Callable[..., LearningConfig], name: str, *more: str) -> LearningConfig:
     return small(
         f"objective={{name: {name}}}",
         *more,
-        "model.encoder=tests.fedssl.objectives.tools.TinyEncoder",
+        "model.encoder=tests.tools.objectives.TinyEncoder",
         "model.projector=[8]",
         "rounds=20",
         "client.lr=0.02",
@@ -31,7 +32,7 @@ def run(
     worker: Worker, received: State, *, client: int, round: int, private: State | None = None
 ) -> LocalUpdate:
     labels = torch.arange(16) % 3
-    shown = examples(16, client)
+    shown = random_examples(16, client)
     return worker.run(shown, labels, received, private or {}, client=client, round=round)
 
 
@@ -44,41 +45,43 @@ def before_and_meanwhile(worker: Worker, received: State) -> tuple[State, State]
 
 @pytest.mark.parametrize("name", KEEPING)
 def test_what_a_client_keeps_is_all_it_needs_to_go_on(
-    small: Callable[..., Experiment], name: str
+    small: Callable[..., LearningConfig], name: str
 ) -> None:
-    worker, received = make(setting(small, name))
+    worker, received = make_worker(setting(small, name))
     private, model = before_and_meanwhile(worker, received)
     back = run(worker, model, client=1, round=12, private=private)
-    elsewhere = run(make(setting(small, name))[0], model, client=1, round=12, private=private)
-    assert same(back.state, elsewhere.state)
-    assert same(back.private, elsewhere.private)
+    elsewhere = run(
+        make_worker(setting(small, name))[0], model, client=1, round=12, private=private
+    )
+    assert same_state(back.state, elsewhere.state)
+    assert same_state(back.private, elsewhere.private)
     assert {n: t.shape for n, t in back.private.items()} == {n: t.shape for n, t in private.items()}
     as_new = run(worker, model, client=1, round=12)
-    assert not same(back.private, as_new.private)
+    assert not same_state(back.private, as_new.private)
 
 
 @pytest.mark.parametrize("name", RESYNCING)
 def test_a_client_that_resyncs_goes_on_as_if_it_were_new(
-    small: Callable[..., Experiment], name: str
+    small: Callable[..., LearningConfig], name: str
 ) -> None:
-    worker, received = make(setting(small, name, "objective.on_return=resync"))
+    worker, received = make_worker(setting(small, name, "objective.on_return=resync"))
     private, model = before_and_meanwhile(worker, received)
     back = run(worker, model, client=1, round=12, private=private)
     as_new = run(worker, model, client=1, round=12)
-    assert same(back.state, as_new.state)
-    assert same(back.private, as_new.private)
+    assert same_state(back.state, as_new.state)
+    assert same_state(back.private, as_new.private)
     # One that was there in the round before keeps its own.
     next_round = run(worker, model, client=1, round=13, private=back.private)
-    assert not same(next_round.private, run(worker, model, client=1, round=13).private)
+    assert not same_state(next_round.private, run(worker, model, client=1, round=13).private)
 
 
 def test_a_target_that_is_kept_is_far_from_the_model_and_one_that_is_resynced_is_not(
-    small: Callable[..., Experiment],
+    small: Callable[..., LearningConfig],
 ) -> None:
     distances = []
     for on_return in ("keep", "resync"):
         experiment = setting(small, "byol", f"objective.on_return={on_return}")
-        worker, received = make(experiment)
+        worker, received = make_worker(experiment)
         private, model = before_and_meanwhile(worker, received)
         back = run(worker, model, client=1, round=12, private=private)
         weight = "0.layers.0.weight"
@@ -88,9 +91,9 @@ def test_a_target_that_is_kept_is_far_from_the_model_and_one_that_is_resynced_is
 
 
 def test_the_momentum_is_that_of_the_round_and_not_of_the_clients_steps(
-    small: Callable[..., Experiment],
+    small: Callable[..., LearningConfig],
 ) -> None:
-    worker, received = make(setting(small, "byol", "objective.momentum=0.5"))
+    worker, received = make_worker(setting(small, "byol", "objective.momentum=0.5"))
     first = run(worker, received, client=1, round=1)
     seen: list[float] = []
     worker.objective.after_step = seen.append  # type: ignore[method-assign, assignment]

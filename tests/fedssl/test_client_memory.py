@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fedssl.client_memory import ClientMemory, without_memory
 from fedssl.client_rules.movement import as_number
-from tests.fedssl.client_rules.tools import state
+from tests.tools.client_rules import constant_state
 
 OTHERS = {"target.weight": torch.ones(1), "optimizer 0.m": torch.zeros(1)}
 
@@ -18,7 +18,7 @@ OTHERS = {"target.weight": torch.ones(1), "optimizer 0.m": torch.zeros(1)}
     st.none() | st.floats(1e-9, 1e9),
 )
 def test_a_visit_is_remembered_to_the_bit(round: int, moved: float, scale: float | None) -> None:
-    own = state(2.0)
+    own = constant_state(2.0)
     facts = {"moved": moved} | ({} if scale is None else {"scale": scale})
     rules = {
         "fedema": own | {name: as_number(value) for name, value in facts.items()},

@@ -60,13 +60,6 @@ def test_the_module_s_own_errors_pass_through(
         load_dotted("broken_module.Thing")
 
 
-@pytest.mark.parametrize("path", ["strategies.mine.Thing", "clients.mine.Thing"])
-def test_a_folder_called_like_a_package_of_ours_is_told(path: str) -> None:
-    package = path.partition(".")[0]
-    with pytest.raises(ValueError, match=f"{package} is fedssl's own package; name yours other"):
-        load_dotted(path)
-
-
 def test_the_place_of_an_error_is_the_innermost_line_of_own_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

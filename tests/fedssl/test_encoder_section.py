@@ -17,7 +17,7 @@ from fedssl.example import ExampleSpec
 from fedssl.modalities.image.encoders import ENCODERS, ConvNet, build_encoder
 from fedssl.model_file import load_encoder, read_model
 from fedssl.state import save_state
-from tests.fedssl.blueprints import blueprint, image_spec
+from tests.tools.blueprints import blueprint, image_spec
 
 
 class Sums(nn.Module):

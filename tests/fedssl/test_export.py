@@ -15,7 +15,7 @@ from fedssl.example import ExampleSpec
 from fedssl.export import captured, export
 from fedssl.model_file import About, save_model
 from fedssl.state import save_state
-from tests.fedssl.blueprints import blueprint, image_spec
+from tests.tools.blueprints import blueprint, image_spec
 
 Save = Callable[..., Path]
 
@@ -198,8 +198,8 @@ def test_a_network_that_pytorch_cannot_write_is_said_in_a_line(
         raise RuntimeError("step 2/3\nNext steps: …") from ValueError("Cannot view a tensor\nat …")
 
     run = save("convnet")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    monkeypatch.setattr("torch.onnx.export", fails)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(torch.onnx, "export", fails)
     with pytest.raises(ValueError, match=r"PyTorch cannot write convnet: Cannot view a tensor; ch"):
         export(run, "onnx")
     assert not list(run.glob("*onnx*"))
@@ -209,7 +209,7 @@ def test_missing_packages_are_said_with_the_way_to_install_them(
     save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = save("convnet")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"onnxscript: pip install 'fedssl\[onnx\]'"):
         export(run, "onnx")
     assert not (run / "encoder-onnx.onnx").exists()

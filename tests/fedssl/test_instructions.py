@@ -6,57 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from flwr.app import ConfigRecord
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fedssl.client_rules import CLIENT_RULES, ClientRule, ClientRuleConfig
+from fedssl.client_rules import ClientRule, ClientRuleConfig
 from fedssl.client_rules.proximal import Proximal
 from fedssl.instructions import MOST_RULES, Instructions
-from fedssl.travel import TravelPlan
-
-names = st.lists(st.text("abc.", min_size=1), unique=True, max_size=3).map(tuple)
-
-
-def near_its_defaults(rule: type[ClientRule]) -> st.SearchStrategy[ClientRuleConfig]:
-    """Draw numbers for a rule that are a little below its defaults."""
-    drawn = {
-        name: st.floats(0.9 * field.default, field.default)
-        for name, field in rule.Config.model_fields.items()
-        if isinstance(field.default, float)
-    }
-    return st.builds(rule.Config, **drawn)
-
-
-each_rule = [near_its_defaults(rule) for rule in CLIENT_RULES.values()]
-plans = st.builds(
-    TravelPlan,
-    local=names,
-    scheduled=st.just(("a", "b")),
-    merged=st.just((0, 3)),
-    withheld=names,
-)
 
 
 def read(rules: object) -> tuple[ClientRuleConfig, ...]:
     return Instructions.from_config({"rules": rules}).rules
-
-
-@given(
-    plan=st.just(TravelPlan()) | plans,
-    rules=st.lists(st.one_of(each_rule), unique_by=lambda rule: rule.name).map(tuple),
-)
-def test_a_messages_config_carries_it(
-    plan: TravelPlan, rules: tuple[ClientRuleConfig, ...]
-) -> None:
-    instructions = Instructions(plan, rules)
-    record = ConfigRecord({**instructions.to_config()})
-    back = Instructions.from_config(dict(record))
-    assert back == instructions
-    assert [type(rule) for rule in back.rules] == [type(rule) for rule in rules]
-    built = back.build_rules()
-    assert [rule.config for rule in built] == list(rules)
-    assert [type(rule) for rule in built] == [CLIENT_RULES[rule.name] for rule in rules]
 
 
 def test_who_has_nothing_to_do_is_told_nothing() -> None:

@@ -17,7 +17,7 @@ from fedssl.norms import CHANNELS, groups, use_group_norm
 from fedssl.objectives import OBJECTIVES, ObjectiveConfig, build
 from fedssl.seeding import initialising
 from fedssl.state import floating_buffers, model_parts
-from tests.fedssl.objectives.tools import batch_of, encoder_for, normal
+from tests.tools.objectives import batch_of, encoder_for, normal
 
 
 @pytest.mark.parametrize(

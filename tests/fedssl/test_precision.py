@@ -10,7 +10,7 @@ from fedssl.objectives.byol import prediction_error
 from fedssl.objectives.simclr import nt_xent
 from fedssl.objectives.simsiam import negative_cosine
 from fedssl.precision import bf16_is_native, choose_precision
-from tests.fedssl.objectives.tools import normal
+from tests.tools.objectives import normal
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "simclr": partial(nt_xent, temperature=0.1),

@@ -11,7 +11,7 @@ import pytest
 from simulations import ConfigError, load_experiment, run
 from simulations.display import Quiet
 from simulations.run_folder import RunFolder
-from tests.simulations.killing import found_in, write_tiny
+from tests.tools.killed_runs import found_in, write_tiny
 
 pytestmark = pytest.mark.slow
 

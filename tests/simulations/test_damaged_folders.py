@@ -29,7 +29,7 @@ from simulations.reporting import read_records, report
 from simulations.run_folder import RunFolder
 from simulations.runner import find
 from simulations.trained import trained
-from tests.simulations.test_runner import StopsAfter
+from tests.tools.runs import StopsAfter
 
 CONFIG = """
 seed: 3

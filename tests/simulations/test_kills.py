@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulations.killing import MOMENTS
+from tests.tools.killed_runs import MOMENTS
 
 
 @pytest.mark.slow
@@ -17,7 +17,7 @@ from tests.simulations.killing import MOMENTS
 def test_a_run_that_is_killed_anywhere_resumes_to_the_same_bits(tmp_path: Path) -> None:
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.simulations.killing", str(tmp_path)],
+        [sys.executable, "-m", "tests.tools.killed_runs", str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=550,

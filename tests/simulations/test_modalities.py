@@ -12,9 +12,9 @@ from fedssl.config_file import ConfigError
 from fedssl.example import ExampleSpec
 from simulations.cli import app
 from simulations.own_code import own_code_of
-from tests.fedssl.modalities.toy import Layers
+from tests.tools.point_modality import Layers
 
-TOY = "tests.fedssl.modalities.toy.POINTS"
+TOY = "tests.tools.point_modality.POINTS"
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from simulations import Experiment, RunError, load_experiment, run
 from simulations.cli import app
 from simulations.display import Quiet
 from simulations.run_folder import RunFolder
-from tests.simulations.killing import found_in, write_tiny
+from tests.tools.killed_runs import found_in, write_tiny
 
 pytestmark = pytest.mark.slow
 

@@ -27,7 +27,7 @@ from simulations.records import read_partition
 from simulations.reporting import report
 from simulations.run_folder import RunFolder
 from simulations.subjects import subject_of
-from tests.fedssl.blueprints import blueprint
+from tests.tools.blueprints import blueprint
 
 Small = Callable[..., Experiment]
 

@@ -10,9 +10,9 @@ from torch import nn
 from fedssl.config_file import ConfigError, validate
 from fedssl.modalities.image.vit import VisionTransformer
 from fedssl.objectives import OBJECTIVES
-from simulations import Experiment, run, runner
+from simulations import Experiment, run
 from simulations.run_folder import RunFolder
-from tests.simulations.test_runner import StopsAfter, same_result
+from tests.tools.runs import StopsAfter, same_result
 
 TERMS = {"simclr and terms": [{"name": "e-ssl", "width": 16}, {"name": "e2mc", "begin": 0.5}]}
 
@@ -25,9 +25,7 @@ def experiment(name: str) -> Experiment:
     objective: dict[str, object] = {"name": name.split()[0], "terms": TERMS.get(name, [])}
     # More examples than features, as whitening needs.
     objective |= {"sub_batch": 10} if name == "w-mse" else {}
-    encoder = (
-        f"{__name__}.tiny_vit" if name == "mae" else "tests.fedssl.objectives.tools.TinyEncoder"
-    )
+    encoder = f"{__name__}.tiny_vit" if name == "mae" else "tests.tools.objectives.TinyEncoder"
     values = {
         "rounds": 3,
         "participation": 0.7,
@@ -43,10 +41,7 @@ def experiment(name: str) -> Experiment:
     return validate(Experiment, values, base=Path(), source="test")
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the pictures out, which take longer than the rounds."""
-    monkeypatch.setattr(runner, "report", lambda folder: None)
+pytestmark = pytest.mark.usefixtures("without_report")
 
 
 @pytest.mark.parametrize("name", [*OBJECTIVES, *TERMS])

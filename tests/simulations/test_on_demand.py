@@ -1,5 +1,6 @@
 """Runs over images that are not in memory."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ from fedssl.modalities.image.data.on_demand import Files, Fitted
 from simulations import run
 from simulations.cohort import Answer
 from simulations.display import Quiet
+from simulations.experiment import Experiment
 from simulations.prepare import prepare
-from tests.simulations.test_runner import Small, same_result
+from tests.tools.runs import same_result
+
+Small = Callable[..., Experiment]
 
 
 @pytest.mark.slow

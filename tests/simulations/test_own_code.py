@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from fedssl.config_file import ConfigError
-from fedssl.dotted import NAMES_CODE
+from fedssl.dotted import NAMES_CODE, load_dotted
 from fedssl.fields import Choice, OfOther
 from fedssl.modalities import MODALITIES
 from simulations.experiment import Experiment
@@ -131,3 +131,10 @@ def test_every_field_that_chooses_by_name_is_one_that_may_name_code() -> None:
     sections = {"data", "partition", "encoder", "objective", "terms", "views", "strategy"}
     assert found == sections | {"measures"}
     assert found <= NAMES_CODE
+
+
+@pytest.mark.parametrize("path", ["strategies.mine.Thing", "clients.mine.Thing"])
+def test_a_folder_called_like_a_package_of_ours_is_told(path: str) -> None:
+    package = path.partition(".")[0]
+    with pytest.raises(ValueError, match=f"{package} is fedssl's own package; name yours other"):
+        load_dotted(path)

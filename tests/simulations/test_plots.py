@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from PIL import Image
 
 from fedssl.partitions import Counts
 from simulations import plots
+from tests.tools.figures import save_figure
 
 
 def rows(*accuracies: float | None) -> list[dict[str, Any]]:
@@ -24,14 +24,6 @@ def rows(*accuracies: float | None) -> list[dict[str, Any]]:
 def cells(table: np.ndarray) -> Counts:
     client, label = table.nonzero()
     return Counts(table.shape, client, label, table[client, label])
-
-
-def draw(figure: Figure, path: Path) -> None:
-    """Render a figure, since much fails only then, and check that a PNG came of it."""
-    plots.save(figure, path)
-    with Image.open(path) as image:
-        assert image.format == "PNG"
-        assert np.asarray(image).std() > 0
 
 
 def texts(figure: Figure) -> list[str]:
@@ -50,7 +42,7 @@ def test_progress_draws_what_was_measured(tmp_path: Path) -> None:
     assert texts(figure) == ["linear probe: 50.0 %", "kNN: 25.0 %"]
     assert "%" in accuracy.get_ylabel()
     assert accuracy.get_xlabel() == loss.get_xlabel() == "round"
-    draw(figure, tmp_path / "progress.png")
+    save_figure(figure, tmp_path / "progress.png")
 
 
 def test_progress_of_a_run_that_has_not_trained_or_not_measured(tmp_path: Path) -> None:
@@ -59,11 +51,11 @@ def test_progress_of_a_run_that_has_not_trained_or_not_measured(tmp_path: Path) 
     unmeasured = plots.progress(rows(None, None))
     assert "not evaluated yet" in texts(unmeasured)
     for figure in (untrained, unmeasured):
-        draw(figure, tmp_path / "progress.png")
+        save_figure(figure, tmp_path / "progress.png")
 
 
 def test_a_loss_that_is_not_a_number_can_be_draw(tmp_path: Path) -> None:
-    draw(plots.progress([{"round": 1, "train_loss": float("nan")}]), tmp_path / "nan.png")
+    save_figure(plots.progress([{"round": 1, "train_loss": float("nan")}]), tmp_path / "nan.png")
 
 
 def test_a_loss_that_no_float_of_a_model_reaches_is_left_out(tmp_path: Path) -> None:
@@ -92,7 +84,7 @@ def test_few_clients_are_bars_stacked_to_their_sizes(
         tops += counts[:, c]
     shown = [text.strip().replace("\\", "") for text in texts(figure)]
     assert shown == names[::-1]
-    draw(figure, tmp_path / "partition.png")
+    save_figure(figure, tmp_path / "partition.png")
 
 
 def test_classes_are_told_apart_by_colour_or_hatching() -> None:
@@ -115,7 +107,7 @@ def test_more_clients_or_classes_are_a_map_of_shares(
     assert shares[:, 0].sum() == pytest.approx(100)
     assert not shares[:, 1].any()
     assert len(main.get_yticks()) <= 40
-    draw(figure, tmp_path / "partition.png")
+    save_figure(figure, tmp_path / "partition.png")
 
 
 @pytest.mark.parametrize("skew", [1, 1000])
@@ -131,7 +123,7 @@ def test_very_many_clients_are_histograms(skew: int, tmp_path: Path) -> None:
     assert (sizes.get_xscale() == "log") == (skew == 1000)
     heights = [bar.get_height() for bar in mixture.patches]  # type: ignore[attr-defined]
     assert (heights[0], heights[-1], sum(heights)) == (500, 499, 999)
-    draw(plots.partition(cells(counts), list("abcd")), tmp_path / "partition.png")
+    save_figure(plots.partition(cells(counts), list("abcd")), tmp_path / "partition.png")
 
 
 def test_divergence_is_drawn_as_it_is(tmp_path: Path) -> None:
@@ -143,7 +135,7 @@ def test_divergence_is_drawn_as_it_is(tmp_path: Path) -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["conv.weight", r"\$b"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "4", "5"]
     assert (axes.get_xlim(), axes.get_ylim()) == ((-0.5, 2.5), (1.5, -0.5))
-    draw(figure, tmp_path / "divergence.png")
+    save_figure(figure, tmp_path / "divergence.png")
 
 
 @pytest.mark.parametrize(
@@ -174,6 +166,6 @@ def test_many_tensors_get_few_labels() -> None:
 
 
 def test_no_figure_is_left_in_pyplots_global_state(tmp_path: Path) -> None:
-    draw(plots.progress(rows(0.25, 0.5)), tmp_path / "progress.png")
+    save_figure(plots.progress(rows(0.25, 0.5)), tmp_path / "progress.png")
     assert pyplot.get_fignums() == []
     assert [path.name for path in tmp_path.iterdir()] == ["progress.png"]

@@ -14,16 +14,13 @@ from simulations import Experiment, RunError, run
 from simulations.display import Lines
 from simulations.profiling import COLUMNS, FEW, PARTS, Rows, rounds
 from strategies import FedAvg
-from tests.simulations.test_runner import StopsAfter, same_result
+from tests.tools.runs import StopsAfter, same_result
 
 Small = Callable[..., Experiment]
 Event = dict[str, Any]
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the plots, which take longer than the runs."""
-    monkeypatch.setattr("simulations.runner.report", lambda _: None)
+pytestmark = pytest.mark.usefixtures("without_report")
 
 
 def read_rows(folder: Path) -> list[dict[str, float]]:

@@ -13,43 +13,12 @@ from torch import Tensor
 
 import fedssl
 from simulations import ConfigError, Experiment, RunError, run
-from simulations.cohort import Answer
-from simulations.display import Quiet
 from simulations.run_folder import RunFolder
 from strategies import FedAvg
 from strategies.messages import to_record, to_state
+from tests.tools.runs import StopsAfter, read_rows, same_result
 
 Small = Callable[..., Experiment]
-
-
-def rows(folder: Path) -> list[dict[str, Any]]:
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [
-        {k: v for k, v in json.loads(line).items() if not k.endswith("seconds")} for line in lines
-    ]
-
-
-def same_result(one: Path, other: Path) -> bool:
-    return (
-        (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
-        and rows(one) == rows(other)
-        and (one / "divergence.csv").read_bytes() == (other / "divergence.csv").read_bytes()
-    )
-
-
-class StopsAfter(Quiet):
-    """Presses Ctrl-C when a client of the round after the given one has answered."""
-
-    def __init__(self, server_round: int):
-        self.last = server_round
-        self.now = 0
-
-    def began(self, server_round: int, cohort: object) -> None:
-        self.now = server_round
-
-    def answered(self, answer: Answer) -> None:
-        if self.now > self.last:
-            raise KeyboardInterrupt
 
 
 def test_a_run_leaves_what_the_documentation_says(small: Small, tmp_path: Path) -> None:
@@ -147,7 +116,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     run(experiment, tmp_path / "straight")
     with pytest.raises(KeyboardInterrupt):
         run(experiment, tmp_path / "stopped", display=StopsAfter(after))
-    assert len(rows(tmp_path / "stopped")) == after + 1
+    assert len(read_rows(tmp_path / "stopped")) == after + 1
     run(experiment, tmp_path / "stopped", resume=True)
     assert same_result(tmp_path / "straight", tmp_path / "stopped")
 
@@ -175,7 +144,7 @@ def test_resuming_a_finished_run_changes_nothing(small: Small, tmp_path: Path) -
     before = (tmp_path / "run" / "model.safetensors").read_bytes()
     run(small("rounds=1"), tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
-    assert len(rows(tmp_path / "run")) == 2
+    assert len(read_rows(tmp_path / "run")) == 2
 
 
 def test_resume_refuses_another_config(small: Small, tmp_path: Path) -> None:
@@ -321,7 +290,7 @@ def test_a_round_without_any_success_ends_the_run_with_the_reason(
     strategy = f"strategy={{name: {__name__}.Loses, keep: []}}"
     with pytest.raises(RunError, match=r"round 1: every client failed; client \d: .*models differ"):
         run(small(strategy), tmp_path / "run")
-    assert len(rows(tmp_path / "run")) == 1
+    assert len(read_rows(tmp_path / "run")) == 1
 
 
 @pytest.mark.parametrize(

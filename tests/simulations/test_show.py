@@ -10,8 +10,8 @@ from rich.console import Console
 from fedssl.state import State, count_bytes, federated_state, model_parts, parameters, private_state
 from simulations.experiment import Experiment
 from simulations.show import describe
-from tests.fedssl.blueprints import blueprint
-from tests.simulations import own_rules
+from tests.tools import custom_strategies
+from tests.tools.blueprints import blueprint
 
 # So wide that tenths of a megabyte tell what is meant.
 WIDE = ("model.projector=[512, 512]", "objective.predictor_width=256")
@@ -29,7 +29,7 @@ def of(names: tuple[str, ...]) -> Callable[[State], float]:
         ("moon", ("encoder.", "projector."), False),
         ("fedu", ("predictor.",), False),
         ("encoder-only", ("projector.", "predictor."), False),
-        (f"{own_rules.__name__}.Sending", ("",), True),
+        (f"{custom_strategies.__name__}.Sending", ("",), True),
     ],
 )
 def test_how_much_travels_and_stays(

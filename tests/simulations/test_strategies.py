@@ -9,22 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from simulations import ConfigError, Experiment, run
+from simulations import ConfigError, Experiment, run, server
 from simulations.run_folder import RunFolder
 from strategies import FedProx
-from tests.simulations import own_rules
-from tests.simulations.test_runner import StopsAfter, same_result
+from tests.tools import custom_strategies
+from tests.tools.runs import StopsAfter, same_result
+from tests.tools.strategy_fields import STRATEGY_FIELDS
 
 Small = Callable[..., Experiment]
 
-FIELDS: dict[str, str] = {
-    "krum": ", byzantine: 0",
-    "multikrum": ", byzantine: 0",
-    "bulyan": ", byzantine: 0",
-    "layer-schedule": ", every: {encoder.layers.0: 2, predictor: 0}",
-    "fedu": ", threshold: 0.001",
-    "fedema": ", tau: 0.5",
-}
 STATEFUL = [
     *("fedadam", "fedlama", "fedu", "fedema", "moon", "encoder-only", "layer-schedule"),
     *("scaffold", "feddyn", "fedx"),
@@ -32,24 +25,23 @@ STATEFUL = [
 """Those that keep something from round to round, on the server or on clients."""
 OFTEN = ("fedadam", "fedema", "scaffold", "a server step")
 """Of those and one's own, a server's state, a client's, both, and a step of the server."""
-MINE = f"strategy={{name: {own_rules.__name__}.Mine}}"
+MINE = f"strategy={{name: {custom_strategies.__name__}.Mine}}"
 OWN = {
     "a rule of one's own": MINE,
-    "a server step": f"strategy={{name: {own_rules.__name__}.Teaching}}",
+    "a server step": f"strategy={{name: {custom_strategies.__name__}.Teaching}}",
 }
 QUICK = ("participation=1", "partition.clients=3")
 """All take part, so that each has a last visit."""
 
 
 @pytest.fixture(autouse=True)
-def training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def training_alone(monkeypatch: pytest.MonkeyPatch, without_report: None) -> None:
     """Probe and draw nothing, which would take three quarters of the time."""
-    monkeypatch.setattr("simulations.server.evaluate", lambda *arguments: {})
-    monkeypatch.setattr("simulations.runner.report", lambda folder: None)
+    monkeypatch.setattr(server, "evaluate", lambda *arguments: {})
 
 
 def chosen(name: str) -> str:
-    return f"strategy={{name: {name}{FIELDS.get(name, '')}}}"
+    return f"strategy={{name: {name}{STRATEGY_FIELDS.get(name, '')}}}"
 
 
 def test_a_name_stands_for_a_strategy_with_its_defaults(small: Small) -> None:
@@ -134,9 +126,9 @@ def test_a_server_step_learns_from_the_servers_examples_without_their_labels(
     small: Small, tmp_path: Path
 ) -> None:
     plain = weights(small, tmp_path / "plain", chosen("fedavg"), *QUICK, "rounds=1")
-    own_rules.SEEN.clear()
+    custom_strategies.SEEN.clear()
     taught = weights(small, tmp_path / "taught", OWN["a server step"], *QUICK, "rounds=1")
-    assert own_rules.SEEN == [(8, 3, 16, 16)]
+    assert custom_strategies.SEEN == [(8, 3, 16, 16)]
     changed = {name for name in plain if not torch.equal(plain[name], taught[name])}
     assert changed == {name for name in plain if name.startswith("encoder.") and "layers.0" in name}
 

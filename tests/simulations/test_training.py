@@ -17,8 +17,8 @@ from simulations.prepare import prepare
 from simulations.server import Server
 from strategies import STRATEGIES
 from strategies.messages import arrays_of, to_state
-from tests.simulations import own_rules
-from tests.simulations.faulty import (
+from tests.tools import custom_strategies
+from tests.tools.faulty_clients import (
     FAULTS,
     FAULTS_BESIDE,
     OF_BATCHNORM,
@@ -28,7 +28,8 @@ from tests.simulations.faulty import (
     beside,
     raises,
 )
-from tests.simulations.test_strategies import FIELDS as STRATEGY_FIELDS
+from tests.tools.strategy_fields import STRATEGY_FIELDS
+from tests.tools.tensors import same_state
 
 Small = Callable[..., Experiment]
 
@@ -100,10 +101,6 @@ def scene(small: Small, strategy: str, *overrides: str, crossing: bool = False) 
         grid.close()
 
 
-def same(one: State, other: State) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
-
-
 def usable(state: State) -> bool:
     finite = all(t.isfinite().all() for t in state.values())
     return finite and all((t >= 0).all() for n, t in state.items() if n.endswith("running_var"))
@@ -117,7 +114,7 @@ def check_every_fault(small: Small, strategy: str, crossing: bool) -> None:
     with scene(small, strategy, crossing=crossing) as played:
         played.play({FAULTY: raises(ValueError("not here"))})
         without = clone(played.server.state())
-        assert not same(without, played.model)
+        assert not same_state(without, played.model)
         for name, fault in FAULTS.items():
             if strategy == "fedbn" and name in OF_BATCHNORM:
                 # These tensors stay on the client.
@@ -128,7 +125,7 @@ def check_every_fault(small: Small, strategy: str, crossing: bool) -> None:
             assert list(reasons) == [FAULTY], (name, reasons)
             assert len(reasons[FAULTY]) <= 300, name
             assert reasons[FAULTY].isprintable(), name
-            assert same(played.server.state(), without), name
+            assert same_state(played.server.state(), without), name
             assert played.visits() == dict.fromkeys((0, 1, 3, 4, 5), 1.0), name
             # A refused client is not asked again in the round.
             assert played.app.asked.count(FAULTY) == 1, name
@@ -137,7 +134,7 @@ def check_every_fault(small: Small, strategy: str, crossing: bool) -> None:
             assert usable(played.server.state()), name
             assert set(reasons) <= {FAULTY}, name
             if reasons:
-                assert same(played.server.state(), without), name
+                assert same_state(played.server.state(), without), name
                 assert "longest" in reasons[FAULTY], (name, reasons)
                 assert played.visits() == dict.fromkeys((0, 1, 3, 4, 5), 1.0), name
 
@@ -155,22 +152,22 @@ def test_a_faulty_device_fails_alone(small: Small) -> None:
 def test_a_client_that_sends_other_tensors_beside_the_model_fails_alone(
     small: Small, crossing: bool
 ) -> None:
-    strategy = f"{own_rules.__name__}.Sending"
-    own_rules.HEARD.clear()
+    strategy = f"{custom_strategies.__name__}.Sending"
+    custom_strategies.HEARD.clear()
     with scene(small, strategy, crossing=crossing) as played:
         assert not failed(played.play({}))
-        assert own_rules.HEARD == [6]
+        assert custom_strategies.HEARD == [6]
         played.play({FAULTY: raises(ValueError("not here"))})
         without = clone(played.server.state())
-        assert own_rules.HEARD == [6, 5]
+        assert custom_strategies.HEARD == [6, 5]
         reasons: dict[str, str] = {}
         for name, fault in FAULTS_BESIDE.items():
             found = failed(played.play({FAULTY: fault}))
             assert list(found) == [FAULTY], (name, found)
             assert found[FAULTY].isprintable(), name
             assert len(found[FAULTY]) <= 300, name
-            assert same(played.server.state(), without), name
-            assert own_rules.HEARD[-1] == 5, name
+            assert same_state(played.server.state(), without), name
+            assert custom_strategies.HEARD[-1] == 5, name
             assert played.visits() == dict.fromkeys((0, 1, 3, 4, 5), 1.0), name
             reasons[name] = found[FAULTY]
     first = "scaffold/encoder.layers.0.weight"
@@ -222,7 +219,7 @@ def test_the_client_with_the_longest_update_is_left_out_of_a_mean_that_it_spoils
         played.play({FAULTY: raises(ValueError("not here")), 4: raises(ValueError("nor here"))})
         without = clone(played.server.state())
         answers = played.play({FAULTY: SPOILERS["weights 1e30"], 4: SPOILERS["weights 1e30"]})
-        assert same(played.server.state(), without)
+        assert same_state(played.server.state(), without)
         assert list(failed(answers)) == [FAULTY, 4]
         assert "so large that its square is infinite" in failed(answers)[FAULTY]
         assert played.visits() == dict.fromkeys((0, 1, 3, 5), 1.0)
@@ -240,8 +237,8 @@ def test_what_one_client_sends_beside_the_model_does_not_spoil_the_next_round(
         answers = played.play({FAULTY: beside(lambda tensor: tensor * 0 + 1e30)})
         assert list(failed(answers)) == [FAULTY]
         assert "beside it, " in failed(answers)[FAULTY]
-        assert same(played.server.state(), without)
-        assert same(played.server.strategy_state(), kept)
+        assert same_state(played.server.state(), without)
+        assert same_state(played.server.strategy_state(), kept)
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
@@ -256,7 +253,7 @@ def test_a_round_that_is_run_again_leaves_no_trace_in_flowers_own_momentum(small
             played.app.faults = {}
             played.server.train(ROUND + 3, COHORT)
             states.append(clone(played.server.state()))
-    assert same(*states)
+    assert same_state(*states)
 
 
 def test_where_all_updates_are_alike_no_client_is_blamed_for_a_bad_merge(small: Small) -> None:
@@ -264,7 +261,7 @@ def test_where_all_updates_are_alike_no_client_is_blamed_for_a_bad_merge(small: 
         everybody = dict.fromkeys(COHORT, SPOILERS["weights 1e30"])
         with pytest.raises(RunError, match=r"it is not one client's doing.*client\.clip_norm"):
             played.play(everybody)
-        assert same(played.server.state(), played.model)
+        assert same_state(played.server.state(), played.model)
         assert played.visits() == {}
 
 
@@ -272,8 +269,8 @@ def test_a_round_in_which_all_fail_changes_nothing(small: Small) -> None:
     with scene(small, "fedadam") as played:
         with pytest.raises(RunError, match="every client failed; client 0: its reply was refused"):
             played.play(dict.fromkeys(COHORT, FAULTS["weights NaN"]))
-        assert same(played.server.state(), played.model)
-        assert same(played.server.strategy_state(), played.kept)
+        assert same_state(played.server.state(), played.model)
+        assert same_state(played.server.strategy_state(), played.kept)
         assert played.visits() == {}
 
 
@@ -311,4 +308,4 @@ def test_an_update_beyond_the_limit_may_be_refused(small: Small) -> None:
         without = clone(played.server.state())
         reasons = failed(played.play({FAULTY: SPOILERS["weights 1e30"]}))
         assert "more than strategy.max_update_norm = 0.5" in reasons[FAULTY]
-        assert same(played.server.state(), without)
+        assert same_state(played.server.state(), without)

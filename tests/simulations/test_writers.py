@@ -15,7 +15,7 @@ from simulations import load_experiment, run
 from simulations.lock import LockedError
 from simulations.probing import probe
 from simulations.reporting import report
-from tests.simulations.killing import write_tiny
+from tests.tools.killed_runs import write_tiny
 
 pytestmark = pytest.mark.slow
 ROUNDS = 3000

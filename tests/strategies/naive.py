@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from strategies import PRESETS
-from tests.strategies.models import State, naive_fedavg, naive_rule
-from tests.strategies.rounds import PARAMETERS, PARTS, Client
+from tests.tools.strategy_models import State, naive_fedavg, naive_rule
+from tests.tools.strategy_rounds import PARAMETERS, PARTS, Client
 
 Formula = Callable[[State, Sequence[Client]], State]
 

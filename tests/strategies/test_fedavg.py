@@ -7,23 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strategies.fedavg import merge
-from tests.strategies.models import State, cohorts, model, naive_fedavg
+from tests.tools.strategy_models import State, cohorts, model, naive_fedavg
+from tests.tools.tensors import assert_states_close
 
 quick = settings(deadline=None, max_examples=30)
-
-
-def assert_close(actual: State, expected: State) -> None:
-    assert list(actual) == list(expected)
-    for name, tensor in expected.items():
-        assert actual[name].dtype == tensor.dtype, name
-        torch.testing.assert_close(actual[name], tensor, rtol=1e-5, atol=1e-5, msg=name)
 
 
 @quick
 @given(cohorts)
 def test_it_is_the_mean_by_examples(cohort: tuple[list[State], list[int]]) -> None:
     states, examples = cohort
-    assert_close(merge(states, examples), naive_fedavg(states, examples))
+    assert_states_close(merge(states, examples), naive_fedavg(states, examples))
 
 
 @quick
@@ -32,14 +26,14 @@ def test_the_order_of_the_clients_does_not_matter(cohort, random) -> None:  # ty
     pairs = list(zip(*cohort, strict=True))
     shuffled = random.sample(pairs, len(pairs))
     states, examples = zip(*shuffled, strict=True)
-    assert_close(merge(states, examples), merge(*cohort))
+    assert_states_close(merge(states, examples), merge(*cohort))
 
 
 @quick
 @given(st.lists(st.integers(1, 9_000), min_size=1, max_size=5))
 def test_identical_clients_change_nothing(examples: list[int]) -> None:
     state = model(3)
-    assert_close(merge([state] * len(examples), examples), state)
+    assert_states_close(merge([state] * len(examples), examples), state)
 
 
 def test_constants() -> None:
@@ -48,7 +42,7 @@ def test_constants() -> None:
 
 
 def test_a_client_without_examples_counts_for_nothing() -> None:
-    assert_close(merge([model(1), model(2)], [7, 0]), {**model(1), **_counter(2)})
+    assert_states_close(merge([model(1), model(2)], [7, 0]), {**model(1), **_counter(2)})
 
 
 def _counter(value: int) -> State:

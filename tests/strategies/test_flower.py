@@ -14,8 +14,8 @@ from strategies.fedavg import merge as fedavg
 from strategies.ldawa import DivergenceAware
 from strategies.ldawa import merge as ldawa
 from strategies.messages import to_record, to_state
-from tests.strategies.fake_grid import FakeGrid, reply
-from tests.strategies.models import BUFFERS, State, model
+from tests.tools.fake_grid import FakeGrid, reply
+from tests.tools.strategy_models import BUFFERS, State, model
 
 NODES = [31, 4, 15]
 PARTS = ModelParts(buffers=BUFFERS)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fedssl.client_rules import ClientRuleConfig
+from fedssl.client_rules import CLIENT_RULES, ClientRule, ClientRuleConfig
 from fedssl.client_rules.fedema import Mixture
 from fedssl.client_rules.fedu import KeepPredictor
 from fedssl.client_rules.moon import ModelContrast
@@ -25,11 +25,20 @@ from strategies.base import instructions_of, shared_state
 from strategies.fedlama import slow_layers
 from strategies.fold import Report
 from strategies.messages import arrays_of, config_of, extra_of, to_record, to_state
-from tests.strategies.fake_grid import FakeGrid
-from tests.strategies.models import State
 from tests.strategies.naive import mean
-from tests.strategies.rounds import NAMES, PARTS, Client, cohorts, make, model, play, read
-from tests.strategies.test_fedavg import assert_close
+from tests.tools.fake_grid import FakeGrid
+from tests.tools.strategy_models import State
+from tests.tools.strategy_rounds import (
+    NAMES,
+    PARTS,
+    Client,
+    cohorts,
+    make_strategy,
+    model,
+    play_round,
+    read_strategy,
+)
+from tests.tools.tensors import assert_states_close
 
 quick = settings(deadline=None, max_examples=12)
 CONV, HEAD = "encoder.conv.weight", "projector.weight"
@@ -55,7 +64,7 @@ def test_a_message_names_what_clients_do_with_its_numbers_and_lacks_what_is_loca
     name: str, fields: dict[str, object], expected: Instructions
 ) -> None:
     g = model(77)
-    strategy = make(name, **fields)
+    strategy = make_strategy(name, **fields)
     messages = strategy.configure_train(3, to_record(g), ConfigRecord(), FakeGrid([4, 9], pass_on))
     for message in messages:
         config = dict(config_of(message.content))
@@ -93,7 +102,7 @@ def pass_on(node: int, state: State) -> State:
 
 def test_without_batchnorm_there_is_nothing_for_fedbn() -> None:
     with pytest.raises(ValueError, match="no BatchNorm"):
-        build(read(name="fedbn"), ModelParts())
+        build(read_strategy(name="fedbn"), ModelParts())
 
 
 # Schedules
@@ -101,7 +110,7 @@ def test_without_batchnorm_there_is_nothing_for_fedbn() -> None:
 
 def scheduled(name: str, **fields: object) -> Callable[[int], tuple[tuple[str, ...], TravelPlan]]:
     """From a round to the tensors that come back, and the plan."""
-    strategy = make(name, **fields)
+    strategy = make_strategy(name, **fields)
 
     def at(server_round: int) -> tuple[tuple[str, ...], TravelPlan]:
         plan = instructions_of(strategy, server_round, model(77)).plan
@@ -127,7 +136,7 @@ def test_a_table_says_in_which_rounds_a_layer_comes_back() -> None:
 
 def test_entries_of_a_table_end_at_dots() -> None:
     with pytest.raises(ValueError, match=r"every\.encoder\.con: the model has no such layer"):
-        make("layer-schedule", every={"encoder.con": 2})
+        make_strategy("layer-schedule", every={"encoder.con": 2})
 
 
 def naive_slow(discrepancies: Sequence[float], sizes: Sequence[int]) -> list[int]:
@@ -155,7 +164,7 @@ def test_where_clients_agree_on_everything_nothing_is_slow() -> None:
 
 
 def test_fedlama_slows_the_layer_on_which_clients_agree_and_looks_again() -> None:
-    strategy, g = make("fedlama", factor=2), model(77)
+    strategy, g = make_strategy("fedlama", factor=2), model(77)
     assert isinstance(strategy, FedLAMA)
 
     def answers(spread: float) -> list[Client]:
@@ -166,7 +175,7 @@ def test_fedlama_slows_the_layer_on_which_clients_agree_and_looks_again() -> Non
         return clients
 
     def after(server_round: int, spread: float) -> set[str]:
-        play(strategy, g, answers(spread), server_round)
+        play_round(strategy, g, answers(spread), server_round)
         return set(strategy.slow)
 
     assert after(1, 0.9) == set()
@@ -179,7 +188,7 @@ def test_fedlama_slows_the_layer_on_which_clients_agree_and_looks_again() -> Non
     # Over two rounds, so half of 4 a round; the head alone is few weights, so both are slow.
     assert after(4, 2.0) == {CONV, HEAD}
     assert isinstance(strategy, Stateful)
-    restored = make("fedlama", factor=2)
+    restored = make_strategy("fedlama", factor=2)
     assert isinstance(restored, FedLAMA)
     restored.load_state_dict(strategy.state_dict())
     assert restored.plan(5, g) == strategy.plan(5, g)
@@ -188,12 +197,12 @@ def test_fedlama_slows_the_layer_on_which_clients_agree_and_looks_again() -> Non
 @quick
 @given(answers=cohorts)
 def test_fedlama_measures_the_clients_distance_from_their_mean(answers: list[Client]) -> None:
-    strategy, g = make("fedlama", factor=1), model(77)
+    strategy, g = make_strategy("fedlama", factor=1), model(77)
     told: dict[str, float] = {}
     assert isinstance(strategy, FedLAMA)
     strategy.adapt = lambda spread, sizes: told.update(spread)  # type: ignore[method-assign]
-    merged = play(strategy, g, answers)
-    assert_close(merged, mean(answers))
+    merged = play_round(strategy, g, answers)
+    assert_states_close(merged, mean(answers))
     total = sum(a.examples for a in answers)
     assert told.keys() == {CONV, HEAD}
     for name, spread in told.items():
@@ -211,14 +220,14 @@ def test_fedlama_measures_the_clients_distance_from_their_mean(answers: list[Cli
 @given(answers=cohorts, steps=st.integers(1, 50))
 def test_with_equal_steps_fednova_is_fedavg(answers: list[Client], steps: int) -> None:
     equal = [replace(a, steps=steps) for a in answers]
-    assert_close(play(make("fednova"), model(77), equal), mean(equal))
+    assert_states_close(play_round(make_strategy("fednova"), model(77), equal), mean(equal))
 
 
 @quick
 @given(answers=cohorts)
 def test_where_no_embedding_depends_on_it_a_layer_takes_the_mean(answers: list[Client]) -> None:
     blind = [replace(a, sensitivity=[0.0] * len(a.sensitivity)) for a in answers]
-    assert_close(play(make("elastic"), model(77), blind), mean(blind))
+    assert_states_close(play_round(make_strategy("elastic"), model(77), blind), mean(blind))
 
 
 @pytest.mark.parametrize(
@@ -232,14 +241,54 @@ def test_where_no_embedding_depends_on_it_a_layer_takes_the_mean(answers: list[C
 )
 def test_what_makes_no_sense_is_refused(name: str, client: Client, message: str) -> None:
     with pytest.raises(ValueError, match=f"the reply of node 1: .*{message}"):
-        play(make(name), model(77), [client])
+        play_round(make_strategy(name), model(77), [client])
 
 
 def test_a_tensor_that_was_withheld_but_came_is_refused() -> None:
-    strategy, g = make("layer-schedule", every={"projector": 2}), model(77)
+    strategy, g = make_strategy("layer-schedule", every={"projector": 2}), model(77)
     assert isinstance(strategy, FoldingStrategy)
     assert HEAD in shared_state(strategy, g)
     strategy.configure_train(1, to_record(g), ConfigRecord(), FakeGrid([1], pass_on))
     fold = strategy.start_fold(1, strategy._awaited)
     with pytest.raises(ValueError, match=f"unexpected tensor {HEAD}"):
         fold.add(g, Report(1))
+
+
+names = st.lists(st.text("abc.", min_size=1), unique=True, max_size=3).map(tuple)
+
+
+def near_its_defaults(rule: type[ClientRule]) -> st.SearchStrategy[ClientRuleConfig]:
+    """Draw numbers for a rule that are a little below its defaults."""
+    drawn = {
+        name: st.floats(0.9 * field.default, field.default)
+        for name, field in rule.Config.model_fields.items()
+        if isinstance(field.default, float)
+    }
+    return st.builds(rule.Config, **drawn)
+
+
+each_rule = [near_its_defaults(rule) for rule in CLIENT_RULES.values()]
+plans = st.builds(
+    TravelPlan,
+    local=names,
+    scheduled=st.just(("a", "b")),
+    merged=st.just((0, 3)),
+    withheld=names,
+)
+
+
+@given(
+    plan=st.just(TravelPlan()) | plans,
+    rules=st.lists(st.one_of(each_rule), unique_by=lambda rule: rule.name).map(tuple),
+)
+def test_a_messages_config_carries_it(
+    plan: TravelPlan, rules: tuple[ClientRuleConfig, ...]
+) -> None:
+    instructions = Instructions(plan, rules)
+    record = ConfigRecord({**instructions.to_config()})
+    back = Instructions.from_config(dict(record))
+    assert back == instructions
+    assert [type(rule) for rule in back.rules] == [type(rule) for rule in rules]
+    built = back.build_rules()
+    assert [rule.config for rule in built] == list(rules)
+    assert [type(rule) for rule in built] == [CLIENT_RULES[rule.name] for rule in rules]

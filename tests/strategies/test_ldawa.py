@@ -9,8 +9,8 @@ from strategies import PRESETS, Rule
 from strategies.divergence import divergence
 from strategies.fedavg import merge as fedavg
 from strategies.ldawa import merge
-from tests.strategies.models import BUFFERS, State, cohorts, model, naive_cosine, naive_rule
-from tests.strategies.test_fedavg import assert_close
+from tests.tools.strategy_models import BUFFERS, State, cohorts, model, naive_cosine, naive_rule
+from tests.tools.tensors import assert_states_close
 
 quick = settings(deadline=None, max_examples=25)
 rules = st.one_of(
@@ -35,7 +35,7 @@ def test_every_rule_does_what_its_formula_says(
     g = model(77)
     states, examples = cohort
     merged = merge(g, states, examples, preset=rule, buffers=BUFFERS)
-    assert_close(merged, naive_rule(g, states, examples, rule, BUFFERS))
+    assert_states_close(merged, naive_rule(g, states, examples, rule, BUFFERS))
 
 
 def test_kept_signs_can_be_normalized() -> None:
@@ -132,7 +132,7 @@ def test_clients_that_stand_still_leave_the_model_as_it_is(
 ) -> None:
     g = model(5)
     merged = merge(g, [g] * len(examples), examples, preset=preset, buffers=BUFFERS)
-    assert_close(merged, g)
+    assert_states_close(merged, g)
 
 
 @quick
@@ -140,7 +140,7 @@ def test_clients_that_stand_still_leave_the_model_as_it_is(
 def test_the_order_of_the_clients_does_not_matter(cohort, rule, random) -> None:  # type: ignore[no-untyped-def]
     pairs = list(zip(*cohort, strict=True))
     states, examples = zip(*random.sample(pairs, len(pairs)), strict=True)
-    assert_close(
+    assert_states_close(
         merge(model(77), states, examples, preset=rule),
         merge(model(77), *cohort, preset=rule),
     )

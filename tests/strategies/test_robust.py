@@ -12,10 +12,17 @@ from hypothesis import strategies as st
 
 from strategies.messages import arrays_of
 from tests.strategies import naive
-from tests.strategies.fake_grid import FakeGrid
-from tests.strategies.models import State
-from tests.strategies.rounds import PARAMETERS, Client, clients, make, model, play
-from tests.strategies.test_fedavg import assert_close
+from tests.tools.fake_grid import FakeGrid
+from tests.tools.strategy_models import State
+from tests.tools.strategy_rounds import (
+    PARAMETERS,
+    Client,
+    clients,
+    make_strategy,
+    model,
+    play_round,
+)
+from tests.tools.tensors import assert_states_close
 
 quick = settings(deadline=None, max_examples=12)
 many = st.lists(
@@ -37,7 +44,9 @@ def test_one_byzantine_client_by_the_formula(
     name: str, formula: Callable[..., State], answers: list[Client]
 ) -> None:
     g = model(77)
-    assert_close(play(make(name, byzantine=1), g, answers), formula(g, answers))
+    assert_states_close(
+        play_round(make_strategy(name, byzantine=1), g, answers), formula(g, answers)
+    )
 
 
 def near(seed: int, centre: State) -> Client:
@@ -55,7 +64,7 @@ def test_one_attacker_among_seven_moves_nothing(name: str, place: int, size: flo
     answers = [near(seed, honest) for seed in range(6)]
     attack = {n: t * size if t.is_floating_point() else t for n, t in model(5).items()}
     answers.insert(place, Client(attack, examples=1_000_000))
-    merged = play(make(name), g, answers)
+    merged = play_round(make_strategy(name), g, answers)
     for tensor, value in honest.items():
         torch.testing.assert_close(merged[tensor], value, rtol=0, atol=0.1)
 
@@ -65,7 +74,7 @@ def test_attention_drops_clients_that_push_the_other_way() -> None:
     honest = {n: t + 0.1 if t.is_floating_point() else t for n, t in g.items()}
     attack = {n: t - 5.0 if t.is_floating_point() else t + 9 for n, t in g.items()}
     answers = [near(seed, honest) for seed in range(5)] + [Client(attack)] * 2
-    merged = play(make("attack-adaptive"), g, answers)
+    merged = play_round(make_strategy("attack-adaptive"), g, answers)
     for tensor, value in honest.items():
         torch.testing.assert_close(merged[tensor], value, rtol=0, atol=0.05)
 
@@ -74,10 +83,10 @@ def test_counters_do_not_count_in_distances() -> None:
     g = model(77)
     answers = [near(seed, model(78)) for seed in range(5)]
     counter = "encoder.bn.num_batches_tracked"
-    before = play(make("krum"), g, answers)
+    before = play_round(make_strategy("krum"), g, answers)
     for place, answer in enumerate(answers):
         answer.state[counter] = torch.tensor(10_000 * place)
-    after = play(make("krum"), g, answers)
+    after = play_round(make_strategy("krum"), g, answers)
     assert all(torch.equal(after[n], t) for n, t in before.items() if n != counter)
 
 
@@ -121,8 +130,8 @@ def flowers(strategy: flower.FedAvg, g: State, answers: list[Client]) -> State:
 def test_on_parameters_alone_it_gives_what_flowers_own_gives(
     name: str, fields: dict[str, object], theirs: Callable[..., flower.FedAvg]
 ) -> None:
-    own = play(make(name, **fields), ALONE, ALL)
-    assert_close(own, flowers(theirs(fraction_evaluate=0.0), ALONE, ALL))
+    own = play_round(make_strategy(name, **fields), ALONE, ALL)
+    assert_states_close(own, flowers(theirs(fraction_evaluate=0.0), ALONE, ALL))
 
 
 @pytest.mark.filterwarnings("default")
@@ -135,7 +144,9 @@ def test_bulyan_is_flowers_own_where_that_picks_one_after_the_other() -> None:
         return [contents[k] for k in picked]
 
     theirs = flower.Bulyan(num_malicious_nodes=1, selection_rule=one_by_one, fraction_evaluate=0.0)
-    assert_close(play(make("bulyan"), ALONE, ALL), flowers(theirs, ALONE, ALL))
+    assert_states_close(
+        play_round(make_strategy("bulyan"), ALONE, ALL), flowers(theirs, ALONE, ALL)
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,6 +160,6 @@ def test_bulyan_is_flowers_own_where_that_picks_one_after_the_other() -> None:
 )
 def test_too_few_answers_are_refused(name: str, fields: dict[str, object], needed: int) -> None:
     answers = [Client(model(seed)) for seed in range(needed)]
-    play(make(name, **fields), model(77), answers)
+    play_round(make_strategy(name, **fields), model(77), answers)
     with pytest.raises(ValueError, match=rf"{needed - 1} client.*at least {needed}"):
-        play(make(name, **fields), model(77), answers[:-1])
+        play_round(make_strategy(name, **fields), model(77), answers[:-1])

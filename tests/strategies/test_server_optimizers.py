@@ -10,10 +10,10 @@ from torch import Tensor
 
 from strategies import Stateful
 from strategies.server_optimizer import AdaptiveOptimizer
-from tests.strategies.models import State
 from tests.strategies.naive import mean
-from tests.strategies.rounds import PARAMETERS, PARTS, Client, make, model, play
-from tests.strategies.test_fedavg import assert_close
+from tests.tools.strategy_models import State
+from tests.tools.strategy_rounds import PARAMETERS, PARTS, Client, make_strategy, model, play_round
+from tests.tools.tensors import assert_states_close
 
 NAMES = ["fedavgm", "fedadam", "fedyogi", "fedadagrad"]
 quick = settings(deadline=None, max_examples=10)
@@ -68,12 +68,12 @@ FIELDS = {
 @given(played=rounds)
 def test_rounds_by_the_formula(name: str, played: list[list[tuple[int, int]]]) -> None:
     fields = FIELDS[name]
-    strategy, g = make(name, **fields), model(77)
+    strategy, g = make_strategy(name, **fields), model(77)
     weights = {n: g[n].double().flatten().tolist() for n in PARAMETERS}
     kept = {n: [(0.0, fields.get("tau", 0.0) ** 2)] * len(w) for n, w in weights.items()}
     for number, pairs in enumerate(played, start=1):
         answers = answers_of(pairs)
-        merged = play(strategy, g, answers, number)
+        merged = play_round(strategy, g, answers, number)
         expected = mean(answers)
         for tensor in PARAMETERS:
             target = expected[tensor].double().flatten().tolist()
@@ -82,7 +82,7 @@ def test_rounds_by_the_formula(name: str, played: list[list[tuple[int, int]]]) -
                 kept[tensor][i] = m, v
                 weights[tensor][i] += step
             expected[tensor] = torch.tensor(weights[tensor]).reshape(g[tensor].shape)
-        assert_close(merged, expected)
+        assert_states_close(merged, expected)
         g = merged
 
 
@@ -93,13 +93,13 @@ def test_a_restored_strategy_goes_on_with_the_same_bits(
     name: str, played: list[list[tuple[int, int]]]
 ) -> None:
     def after(restarts: bool) -> State:
-        strategy, g = make(name), model(77)
+        strategy, g = make_strategy(name), model(77)
         for number, pairs in enumerate(played, start=1):
-            g = play(strategy, g, answers_of(pairs), number)
+            g = play_round(strategy, g, answers_of(pairs), number)
             assert isinstance(strategy, Stateful)
             if restarts:
                 kept = {n: t.clone() for n, t in strategy.state_dict().items()}
-                strategy = make(name)
+                strategy = make_strategy(name)
                 assert isinstance(strategy, Stateful)
                 strategy.load_state_dict(kept)
         return g
@@ -111,10 +111,10 @@ def test_a_restored_strategy_goes_on_with_the_same_bits(
 @pytest.mark.parametrize("name", NAMES)
 def test_batchnorms_statistics_never_go_through_the_optimiser(name: str) -> None:
     g = model(77)
-    strategy = make(name)
+    strategy = make_strategy(name)
     answers = answers_of([(1, 3), (2, 5)])
     for number in (1, 2, 3):
-        merged = play(strategy, g, answers, number)
+        merged = play_round(strategy, g, answers, number)
         expected = mean(answers)
         for tensor in PARTS.buffers:
             torch.testing.assert_close(merged[tensor], expected[tensor])
@@ -132,7 +132,7 @@ values = st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=1).map(to
 @quick
 @given(updates=st.lists(values, min_size=1, max_size=30))
 def test_a_variance_is_never_negative(name: str, updates: list[Tensor]) -> None:
-    strategy = make(name)
+    strategy = make_strategy(name)
     assert isinstance(strategy, AdaptiveOptimizer)
     for update in updates:
         assert strategy.step("w", update).isfinite().all()
@@ -141,8 +141,8 @@ def test_a_variance_is_never_negative(name: str, updates: list[Tensor]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_round_in_which_all_fail_is_forgotten(name: str) -> None:
-    strategy = make(name)
-    play(strategy, model(77), answers_of([(1, 1)]))
+    strategy = make_strategy(name)
+    play_round(strategy, model(77), answers_of([(1, 1)]))
     assert isinstance(strategy, Stateful)
     before = strategy.state_dict()
     assert strategy.aggregate_train(2, []) == (None, None)

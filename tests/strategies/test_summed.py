@@ -10,10 +10,10 @@ from strategies import STRATEGIES, FedAvg, FoldingStrategy, Median
 from strategies.base import instructions_of, shared_state
 from strategies.fold import Report, merge
 from strategies.summed import add_up, contribution, finish, is_sum
-from tests.strategies.models import State
 from tests.strategies.naive import CHOICES
-from tests.strategies.rounds import Client, cohorts, extra_of_client, make, model
-from tests.strategies.test_fedavg import assert_close
+from tests.tools.strategy_models import State
+from tests.tools.strategy_rounds import Client, cohorts, extra_of_client, make_strategy, model
+from tests.tools.tensors import assert_states_close
 
 SUMS = {
     *("fedavg", "fedprox", "moon", "fedu", "fedema", "fedbn", "encoder-only", "layer-schedule"),
@@ -24,7 +24,7 @@ SUMS = {
 
 
 def built(name: str) -> FoldingStrategy:
-    strategy = make(name, **CHOICES.get(name, {}))
+    strategy = make_strategy(name, **CHOICES.get(name, {}))
     assert isinstance(strategy, FoldingStrategy)
     strategy.population = 7
     return strategy
@@ -77,12 +77,12 @@ def test_the_sum_of_what_clients_add_is_what_the_fold_makes(
     merged = finish(on_server, 1, sent, total)
     expected = merge(by_fold.start_fold(1, sent), states, told)
     floats = [n for n, t in expected.items() if t.is_floating_point()]
-    assert_close({n: merged[n] for n in floats}, {n: expected[n] for n in floats})
+    assert_states_close({n: merged[n] for n in floats}, {n: expected[n] for n in floats})
     assert {n: (t.shape, t.dtype) for n, t in merged.items()} == {
         n: (t.shape, t.dtype) for n, t in expected.items()
     }
     if hasattr(by_fold, "state_dict"):
-        assert_close(on_server.state_dict(), by_fold.state_dict())  # type: ignore[attr-defined]
+        assert_states_close(on_server.state_dict(), by_fold.state_dict())  # type: ignore[attr-defined]
 
 
 def test_counters_become_their_rounded_mean_by_weight() -> None:
@@ -96,7 +96,7 @@ def test_counters_become_their_rounded_mean_by_weight() -> None:
 
 
 def test_a_client_weighs_its_own_tensors_by_its_own_cosine() -> None:
-    strategy = make("ldawa", warmup_rounds=0)
+    strategy = make_strategy("ldawa", warmup_rounds=0)
     assert isinstance(strategy, FoldingStrategy)
     g, w = {"encoder.w": torch.tensor([1.0, 0.0])}, {"encoder.w": torch.tensor([3.0, 4.0])}
     added = contribution(strategy, 1, g, w, Report(5))

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from strategies import STRATEGIES, FoldingStrategy
 from strategies.base import shared_state
-from tests.strategies.models import State
 from tests.strategies.naive import CHOICES, FORMULAS
-from tests.strategies.rounds import Client, cohorts, make, model, play
-from tests.strategies.test_fedavg import assert_close
+from tests.tools.strategy_models import State
+from tests.tools.strategy_rounds import Client, cohorts, make_strategy, model, play_round
+from tests.tools.tensors import assert_states_close
 
 quick = settings(deadline=None, max_examples=8)
 every = pytest.mark.parametrize("name", FORMULAS)
@@ -33,14 +33,14 @@ CONVEX = [n for n in FORMULAS if n not in DIRECTED | STEPPING | {"fedlws"}]
 
 def merged_in_round_one(name: str) -> list[str]:
     """The tensors that clients send back."""
-    strategy = make(name, **CHOICES.get(name, {}))
+    strategy = make_strategy(name, **CHOICES.get(name, {}))
     assert isinstance(strategy, FoldingStrategy)
     shared = shared_state(strategy, model(77))
     return [n for n in shared if n not in strategy.plan(1, shared).withheld]
 
 
 def played(name: str, g: State, answers: list[Client]) -> State:
-    return play(make(name, **CHOICES.get(name, {})), g, answers)
+    return play_round(make_strategy(name, **CHOICES.get(name, {})), g, answers)
 
 
 def test_every_formula_is_a_strategys_and_no_two_are_for_the_same_use() -> None:
@@ -54,7 +54,7 @@ def test_every_formula_is_a_strategys_and_no_two_are_for_the_same_use() -> None:
 @given(answers=cohorts)
 def test_it_does_what_its_formula_says(name: str, answers: list[Client]) -> None:
     g = model(77)
-    assert_close(played(name, g, answers), FORMULAS[name](g, answers))
+    assert_states_close(played(name, g, answers), FORMULAS[name](g, answers))
 
 
 @every
@@ -65,7 +65,7 @@ def test_the_order_of_the_clients_does_not_matter(  # type: ignore[no-untyped-de
 ) -> None:
     g = model(77)
     shuffled = random.sample(answers, len(answers))
-    assert_close(played(name, g, shuffled), played(name, g, answers))
+    assert_states_close(played(name, g, shuffled), played(name, g, answers))
 
 
 @every
@@ -76,7 +76,7 @@ def test_clients_that_return_the_global_model_leave_it_as_it_is(
 ) -> None:
     g = model(77)
     still = [Client(g, a.examples, a.loss, a.chance, a.steps, a.sensitivity) for a in answers]
-    assert_close(played(name, g, still), g)
+    assert_states_close(played(name, g, still), g)
 
 
 @pytest.mark.parametrize("name", CONVEX)
@@ -86,7 +86,7 @@ def test_identical_clients_give_their_model(name: str, answers: list[Client]) ->
     w = answers[0].state
     same = [Client(w, a.examples, a.loss, a.chance, a.steps, a.sensitivity) for a in answers]
     merged = played(name, model(77), same)
-    assert_close(merged, model(77) | {n: w[n] for n in merged_in_round_one(name)})
+    assert_states_close(merged, model(77) | {n: w[n] for n in merged_in_round_one(name)})
 
 
 @pytest.mark.parametrize("name", CONVEX)

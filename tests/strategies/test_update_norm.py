@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies.update_norm import clip, update_norm
-from tests.strategies.models import State, model
+from tests.tools.strategy_models import State, model
 
 
 def floats(state: State) -> list[str]:

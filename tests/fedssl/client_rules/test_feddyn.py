@@ -7,21 +7,21 @@ from fedssl.client_memory import ClientMemory
 from fedssl.client_rules.feddyn import DynamicRegulariser
 from fedssl.instructions import Instructions
 from fedssl.state import State
-from tests.fedssl.client_rules.tools import PULLED, Small, assert_close, at_work, setting
-from tests.fedssl.test_local_update import examples, make
+from tests.tools.client_rules import PULLED, Small, assert_close, make_setting, run_rules
+from tests.tools.local_updates import make_worker, random_examples
 
 ALPHA = 0.5
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_the_term_and_its_gradient(small: Small, first: bool) -> None:
-    objective, _, other, batch = setting(small, "byol")
+    objective, _, other, batch = make_setting(small, "byol")
     weights = {n: p for n, p in objective.named_parameters() if p.requires_grad}
     draws = torch.Generator().manual_seed(3)
     linear = {n: torch.randn(w.shape, generator=draws) for n, w in weights.items()}
     rule = DynamicRegulariser(DynamicRegulariser.Config(alpha=ALPHA))
     # Another start than the weights, or the squares would be zero.
-    with at_work(rule, objective, other, memory={} if first else linear) as rules:
+    with run_rules(rule, objective, other, memory={} if first else linear) as rules:
         loss = objective(batch)
         term = rules.add_to(loss, batch) - loss
     expected, pulls = 0.0, {}
@@ -38,14 +38,14 @@ def test_the_term_and_its_gradient(small: Small, first: bool) -> None:
 
 
 def test_the_memory_over_three_visits(small: Small) -> None:
-    worker, received = make(small(*PULLED, "client.momentum=0"))
+    worker, received = make_worker(small(*PULLED, "client.momentum=0"))
     names = sorted(worker._trained_names)
     rule = Instructions(rules=(DynamicRegulariser.Config(alpha=ALPHA),))
     linear = {n: torch.zeros_like(received[n], dtype=torch.float64) for n in names}
     private: State = {}
     for round in (1, 2, 3):
         update = worker.run(
-            examples(20),
+            random_examples(20),
             torch.full((20,), 2),
             received,
             private,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from fedssl.client_rules.fedema import Mixture, own_share
 from fedssl.client_rules.movement import as_number, movement
 from fedssl.state import State
-from tests.fedssl.client_rules.tools import PARAMETERS, remembered, state, visit
+from tests.tools.client_rules import PARAMETERS, constant_state, remembered, visit
 
 
 def rule(tau: float = 0.7) -> Mixture:
@@ -15,7 +15,7 @@ def rule(tau: float = 0.7) -> Mixture:
 
 
 def memory(value: float, moved: float, scale: float | None = None) -> State:
-    own = {name: tensor for name, tensor in state(value).items() if name in PARAMETERS}
+    own = {name: tensor for name, tensor in constant_state(value).items() if name in PARAMETERS}
     facts = {"moved": as_number(moved)} | ({} if scale is None else {"scale": as_number(scale)})
     return own | facts
 
@@ -76,5 +76,7 @@ def test_a_client_that_never_moved_fixes_no_scale() -> None:
 def test_the_parameters_and_how_far_it_moved_are_remembered() -> None:
     kept = remembered(rule(), visit(), before=1.0, after=3.0)
     assert kept.keys() == {*PARAMETERS, "moved"}
-    assert kept["moved"].item() == movement(state(1.0), state(3.0), PARAMETERS) > 0
+    assert (
+        kept["moved"].item() == movement(constant_state(1.0), constant_state(3.0), PARAMETERS) > 0
+    )
     assert (kept["encoder.conv"] == 3.0).all()

@@ -5,7 +5,7 @@ import pytest
 from fedssl.client_rules.fedu import KeepPredictor
 from fedssl.client_rules.movement import as_number, movement
 from fedssl.state import State
-from tests.fedssl.client_rules.tools import PARAMETERS, remembered, state, visit
+from tests.tools.client_rules import PARAMETERS, constant_state, remembered, visit
 
 PREDICTOR = ("predictor.weight", "predictor.mean")
 
@@ -15,7 +15,7 @@ def rule() -> KeepPredictor:
 
 
 def memory(moved: float) -> State:
-    return {name: state(2.0)[name] for name in PREDICTOR} | {"moved": as_number(moved)}
+    return {name: constant_state(2.0)[name] for name in PREDICTOR} | {"moved": as_number(moved)}
 
 
 @pytest.mark.parametrize(("moved", "kept"), [(0.39, False), (0.4, True), (7.0, True)])
@@ -34,5 +34,7 @@ def test_the_first_visit_takes_everything_global() -> None:
 def test_the_predictor_and_how_far_the_encoder_moved_are_remembered() -> None:
     kept = remembered(rule(), visit(), before=1.0, after=3.0)
     assert kept.keys() == {*PREDICTOR, "moved"}
-    assert kept["moved"].item() == movement(state(1.0), state(3.0), PARAMETERS) > 0
+    assert (
+        kept["moved"].item() == movement(constant_state(1.0), constant_state(3.0), PARAMETERS) > 0
+    )
     assert (kept["predictor.weight"] == 3.0).all()

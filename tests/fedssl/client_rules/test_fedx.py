@@ -14,9 +14,10 @@ from fedssl.config import ClientConfig
 from fedssl.instructions import Instructions
 from fedssl.objectives import Objective
 from fedssl.state import State, clone, model_parts
-from tests.fedssl.client_rules.tools import Small, at_work, projections, setting, visit
-from tests.fedssl.objectives.test_simclr import by_the_formula
-from tests.fedssl.test_local_update import make, run, same
+from tests.tools.client_rules import Small, make_setting, projections, run_rules, visit
+from tests.tools.formulas import nt_xent_by_formula
+from tests.tools.local_updates import make_worker, run_update
+from tests.tools.tensors import same_state
 
 Rows = list[list[float]]
 TAU, TARGET = 0.2, 0.3
@@ -73,7 +74,7 @@ def rule() -> CrossDistillation:
 
 @pytest.mark.parametrize("name", ["simclr", "byol", "simsiam", "barlow"])
 def test_the_term_by_its_formula_and_what_it_leaves_as_it_is(small: Small, name: str) -> None:
-    objective, _, received, batch = setting(small, name)
+    objective, _, received, batch = make_setting(small, name)
     reference, before = copy.deepcopy(objective), clone(received)
     random = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(5))
     asked: list[torch.Generator] = []
@@ -85,7 +86,7 @@ def test_the_term_by_its_formula_and_what_it_leaves_as_it_is(small: Small, name:
 
     made = rule()
     # What was received differs from what is trained, as it does after the first step.
-    with at_work(made, objective, received, draw, draws=draws) as rules:
+    with run_rules(made, objective, received, draw, draws=draws) as rules:
         loss = objective(batch)
         term = rules.add_to(loss, batch) - loss
     assert asked == [draws]
@@ -101,13 +102,13 @@ def test_the_term_by_its_formula_and_what_it_leaves_as_it_is(small: Small, name:
     assert made.network is not None
     h1, h2 = (made.network(z).detach() for z in (z1, z2))
     expected = (
-        by_the_formula(h1, frozen2, TAU)
+        nt_xent_by_formula(h1, frozen2, TAU)
         + naive_relational(z1.tolist(), z2.tolist(), relations.tolist(), TAU, TARGET)
         + naive_relational(h1.tolist(), h2.tolist(), frozen_random.tolist(), TAU, TARGET)
     )
     assert term.item() == pytest.approx(expected, rel=1e-3, abs=1e-4)
     # The received model neither learns nor measures, and the trained one is still in training.
-    assert same(received, before)
+    assert same_state(received, before)
     assert not any(t.requires_grad for t in received.values())
     assert all(part.training for part in objective.encoder.modules())
     for view in (*([torch.cat(batch.views)] if name == "simclr" else batch.views), random):
@@ -126,7 +127,7 @@ def test_the_term_by_its_formula_and_what_it_leaves_as_it_is(small: Small, name:
 
 def test_an_objective_of_one_view_is_refused(small: Small) -> None:
     objective: Objective
-    objective, *_ = setting(small, "diet")
+    objective, *_ = make_setting(small, "diet")
     with pytest.raises(ValueError, match=r"objective\.name = diet: fedx compares two views"):
         rule().check(ClientConfig(), objective)
 
@@ -137,13 +138,13 @@ STILL = ("objective={name: simclr}", "client.lr=0", "client.weight_decay=0")
 def test_the_predictor_begins_alike_on_all_clients_and_goes_on_from_what_was_sent(
     small: Small,
 ) -> None:
-    still, received = make(small(*STILL))
-    first = [run(still, received, client=c, instructions=FEDX).extra for c in (0, 1)]
-    assert same(*first)
-    later = run(still, received, client=2, round=2, instructions=FEDX).extra
-    assert same(later, first[0])
-    other = run(make(small(*STILL, "seed=4"))[0], received, instructions=FEDX).extra
-    assert not same(other, first[0])
+    still, received = make_worker(small(*STILL))
+    first = [run_update(still, received, client=c, instructions=FEDX).extra for c in (0, 1)]
+    assert same_state(*first)
+    later = run_update(still, received, client=2, round=2, instructions=FEDX).extra
+    assert same_state(later, first[0])
+    other = run_update(make_worker(small(*STILL, "seed=4"))[0], received, instructions=FEDX).extra
+    assert not same_state(other, first[0])
     parts = model_parts(still.objective)
     declared = rule().tensors_sent(received, parts)
     assert {n: (t.shape, t.dtype) for n, t in first[0].items()} == {
@@ -152,38 +153,40 @@ def test_the_predictor_begins_alike_on_all_clients_and_goes_on_from_what_was_sen
     assert parts.projection == 8
     sent = {n: t + 0.5 for n, t in first[0].items()}
     before = clone(sent)
-    assert same(run(still, received, instructions=FEDX, extra=sent).extra, sent)
-    learning, _ = make(small("objective={name: simclr}"))
-    trained = run(learning, received, instructions=FEDX, extra=sent).extra
+    assert same_state(run_update(still, received, instructions=FEDX, extra=sent).extra, sent)
+    learning, _ = make_worker(small("objective={name: simclr}"))
+    trained = run_update(learning, received, instructions=FEDX, extra=sent).extra
     assert not any(torch.equal(trained[n], sent[n]) for n in sent)
     # What was sent is the server's, and what was answered nobody writes to any more.
-    assert same(sent, before)
+    assert same_state(sent, before)
     kept = clone(trained)
-    run(learning, received, client=1, instructions=FEDX, extra=trained)
-    assert same(trained, kept)
+    run_update(learning, received, client=1, instructions=FEDX, extra=trained)
+    assert same_state(trained, kept)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "lars"])
 def test_the_predictor_is_trained_by_the_clients_optimiser(small: Small, optimizer: str) -> None:
     experiment = small("objective={name: byol}", f"client.optimizer={optimizer}")
-    worker, received = make(experiment)
-    first = run(worker, received, instructions=FEDX)
-    again = run(worker, received, instructions=FEDX)
-    assert same(first.extra, again.extra)
-    assert same(first.state, again.state)
-    start = run(make(small(*STILL))[0], received_of(small), instructions=FEDX).extra
+    worker, received = make_worker(experiment)
+    first = run_update(worker, received, instructions=FEDX)
+    again = run_update(worker, received, instructions=FEDX)
+    assert same_state(first.extra, again.extra)
+    assert same_state(first.state, again.state)
+    start = run_update(make_worker(small(*STILL))[0], received_of(small), instructions=FEDX).extra
     assert not any(torch.equal(first.extra[n], start[n]) for n in start)
-    plain = run(worker, received)
-    assert not same(plain.state, first.state)
+    plain = run_update(worker, received)
+    assert not same_state(plain.state, first.state)
     assert first.trained.steps == plain.trained.steps
     # It draws from a source of its own: the batches and views are those without it.
-    one_step, _ = make(small("objective={name: byol}", "client.local_steps=1"))
-    losses = {run(one_step, received, instructions=i).trained.loss for i in (FEDX, Instructions())}
+    one_step, _ = make_worker(small("objective={name: byol}", "client.local_steps=1"))
+    losses = {
+        run_update(one_step, received, instructions=i).trained.loss for i in (FEDX, Instructions())
+    }
     assert len(losses) == 1
 
 
 def received_of(small: Small) -> State:
-    return make(small(*STILL))[1]
+    return make_worker(small(*STILL))[1]
 
 
 def test_nothing_is_remembered() -> None:

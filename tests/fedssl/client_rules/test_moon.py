@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from fedssl.client_rules.moon import ModelContrast, model_contrast
 from fedssl.state import clone
-from tests.fedssl.client_rules.tools import (
+from tests.tools.client_rules import (
     Small,
-    at_work,
+    constant_state,
+    make_setting,
     projections,
     remembered,
-    setting,
-    state,
+    run_rules,
     visit,
 )
 
@@ -59,11 +59,11 @@ def test_a_model_equally_near_to_both_gets_log_two() -> None:
 
 @pytest.mark.parametrize("name", ["simclr", "byol", "simsiam", "barlow"])
 def test_the_term_is_that_of_the_objectives_own_views(small: Small, name: str) -> None:
-    objective, start, own, batch = setting(small, name)
+    objective, start, own, batch = make_setting(small, name)
     reference = copy.deepcopy(objective)
     before = clone(start), clone(own)
     rule = ModelContrast(ModelContrast.Config(mu=0.3, temperature=0.7))
-    with at_work(rule, objective, start, memory=own) as rules:
+    with run_rules(rule, objective, start, memory=own) as rules:
         loss = objective(batch)
         whole = rules.add_to(loss, batch)
     parts = [torch.cat(batch.views)] if name == "simclr" else batch.views
@@ -86,15 +86,15 @@ def test_the_term_is_that_of_the_objectives_own_views(small: Small, name: str) -
 def test_on_a_first_visit_or_without_weight_there_is_no_term(
     small: Small, mu: float, first: bool
 ) -> None:
-    objective, start, own, batch = setting(small, "simclr")
+    objective, start, own, batch = make_setting(small, "simclr")
     rule = ModelContrast(ModelContrast.Config(mu=mu))
-    with at_work(rule, objective, start, memory={} if first else own) as rules:
+    with run_rules(rule, objective, start, memory={} if first else own) as rules:
         loss = objective(batch)
         assert rules.add_to(loss, batch) is loss
 
 
 def test_encoder_and_projector_are_remembered() -> None:
     kept = remembered(ModelContrast(ModelContrast.Config(mu=1.0)), visit(), after=3.0)
-    assert kept.keys() == {n for n in state(1.0) if not n.startswith("predictor.")}
+    assert kept.keys() == {n for n in constant_state(1.0) if not n.startswith("predictor.")}
     assert all((tensor == 3.0).all() for tensor in kept.values())
     assert remembered(ModelContrast(ModelContrast.Config(mu=0.0)), visit()) == {}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fedssl.client_rules.movement import as_number, movement
 from fedssl.state import State
-from tests.fedssl.client_rules.tools import PARAMETERS, state
+from tests.tools.client_rules import PARAMETERS, constant_state
 
 
 def naive_movement(before: State, after: State) -> float:
@@ -32,8 +32,8 @@ tensors = st.lists(st.floats(-5, 5, width=32), min_size=6, max_size=6).map(
 
 @given(tensors, tensors)
 def test_movement_is_the_mean_distance_of_the_encoders_weights(one: Tensor, two: Tensor) -> None:
-    before = state(1.0) | {"encoder.conv": one}
-    after = state(9.0) | {"encoder.conv": two}
+    before = constant_state(1.0) | {"encoder.conv": one}
+    after = constant_state(9.0) | {"encoder.conv": two}
     assert movement(before, after, PARAMETERS) == pytest.approx(naive_movement(before, after))
     assert movement(before, before, PARAMETERS) == 0.0
 

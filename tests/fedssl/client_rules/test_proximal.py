@@ -3,7 +3,7 @@
 import torch
 
 from fedssl.client_rules.proximal import Proximal, squared_distance
-from tests.fedssl.client_rules.tools import Small, at_work, remembered, setting, visit
+from tests.tools.client_rules import Small, make_setting, remembered, run_rules, visit
 
 
 def test_half_the_squared_distance_and_its_gradient() -> None:
@@ -19,10 +19,10 @@ def test_half_the_squared_distance_and_its_gradient() -> None:
 
 
 def test_it_covers_the_federated_parameters(small: Small) -> None:
-    objective, start, _, batch = setting(small, "byol")
+    objective, start, _, batch = make_setting(small, "byol")
     shifted = {n: t + 1 if t.is_floating_point() else t for n, t in start.items()}
     trained = [p for p in objective.parameters() if p.requires_grad]
-    with at_work(Proximal(Proximal.Config(mu=0.5)), objective, shifted) as rules:
+    with run_rules(Proximal(Proximal.Config(mu=0.5)), objective, shifted) as rules:
         loss = objective(batch)
         added = rules.add_to(loss, batch) - loss
     expected = 0.5 / 2 * sum(p.numel() for p in trained)
@@ -30,8 +30,8 @@ def test_it_covers_the_federated_parameters(small: Small) -> None:
 
 
 def test_without_weight_it_adds_nothing(small: Small) -> None:
-    objective, start, _, batch = setting(small, "simclr")
-    with at_work(Proximal(Proximal.Config(mu=0.0)), objective, start) as rules:
+    objective, start, _, batch = make_setting(small, "simclr")
+    with run_rules(Proximal(Proximal.Config(mu=0.0)), objective, start) as rules:
         loss = objective(batch)
         assert rules.add_to(loss, batch) is loss
 

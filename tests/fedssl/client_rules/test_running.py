@@ -12,9 +12,9 @@ from fedssl.client_rules.running import RunningRules, of_rule, outcome, remember
 from fedssl.client_rules.sensitivity import Sensitivity
 from fedssl.objectives import Batch, Objective, ObjectiveConfig
 from fedssl.state import federated_state, model_parts
-from tests.fedssl.blueprints import blueprint
-from tests.fedssl.client_rules import own
-from tests.fedssl.client_rules.tools import Small, at_work, setting, state, visit
+from tests.tools import custom_rules
+from tests.tools.blueprints import blueprint
+from tests.tools.client_rules import Small, constant_state, make_setting, run_rules, visit
 
 
 class Headless(Objective):
@@ -32,24 +32,24 @@ def test_an_objective_that_projects_something_else_is_refused(small: Small) -> N
     start = federated_state(objective)
     batch = Batch([torch.randn(4, 3, 16, 16)], torch.arange(4))
     with (
-        at_work(Sensitivity(Sensitivity.Config(decay=0.5)), objective, start) as rules,
+        run_rules(Sensitivity(Sensitivity.Config(decay=0.5)), objective, start) as rules,
         pytest.raises(ValueError, match="Headless does not project"),
     ):
         rules.add_to(objective(batch), batch)
 
 
 def test_hooks_are_gone_afterwards(small: Small) -> None:
-    objective, start, other, batch = setting(small, "simclr")
-    with at_work(ModelContrast(ModelContrast.Config()), objective, start, memory=other) as rules:
+    objective, start, other, batch = make_setting(small, "simclr")
+    with run_rules(ModelContrast(ModelContrast.Config()), objective, start, memory=other) as rules:
         rules.add_to(objective(batch), batch)
     assert not objective.encoder._forward_hooks
     assert not objective.projector._forward_hooks
 
 
 def test_who_reads_projections_must_say_so(small: Small) -> None:
-    objective, start, _, batch = setting(small, "simclr")
-    rule = own.Peeking(ClientRuleConfig(name="peeking"))
-    with at_work(rule, objective, start) as rules, pytest.raises(ValueError, match="`watches`"):
+    objective, start, _, batch = make_setting(small, "simclr")
+    rule = custom_rules.Peeking(ClientRuleConfig(name="peeking"))
+    with run_rules(rule, objective, start) as rules, pytest.raises(ValueError, match="`watches`"):
         rules.add_to(objective(batch), batch)
 
 
@@ -80,7 +80,7 @@ class Noting(ClientRule):
 def test_all_rules_see_what_the_step_projected_view_by_view(
     small: Small, name: str, passes: int
 ) -> None:
-    objective, start, _, batch = setting(small, name)
+    objective, start, _, batch = make_setting(small, name)
     first, second = (Noting(ClientRuleConfig(name=n)) for n in ("one", "two"))
     told = visit(start, parts=model_parts(objective))
     with RunningRules(
@@ -109,8 +109,8 @@ def test_all_rules_see_what_the_step_projected_view_by_view(
     assert first.projected[-1][0][1] is second.projected[-1][0][1]
 
 
-def leaking(**fields: object) -> own.Leaking:
-    return own.Leaking(own.Leaking.Config.model_validate(fields))
+def leaking(**fields: object) -> custom_rules.Leaking:
+    return custom_rules.Leaking(custom_rules.Leaking.Config.model_validate(fields))
 
 
 @pytest.mark.parametrize(
@@ -125,15 +125,20 @@ def leaking(**fields: object) -> own.Leaking:
         (leaking(tensor="kind", declares=True), r"declares example as torch\.\w+ \(.*, and sends"),
     ],
 )
-def test_what_a_rule_does_not_declare_never_leaves(rule: own.Leaking, message: str) -> None:
-    update = Update(visit(), state(1.0), state(2.0), 3)
+def test_what_a_rule_does_not_declare_never_leaves(
+    rule: custom_rules.Leaking, message: str
+) -> None:
+    update = Update(visit(), constant_state(1.0), constant_state(2.0), 3)
     with pytest.raises(ValueError, match=rf"the client rule \S+\.Leaking {message}"):
         outcome([rule], [update])
 
 
 def test_names_that_leave_have_the_rules_before_them() -> None:
-    rules = [leaking(metric=[0.5, 1.0], declares=True), own.Small(own.Small.Config())]
-    update = Update(visit(), state(1.0), state(2.0), 3)
+    rules = [
+        leaking(metric=[0.5, 1.0], declares=True),
+        custom_rules.Small(custom_rules.Small.Config()),
+    ]
+    update = Update(visit(), constant_state(1.0), constant_state(2.0), 3)
     metrics, extra, memory = outcome(rules, [update] * 2)
     leaks, keeps = (rule.config.name for rule in rules)
     assert metrics.keys() == {f"{leaks}/secret", f"{keeps}/size", f"{keeps}/steps"}
@@ -148,7 +153,7 @@ def test_a_rules_own_of_what_was_sent_has_its_own_names() -> None:
 
 
 def test_what_a_client_would_remember_had_it_followed_rules(small: Small) -> None:
-    rules = [own.Small(own.Small.Config()), ModelContrast(ModelContrast.Config())]
-    found = remembered_by(rules, visit(), state(1.0), state(3.0), 2)
+    rules = [custom_rules.Small(custom_rules.Small.Config()), ModelContrast(ModelContrast.Config())]
+    found = remembered_by(rules, visit(), constant_state(1.0), constant_state(3.0), 2)
     assert found.keys() == {rules[0].config.name, "moon"}
     assert found["moon"]["encoder.conv"].mean() == 3.0

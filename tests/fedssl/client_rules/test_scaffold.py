@@ -14,8 +14,9 @@ from fedssl.client_rules.scaffold import ControlVariates, step_weights
 from fedssl.instructions import Instructions
 from fedssl.local_update import LocalUpdate, Worker
 from fedssl.state import State, clone, model_parts, parameters
-from tests.fedssl.client_rules.tools import PULLED, Small, assert_close, at_work, setting, visit
-from tests.fedssl.test_local_update import examples, make, run, same
+from tests.tools.client_rules import PULLED, Small, assert_close, make_setting, run_rules, visit
+from tests.tools.local_updates import make_worker, random_examples, run_update
+from tests.tools.tensors import same_state
 
 SCAFFOLD = Instructions(rules=(ControlVariates.Config(),))
 STEPS, LR = 3, 0.1
@@ -30,7 +31,7 @@ def pulled(
 ) -> LocalUpdate:
     """A client whose gradients are each weight less its number."""
     return worker.run(
-        examples(20),
+        random_examples(20),
         torch.full((20,), client),
         received,
         private,
@@ -69,7 +70,7 @@ def naive(
 def test_two_clients_of_three_steps_by_the_formula(
     small: Small, momentum: float, nesterov: bool
 ) -> None:
-    worker, x = make(
+    worker, x = make_worker(
         small(*PULLED, f"client.momentum={momentum}", f"client.nesterov={str(nesterov).lower()}")
     )
     names = parameters(x, model_parts(worker.objective).buffers)
@@ -115,13 +116,13 @@ def test_the_steps_weights_are_how_far_a_gradient_of_one_goes(
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_a_client_alone_takes_plain_steps_of_sgd(small: Small, momentum: float) -> None:
-    worker, received = make(small(f"client.momentum={momentum}", "objective={name: simclr}"))
+    worker, received = make_worker(small(f"client.momentum={momentum}", "objective={name: simclr}"))
     names = parameters(received, model_parts(worker.objective).buffers)
     c = {name: torch.zeros_like(received[name]) for name in names}
     private: State = {}
     for round in (1, 2, 3):
-        plain = run(worker, received, round=round)
-        update = run(
+        plain = run_update(worker, received, round=round)
+        update = run_update(
             worker,
             received,
             private=private,
@@ -129,7 +130,7 @@ def test_a_client_alone_takes_plain_steps_of_sgd(small: Small, momentum: float) 
             instructions=SCAFFOLD,
             extra=of_extra(c),
         )
-        assert same(plain.state, update.state)
+        assert same_state(plain.state, update.state)
         assert plain.trained == update.trained
         received, private = update.state, update.private
         c = {name: c[name] + update.extra[f"scaffold/{name}"] for name in names}
@@ -138,36 +139,36 @@ def test_a_client_alone_takes_plain_steps_of_sgd(small: Small, momentum: float) 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "lars"])
 def test_optimisers_that_tell_no_mean_gradient_are_refused(small: Small, optimizer: str) -> None:
-    worker, received = make(small(f"client.optimizer={optimizer}"))
+    worker, received = make_worker(small(f"client.optimizer={optimizer}"))
     with pytest.raises(ValueError, match=rf"client\.optimizer = {optimizer}: .* use sgd"):
-        run(worker, received, instructions=SCAFFOLD)
+        run_update(worker, received, instructions=SCAFFOLD)
 
 
 def test_momentum_of_earlier_rounds_is_refused(small: Small) -> None:
     kept = "client.optimizer_state=kept"
-    worker, received = make(small(kept, "client.momentum=0.9"))
+    worker, received = make_worker(small(kept, "client.momentum=0.9"))
     with pytest.raises(ValueError, match=r"client\.optimizer_state = kept: .* use fresh"):
-        run(worker, received, instructions=SCAFFOLD)
-    worker, received = make(small(kept, "client.momentum=0"))
+        run_update(worker, received, instructions=SCAFFOLD)
+    worker, received = make_worker(small(kept, "client.momentum=0"))
     names = parameters(received, model_parts(worker.objective).buffers)
     c = {name: torch.zeros_like(received[name]) for name in names}
-    assert run(worker, received, instructions=SCAFFOLD, extra=of_extra(c)).extra.keys()
+    assert run_update(worker, received, instructions=SCAFFOLD, extra=of_extra(c)).extra.keys()
 
 
 def test_a_strategy_that_sends_no_mean_gradient_is_told(small: Small) -> None:
-    worker, received = make(small())
+    worker, received = make_worker(small())
     with pytest.raises(ValueError, match=r"sends no mean gradient of encoder\S+ for scaffold"):
-        run(worker, received, instructions=SCAFFOLD)
+        run_update(worker, received, instructions=SCAFFOLD)
 
 
 def test_what_is_not_trained_has_no_control(small: Small) -> None:
-    objective, start, other, batch = setting(small, "simclr")
+    objective, start, other, batch = make_setting(small, "simclr")
     objective.encoder.requires_grad_(False)
     rule = ControlVariates(ControlVariates.Config())
     parts = model_parts(objective)
     c = {n: torch.ones_like(t) for n, t in rule.tensors_sent(start, parts).items()}
     assert list(c) == parameters(start, parts.buffers)
-    with at_work(rule, objective, start, extra=c) as rules:
+    with run_rules(rule, objective, start, extra=c) as rules:
         loss = objective(batch)
         added = (rules.add_to(loss, batch) - loss).item()
     heads = frozenset(n for n in c if n.startswith("projector."))

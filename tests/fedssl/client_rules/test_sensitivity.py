@@ -11,7 +11,7 @@ from fedssl.client_rules.base import ReportedMetric
 from fedssl.client_rules.sensitivity import LARGEST, Sensitivity
 from fedssl.objectives import Objective
 from fedssl.state import State, model_parts
-from tests.fedssl.client_rules.tools import Small, at_work, setting, visit
+from tests.tools.client_rules import Small, make_setting, run_rules, visit
 
 
 def naive_sensitivity(objective: Objective, examples: list[Tensor]) -> dict[str, float]:
@@ -39,11 +39,11 @@ def reported(rule: Sensitivity, seen: Visit, start: State) -> list[float]:
 
 @pytest.mark.parametrize("name", ["simclr", "byol"])
 def test_it_is_a_moving_average_of_the_gradients_norm(small: Small, name: str) -> None:
-    objective, start, _, batch = setting(small, name)
+    objective, start, _, batch = make_setting(small, name)
     optimizer = torch.optim.SGD(objective.parameters(), lr=0.5)
     expected: dict[str, float] = {}
     rule = Sensitivity(Sensitivity.Config(decay=0.8))
-    with at_work(rule, objective, start) as rules:
+    with run_rules(rule, objective, start) as rules:
         for _ in range(3):
             parts = [torch.cat(batch.views)] if name == "simclr" else batch.views
             now = naive_sensitivity(objective, parts)
@@ -70,10 +70,10 @@ def test_it_is_a_moving_average_of_the_gradients_norm(small: Small, name: str) -
 
 
 def test_what_is_not_trained_has_none(small: Small) -> None:
-    objective, start, _, batch = setting(small, "simclr")
+    objective, start, _, batch = make_setting(small, "simclr")
     objective.encoder.requires_grad_(False)
     rule = Sensitivity(Sensitivity.Config())
-    with at_work(rule, objective, start) as rules:
+    with run_rules(rule, objective, start) as rules:
         rules.add_to(objective(batch), batch)
     parameters = [n for n in start if n in dict(objective.named_parameters())]
     seen = visit(start, parts=model_parts(objective))

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from fedssl.evaluation import alignment as module
 from fedssl.evaluation.alignment import Alignment, alignment, uniformity
-from tests.fedssl.evaluation.tools import Noisy, a_subject, rng
+from tests.tools.evaluation import Noisy, a_subject, rng
 
 measure = Alignment(Alignment.Config()).measure
 

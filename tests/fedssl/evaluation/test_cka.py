@@ -9,7 +9,7 @@ from torch import nn
 
 from fedssl.evaluation import cka as module
 from fedssl.evaluation.cka import CKA, linear_cka
-from tests.fedssl.evaluation.tools import Noisy, a_subject, rng
+from tests.tools.evaluation import Noisy, a_subject, rng
 
 measure = CKA(CKA.Config()).measure
 

@@ -13,7 +13,7 @@ from fedssl.evaluation import EvaluationConfig, MeasureConfig, evaluate, gather,
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import LinearProbe, fit_linear
 from fedssl.evaluation.rankme import rankme
-from tests.fedssl.evaluation.tools import PREPARATION, Noisy, a_subject, color_splits, colors
+from tests.tools.evaluation import PREPARATION, Noisy, a_subject, color_splits, colors
 
 
 def measure(encoder: nn.Module, splits: Splits, config: EvaluationConfig) -> dict[str, float]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.parallel import map_chunks, one_thread
 from fedssl.modalities.image.preparation import Normalisation, normalise
-from tests.fedssl.evaluation.tools import MEAN, PREPARATION, STD, Noisy, colors
+from tests.tools.evaluation import MEAN, PREPARATION, STD, Noisy, colors
 
 
 def test_they_are_the_encoders_output_in_eval_mode() -> None:

@@ -8,7 +8,7 @@ from fedssl.data import Splits
 from fedssl.evaluation import finetune
 from fedssl.evaluation.augmented import Augmented
 from fedssl.evaluation.finetune import FineTune, FineTuneHead
-from tests.fedssl.evaluation.tools import Noisy, a_subject, colors, rng
+from tests.tools.evaluation import Noisy, a_subject, colors, rng
 
 
 def test_the_whole_network_learns_what_the_frozen_encoder_does_not_tell(

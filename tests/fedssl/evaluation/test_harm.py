@@ -7,7 +7,7 @@ from sklearn.metrics import recall_score
 
 from fedssl.data import Splits
 from fedssl.evaluation.harm import Harm, by_group, extremes, held_out_predictions
-from tests.fedssl.evaluation.tools import Noisy, a_subject, blobs, color_splits, colors, rng
+from tests.tools.evaluation import Noisy, a_subject, blobs, color_splits, colors, rng
 
 measure = Harm(Harm.Config()).measure
 

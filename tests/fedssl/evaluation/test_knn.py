@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fedssl.evaluation import knn
 from fedssl.evaluation.knn import predict_knn
-from tests.fedssl.evaluation.tools import blobs
+from tests.tools.evaluation import blobs
 
 
 def by_the_formula(

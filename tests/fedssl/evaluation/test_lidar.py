@@ -8,7 +8,7 @@ import torch
 
 from fedssl.evaluation import lidar as module
 from fedssl.evaluation.lidar import LiDAR, lidar
-from tests.fedssl.evaluation.tools import Noisy, a_subject, rng
+from tests.tools.evaluation import Noisy, a_subject, rng
 
 measure = LiDAR(LiDAR.Config()).measure
 

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn import functional as F
 
 from fedssl.evaluation.linear import accuracy, fit_linear
-from tests.fedssl.evaluation.tools import blobs, rng
+from tests.tools.evaluation import blobs, rng
 
 
 @pytest.mark.parametrize("l2", [1e-4, 1e-2, 1.0])

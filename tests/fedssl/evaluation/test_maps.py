@@ -8,7 +8,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from fedssl.evaluation.maps import PCAMap, TSNEMap, UMAPMap, pca
-from tests.fedssl.evaluation.tools import Noisy, a_subject, color_splits, rng
+from tests.tools.evaluation import Noisy, a_subject, color_splits, rng
 
 
 def test_pca_is_scikit_learns() -> None:

@@ -26,7 +26,7 @@ from fedssl.evaluation import (
 from fedssl.evaluation import finetune as finetuning
 from fedssl.evaluation import lidar as lidar_module
 from fedssl.evaluation.rankme import RankMe
-from tests.fedssl.evaluation.tools import Noisy, a_subject, color_splits
+from tests.tools.evaluation import Noisy, a_subject, color_splits
 
 
 def named(name: str) -> MeasureConfig:

@@ -10,7 +10,7 @@ from fedssl.evaluation.paper import Paper, fit_by_sgd
 from fedssl.evaluation.prepool import before_pooling
 from fedssl.modalities.image.encoders import build_encoder
 from fedssl.seeding import initialising
-from tests.fedssl.evaluation.tools import PREPARATION, Noisy, a_subject, blobs, rng
+from tests.tools.evaluation import PREPARATION, Noisy, a_subject, blobs, rng
 
 measure = Paper(Paper.Config()).measure
 

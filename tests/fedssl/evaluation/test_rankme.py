@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedssl.evaluation.rankme import rankme
-from tests.fedssl.evaluation.tools import rng
+from tests.tools.evaluation import rng
 
 
 def orthonormal(count: int, width: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ from torch import nn
 
 from fedssl.evaluation.recalibrate import recalibrated
 from fedssl.modalities.image.preparation import normalise
-from tests.fedssl.evaluation.tools import MEAN, PREPARATION, STD, Noisy, colors
+from tests.tools.evaluation import MEAN, PREPARATION, STD, Noisy, colors
 
 
 @pytest.mark.parametrize(("count", "used"), [(48, 48), (40, 32), (10, 10)])

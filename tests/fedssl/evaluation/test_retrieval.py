@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score
 from torch.nn import functional as F
 
 from fedssl.evaluation.retrieval import Retrieval, retrieval
-from tests.fedssl.evaluation.tools import Noisy, a_subject, blobs
+from tests.tools.evaluation import Noisy, a_subject, blobs
 
 measure = Retrieval(Retrieval.Config()).measure
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fedssl.evaluation.risk import Risk, decompose
-from tests.fedssl.evaluation.tools import Noisy, a_subject, blobs, rng
+from tests.tools.evaluation import Noisy, a_subject, blobs, rng
 
 measure = Risk(Risk.Config()).measure
 

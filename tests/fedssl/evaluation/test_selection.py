@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from fedssl.evaluation.selection import Selection, kendall, pick
-from tests.fedssl.evaluation.tools import Noisy, a_subject
+from tests.tools.evaluation import Noisy, a_subject
 
 measure = Selection(Selection.Config()).measure
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fedssl.data import Dataset, Splits
 from fedssl.evaluation.sslmem import SSLMem, memorised, only_in, spread
-from tests.fedssl.evaluation.tools import Noisy, a_subject, colors, rng
+from tests.tools.evaluation import Noisy, a_subject, colors, rng
 
 measure = SSLMem(SSLMem.Config()).measure
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedssl.evaluation.stratified import stratified
-from tests.fedssl.evaluation.tools import rng
+from tests.tools.evaluation import rng
 
 
 @given(st.lists(st.integers(-1, 4), min_size=1, max_size=60), st.floats(0.01, 1), st.integers(0, 9))

@@ -13,16 +13,9 @@ from torchvision.transforms.v2 import functional as reference
 from fedssl.data import DataConfig, Dataset, Splits
 from fedssl.data.select import balanced, hold_out
 from fedssl.modalities import DATA_SETS, load
+from tests.tools.datasets import random_dataset
 
 SECTION: TypeAdapter[DataConfig] = TypeAdapter(Annotated[DataConfig, DATA_SETS])
-
-
-def some(count: int = 12, channels: int = 3, side: int = 8, classes: int = 3) -> Dataset:
-    draws = torch.Generator().manual_seed(count)
-    examples = torch.randint(0, 256, (count, channels, side, side), generator=draws)
-    labels = torch.arange(count) % classes
-    columns = {"camera": np.arange(count) % 2}
-    return Dataset(examples.to(torch.uint8), labels, tuple("abcdefgh"[:classes]), columns)
 
 
 @pytest.fixture
@@ -80,7 +73,7 @@ def test_sections_that_make_no_sense_are_refused(section: dict[str, Any]) -> Non
 def test_a_custom_set_gets_its_own_fields(module: types.ModuleType) -> None:
     def mine(count: int, scanner: str = "x") -> Splits:
         assert scanner == "y"
-        return Splits(some(count), some(6))
+        return Splits(random_dataset(count), random_dataset(6))
 
     module.__dict__["mine"] = mine
     section = {"name": "my_sets.mine", "count": 9, "scanner": "y", "limit": {"test": 4}}
@@ -92,8 +85,14 @@ def test_a_custom_set_gets_its_own_fields(module: types.ModuleType) -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda other: Splits(some(), some()), r"data\.name = my_sets\.mine does not fit"),
-        (lambda count: (some(), some()), r"returned a tuple: return fedssl\.data\.Splits"),
+        (
+            lambda other: Splits(random_dataset(), random_dataset()),
+            r"data\.name = my_sets\.mine does not fit",
+        ),
+        (
+            lambda count: (random_dataset(), random_dataset()),
+            r"returned a tuple: return fedssl\.data\.Splits",
+        ),
         (7, r"data\.name = my_sets\.mine is a int: not callable"),
     ],
 )
@@ -106,7 +105,7 @@ def test_a_custom_set_that_does_not_fit_is_refused(
 
 
 def test_grey_examples_get_three_channels(module: types.ModuleType) -> None:
-    grey, colour = some(channels=1), some()
+    grey, colour = random_dataset(channels=1), random_dataset()
     splits = read(module, grey, colour)
     assert splits.train.examples.shape == (12, 3, 8, 8)
     assert splits.train.fetch().is_contiguous()
@@ -117,7 +116,7 @@ def test_grey_examples_get_three_channels(module: types.ModuleType) -> None:
 
 @pytest.mark.parametrize("size", [5, 8, 20])
 def test_examples_are_resized_as_torchvision_does(module: types.ModuleType, size: int) -> None:
-    data = some(side=8)
+    data = random_dataset(side=8)
     wide = Dataset(data.fetch().repeat(1, 1, 1, 2), data.labels, data.class_names)
     splits = read(module, data, wide, size=size)
     for ours, source in ((splits.train, data), (splits.test, wide)):
@@ -127,8 +126,8 @@ def test_examples_are_resized_as_torchvision_does(module: types.ModuleType, size
 
 
 def test_limits_keep_the_order_and_all_that_is_known(module: types.ModuleType) -> None:
-    data = some(60)
-    splits = read(module, data, some(), limit={"train": 7, "test": 5000})
+    data = random_dataset(60)
+    splits = read(module, data, random_dataset(), limit={"train": 7, "test": 5000})
     kept = [
         next(i for i in range(60) if torch.equal(data.fetch()[i], example))
         for example in splits.train.fetch()
@@ -171,7 +170,7 @@ def test_a_fifth_of_each_class_is_held_out() -> None:
 
 
 def changed(**parts: Any) -> Dataset:
-    data = some()
+    data = random_dataset()
     given = {"labels": data.labels, "class_names": data.class_names, "fields": data.fields, **parts}
     return Dataset(given.pop("examples", data.fetch()), **given)
 
@@ -179,19 +178,25 @@ def changed(**parts: Any) -> Dataset:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (changed(examples=some().fetch().float()), r"train images are torch\.float32"),
-        (changed(examples=some(channels=1).fetch()[:, 0]), r"must be uint8 \[N, 3, H, W\]"),
-        (changed(examples=some().fetch().repeat(1, 2, 1, 1)[:, :4]), r"\[12, 4, 8, 8\]"),
-        (some().take(np.array([], np.int64)), "train has no images"),
+        (changed(examples=random_dataset().fetch().float()), r"train images are torch\.float32"),
+        (
+            changed(examples=random_dataset(channels=1).fetch()[:, 0]),
+            r"must be uint8 \[N, 3, H, W\]",
+        ),
+        (changed(examples=random_dataset().fetch().repeat(1, 2, 1, 1)[:, :4]), r"\[12, 4, 8, 8\]"),
+        (random_dataset().take(np.array([], np.int64)), "train has no images"),
         (changed(labels=torch.zeros(11, dtype=torch.int64)), r"must be int64 \[12\]"),
-        (changed(labels=some().labels.int()), r"labels are torch\.int32"),
-        (changed(labels=some().labels + 1), "labels go from 1 to 3, but there are 3 class names"),
-        (changed(labels=some().labels - 2), "labels go from -2 to 0"),
+        (changed(labels=random_dataset().labels.int()), r"labels are torch\.int32"),
+        (
+            changed(labels=random_dataset().labels + 1),
+            "labels go from 1 to 3, but there are 3 class names",
+        ),
+        (changed(labels=random_dataset().labels - 2), "labels go from -2 to 0"),
         (changed(fields={"camera": np.arange(11)}), "train field camera is int64"),
         (changed(class_names=("a", "b", "d")), r"data\.test: its classes \(a, b, c\) are not"),
-        (some(side=9), r"data\.size is needed, .* 9×9 and the test images 8×8"),
+        (random_dataset(side=9), r"data\.size is needed, .* 9×9 and the test images 8×8"),
     ],
 )
 def test_malformed_sets_are_refused(module: types.ModuleType, data: Dataset, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read(module, data, some())
+        read(module, data, random_dataset())

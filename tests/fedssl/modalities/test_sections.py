@@ -15,9 +15,9 @@ from fedssl.modalities import MODALITIES, load, modality_of
 from fedssl.modalities.image import IMAGE
 from fedssl.modalities.registry import GROUP, Modalities
 from fedssl.modalities.series import SERIES
-from tests.fedssl.modalities.toy import POINTS, Rings
+from tests.tools.point_modality import POINTS, Rings
 
-TOY = "tests.fedssl.modalities.toy.POINTS"
+TOY = "tests.tools.point_modality.POINTS"
 
 
 def config(**sections: Any) -> LearningConfig:
@@ -128,7 +128,7 @@ def test_an_encoder_that_a_modality_of_ones_own_lacks_is_refused(name: str) -> N
     data = {"name": "rings", "modality": TOY}
     with pytest.raises(ConfigError, match=rf"model\.encoder = {name}: .* choose one of layers"):
         config(data=data, model={"encoder": name})
-    made = config(data=data, model={"encoder": "tests.fedssl.modalities.toy.Wide"})
+    made = config(data=data, model={"encoder": "tests.tools.point_modality.Wide"})
     assert ModelBlueprint.of(made, load(made.data).train).build().encoder.features == 24
 
 
@@ -185,7 +185,7 @@ def test_an_objective_that_needs_more_than_the_modality_has_is_refused(
 
 
 def test_an_installed_package_adds_a_modality(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("point", "tests.fedssl.modalities.toy:POINTS", GROUP)
+    point = EntryPoint("point", "tests.tools.point_modality:POINTS", GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints((point,)))
     found = Modalities(IMAGE)
     assert list(found) == ["image", "point"]
@@ -196,7 +196,7 @@ def test_an_installed_package_adds_a_modality(monkeypatch: pytest.MonkeyPatch) -
 def test_an_entry_point_of_a_name_that_there_is_already_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    point = EntryPoint("point", "tests.fedssl.modalities.toy:POINTS", GROUP)
+    point = EntryPoint("point", "tests.tools.point_modality:POINTS", GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints((point, point)))
     found = Modalities(IMAGE)
     assert list(found) == ["image", "point"]
@@ -205,14 +205,14 @@ def test_an_entry_point_of_a_name_that_there_is_already_is_told(
 
 
 def test_an_entry_point_that_is_no_modality_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("point", "tests.fedssl.modalities.toy:Rings", GROUP)
+    point = EntryPoint("point", "tests.tools.point_modality:Rings", GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints((point,)))
-    with pytest.raises(ValueError, match=r"the entry point .*toy:Rings: must be an instance"):
+    with pytest.raises(ValueError, match=r"the entry point .*:Rings: must be an instance"):
         Modalities(IMAGE)["point"]
 
 
 def test_an_entry_point_has_the_modality_s_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("dots", "tests.fedssl.modalities.toy:POINTS", GROUP)
+    point = EntryPoint("dots", "tests.tools.point_modality:POINTS", GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints((point,)))
     with pytest.raises(ValueError, match="adds the modality point; an entry point must have"):
         Modalities(IMAGE)["dots"]

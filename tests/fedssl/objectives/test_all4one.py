@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from fedssl.objectives.all4one import All4One, Centroid, feature_loss, positions
 from fedssl.state import federated_state, private_state
-from tests.fedssl.objectives.test_nnclr import by_the_formula as contrast
-from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
+from tests.tools.formulas import nnclr_by_formula
+from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 
 def features_by_the_formula(z: tuple[Tensor, Tensor], t: tuple[Tensor, Tensor]) -> float:
@@ -77,10 +77,10 @@ def test_a_centroid_depends_on_all_five_and_on_their_order(width: int) -> None:
 
 @pytest.mark.parametrize("held", [0, 3, 12])
 def test_the_objective_is_put_together_as_published(held: int) -> None:
-    objective = make(
+    objective = make_objective(
         All4One, temperature=0.3, centroid_temperature=0.2, feature_weight=2.0, predictor_width=8
     )
-    batch, queue = a_batch(), F.normalize(normal(held, 8), dim=1)
+    batch, queue = make_batch(), F.normalize(normal(held, 8), dim=1)
     for parameter in objective.target.parameters():
         parameter.mul_(1.5)
     objective.queue.push(queue)
@@ -93,17 +93,19 @@ def test_the_objective_is_put_together_as_published(held: int) -> None:
         near.append(torch.cat([found, found[:, -1:].expand(-1, 5 - found.shape[1], -1)], 1))
     nearest = centroids = 0.0
     for one, other in ((0, 1), (1, 0)):
-        nearest += contrast(near[one][:, 0], objective.predictor(z[other]), 0.3) / 2
+        nearest += nnclr_by_formula(near[one][:, 0], objective.predictor(z[other]), 0.3) / 2
         asked = objective.centroid_predictor(z[other])
         shifted = torch.stack([asked, *near[other].unbind(1)[:4]], dim=1)
-        centroids += contrast(objective.centroid(near[one]), objective.centroid(shifted), 0.2) / 2
+        centroids += (
+            nnclr_by_formula(objective.centroid(near[one]), objective.centroid(shifted), 0.2) / 2
+        )
     features = features_by_the_formula((z[0], z[1]), (t[0], t[1]))
     expected = nearest / 2 + centroids / 2 + 2 * features
     assert objective(batch).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_target_and_queue_are_private_and_the_queue_gets_the_first_views_targets() -> None:
-    objective, batch = make(All4One), a_batch()
+    objective, batch = make_objective(All4One), make_batch()
     assert {n.split(".")[0] for n in private_state(objective)} == {"target", "queue"}
     assert {n.split(".")[0] for n in federated_state(objective)} == {
         "encoder",

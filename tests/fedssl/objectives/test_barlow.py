@@ -6,7 +6,7 @@ from lightly.loss import BarlowTwinsLoss
 from torch import Tensor
 
 from fedssl.objectives.barlow import BarlowTwins, barlow_twins
-from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
+from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 
 def by_the_formula(first: Tensor, second: Tensor, off_diagonal: float) -> float:
@@ -55,6 +55,6 @@ def test_extreme_projections_stay_finite(name: str) -> None:
 
 
 def test_the_objective_standardises_each_view_by_itself() -> None:
-    objective, batch = make(BarlowTwins, off_diagonal=0.03), a_batch()
+    objective, batch = make_objective(BarlowTwins, off_diagonal=0.03), make_batch()
     first, second = (objective.projector(objective.encoder(view)) for view in batch.views)
     torch.testing.assert_close(objective(batch), BarlowTwinsLoss(0.03)(first, second))

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from fedssl.objectives import OBJECTIVES
 from fedssl.objectives.batch import encode_views
-from tests.fedssl.objectives.tools import TinyEncoder, a_batch, make, normal
+from tests.tools.objectives import TinyEncoder, make_batch, make_objective, normal
 
 ANY_NUMBER = ["cacr", "mv-infonce", "mv-dhel", "dino", "w-mse"]
 
@@ -42,8 +42,8 @@ def test_views_of_other_sizes_are_batches_of_their_own_and_stay_in_order() -> No
 
 @pytest.mark.parametrize("name", ANY_NUMBER)
 def test_objectives_of_many_views_take_smaller_ones(name: str) -> None:
-    objective = make(OBJECTIVES[name], views=4)
-    batch = a_batch(views=4)
+    objective = make_objective(OBJECTIVES[name], views=4)
+    batch = make_batch(views=4)
     batch.views[2:] = [view[:, :, ::2, ::2] for view in batch.views[2:]]
     loss = objective(batch)
     loss.backward()

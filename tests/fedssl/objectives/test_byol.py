@@ -6,11 +6,11 @@ from torch.nn import functional as F
 
 from fedssl.objectives.byol import BYOL, prediction_error
 from fedssl.state import federated_state, private_state
-from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
+from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 
 def a_byol() -> BYOL:
-    return make(BYOL, predictor_width=10)
+    return make_objective(BYOL, predictor_width=10)
 
 
 def test_it_is_the_squared_distance_of_unit_vectors() -> None:
@@ -40,7 +40,7 @@ def test_extreme_projections_stay_finite(name: str) -> None:
 
 
 def test_the_objective_sums_the_errors_of_both_directions() -> None:
-    objective, batch = a_byol(), a_batch()
+    objective, batch = a_byol(), make_batch()
     for parameter in objective.target.parameters():
         parameter.mul_(1.5)
     p1, p2 = (objective.predictor(objective.projector(objective.encoder(v))) for v in batch.views)

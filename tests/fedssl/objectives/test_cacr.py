@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedssl.objectives.cacr import CACR, cacr
-from tests.fedssl.objectives.tools import (
+from tests.tools.objectives import (
     EXTREME,
-    a_batch,
     gradients_are_finite,
-    make,
+    make_batch,
+    make_objective,
     normal,
     three_views,
 )
@@ -81,8 +81,8 @@ def test_extreme_projections_stay_finite(name: str) -> None:
 
 @pytest.mark.parametrize("views", [2, 3])
 def test_the_objective_contrasts_the_projections_of_the_joint_batch(views: int) -> None:
-    objective = make(CACR, positive=2.0, negative=0.5, views=views)
-    batch = a_batch(views=views)
+    objective = make_objective(CACR, positive=2.0, negative=0.5, views=views)
+    batch = make_batch(views=views)
     z = objective.projector(objective.encoder(torch.cat(batch.views)))
     expected = by_the_formula(torch.stack(z.chunk(views)), 2.0, 0.5)
     assert objective(batch).item() == pytest.approx(expected, abs=1e-5)

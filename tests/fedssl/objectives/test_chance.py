@@ -15,7 +15,7 @@ from fedssl.objectives.dino import DINO
 from fedssl.objectives.moco import MoCo
 from fedssl.objectives.mv_dhel import MVDHEL, mv_dhel
 from fedssl.objectives.supervised import Supervised
-from tests.fedssl.objectives.tools import batch_of, make, normal
+from tests.tools.objectives import batch_of, make_objective, normal
 
 
 def all_alike(objective: Objective, count: int) -> Batch:
@@ -48,7 +48,7 @@ def loss_of(objective: Objective, batch: Batch) -> float:
 def test_it_is_the_loss_where_all_examples_are_the_same(
     name: str, fields: dict[str, Any], count: int
 ) -> None:
-    objective = make(OBJECTIVES[name], **fields)
+    objective = make_objective(OBJECTIVES[name], **fields)
     chance = objective.chance_loss(count)
     assert loss_of(objective, all_alike(objective, count)) == pytest.approx(chance, abs=2e-3)
 
@@ -56,11 +56,13 @@ def test_it_is_the_loss_where_all_examples_are_the_same(
 def test_all4ones_counts_features_that_all_correlate() -> None:
     same = torch.ones(6, 8)
     assert feature_loss(same, same, same, same).item() == pytest.approx(1 / 2, abs=1e-5)
-    assert make(All4One, feature_weight=3.0).chance_loss(6) == pytest.approx(math.log(6) + 3 / 2)
+    assert make_objective(All4One, feature_weight=3.0).chance_loss(6) == pytest.approx(
+        math.log(6) + 3 / 2
+    )
 
 
 def test_mocos_grows_with_its_queue() -> None:
-    objective = make(MoCo)
+    objective = make_objective(MoCo)
     batch = all_alike(objective, 6)
     for keys in (0, 6, 12):
         assert objective.chance_loss(6) == pytest.approx(math.log(1 + keys if keys else 6))
@@ -71,13 +73,17 @@ def test_mocos_grows_with_its_queue() -> None:
 @pytest.mark.parametrize("views", [2, 4])
 def test_mv_dhels_is_the_loss_of_orthogonal_views(views: int) -> None:
     apart = torch.eye(views * 5).view(views, 5, -1)
-    expected = make(MVDHEL, views=views).chance_loss(5)
+    expected = make_objective(MVDHEL, views=views).chance_loss(5)
     assert mv_dhel(apart, 0.5).item() == pytest.approx(expected, abs=1e-5)
 
 
 @torch.no_grad()
 def test_classifiers_that_find_all_classes_equally_likely() -> None:
-    diet, supervised, dino = make(DIET), make(Supervised, classes=7), make(DINO, prototypes=11)
+    diet, supervised, dino = (
+        make_objective(DIET),
+        make_objective(Supervised, classes=7),
+        make_objective(DINO, prototypes=11),
+    )
     diet.head.zero_()
     for parameter in supervised.classifier.parameters():
         parameter.zero_()

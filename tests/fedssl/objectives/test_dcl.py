@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedssl.objectives.dcl import DCL, decoupled
-from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
+from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 
 def by_the_formula(
@@ -85,6 +85,6 @@ def test_extreme_projections_stay_finite(name: str, sigma: float | None) -> None
 
 
 def test_the_objective_contrasts_the_projections_of_the_joint_batch() -> None:
-    objective, batch = make(DCL, temperature=0.2), a_batch()
+    objective, batch = make_objective(DCL, temperature=0.2), make_batch()
     first, second = objective.projector(objective.encoder(torch.cat(batch.views))).chunk(2)
     torch.testing.assert_close(objective(batch), DCLLoss(0.2)(first, second))

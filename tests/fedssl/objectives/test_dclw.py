@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from fedssl.objectives.dcl import decoupled
 from fedssl.objectives.dclw import DCLW
-from tests.fedssl.objectives.tools import a_batch, make, normal
+from tests.tools.objectives import make_batch, make_objective, normal
 
 
 def lightlys(first: Tensor, second: Tensor, temperature: float, sigma: float) -> Tensor:
@@ -39,6 +39,6 @@ def test_the_farther_pair_attracts_more() -> None:
 
 
 def test_the_objective_contrasts_the_projections_of_the_joint_batch() -> None:
-    objective, batch = make(DCLW, temperature=0.2, sigma=0.3), a_batch()
+    objective, batch = make_objective(DCLW, temperature=0.2, sigma=0.3), make_batch()
     first, second = objective.projector(objective.encoder(torch.cat(batch.views))).chunk(2)
     torch.testing.assert_close(objective(batch), lightlys(first, second, 0.2, 0.3))

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from fedssl.config import LearningConfig
 from fedssl.objectives.diet import DIET, diet
 from fedssl.state import federated_state, private_state
-from simulations.experiment import Experiment
-from tests.fedssl.objectives.tools import a_batch, gradients_are_finite, make, normal
-from tests.fedssl.test_local_update import make as make_worker
-from tests.fedssl.test_local_update import run, same
+from tests.tools.local_updates import make_worker, run_update
+from tests.tools.objectives import gradients_are_finite, make_batch, make_objective, normal
+from tests.tools.tensors import same_state
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.8])
@@ -41,7 +41,7 @@ def test_extreme_features_stay_finite(scale: float) -> None:
 
 
 def test_the_head_has_a_row_for_each_example_and_is_private() -> None:
-    objective, batch = make(DIET, label_smoothing=0.5), a_batch(16, views=1)
+    objective, batch = make_objective(DIET, label_smoothing=0.5), make_batch(16, views=1)
     objective.resize(20)
     objective.start(torch.Generator())
     head = objective.head
@@ -57,7 +57,7 @@ def test_the_head_has_a_row_for_each_example_and_is_private() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("state", ["fresh", "kept"])
 def test_clients_of_different_sizes_take_turns_on_one_worker(
-    small: Callable[..., Experiment], optimizer: str, state: str
+    small: Callable[..., LearningConfig], optimizer: str, state: str
 ) -> None:
     experiment = small(
         "objective={name: diet}",
@@ -66,17 +66,17 @@ def test_clients_of_different_sizes_take_turns_on_one_worker(
         f"client.optimizer_state={state}",
     )
     worker, received = make_worker(experiment)
-    alone = run(worker, received, count=20, client=1)
-    other = run(worker, received, count=9, client=2)
+    alone = run_update(worker, received, count=20, client=1)
+    other = run_update(worker, received, count=9, client=2)
     assert alone.private["head"].shape == (20, 128)
     assert other.private["head"].shape == (9, 128)
-    again = run(worker, received, count=20, client=1)
-    assert same(alone.state, again.state)
-    assert same(alone.private, again.private)
+    again = run_update(worker, received, count=20, client=1)
+    assert same_state(alone.state, again.state)
+    assert same_state(alone.private, again.private)
     # The head goes on from where it was, and it is never another client's.
-    later = run(worker, received, count=20, client=1, private=alone.private, round=2)
-    new = run(worker, received, count=20, client=1, round=2)
+    later = run_update(worker, received, count=20, client=1, private=alone.private, round=2)
+    new = run_update(worker, received, count=20, client=1, round=2)
     assert not torch.equal(later.private["head"], new.private["head"])
     assert (later.private["head"] - alone.private["head"]).abs().max() < 0.05
     with pytest.raises(ValueError, match=r"head is \(20, 128\) in one and \(19, 128\)"):
-        run(worker, received, count=19, client=1, private=alone.private, round=3)
+        run_update(worker, received, count=19, client=1, private=alone.private, round=3)

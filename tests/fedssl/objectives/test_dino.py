@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from fedssl.objectives.dino import DINO, Prototypes, dino
 from fedssl.state import federated_state, private_state
-from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
+from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 
 def lightlys(teacher: Tensor, student: Tensor, centre: Tensor, high: float, low: float) -> Tensor:
@@ -80,8 +80,8 @@ def test_prototypes_give_cosines() -> None:
 
 @pytest.mark.parametrize("views", [2, 3])
 def test_the_teacher_sees_two_views_and_the_student_all(views: int) -> None:
-    objective = make(DINO, prototypes=6, views=views, teacher_warmup=0.5)
-    batch = replace(a_batch(views=views), progress=0.25)
+    objective = make_objective(DINO, prototypes=6, views=views, teacher_warmup=0.5)
+    batch = replace(make_batch(views=views), progress=0.25)
     objective.centre.copy_(normal(6, seed=3))
     student = torch.stack([objective.online()(view) for view in batch.views])
     teacher = torch.stack([objective.target(view) for view in batch.views[:2]])
@@ -90,7 +90,7 @@ def test_the_teacher_sees_two_views_and_the_student_all(views: int) -> None:
 
 
 def test_the_centre_follows_what_the_teacher_says() -> None:
-    objective, batch = make(DINO, prototypes=6, centre_momentum=0.8), a_batch()
+    objective, batch = make_objective(DINO, prototypes=6, centre_momentum=0.8), make_batch()
     objective.centre.copy_(normal(6))
     mean = torch.cat([objective.target(view) for view in batch.views]).mean(0)
     expected = 0.8 * objective.centre + 0.2 * mean
@@ -101,14 +101,14 @@ def test_the_centre_follows_what_the_teacher_says() -> None:
 
 
 def test_the_teachers_temperature_rises_over_the_first_rounds() -> None:
-    objective = make(DINO, teacher_temperature=0.08, teacher_warmup=0.4)
+    objective = make_objective(DINO, teacher_temperature=0.08, teacher_warmup=0.4)
     found = [objective.teacher_temperature_at(p) for p in (0, 0.1, 0.4, 1)]
     assert found == pytest.approx([0.04, 0.05, 0.08, 0.08])
-    assert make(DINO, teacher_warmup=0.0).teacher_temperature_at(0) == 0.07
+    assert make_objective(DINO, teacher_warmup=0.0).teacher_temperature_at(0) == 0.07
 
 
 def test_teacher_and_centre_are_private_and_the_prototypes_federated() -> None:
-    objective = make(DINO)
+    objective = make_objective(DINO)
     assert {n.split(".")[0] for n in private_state(objective)} == {"target", "centre"}
     federated = {n.split(".")[0] for n in federated_state(objective)}
     assert federated == {"encoder", "projector", "prototypes"}

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from fedssl.objectives.directpred import DirectPred, optimal_predictor
 from fedssl.state import federated_state, private_state
-from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
+from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 
 def by_the_formula(correlation: Tensor, epsilon: float) -> Tensor:
@@ -52,7 +52,10 @@ def test_weights_that_are_not_finite_are_left_to_the_loss() -> None:
 
 
 def test_the_loss_is_byols_with_that_predictor() -> None:
-    objective, batch = make(DirectPred, correlation_momentum=0.4, epsilon=0.05), a_batch()
+    objective, batch = (
+        make_objective(DirectPred, correlation_momentum=0.4, epsilon=0.05),
+        make_batch(),
+    )
     objective.correlation.copy_(torch.eye(8))
     for parameter in objective.target.parameters():
         parameter.mul_(1.5)
@@ -67,9 +70,9 @@ def test_the_loss_is_byols_with_that_predictor() -> None:
 
 
 def test_target_and_correlation_are_private() -> None:
-    objective = make(DirectPred)
+    objective = make_objective(DirectPred)
     assert {n.split(".")[0] for n in private_state(objective)} == {"target", "correlation"}
     assert {n.split(".")[0] for n in federated_state(objective)} == {"encoder", "projector"}
-    objective(a_batch())
+    objective(make_batch())
     objective.start(torch.Generator())
     assert not objective.correlation.any()

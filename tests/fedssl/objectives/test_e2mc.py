@@ -10,11 +10,11 @@ from torch import Tensor
 
 from fedssl.modalities.image import IMAGE
 from fedssl.objectives.e2mc import CDF, E2MC, e2mc, marginal_entropy
-from tests.fedssl.objectives.tools import (
+from tests.tools.objectives import (
     EXTREME,
     TinyEncoder,
-    a_batch,
     gradients_are_finite,
+    make_batch,
     normal,
     three_views,
 )
@@ -90,7 +90,11 @@ def test_extreme_projections_stay_finite(name: str, cdf: CDF) -> None:
 def test_the_defaults_are_those_published_for_the_objective(
     objective: str, cdf: CDF, entropy: float, covariance: float
 ) -> None:
-    term, z, batch = E2MC(E2MC.Config(), objective, 12, IMAGE), normal(2, 9, 4), a_batch(9, views=0)
+    term, z, batch = (
+        E2MC(E2MC.Config(), objective, 12, IMAGE),
+        normal(2, 9, 4),
+        make_batch(9, views=0),
+    )
     expected = e2mc(z, cdf, entropy, covariance)
     torch.testing.assert_close(term(TinyEncoder(), z, batch), expected)
     own = E2MC(E2MC.Config(entropy=2.0, covariance=0.0), objective, 12, IMAGE)
@@ -100,4 +104,4 @@ def test_the_defaults_are_those_published_for_the_objective(
 def test_an_objective_that_projects_nothing_is_refused() -> None:
     term = E2MC(E2MC.Config(), "my_module.MyClass", 12, IMAGE)
     with pytest.raises(ValueError, match="acts on projections, and there are none"):
-        term(TinyEncoder(), torch.empty(0), a_batch(9, views=0))
+        term(TinyEncoder(), torch.empty(0), make_batch(9, views=0))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from fedssl.modalities.image import IMAGE
 from fedssl.modalities.image.turns import four_ways
 from fedssl.objectives.e_ssl import ESSL
-from tests.fedssl.objectives.tools import TinyEncoder, a_batch, normal
+from tests.tools.objectives import TinyEncoder, make_batch, normal
 
 
 def a_term(**fields: object) -> ESSL:
@@ -26,7 +26,7 @@ def test_examples_are_turned_four_ways() -> None:
 
 
 def test_it_is_the_cross_entropy_of_the_turns_of_a_smaller_view() -> None:
-    term, encoder, batch = a_term(weight=0.3, width=16), TinyEncoder(), a_batch(5, views=1)
+    term, encoder, batch = a_term(weight=0.3, width=16), TinyEncoder(), make_batch(5, views=1)
     small = F.interpolate(batch.views[0], size=(4, 4), mode="area")
     logits = term.head(encoder(torch.cat([torch.rot90(small, k, (2, 3)) for k in range(4)])))
     expected = torch.stack([-logits.log_softmax(1)[n, n // 5] for n in range(20)]).mean()
@@ -37,7 +37,7 @@ def test_known_values() -> None:
     term = a_term(weight=2.0, width=16)
     for parameter in term.head[-1].parameters():
         torch.nn.init.zeros_(parameter)
-    loss = term(TinyEncoder(), torch.empty(0), a_batch(5, views=1))
+    loss = term(TinyEncoder(), torch.empty(0), make_batch(5, views=1))
     assert loss.item() == pytest.approx(2 * math.log(4))
 
 
@@ -45,7 +45,7 @@ def test_turns_are_learned() -> None:
     term, encoder = a_term(width=16), TinyEncoder()
     # Bright above, dark below, with noise: the encoder averages over places, so edges must tell.
     ramp = torch.linspace(1, -1, 8)[:, None].expand(8, 8)
-    batch = a_batch(16, views=1)
+    batch = make_batch(16, views=1)
     batch.views[0].mul_(0.1).add_(ramp)
     optimizer = torch.optim.Adam([*term.parameters(), *encoder.parameters()], lr=0.01)
     losses = []
@@ -60,7 +60,7 @@ def test_turns_are_learned() -> None:
 
 @pytest.mark.parametrize("scale", [0.0, 1e6])
 def test_extreme_examples_stay_finite(scale: float) -> None:
-    term, encoder, batch = a_term(width=16), TinyEncoder(), a_batch(3, views=1)
+    term, encoder, batch = a_term(width=16), TinyEncoder(), make_batch(3, views=1)
     batch.views[0].mul_(scale)
     loss = term(encoder, torch.empty(0), batch)
     found = torch.autograd.grad(loss, list(encoder.parameters()))

@@ -11,11 +11,11 @@ from fedssl.modalities.image import IMAGE
 from fedssl.modalities.image.vit import VisionTransformer
 from fedssl.objectives.mae import MAE, masked_error
 from fedssl.state import federated_state, private_state
-from tests.fedssl.objectives.tools import (
+from tests.tools.objectives import (
     TinyEncoder,
-    a_batch,
     gradients_are_finite,
-    make,
+    make_batch,
+    make_objective,
     normal,
 )
 
@@ -60,7 +60,7 @@ def test_extreme_pixels_stay_finite(scale: float) -> None:
 
 
 def test_the_loss_is_that_of_the_patches_that_the_encoder_did_not_see() -> None:
-    objective, batch = make(MAE, masked=0.75), a_batch(5, views=1)
+    objective, batch = make_objective(MAE, masked=0.75), make_batch(5, views=1)
     encoder = objective.encoder
     assert isinstance(encoder, VisionTransformer)
     seen: list[Tensor] = []
@@ -68,7 +68,7 @@ def test_the_loss_is_that_of_the_patches_that_the_encoder_did_not_see() -> None:
     made: list[Tensor] = []
     objective.pixels.register_forward_hook(lambda *call: made.append(call[-1]))
     loss = objective(batch)
-    order = torch.rand(5, 16, generator=a_batch(5).draws).argsort(1)
+    order = torch.rand(5, 16, generator=make_batch(5).draws).argsort(1)
     assert seen[0].shape == (5, 4, 12)
     patches = encoder.patches(batch.views[0])
     hidden = torch.stack([patch[row[4:]] for patch, row in zip(patches, order, strict=True)])
@@ -76,29 +76,32 @@ def test_the_loss_is_that_of_the_patches_that_the_encoder_did_not_see() -> None:
 
 
 def test_every_step_masks_other_patches_and_what_is_masked_is_not_seen() -> None:
-    objective, batch = make(MAE), a_batch(5, views=1)
+    objective, batch = make_objective(MAE), make_batch(5, views=1)
     assert objective(batch).item() != objective(batch).item()
-    order = torch.rand(5, 16, generator=a_batch(5).draws).argsort(1)
+    order = torch.rand(5, 16, generator=make_batch(5).draws).argsort(1)
     example = batch.views[0].clone()
     for n, place in enumerate(order[:, -1].tolist()):
         r, c = 2 * (place // 4), 2 * (place % 4)
         # Scaled, a masked patch has the same target; were it seen, the loss would change.
         example[n, :, r : r + 2, c : c + 2] *= 10
-    one, other = objective(a_batch(5, views=1)), objective(replace(a_batch(5), views=[example]))
+    one, other = (
+        objective(make_batch(5, views=1)),
+        objective(replace(make_batch(5), views=[example])),
+    )
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("masked", "shown"), [(0.01, 15), (0.5, 8), (0.99, 1)])
 def test_at_least_one_patch_is_masked_and_one_shown(masked: float, shown: int) -> None:
-    objective = make(MAE, masked=masked)
+    objective = make_objective(MAE, masked=masked)
     seen: list[Tensor] = []
     objective.embed.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    assert objective(a_batch(2, views=1)).isfinite()
+    assert objective(make_batch(2, views=1)).isfinite()
     assert seen[0].shape[1] == shown
 
 
 def test_everything_is_federated() -> None:
-    objective = make(MAE)
+    objective = make_objective(MAE)
     assert not private_state(objective)
     names = {n.split(".")[0] for n in federated_state(objective)}
     assert names == {"encoder", "embed", "mask", "decoder", "pixels"}
@@ -109,6 +112,6 @@ def test_what_it_cannot_train_is_refused() -> None:
         MAE.check_fits(TinyEncoder(), IMAGE)
     encoder = VisionTransformer(patch=8, width=12, depth=1, heads=3)
     with pytest.raises(ValueError, match="one patch only"):
-        MAE(encoder, (), MAE.Config())(a_batch(2, views=1))
+        MAE(encoder, (), MAE.Config())(make_batch(2, views=1))
     with pytest.raises(ValueError, match=r"objective\.decoder_heads = 5: must divide"):
         MAE(encoder, (), MAE.Config(decoder_heads=5))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fedssl.objectives.barlow import barlow_twins
 from fedssl.objectives.mixed_barlow import MixedBarlowTwins, mixed_barlow_twins
-from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
+from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 ORDER = torch.tensor([2, 0, 1, 5, 3, 4])
 
@@ -68,8 +68,8 @@ def test_extreme_projections_stay_finite(name: str) -> None:
 
 
 def test_the_objective_mixes_examples_by_the_batchs_draws() -> None:
-    objective = make(MixedBarlowTwins, off_diagonal=0.03, mixing=2.0)
-    batch, again = a_batch(), a_batch()
+    objective = make_objective(MixedBarlowTwins, off_diagonal=0.03, mixing=2.0)
+    batch, again = make_batch(), make_batch()
     share = torch.rand((), generator=again.draws).item()
     order = torch.randperm(16, generator=again.draws)
     first, second = batch.views

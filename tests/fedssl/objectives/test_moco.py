@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from fedssl.objectives.moco import MoCo, moco
 from fedssl.state import private_state
-from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
+from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 
 def lightlys(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -56,7 +56,7 @@ def test_extreme_projections_stay_finite(name: str, held: int) -> None:
 
 
 def test_the_first_view_asks_and_the_targets_view_of_the_second_answers() -> None:
-    objective, batch = make(MoCo, temperature=0.3, queue=20), a_batch()
+    objective, batch = make_objective(MoCo, temperature=0.3, queue=20), make_batch()
     for parameter in objective.target.parameters():
         parameter.mul_(1.5)
     queue = normal(20, 8)
@@ -67,7 +67,7 @@ def test_the_first_view_asks_and_the_targets_view_of_the_second_answers() -> Non
 
 
 def test_after_a_step_the_batchs_keys_are_in_the_queue() -> None:
-    objective, batch = make(MoCo, queue=20), a_batch(16)
+    objective, batch = make_objective(MoCo, queue=20), make_batch(16)
     objective(batch)
     assert len(objective.queue.filled()) == 0
     keys = F.normalize(objective.target(batch.views[1]), dim=1)
@@ -80,5 +80,5 @@ def test_after_a_step_the_batchs_keys_are_in_the_queue() -> None:
 
 
 def test_target_and_queue_are_private() -> None:
-    names = private_state(make(MoCo))
+    names = private_state(make_objective(MoCo))
     assert {n.split(".")[0] for n in names} == {"target", "queue"}

@@ -10,11 +10,11 @@ from torch import nn
 
 from fedssl.objectives.byol import BYOL
 from fedssl.objectives.momentum import momentum_at
-from tests.fedssl.objectives.tools import a_batch, make, normal
+from tests.tools.objectives import make_batch, make_objective, normal
 
 
 def a_byol(momentum: float = 0.99, schedule: str = "cosine") -> BYOL:
-    return make(BYOL, momentum=momentum, momentum_schedule=schedule, predictor_width=10)
+    return make_objective(BYOL, momentum=momentum, momentum_schedule=schedule, predictor_width=10)
 
 
 def online(objective: BYOL) -> list[nn.Parameter]:
@@ -22,7 +22,7 @@ def online(objective: BYOL) -> list[nn.Parameter]:
 
 
 def test_the_optimiser_moves_the_online_network_and_not_the_target() -> None:
-    objective, batch = a_byol(), a_batch()
+    objective, batch = a_byol(), make_batch()
     before = [p.clone() for p in objective.target.parameters()]
     assert not any(p.requires_grad for p in objective.target.parameters())
     optimizer = torch.optim.SGD([p for p in objective.parameters() if p.requires_grad], lr=0.1)
@@ -67,7 +67,7 @@ def test_a_step_moves_the_target_by_the_moving_average(progress: float, schedule
 
 
 def test_the_targets_statistics_follow_its_own_batches_and_not_the_average() -> None:
-    objective, batch = a_byol(), a_batch()
+    objective, batch = a_byol(), make_batch()
     before = {n: b.clone() for n, b in objective.target.named_buffers()}
     objective.after_step(0.5)
     assert all(torch.equal(before[n], b) for n, b in objective.target.named_buffers())
@@ -77,7 +77,7 @@ def test_the_targets_statistics_follow_its_own_batches_and_not_the_average() -> 
 
 
 def test_starting_makes_the_target_a_copy_of_the_online_network() -> None:
-    objective, batch = a_byol(), a_batch()
+    objective, batch = a_byol(), make_batch()
     objective(batch)
     with torch.no_grad():
         for parameter in objective.target.parameters():

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedssl.objectives.mv_dhel import MVDHEL, mv_dhel
-from tests.fedssl.objectives.tools import (
+from tests.tools.objectives import (
     EXTREME,
-    a_batch,
     gradients_are_finite,
-    make,
+    make_batch,
+    make_objective,
     normal,
     three_views,
 )
@@ -73,7 +73,7 @@ def test_extreme_projections_stay_finite(name: str) -> None:
 
 @pytest.mark.parametrize("views", [2, 3])
 def test_the_objective_contrasts_the_projections_of_the_joint_batch(views: int) -> None:
-    objective, batch = make(MVDHEL, temperature=0.2, views=views), a_batch(views=views)
+    objective, batch = make_objective(MVDHEL, temperature=0.2, views=views), make_batch(views=views)
     z = objective.projector(objective.encoder(torch.cat(batch.views)))
     expected = by_the_formula(torch.stack(z.chunk(views)), 0.2)
     assert objective(batch).item() == pytest.approx(expected, rel=1e-4)

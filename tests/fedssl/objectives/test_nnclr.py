@@ -1,34 +1,22 @@
 """NNCLR: its loss against the formula, its neighbours against lightly and a plain search."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightly.models.modules import NNMemoryBankModule
-from torch import Tensor
 from torch.nn import functional as F
 
 from fedssl.objectives.nnclr import NNCLR, nearest, neighbour_contrast
 from fedssl.state import private_state
-from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
-
-
-def by_the_formula(neighbour: Tensor, prediction: Tensor, temperature: float) -> float:
-    total = 0.0
-    for i, n in enumerate(neighbour):
-        terms = [
-            math.exp(F.cosine_similarity(n, p, dim=0).item() / temperature) for p in prediction
-        ]
-        total -= math.log(terms[i] / sum(terms))
-    return total / len(neighbour)
+from tests.tools.formulas import nnclr_by_formula
+from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
 def test_it_is_the_formula(temperature: float) -> None:
     n, p = normal(6, 4), normal(6, 4, seed=1)
-    expected = by_the_formula(n, p, temperature)
+    expected = nnclr_by_formula(n, p, temperature)
     assert neighbour_contrast(n, p, temperature).item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -70,18 +58,21 @@ def test_the_nearest_is_lightlys() -> None:
 
 @pytest.mark.parametrize("held", [0, 12])
 def test_each_views_neighbour_is_contrasted_with_the_others_prediction(held: int) -> None:
-    objective, batch = make(NNCLR, temperature=0.3, queue=12, predictor_width=8), a_batch()
+    objective, batch = (
+        make_objective(NNCLR, temperature=0.3, queue=12, predictor_width=8),
+        make_batch(),
+    )
     queue = F.normalize(normal(held, 8), dim=1)
     objective.queue.push(queue)
     z1, z2 = (objective.projector(objective.encoder(view)) for view in batch.views)
     p1, p2 = objective.predictor(z1), objective.predictor(z2)
     n1, n2 = (queue[(F.normalize(z, dim=1) @ queue.T).argmax(1)] if held else z for z in (z1, z2))
-    expected = (by_the_formula(n1, p2, 0.3) + by_the_formula(n2, p1, 0.3)) / 2
+    expected = (nnclr_by_formula(n1, p2, 0.3) + nnclr_by_formula(n2, p1, 0.3)) / 2
     assert objective(batch).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_first_views_projections_enter_the_queue_which_is_private() -> None:
-    objective, batch = make(NNCLR, queue=40), a_batch()
+    objective, batch = make_objective(NNCLR, queue=40), make_batch()
     z1 = F.normalize(objective.projector(objective.encoder(batch.views[0])), dim=1)
     objective(batch)
     objective.after_step(0.0)

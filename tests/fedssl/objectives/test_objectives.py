@@ -18,7 +18,7 @@ from fedssl.objectives import (
     build,
 )
 from fedssl.state import clone, copy_into, private_state
-from tests.fedssl.objectives.tools import TinyEncoder, a_batch, batch_of, encoder_for, make
+from tests.tools.objectives import TinyEncoder, batch_of, encoder_for, make_batch, make_objective
 
 
 class Constant(Objective):
@@ -66,7 +66,7 @@ def test_a_name_builds_its_objective_with_its_defaults(name: str) -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("projector", [(), (8,), (16, 8)])
 def test_a_few_steps_lower_the_loss(name: str, projector: tuple[int, ...]) -> None:
-    objective = make(OBJECTIVES[name], projector)
+    objective = make_objective(OBJECTIVES[name], projector)
     optimizer = torch.optim.SGD([p for p in objective.parameters() if p.requires_grad], lr=0.02)
     # Queues are filled first; then private state stands still, since a loss that follows it may
     # well rise.
@@ -127,7 +127,7 @@ def test_a_dotted_path_builds_a_custom_objective() -> None:
         assert isinstance(config, CustomObjectiveConfig)
         objective = build(config, TinyEncoder(), (), IMAGE)
         assert type(objective) is kind
-        assert objective(a_batch()).item() == 3.0
+        assert objective(make_batch()).item() == 3.0
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_dotted_path_builds_a_custom_objective() -> None:
         ),
         ({"name": f"{__name__}.Constant", "other": 1}, r"objective\.other: unknown field"),
         ({"name": f"{__name__}.TinyEncoder"}, "must be a subclass of"),
-        ({"name": f"{__name__}.a_batch"}, "must be a subclass of"),
+        ({"name": f"{__name__}.make_batch"}, "must be a subclass of"),
         ({"name": f"{__name__}.Missing"}, "Missing"),
     ],
 )

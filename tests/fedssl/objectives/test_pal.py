@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedssl.config import LearningConfig
 from fedssl.objectives.pal import PAL, Relations, graph_contrast
 from fedssl.objectives.simclr import nt_xent
 from fedssl.state import federated_state, private_state
-from simulations.experiment import Experiment
-from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
-from tests.fedssl.test_local_update import examples
-from tests.fedssl.test_local_update import make as make_worker
+from tests.tools.local_updates import make_worker, random_examples
+from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 GROUPS = torch.tensor([0, 1, 0, 2, 2, 2])
 AKIN = GROUPS[:, None] == GROUPS[None, :]
@@ -65,9 +64,9 @@ def test_extreme_projections_stay_finite(name: str) -> None:
     assert gradients_are_finite(graph_contrast(first, second, AKIN, 0.05), [first, second])
 
 
-def relations_of(examples: int, budget: int) -> Relations:
+def relations_of(random_examples: int, budget: int) -> Relations:
     relations = Relations(budget)
-    relations.resize(examples)
+    relations.resize(random_examples)
     relations.forget()
     return relations
 
@@ -111,9 +110,9 @@ def asked_pairs(objective: PAL, monkeypatch: pytest.MonkeyPatch) -> list[tuple[i
 def test_it_asks_of_pairs_that_are_not_known_until_the_budget_is_spent(
     query: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    objective = make(PAL, budget=7, questions=3, query=query)
+    objective = make_objective(PAL, budget=7, questions=3, query=query)
     asked = asked_pairs(objective, monkeypatch)
-    batch = replace(a_batch(16), index=torch.arange(5, 21))
+    batch = replace(make_batch(16), index=torch.arange(5, 21))
     for expected in (3, 6, 7, 7):
         objective(batch)
         assert len(asked) == expected
@@ -126,7 +125,7 @@ def test_it_asks_of_pairs_that_are_not_known_until_the_budget_is_spent(
 
 
 def test_actively_it_asks_of_the_pair_that_is_most_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    objective, batch = make(PAL, questions=2), a_batch(8)
+    objective, batch = make_objective(PAL, questions=2), make_batch(8)
     asked = asked_pairs(objective, monkeypatch)
     z1, z2 = objective.projector(objective.encoder(torch.cat(batch.views))).chunk(2)
 
@@ -144,16 +143,16 @@ def test_actively_it_asks_of_the_pair_that_is_most_alike(monkeypatch: pytest.Mon
 def test_at_random_the_batchs_draws_decide(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for seed in (0, 0, 1):
-        objective = make(PAL, questions=3, query="random")
+        objective = make_objective(PAL, questions=3, query="random")
         asked = asked_pairs(objective, monkeypatch)
-        objective(replace(a_batch(16), draws=torch.Generator().manual_seed(seed)))
+        objective(replace(make_batch(16), draws=torch.Generator().manual_seed(seed)))
         found.append(asked)
     assert found[0] == found[1]
     assert found[0] != found[2]
 
 
 def test_nothing_is_asked_about_examples_without_a_label(monkeypatch: pytest.MonkeyPatch) -> None:
-    objective, batch = make(PAL, questions=50), a_batch(8)
+    objective, batch = make_objective(PAL, questions=50), make_batch(8)
     asked = asked_pairs(objective, monkeypatch)
     labels = torch.tensor([0, -1, 1, -1, 0, -1, -1, 1])
     objective(replace(batch, labels=labels))
@@ -165,28 +164,28 @@ def test_nothing_is_asked_about_examples_without_a_label(monkeypatch: pytest.Mon
 
 
 def test_the_answers_change_the_loss_of_the_same_step() -> None:
-    knowing, batch = make(PAL, questions=200, budget=200), a_batch(16)
+    knowing, batch = make_objective(PAL, questions=200, budget=200), make_batch(16)
     first, second = knowing.projector(knowing.encoder(torch.cat(batch.views))).chunk(2)
     akin = (torch.arange(16) % 3)[:, None] == (torch.arange(16) % 3)[None, :]
     torch.testing.assert_close(knowing(batch), graph_contrast(first, second, akin, 0.5))
-    no_budget = make(PAL, budget=0)
+    no_budget = make_objective(PAL, budget=0)
     torch.testing.assert_close(no_budget(batch), nt_xent(first, second, 0.5))
 
 
 def test_what_was_said_is_private() -> None:
-    objective = make(PAL)
+    objective = make_objective(PAL)
     assert {n.split(".")[0] for n in private_state(objective)} == {"relations"}
     assert {n.split(".")[0] for n in federated_state(objective)} == {"encoder", "projector"}
 
 
 def test_a_clients_relations_survive_and_are_never_anothers(
-    small: Callable[..., Experiment],
+    small: Callable[..., LearningConfig],
 ) -> None:
     worker, received = make_worker(small("objective={name: pal, budget: 4, questions: 1}"))
 
     def run(client: int, count: int, private: dict[str, Tensor], round: int) -> dict[str, Tensor]:
         labels = torch.arange(count) % 2
-        shown = examples(count, client)
+        shown = random_examples(count, client)
         update = worker.run(shown, labels, received, private, client=client, round=round)
         return update.private
 

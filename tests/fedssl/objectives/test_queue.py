@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedssl.objectives.queue import Queue
-from tests.fedssl.objectives.tools import normal
+from tests.tools.objectives import normal
 
 
 @given(st.integers(1, 7), st.lists(st.integers(1, 9), max_size=6))

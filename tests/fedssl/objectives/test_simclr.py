@@ -7,31 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightly.loss import NTXentLoss
-from torch import Tensor
 from torch.nn import functional as F
 
 from fedssl.objectives.simclr import SimCLR, nt_xent
-from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
-
-
-def by_the_formula(first: Tensor, second: Tensor, temperature: float, margin: float = 0.0) -> float:
-    views = [*first.tolist(), *second.tolist()]
-    count = len(first)
-
-    def cosine(a: list[float], b: list[float]) -> float:
-        dot = sum(x * y for x, y in zip(a, b, strict=True))
-        return dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
-
-    total = 0.0
-    for i, view in enumerate(views):
-        j = (i + count) % (2 * count)
-        others = {
-            k: math.exp((cosine(view, other) - (margin if k == j else 0)) / temperature)
-            for k, other in enumerate(views)
-            if k != i
-        }
-        total -= math.log(others[j] / sum(others.values()))
-    return total / (2 * count)
+from tests.tools.formulas import nt_xent_by_formula
+from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 
 @given(
@@ -47,7 +27,7 @@ def test_it_is_the_formula(
 ) -> None:
     first = normal(count, width, seed=seed, dtype=torch.float64)
     second = normal(count, width, seed=seed + 100, dtype=torch.float64)
-    expected = by_the_formula(first, second, temperature, margin)
+    expected = nt_xent_by_formula(first, second, temperature, margin)
     assert nt_xent(first, second, temperature, margin).item() == pytest.approx(expected, abs=1e-9)
 
 
@@ -86,16 +66,16 @@ def test_extreme_projections_stay_finite(name: str) -> None:
 
 
 def test_the_objective_contrasts_the_projections_of_the_joint_batch() -> None:
-    objective, batch = make(SimCLR, temperature=0.2), a_batch()
+    objective, batch = make_objective(SimCLR, temperature=0.2), make_batch()
     z = objective.projector(objective.encoder(torch.cat(batch.views)))
     expected = NTXentLoss(temperature=0.2)(F.normalize(z[:16]), F.normalize(z[16:]))
     torch.testing.assert_close(objective(batch), expected)
 
 
 def test_the_objective_asks_for_its_margin() -> None:
-    batch = a_batch()
-    plain, with_margin = (make(SimCLR, margin=m) for m in (0.0, 0.3))
+    batch = make_batch()
+    plain, with_margin = (make_objective(SimCLR, margin=m) for m in (0.0, 0.3))
     first, second = plain.projector(plain.encoder(torch.cat(batch.views))).chunk(2)
-    expected = by_the_formula(first, second, 0.5, 0.3)
+    expected = nt_xent_by_formula(first, second, 0.5, 0.3)
     assert with_margin(batch).item() == pytest.approx(expected, rel=1e-5)
     assert plain(batch) < with_margin(batch)

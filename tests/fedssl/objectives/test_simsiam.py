@@ -6,7 +6,7 @@ from lightly.loss import NegativeCosineSimilarity
 from torch import nn
 
 from fedssl.objectives.simsiam import SimSiam, negative_cosine
-from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
+from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 
 def test_it_is_the_formula_and_lightlys() -> None:
@@ -39,7 +39,7 @@ def test_extreme_projections_stay_finite(name: str) -> None:
 
 
 def test_the_objective_is_symmetric_and_each_view_a_batch_of_its_own() -> None:
-    objective, batch = make(SimSiam, predictor_width=4), a_batch()
+    objective, batch = make_objective(SimSiam, predictor_width=4), make_batch()
     z1, z2 = (objective.projector(objective.encoder(view)) for view in batch.views)
     p1, p2 = objective.predictor(z1), objective.predictor(z2)
     lightly = NegativeCosineSimilarity()
@@ -48,7 +48,7 @@ def test_the_objective_is_symmetric_and_each_view_a_batch_of_its_own() -> None:
 
 
 def test_the_projector_ends_in_a_batchnorm_without_scale_and_shift() -> None:
-    objective = make(SimSiam)
+    objective = make_objective(SimSiam)
     assert isinstance(objective.projector, nn.Sequential)
     last = objective.projector[-1]
     assert isinstance(last, nn.BatchNorm1d)
@@ -56,6 +56,6 @@ def test_the_projector_ends_in_a_batchnorm_without_scale_and_shift() -> None:
 
 
 def test_the_predictor_is_a_bottleneck_of_the_configured_width() -> None:
-    objective = make(SimSiam, projector=(16,), predictor_width=4)
+    objective = make_objective(SimSiam, projector=(16,), predictor_width=4)
     shapes = [tuple(p.shape) for p in objective.predictor.parameters() if p.ndim == 2]
     assert shapes == [(4, 16), (16, 4)]

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from fedssl.objectives.supervised import Supervised, labelled_cross_entropy
 from fedssl.state import federated_state, private_state
-from tests.fedssl.objectives.tools import a_batch, gradients_are_finite, make, normal
+from tests.tools.objectives import gradients_are_finite, make_batch, make_objective, normal
 
 
 def test_it_is_the_mean_over_the_labelled_examples() -> None:
@@ -48,7 +48,7 @@ def test_extreme_logits_stay_finite(scale: float) -> None:
 
 
 def test_the_classifier_is_federated_and_sees_the_encoders_features() -> None:
-    objective, batch = make(Supervised, classes=3), a_batch(views=1)
+    objective, batch = make_objective(Supervised, classes=3), make_batch(views=1)
     assert batch.labels is not None
     logits = objective.encoder(batch.views[0]) @ objective.classifier.weight.T
     expected = F.cross_entropy(logits + objective.classifier.bias, batch.labels)
@@ -61,7 +61,7 @@ def test_the_classifier_is_federated_and_sees_the_encoders_features() -> None:
 
 
 def test_labels_that_it_cannot_learn_from_are_refused_with_the_fix() -> None:
-    objective = make(Supervised, classes=3)
+    objective = make_objective(Supervised, classes=3)
     objective.check(torch.tensor([0, -1, 2]))
     with pytest.raises(ValueError, match=r"objective\.classes = 3: .* up to 5; set it to 6"):
         objective.check(torch.tensor([0, 5]))

@@ -11,7 +11,7 @@ from fedssl.modalities.image import IMAGE
 from fedssl.objectives import OBJECTIVES, TERMS, Objective, ObjectiveConfig, build
 from fedssl.seeding import initialising
 from fedssl.state import federated_state, private_state
-from tests.fedssl.objectives.tools import a_batch, encoder_for
+from tests.tools.objectives import encoder_for, make_batch
 
 Section = TypeAdapter(Annotated[ObjectiveConfig, OBJECTIVES.choice])
 
@@ -37,8 +37,8 @@ def test_a_term_adds_to_the_loss_of_any_objective(name: str, term: str) -> None:
             built(name, {"name": term})
         return
     plain, with_term = built(name), built(name, {"name": term})
-    batch = a_batch(32, views=with_term.views_in_all)
-    own = plain.loss(replace(a_batch(32, views=plain.views_in_all)))
+    batch = make_batch(32, views=with_term.views_in_all)
+    own = plain.loss(replace(make_batch(32, views=plain.views_in_all)))
     own.backward()  # type: ignore[no-untyped-call]
     whole = with_term.loss(batch)
     whole.backward()  # type: ignore[no-untyped-call]
@@ -55,7 +55,7 @@ def test_the_loss_is_the_sum_of_all_and_each_gets_its_own_views() -> None:
         {"name": "e2mc", "entropy": 2.0, "covariance": 3.0},
         {"name": "e-ssl", "weight": 0.7},
     ]
-    objective, batch = built("byol", *terms), a_batch(views=4)
+    objective, batch = built("byol", *terms), make_batch(views=4)
     assert objective.views_in_all == 4
     shown = [replace(batch, views=batch.views[a:b]) for a, b in [(0, 2), (2, 3), (2, 2), (3, 4)]]
     views = batch.views[:2]
@@ -71,7 +71,7 @@ def test_projections_are_split_into_views_however_they_were_made(name: str) -> N
     objective = built(name, {"name": "e2mc"})
     seen = []
     objective.terms[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
-    batch = a_batch()
+    batch = make_batch()
     objective.loss(batch)
     if name == "simclr":
         z = objective.projector(objective.encoder(torch.cat(batch.views))).chunk(2)
@@ -82,7 +82,7 @@ def test_projections_are_split_into_views_however_they_were_made(name: str) -> N
 
 def test_a_term_counts_from_its_beginning_on() -> None:
     objective = built("simclr", {"name": "e-ssl", "begin": 0.5})
-    batch = a_batch(views=3)
+    batch = make_batch(views=3)
     before, after = (objective.loss(replace(batch, progress=p)).item() for p in (0.49, 0.5))
     assert before == objective(replace(batch, views=batch.views[:2])).item()
     assert after > before

@@ -8,7 +8,7 @@ from lightly.loss import VICRegLoss
 from torch import Tensor
 
 from fedssl.objectives.vicreg import VICReg, vicreg
-from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
+from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 
 def by_the_formula(first: Tensor, second: Tensor, weights: tuple[float, float, float]) -> float:
@@ -61,6 +61,9 @@ def test_projections_too_large_for_their_squares_give_no_number() -> None:
 
 
 def test_the_objective_compares_the_projections_of_each_view() -> None:
-    objective, batch = make(VICReg, invariance=3.0, variance=2.0, covariance=0.5), a_batch()
+    objective, batch = (
+        make_objective(VICReg, invariance=3.0, variance=2.0, covariance=0.5),
+        make_batch(),
+    )
     first, second = (objective.projector(objective.encoder(view)) for view in batch.views)
     torch.testing.assert_close(objective(batch), VICRegLoss(3.0, 2.0, 0.5)(first, second))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedssl.objectives.w_mse import WMSE, w_mse, whiten
-from tests.fedssl.objectives.tools import EXTREME, a_batch, gradients_are_finite, make, normal
+from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 
 @given(st.integers(2, 6), st.integers(2, 20), st.integers(0, 99))
@@ -95,8 +95,8 @@ def test_weights_that_are_not_finite_give_no_number() -> None:
 
 @pytest.mark.parametrize("views", [2, 3])
 def test_the_objective_shares_examples_out_by_the_batchs_draws(views: int) -> None:
-    objective, batch = make(WMSE, sub_batch=10, views=views), a_batch(20, views=views)
-    order = torch.randperm(20, generator=a_batch(20).draws)
+    objective, batch = make_objective(WMSE, sub_batch=10, views=views), make_batch(20, views=views)
+    order = torch.randperm(20, generator=make_batch(20).draws)
     z = objective.projector(objective.encoder(torch.cat(batch.views))).view(views, 20, 8)
     torch.testing.assert_close(objective(batch), w_mse(z, order, 10))
     assert objective.number_of_views == views
@@ -104,7 +104,7 @@ def test_the_objective_shares_examples_out_by_the_batchs_draws(views: int) -> No
 
 
 def test_the_sub_batch_is_twice_the_width_unless_it_is_given() -> None:
-    assert make(WMSE, (16, 8)).minimum_batch == 16
-    assert make(WMSE, ()).minimum_batch == 24
+    assert make_objective(WMSE, (16, 8)).minimum_batch == 16
+    assert make_objective(WMSE, ()).minimum_batch == 24
     with pytest.raises(ValueError, match=r"objective\.sub_batch = 8: must be more than .* 8"):
-        make(WMSE, (16, 8), sub_batch=8)
+        make_objective(WMSE, (16, 8), sub_batch=8)

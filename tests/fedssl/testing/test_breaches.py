@@ -13,7 +13,7 @@ from fedssl.testing import (
     check_partition,
     check_term,
 )
-from tests.fedssl.testing import breaches
+from tests.tools import breaches
 
 HERE = breaches.__name__
 Check = Callable[..., None]

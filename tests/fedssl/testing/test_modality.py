@@ -16,7 +16,8 @@ from fedssl.modalities import NamedPolicy
 from fedssl.testing import check_modality
 from fedssl.views.recipe import Recipe
 from fedssl.views.step import Step
-from tests.fedssl.modalities.toy import Layers, PointModality, Rings, Shrink, Turn
+from tests.tools import point_modality
+from tests.tools.point_modality import Layers, PointModality, Rings, Shrink, Turn
 
 SMALL = {"limit": {"train": 48, "test": 24}}
 
@@ -26,7 +27,7 @@ SMALL = {"limit": {"train": 48, "test": 24}}
     [
         ("image", {"name": "glyphs", **SMALL}, ["convnet"]),
         ("series", {"name": "waves", **SMALL}, None),
-        ("tests.fedssl.modalities.toy.POINTS", {"name": "rings"}, None),
+        ("tests.tools.point_modality.POINTS", {"name": "rings"}, None),
     ],
 )
 def test_ours_and_one_of_a_single_file_keep_the_contract(
@@ -141,18 +142,18 @@ def test_a_breach_is_found(
     changes: dict[str, object], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = type("Changed", (_Broken,), changes)()
-    monkeypatch.setattr("tests.fedssl.modalities.toy.POINTS", broken)
+    monkeypatch.setattr(point_modality, "POINTS", broken)
     with pytest.raises(AssertionError, match=message):
-        check_modality("tests.fedssl.modalities.toy.POINTS", {"name": "rings"})
+        check_modality("tests.tools.point_modality.POINTS", {"name": "rings"})
 
 
 def test_examples_of_another_type_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = type("Changed", (_Broken,), {"dtype": torch.uint8})()
-    monkeypatch.setattr("tests.fedssl.modalities.toy.POINTS", broken)
+    monkeypatch.setattr(point_modality, "POINTS", broken)
     with pytest.raises(
         ValueError, match=r"train points are torch\.float32: they must be torch\.uin"
     ):
-        check_modality("tests.fedssl.modalities.toy.POINTS", {"name": "rings"})
+        check_modality("tests.tools.point_modality.POINTS", {"name": "rings"})
 
 
 def test_a_data_set_of_another_modality_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +163,9 @@ def test_a_data_set_of_another_modality_is_found(monkeypatch: pytest.MonkeyPatch
         modality: str = "image"
 
     broken = type("Changed", (_Broken,), {"data": {"rings": Strange}})()
-    monkeypatch.setattr("tests.fedssl.modalities.toy.POINTS", broken)
+    monkeypatch.setattr(point_modality, "POINTS", broken)
     with pytest.raises(AssertionError, match=r"Strange\.modality is 'image' by default"):
-        check_modality("tests.fedssl.modalities.toy.POINTS", {"name": "rings"})
+        check_modality("tests.tools.point_modality.POINTS", {"name": "rings"})
 
 
 def test_the_modality_of_a_data_set_that_is_none_is_refused() -> None:

@@ -11,68 +11,44 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import Result
-from typer.testing import CliRunner
 
-from simulations.cli import app
+from simulations import runner
 from simulations.comparing import Request, compare, make_plan, worker
 from simulations.comparing.grid import experiment_of
 from simulations.comparing.plan import PlanFile
 from simulations.lock import locked
 from simulations.run_folder import RunFolder
 from simulations.runner import run
-from tests.simulations.test_reporting import Page
+from tests.tools.command import fedssl
+from tests.tools.pages import Page
+from tests.tools.tiny_comparison import TINY, write_tiny_examples
 
-CONFIG = """
-seed: 3
-rounds: 2
-data: {name: npz, train: train.npz, test: test.npz}
-partition: {name: dirichlet, clients: 2, alpha: 1.0}
-model: {encoder: convnet, projector: [8]}
-objective: {name: simclr}
-client: {batch_size: 8, lr: 0.05}
-evaluation: {l2: 1.0}
-engine: {name: local, device: cpu, workers: 2}
-"""
-FAILS = "tests.simulations.comparing.failing.Fails"
+FAILS = "tests.tools.failing_strategies.Fails"
 GRID = [
     *("--strategies", f"fedavg,ldawa(warmup_rounds=0),{FAILS}", "--seeds", "2"),
     *("--vary", "partition.alpha=0.5,100", "--references", "central,local-only"),
 ]
 
 
-def fedssl(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
-def write_examples(folder: Path) -> None:
-    for name, count, seed in (("train", 30, 0), ("test", 15, 1)):
-        draws = np.random.default_rng(seed)
-        labels = np.arange(count) % 3
-        examples = draws.integers(0, 128, size=(count, 8, 8, 3))
-        examples[np.arange(count), :, :, labels] += 60
-        np.savez(folder / f"{name}.npz", images=examples.astype(np.uint8), labels=labels)
-
-
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Result]]:
     """A grid of which one strategy fails, as the command left it."""
     folder = tmp_path_factory.mktemp("grid")
-    write_examples(folder)
-    (folder / "tiny.yaml").write_text(CONFIG)
+    write_tiny_examples(folder)
+    (folder / "tiny.yaml").write_text(TINY)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         # A report for each of the runs would take most of the time.
-        patch.setattr("simulations.runner.report", lambda _: None)
+        patch.setattr(runner, "report", lambda _: None)
         result = fedssl("compare", "tiny.yaml", *GRID)
         yield folder / "runs" / "tiny-compared", result
 
 
 @pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_examples(tmp_path)
-    (tmp_path / "tiny.yaml").write_text(CONFIG)
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_report: None) -> Path:
+    write_tiny_examples(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("simulations.runner.report", lambda _: None)
     return tmp_path / "out"
 
 
@@ -334,9 +310,9 @@ def test_another_plan_or_another_config_is_refused(compared: tuple[Path, Result]
     assert more.exit_code == 2
     assert "seeds was [3, 4], is now [3, 4, 5]" in more.stderr
     config = Path("tiny.yaml")
-    config.write_text(CONFIG.replace("lr: 0.05", "lr: 0.06"))
+    config.write_text(TINY.replace("lr: 0.05", "lr: 0.06"))
     edited = fedssl("compare", "tiny.yaml", *GRID)
-    config.write_text(CONFIG)
+    config.write_text(TINY)
     assert edited.exit_code == 2
     assert "client.lr was 0.05, is now 0.06" in edited.stderr
     assert (out / "plan.yaml").read_bytes() == plan
@@ -415,7 +391,7 @@ def test_a_strategy_of_which_every_setting_fails_has_no_runs(tiny: Path) -> None
 def test_runs_in_processes_have_the_same_bits_and_one_that_dies_is_replaced(
     tiny: Path,
 ) -> None:
-    dies = "tests.simulations.comparing.failing.Dies"
+    dies = "tests.tools.failing_strategies.Dies"
     command = ["compare", "tiny.yaml", "engine.workers=null", "--seeds", "2"]
     alone, together = tiny / "alone", tiny / "together"
     assert fedssl(*command, "--strategies", "fedavg", "--out", alone).exit_code == 0

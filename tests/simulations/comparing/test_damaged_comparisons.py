@@ -13,7 +13,7 @@ from fedssl.config_file import ConfigError
 from simulations.cli import app
 from simulations.comparing import report
 from simulations.comparing.folder import ComparisonFolder
-from tests.simulations.comparing.made import make
+from tests.tools.fake_comparison import write_comparison
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -50,7 +50,7 @@ def edit_plan(folder: Path, edit: Edit) -> None:
 def test_a_plan_that_does_not_hold_together_is_refused(
     tmp_path: Path, edit: Edit, message: str
 ) -> None:
-    make(tmp_path)
+    write_comparison(tmp_path)
     edit_plan(tmp_path, edit)
     with pytest.raises(ConfigError, match=rf"plan\.yaml(.|\n)*({message})"):
         report(tmp_path)
@@ -78,7 +78,7 @@ def test_what_is_no_plan_is_told(tmp_path: Path, content: bytes) -> None:
     ],
 )
 def test_a_damaged_run_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    results = make(tmp_path)
+    results = write_comparison(tmp_path)
     folder = ComparisonFolder(tmp_path).run(results.plan.runs[0]).path
     (folder / name).write_bytes(content)
     with pytest.raises(ConfigError, match=rf"seed-0(.|\n)*{message}"):
@@ -86,7 +86,7 @@ def test_a_damaged_run_is_named(tmp_path: Path, name: str, content: bytes, messa
 
 
 def test_runs_of_other_rounds_or_other_test_examples_are_not_compared(tmp_path: Path) -> None:
-    results = make(tmp_path)
+    results = write_comparison(tmp_path)
     files = [ComparisonFolder(tmp_path).run(run) for run in results.plan.runs]
     for place, run in enumerate(files):
         labels = np.zeros(3 + (place == 2), np.int64)
@@ -103,7 +103,7 @@ def test_runs_of_other_rounds_or_other_test_examples_are_not_compared(tmp_path: 
 
 def test_names_and_reasons_are_shown_and_not_obeyed(tmp_path: Path) -> None:
     vary = {"views": ("[/red]", "<script>x</script>")}
-    make(tmp_path, vary=vary, done=lambda run: run.seed == 0)
+    write_comparison(tmp_path, vary=vary, done=lambda run: run.seed == 0)
     reasons = tmp_path / "failed"
     for run in ComparisonFolder(tmp_path).plan.read().runs:
         file = reasons / f"{run.folder}.txt"
@@ -117,7 +117,7 @@ def test_names_and_reasons_are_shown_and_not_obeyed(tmp_path: Path) -> None:
 
 
 def test_pictures_stay_in_the_comparisons_folder(tmp_path: Path) -> None:
-    make(tmp_path / "compared")
+    write_comparison(tmp_path / "compared")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "compared" / "plots").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match=r"plots: is a link"):

@@ -10,8 +10,8 @@ from simulations.comparing.findings import findings
 from simulations.comparing.plan import Planned
 from simulations.comparing.ranking import ranks
 from simulations.comparing.results import Results
-from tests.simulations.comparing.made import make
-from tests.simulations.test_plots import draw
+from tests.tools.fake_comparison import write_comparison
+from tests.tools.figures import save_figure
 
 CELLS = {"partition.alpha": ("0.1", "100")}
 ACCURACIES = {
@@ -33,7 +33,7 @@ def drawn(made: Results) -> Figure | None:
 
 
 def test_ranks_are_of_the_means_and_whiskers_of_seeds_drawn_anew(tmp_path: Path) -> None:
-    figure = drawn(make(tmp_path / "made", "abc", CELLS, accuracy=accuracy))
+    figure = drawn(write_comparison(tmp_path / "made", "abc", CELLS, accuracy=accuracy))
     assert figure
     axes, ends = figure.axes
     found = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]
@@ -48,19 +48,19 @@ def test_ranks_are_of_the_means_and_whiskers_of_seeds_drawn_anew(tmp_path: Path)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.1", "100"]
     assert axes.get_xlabel() == "partition.alpha"
     assert [label.get_text() for label in ends.get_yticklabels()] == ["a\nb\nc"]
-    draw(figure, tmp_path / "x.png")
+    save_figure(figure, tmp_path / "x.png")
 
 
 def test_cells_keep_the_order_of_the_plan_and_name_every_field(tmp_path: Path) -> None:
     vary = {"partition.alpha": ("100", "0.1"), "objective.name": ("simclr", "byol")}
-    figure = drawn(make(tmp_path / "made", "ab", vary, accuracy=lambda run: 0.5))
+    figure = drawn(write_comparison(tmp_path / "made", "ab", vary, accuracy=lambda run: 0.5))
     assert figure
     names = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert names == ["100\nsimclr", "100\nbyol", "0.1\nsimclr", "0.1\nbyol"]
 
 
 def test_a_strategy_that_lacks_runs_is_not_ranked(tmp_path: Path) -> None:
-    made = make(
+    made = write_comparison(
         tmp_path / "made",
         "abc",
         CELLS,
@@ -79,11 +79,13 @@ def test_a_strategy_that_lacks_runs_is_not_ranked(tmp_path: Path) -> None:
 def test_one_strategy_or_one_cell_has_no_ranking(
     tmp_path: Path, strategies: str, vary: dict[str, tuple[str, ...]]
 ) -> None:
-    assert drawn(make(tmp_path / "made", strategies, vary)) is None
+    assert drawn(write_comparison(tmp_path / "made", strategies, vary)) is None
 
 
 def test_a_rank_that_is_settled_has_no_whisker(tmp_path: Path) -> None:
-    made = make(tmp_path / "made", "ab", CELLS, accuracy=lambda r: ord(r.strategy) / 128)
+    made = write_comparison(
+        tmp_path / "made", "ab", CELLS, accuracy=lambda r: ord(r.strategy) / 128
+    )
     figure = drawn(made)
     assert figure
     for line, lines in zip(figure.axes[0].lines, figure.axes[0].collections, strict=True):

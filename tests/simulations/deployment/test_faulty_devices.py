@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from simulations import Experiment, run
+from simulations.deployment import rehearsal
+from simulations.engines import opening
 from simulations.run_folder import RunFolder
-from tests.simulations.deployment.spoiling import make_spoiling_app
+from tests.tools.spoiling_clients import make_spoiling_app
 
 Small = Callable[..., Experiment]
 
@@ -19,11 +21,9 @@ def test_faulty_devices_fail_alone_and_the_result_is_that_of_local(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ("participation=1.0", "rounds=4")
-    monkeypatch.setattr("simulations.engines.opening.make_client_app", make_spoiling_app)
+    monkeypatch.setattr(opening, "make_client_app", make_spoiling_app)
     run(small(*asked), tmp_path / "local")
-    monkeypatch.setattr(
-        "simulations.deployment.rehearsal.JOIN", "tests.simulations.deployment.spoiling:app"
-    )
+    monkeypatch.setattr(rehearsal, "JOIN", "tests.tools.spoiling_clients:app")
     run(small(*asked, "engine.name=flower"), tmp_path / "flower")
     local, flower = (RunFolder(tmp_path / name) for name in ("local", "flower"))
     assert local.model.read_bytes() == flower.model.read_bytes()

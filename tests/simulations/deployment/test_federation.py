@@ -20,7 +20,7 @@ from fedssl.config_file import parse_yaml
 from simulations.experiment import Experiment
 from simulations.prepare import prepare
 from simulations.runner import run
-from tests.simulations.deployment.federation import Federation, federation, gone
+from tests.tools.federation import Federation, federation, gone
 
 pytestmark = [
     pytest.mark.slow,

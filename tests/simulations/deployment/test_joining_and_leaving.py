@@ -15,7 +15,7 @@ from simulations.experiment import Experiment
 from simulations.members import MemberRecord, draw_among
 from simulations.prepare import prepare
 from simulations.run_folder import RunFolder
-from tests.simulations.deployment.federation import Federation, federation
+from tests.tools.federation import Federation, federation
 
 pytestmark = [
     pytest.mark.slow,

@@ -236,9 +236,8 @@ def test_a_record_that_cannot_be_read_is_refused(scene: Scene, text: str) -> Non
     KeyRecord(scene.folder / "federation" / "keys.json", new=True)
 
 
-def test_the_folder_is_watched(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simulations.deployment.roster.LOOK_SECONDS", 0.001)
-    with scene.roster.watched():
+def test_the_folder_is_watched(scene: Scene) -> None:
+    with scene.roster.watched(seconds=0.001):
         scene.add(2)
         while scene.clients() != (0, 1, 2):
             pass

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from fedssl.config_file import ConfigError
 from fedssl.files import claim
-from simulations.cli import app
+from simulations.cli import app, watching
 from simulations.cohort import Answer
 from simulations.deployment.audit_log import AuditLog
 from simulations.deployment.metrics import Address, Metrics
@@ -225,7 +225,7 @@ def fedssl(*arguments: str | Path) -> Result:
 def test_the_command_prints_a_line_for_each_client(
     board: StatusBoard, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simulations.cli.watching.out", Terminal(width=160))
+    monkeypatch.setattr(watching, "out", Terminal(width=160))
     board.note("refused", client=5, why="[red]\x1b[2Jno\u202e examples")
     board.write()
     result = fedssl("status", run)

@@ -1,8 +1,6 @@
 """The engine `flower` over a SuperLink that is played in this process."""
 
-import itertools
 import math
-import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from importlib.metadata import version as version_of
@@ -11,143 +9,41 @@ from typing import cast
 
 import numpy as np
 import pytest
-import torch
-from flwr.app import Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import Context, Error, Message, MetricRecord
 from flwr.app.typing import MetricRecordValues
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
-from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
 from clients import ClientRuntime, make_client_app
-from clients.answering import Answering
 from clients.client_app import round_of
-from clients.device import Device, as_text
-from clients.flower_runtime import ClientTask
-from clients.private_states import PrivateStates
-from fedssl.data import Dataset
+from fedssl.local_update import Worker
 from fedssl.partitions import Partition
 from fedssl.state import State
 from simulations import RunError
 from simulations.display import Quiet
-from simulations.engines import FlowerConfig, flower_private
-from simulations.engines.flower import DeviceGrid
+from simulations.engines import FlowerConfig, opening
+from simulations.engines.flower import DeviceGrid, Pace
 from simulations.engines.roster import FixedRoster
 from simulations.experiment import Experiment
 from simulations.prepare import Prepared, prepare
 from simulations.run_folder import RunFolder
 from simulations.runner import carry_out, run
 from strategies.messages import arrays_of, config_of, to_record, to_state
+from tests.tools.played_grid import PlayedGrid
+from tests.tools.tensors import same_state
 
 Small = Callable[..., Experiment]
 
 
-class Task:
-    """What a SuperNode hands to the client: a message that crossed as bytes."""
-
-    def __init__(self, message: Message, learning: str, version: str):
-        self.message = message
-        config = {"learning": learning, "run": "a1"}
-        self.context = Context(1, 1, {}, RecordDict(), dict(config))
-        self.run = Run.create_empty(1)
-        self.run.fab_id, self.run.fab_version = "fedssl/fedssl", version
-        self.answer: Message | None = None
-
-    def reply(self, reply: Message) -> None:
-        content = pickle.loads(pickle.dumps(reply.content))
-        self.answer = Message(content, reply_to=self.message)
-
-    def refuse(self, reason: str) -> None:
-        error = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason)
-        self.answer = Message(error, reply_to=self.message)
-
-
-class Played(Grid):
-    """Flower's Grid, with a device at each node."""
-
-    def __init__(self, prepared: Prepared, folder: Path, version: str):
-        flower_private.become_server()
-        self.version = version
-        self.learning = as_text(prepared.blueprint)
-        self.devices: dict[int, Answering] = {}
-        self.answers: dict[str, Message] = {}
-        self.crossed: list[Message] = []
-        self.absent: set[int] = set()
-        """Clients that are not connected."""
-        self.silent: set[tuple[int, int]] = set()
-        """Clients, and the rounds in which they hear but do not answer at first."""
-        self.spoil: Callable[[int, int, Message], None] = lambda client, server_round, reply: None
-        """Changes what a client answers in a round; 0 for who it says it is."""
-        self._numbers = itertools.count(1)
-        self._run = flower_private.empty_run()
-        for client in range(prepared.partition.clients):
-            device = Device(folder / "nowhere", client, torch.device("cpu"))
-            device.read = self._examples(prepared, client)  # type: ignore[method-assign]
-            states = PrivateStates(folder / f"state-{client}")
-            self.devices[self.node(client)] = Answering(device, states, lambda text: None)
-
-    @staticmethod
-    def node(client: int) -> int:
-        return 1000 - client
-
-    @staticmethod
-    def _examples(prepared: Prepared, client: int) -> Callable[..., Dataset]:
-        rows = torch.from_numpy(prepared.partition.indices(client))
-        return lambda size, background="white": prepared.splits.train.take(rows.numpy())
-
-    def set_run(self, run: Run) -> None:
-        self._run = run
-
-    @property
-    def run(self) -> Run:
-        return self._run
-
-    def create_message(self, *_: object, **__: object) -> Message:
-        raise NotImplementedError
-
-    def send_and_receive(self, messages: object, *, timeout: float | None = None) -> list[Message]:
-        raise NotImplementedError
-
-    def get_node_ids(self) -> list[int]:
-        return [node for node in self.devices if 1000 - node not in self.absent]
-
-    def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        ids = []
-        for message in messages:
-            ids.append(str(next(self._numbers)))
-            flower_private.number(message, ids[-1])
-            node = message.metadata.dst_node_id
-            crossed = Message(
-                pickle.loads(pickle.dumps(message.content)), node, message.metadata.message_type
-            )
-            flower_private.number(crossed, ids[-1])
-            task = Task(crossed, self.learning, self.version)
-            self.devices[node].answer(cast(ClientTask, task))
-            assert task.answer is not None
-            train = message.metadata.message_type == "train"
-            heard = (
-                1000 - node,
-                int(str(message.content["config"]["server-round"])) if train else 0,
-            )
-            self.spoil(*heard, task.answer)
-            if heard in self.silent:
-                self.silent.remove(heard)
-            else:
-                self.answers[ids[-1]] = task.answer
-        return ids
-
-    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        ready = [self.answers.pop(i) for i in message_ids if i in self.answers]
-        self.crossed += ready
-        return ready
+PACE = Pace(poll=0.001, repeat=0.001)
 
 
 class Scene:
     """An experiment on played devices."""
 
-    def __init__(self, prepared: Prepared, folder: Path, version: str | None = None):
+    def __init__(self, prepared: Prepared, folder: Path, version: str, pace: Pace):
         self.prepared = prepared
-        self.played = Played(prepared, folder, version or version_of("fedssl"))
+        self.played = PlayedGrid(prepared, folder, version)
         self.said: list[str] = []
         self.folder = RunFolder(folder / "run")
         engine = prepared.experiment.engine
@@ -155,7 +51,7 @@ class Scene:
         keys = {self.played.node(client): client for client in range(prepared.partition.clients)}
         count = prepared.partition.clients
         self.grid = DeviceGrid(
-            self.played, engine, FixedRoster(range(count), keys), self.said.append
+            self.played, engine, FixedRoster(range(count), keys), self.said.append, pace=pace
         )
 
     def run(self) -> State:
@@ -167,14 +63,9 @@ class Scene:
 
 
 @pytest.fixture
-def scene(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scene]:
-    for name in ("POLL_SECONDS", "REPEAT_SECONDS"):
-        monkeypatch.setattr(f"simulations.engines.flower.{name}", 0.001)
-    # Nothing is looked at here, and drawing takes half the time.
-    monkeypatch.setattr("simulations.runner.report", lambda folder: None)
-
-    def make(*overrides: str, version: str | None = None) -> Scene:
-        return Scene(prepare(small("engine.name=flower", *overrides)), tmp_path, version)
+def scene(small: Small, tmp_path: Path, without_report: None) -> Callable[..., Scene]:
+    def make(*overrides: str, version: str = version_of("fedssl"), pace: Pace = PACE) -> Scene:
+        return Scene(prepare(small("engine.name=flower", *overrides)), tmp_path, version, pace)
 
     return make
 
@@ -187,13 +78,9 @@ def expected(small: Small, tmp_path: Path) -> State:
     return checkpoint.model
 
 
-def same(one: State, other: State) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
-
-
 def test_it_gives_the_bits_of_local(scene: Callable[..., Scene], expected: State) -> None:
     devices = scene("participation=0.75")
-    assert same(devices.run(), expected)
+    assert same_state(devices.run(), expected)
     assert sorted(devices.said)[:4] == [f"client {n} is here, with 12 examples" for n in range(4)]
     assert devices.folder.partition.read_text().splitlines()[1:3] != []
 
@@ -228,7 +115,7 @@ def test_a_round_with_too_few_answers_is_run_again_from_the_state_before(
     devices = scene("participation=0.75", "engine.min_clients=3", "engine.round_timeout=0.05")
     # They train, so what they keep is of that round already when it comes again.
     devices.played.silent = {(client, 2) for client in range(4)}
-    assert same(devices.run(), expected)
+    assert same_state(devices.run(), expected)
     assert "0 of 3 clients answered, but engine.min_clients = 3" in devices.said
 
 
@@ -309,14 +196,14 @@ def test_after_a_refused_reply_a_device_goes_on_from_before_it_as_under_local(
 
         return cast(ClientApp, answer)
 
-    monkeypatch.setattr("simulations.engines.opening.make_client_app", spoiling)
+    monkeypatch.setattr(opening, "make_client_app", spoiling)
     run(small("participation=1.0"), tmp_path / "local")
     local = RunFolder(tmp_path / "local")
     checkpoint = local.checkpoint.load()
     assert checkpoint is not None
     devices = scene("participation=1.0")
     devices.played.spoil = nan_in_round_two
-    assert same(devices.run(), checkpoint.model)
+    assert same_state(devices.run(), checkpoint.model)
     for folder in (local, devices.folder):
         assert [row["failed"] for row in folder.read_metrics()] == [[], [], [0], []]
         (reason,) = folder.read_metrics()[2]["failed_reasons"].values()
@@ -383,10 +270,9 @@ def test_another_version_takes_no_part(scene: Callable[..., Scene]) -> None:
 
 @pytest.mark.parametrize("why", ["was only checked by fedssl join --check", "example {} is broken"])
 def test_errors_that_are_the_devices_own_are_waited_for(
-    scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch, why: str
+    scene: Callable[..., Scene], why: str
 ) -> None:
-    monkeypatch.setattr("simulations.engines.flower.REFUSED_SECONDS", 0.001)
-    devices = scene("rounds=1")
+    devices = scene("rounds=1", pace=replace(PACE, refused=0.001))
     first = dict.fromkeys(range(4), True)
     push = devices.played.push_messages
 
@@ -434,7 +320,7 @@ def test_where_every_client_fails_by_itself_the_run_ends_at_once(
     def broken(*_: object, **__: object) -> None:
         raise MemoryError("too small")
 
-    monkeypatch.setattr("fedssl.local_update.Worker.run", broken)
+    monkeypatch.setattr(Worker, "run", broken)
     with pytest.raises(RunError, match=r"every client failed; client .: MemoryError: too small"):
         devices.run()
 

@@ -11,6 +11,7 @@ from flwr.app.message import remove_content_from_message
 from flwr.common.serde import message_to_proto
 from flwr.proto.message_pb2 import PullObjectResponse
 from flwr.proto.runtime_pb2 import PullAppMessagesResponse
+from flwr.supercore.inflatable import inflatable_utils
 from flwr.supercore.inflatable.inflatable_object import (
     InflatableObject,
     get_all_nested_objects,
@@ -148,7 +149,7 @@ def test_what_is_no_message_is_refused(reply: Message) -> None:
 def test_a_reply_of_which_a_part_never_came_is_that_of_a_client_that_went_away(
     reply: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flwr.supercore.inflatable.inflatable_utils.PULL_MAX_TIME", 0)
+    monkeypatch.setattr(inflatable_utils, "PULL_MAX_TIME", 0)
     link = SuperLink(reply)
     name = next(n for n, c in link.contents.items() if c.startswith(b"Array "))
     link.PullObject = lambda request: PullObjectResponse(  # type: ignore[method-assign]

@@ -13,7 +13,7 @@ from fedssl.config_file import ConfigError
 from simulations import RunError
 from simulations.display import Quiet
 from simulations.engines import FlowerConfig
-from simulations.engines.flower import DeviceGrid
+from simulations.engines.flower import DeviceGrid, Pace
 from simulations.experiment import Experiment
 from simulations.members import MemberRecord, draw_among
 from simulations.prepare import Prepared, prepare
@@ -21,7 +21,8 @@ from simulations.records import read_partition
 from simulations.run_folder import RunFolder
 from simulations.runner import carry_out, find
 from strategies.messages import metrics_of
-from tests.simulations.engines.test_flower import Played, same
+from tests.tools.played_grid import PlayedGrid
+from tests.tools.tensors import same_state
 
 Small = Callable[..., Experiment]
 
@@ -34,7 +35,7 @@ class Keys:
 
     def put(self, *clients: int) -> None:
         self.clients = tuple(sorted(clients))
-        self.nodes = {Played.node(client): client for client in clients}
+        self.nodes = {PlayedGrid.node(client): client for client in clients}
 
 
 class Changing(Quiet):
@@ -58,11 +59,14 @@ class Changing(Quiet):
         self.said_all.append(text)
 
 
+PACE = Pace(poll=0.001, look=-1, repeat=0.001)
+
+
 class Scene:
     """An experiment on four played devices, of which those in ``keys`` are members."""
 
     def __init__(self, prepared: Prepared, folder: Path, name: str):
-        self.played = Played(prepared, folder / f"{name}-devices", version("fedssl"))
+        self.played = PlayedGrid(prepared, folder / f"{name}-devices", version("fedssl"))
         self.prepared = prepared
         self.folder = RunFolder(folder / name)
         self.keys = Keys(0, 1, 3)
@@ -73,7 +77,7 @@ class Scene:
         engine = self.prepared.experiment.engine
         assert isinstance(engine, FlowerConfig)
         found = find(self.folder, self.prepared.experiment, resume=True, on_devices=True)
-        grid = DeviceGrid(self.played, engine, self.keys, self.said.append)
+        grid = DeviceGrid(self.played, engine, self.keys, self.said.append, pace=PACE)
         grid.members = MemberRecord(found.members if found else ())
         grid.sizes.update(grid.members.latest())
         grid.wait_for_clients()
@@ -87,12 +91,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scene]:
-    monkeypatch.setattr("simulations.engines.flower.LOOK_SECONDS", -1.0)
-    for name in ("POLL_SECONDS", "REPEAT_SECONDS"):
-        monkeypatch.setattr(f"simulations.engines.flower.{name}", 0.001)
-    monkeypatch.setattr("simulations.runner.report", lambda folder: None)
-
+def scene(small: Small, tmp_path: Path, without_report: None) -> Callable[..., Scene]:
     def make(name: str, *overrides: str) -> Scene:
         prepared = prepare(small("engine.name=flower", "participation=0.67", *overrides))
         return Scene(replace(prepared, on_devices=True), tmp_path, name)
@@ -136,7 +135,7 @@ def test_a_run_that_was_stopped_goes_on_with_its_members(
     assert one is not None
     assert other is not None
     assert one.members == other.members
-    assert same(one.model, other.model)
+    assert same_state(one.model, other.model)
 
 
 def test_one_that_leaves_in_a_round_is_not_counted_in_it(scene: Callable[..., Scene]) -> None:
@@ -176,7 +175,7 @@ def test_a_round_is_drawn_anew_where_those_who_left_are_missing(
     one, two = (scene.folder.checkpoint.load() for scene in (there, other))
     assert one is not None
     assert two is not None
-    assert same(one.model, two.model)
+    assert same_state(one.model, two.model)
 
 
 def test_whoever_is_no_member_is_asked_nothing(scene: Callable[..., Scene]) -> None:
@@ -239,7 +238,7 @@ def test_one_that_comes_back_with_other_examples_is_as_large_as_it_says(
                 # Which is what it then trains on.
                 rows = np.arange(9)
                 train = there.prepared.splits.train.take(rows)
-                device = there.played.devices[Played.node(0)]._device
+                device = there.played.devices[PlayedGrid.node(0)]._device
                 device.read = lambda *_: train  # type: ignore[method-assign]
                 device._built = None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -65,7 +66,7 @@ def test_what_is_asked_for_in_vain_is_refused_before_anything_is_written(
 def test_a_ray_that_the_process_uses_already_is_left_alone(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
     with pytest.raises(ConfigError, match=r"in use in this process already; call ray\.shutdown"):
         run(small("engine.name=ray"), tmp_path / "run")
 

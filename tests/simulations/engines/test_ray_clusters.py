@@ -17,7 +17,7 @@ import pytest
 
 from simulations import load_experiment, run
 from simulations.engines.ray_words import WORDS
-from tests.simulations.test_runner import same_result
+from tests.tools.runs import same_result
 
 ROOT = Path(__file__).parents[3]
 SMOKE = ROOT / "configs" / "smoke.yaml"

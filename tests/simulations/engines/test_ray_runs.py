@@ -21,7 +21,7 @@ from simulations import ConfigError, load_experiment, run
 from simulations.engines import RayConfig, ray_session
 from simulations.engines.ray import RayClients
 from simulations.engines.ray_session import session
-from tests.simulations.test_runner import same_result
+from tests.tools.runs import same_result
 
 ROOT = Path(__file__).parents[3]
 SMOKE = ROOT / "configs" / "smoke.yaml"

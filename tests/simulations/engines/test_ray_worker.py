@@ -24,7 +24,7 @@ from simulations.engines.ray_worker import (
 )
 from simulations.prepare import prepare
 from strategies.messages import arrays_of, to_record, to_state
-from tests.fedssl.blueprints import blueprint
+from tests.tools.blueprints import blueprint
 
 CPU = torch.device("cpu")
 

@@ -1,4 +1,7 @@
+import os
+
 import pytest
+import torch
 
 from simulations import ConfigError
 from simulations.engines import RayConfig
@@ -35,12 +38,12 @@ def test_no_room_at_all_is_an_error_that_names_what_a_worker_takes(asked: int | 
 
 
 def test_what_is_left_out_is_settled_by_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert RayConfig(device="cpu").resolve(3) == RayConfig(
         device="cpu", workers=2, gpus_per_worker=0.0
     )
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert RayConfig().resolve(1) == RayConfig(device="cuda", workers=2, gpus_per_worker=1.0)
     shared = RayConfig(gpus_per_worker=0.25).resolve(1)
     assert shared.workers == 8

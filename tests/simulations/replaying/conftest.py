@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulations.replaying.runs import make_run
+from tests.tools.replayed_runs import make_run
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from simulations.replaying import audit
 from simulations.replaying.moment import Moment
 from simulations.run_folder import RunFolder
 from simulations.subjects import subject_of
-from tests.fedssl.blueprints import blueprint
-from tests.simulations.replaying.runs import make_run
+from tests.tools.blueprints import blueprint
+from tests.tools.replayed_runs import make_run
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_clients_that_keep_batchnorm_are_probed_with_their_own(fedbn: Path) -> N
 def test_an_encoder_that_is_of_no_use_is_told(fedbn: Path) -> None:
     run = make_run(fedbn.parent, "fedavg", "rounds=1")
     with pytest.raises(RunError, match=r"Infinite gave a model .*weight is infinite or NaN"):
-        audit(run, 1, "tests.simulations.replaying.own.Infinite")
+        audit(run, 1, "tests.tools.replayed_strategies.Infinite")
 
 
 def test_examples_without_labels_are_told_before_any_work(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from simulations.replaying.moment import Moment
 from simulations.replaying.opened import open_run
 from simulations.run_folder import RunFolder
 from strategies import LDAWA
-from tests.simulations.replaying.runs import make_run
+from tests.tools.replayed_runs import make_run
 
 
 def test_only_the_runs_own_strategy_has_its_fields_from_the_run(tmp_path: Path) -> None:

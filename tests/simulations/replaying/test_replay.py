@@ -22,7 +22,7 @@ from simulations.replaying.moment import Moment
 from simulations.run_folder import RunFolder
 from simulations.runner import run as begin
 from strategies import ldawa
-from tests.simulations.replaying.runs import make_run
+from tests.tools.replayed_runs import make_run
 
 
 def digests(folder: Path) -> dict[Path, str]:
@@ -157,7 +157,7 @@ def test_what_stays_on_clients_is_taken_out_of_the_replies(folder: Path) -> None
 
 @pytest.mark.slow
 def test_momentum_that_is_written_to_in_place_is_that_of_before(tmp_path: Path) -> None:
-    run = make_run(tmp_path, "run", "strategy.name=tests.simulations.replaying.own.InPlace")
+    run = make_run(tmp_path, "run", "strategy.name=tests.tools.replayed_strategies.InPlace")
     found = replay(run, 2)
     assert timeless(found.merges[0].row) == timeless(RunFolder(run).read_metrics()[2])
     assert found.notes == []

@@ -22,7 +22,7 @@ from fedssl.modalities.series.encoders import ENCODERS
 from fedssl.modalities.series.patches import PatchTransformer
 from fedssl.norms import use_group_norm
 from fedssl.seeding import initialising
-from tests.fedssl.modalities.series.tools import series_of
+from tests.tools.series import series_of
 
 SPEC = ExampleSpec.of("series", (2, 8), torch.float32)
 

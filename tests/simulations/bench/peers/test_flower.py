@@ -1,3 +1,4 @@
+import importlib.util
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -24,7 +25,7 @@ def end_to_end(config: str, *overrides: str) -> tuple[float, float, str, int]:
 def test_what_is_missing_is_said_with_the_way_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "pip install 'flwr[simulation]" in (flower.missing() or "")
 
 

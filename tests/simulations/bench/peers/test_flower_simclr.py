@@ -11,7 +11,7 @@ from simulations.bench.peers import flower_simclr
 from simulations.bench.peers.flower_simclr import check, fit, make_client_app
 from simulations.engines.flower_private import become_server
 from simulations.prepare import prepare
-from tests.fedssl.blueprints import blueprint
+from tests.tools.blueprints import blueprint
 
 Small = Callable[..., Experiment]
 SIMCLR = ("objective.name=simclr", "strategy.name=fedavg")

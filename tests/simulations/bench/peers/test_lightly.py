@@ -1,3 +1,4 @@
+import importlib.util
 import math
 
 import pytest
@@ -15,7 +16,7 @@ needs_lightly = pytest.mark.skipif(
 def test_what_is_missing_is_said_with_the_way_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "pip install 'lightly" in (lightly.missing() or "")
 
 

@@ -12,27 +12,14 @@ from torchvision.datasets import ImageFolder
 
 from fedssl.modalities import load
 from fedssl.modalities.image.data.folder import Folder
-
-
-def draw(path: Path, seed: int = 0, size: tuple[int, int] = (6, 6), mode: str = "RGB") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
-    Image.fromarray(pixels).convert(mode).save(path)
-    return path
-
-
-def classes(root: Path, names: str = "ab", each: int = 5) -> Path:
-    for label, name in enumerate(names):
-        for number in range(each):
-            draw(root / name / f"{number}.png", seed=label * 100 + number)
-    return root
+from tests.tools.image_folders import draw_classes, draw_image
 
 
 def test_one_folder_per_class_is_read_as_torchvision_reads_it(tmp_path: Path) -> None:
-    train = classes(tmp_path / "train", "bac")
+    train = draw_classes(tmp_path / "train", "bac")
     (train / "a" / "notes.txt").write_text("not an image")
-    draw(train / ".cache" / "x" / "hidden.png")
-    splits = load(Folder(train=train, test=classes(tmp_path / "test", "abc", 2)))
+    draw_image(train / ".cache" / "x" / "hidden.png")
+    splits = load(Folder(train=train, test=draw_classes(tmp_path / "test", "abc", 2)))
     with_hidden = ImageFolder(train)
     expected = [
         (np.asarray(image), with_hidden.classes[label])
@@ -53,7 +40,7 @@ def test_one_folder_per_class_is_read_as_torchvision_reads_it(tmp_path: Path) ->
 
 def test_domains_become_a_column(tmp_path: Path) -> None:
     for domain, names in (("photo", "ab"), ("sketch", "bc")):
-        classes(tmp_path / "train" / domain, names, 2)
+        draw_classes(tmp_path / "train" / domain, names, 2)
     splits = load(Folder(train=tmp_path / "train", test=tmp_path / "train"))
     assert splits.train.class_names == ("a", "b", "c")
     assert splits.train.labels.tolist() == [0, 0, 1, 1, 1, 1, 2, 2]
@@ -62,13 +49,13 @@ def test_domains_become_a_column(tmp_path: Path) -> None:
 
 def test_loose_files_are_unlabelled(tmp_path: Path) -> None:
     for number in range(3):
-        draw(tmp_path / "train" / f"{number}.png", number)
-    splits = load(Folder(train=tmp_path / "train", test=classes(tmp_path / "test")))
+        draw_image(tmp_path / "train" / f"{number}.png", number)
+    splits = load(Folder(train=tmp_path / "train", test=draw_classes(tmp_path / "test")))
     assert splits.train.labels.tolist() == [-1, -1, -1]
 
 
 def test_without_a_test_folder_a_fifth_of_each_class_is_held_out(tmp_path: Path) -> None:
-    config = Folder(train=classes(tmp_path, "ab", 10))
+    config = Folder(train=draw_classes(tmp_path, "ab", 10))
     splits = load(config)
     assert torch.bincount(splits.train.labels).tolist() == [8, 8]
     assert torch.bincount(splits.test.labels).tolist() == [2, 2]
@@ -78,7 +65,7 @@ def test_without_a_test_folder_a_fifth_of_each_class_is_held_out(tmp_path: Path)
 
 
 def test_only_what_the_limit_keeps_is_decoded(tmp_path: Path) -> None:
-    train = classes(tmp_path / "train", "ab", 10)
+    train = draw_classes(tmp_path / "train", "ab", 10)
     config = Folder(train=train, test=train)
     whole = load(config).train.fetch().flatten(1).tolist()
     limited = {"limit": {"train": 4, "test": 2}}
@@ -94,8 +81,8 @@ def test_only_what_the_limit_keeps_is_decoded(tmp_path: Path) -> None:
 
 
 def test_mixed_sizes_need_a_size(tmp_path: Path) -> None:
-    train = classes(tmp_path / "train")
-    draw(train / "b" / "wide.png", size=(9, 6))
+    train = draw_classes(tmp_path / "train")
+    draw_image(train / "b" / "wide.png", size=(9, 6))
     with pytest.raises(ValueError, match=r"data\.size is needed.* 6×6, .*wide\.png 9×6"):
         load(Folder(train=train, test=train))
     assert load(Folder(train=train, test=train, size=4)).train.examples.shape == (11, 3, 4, 4)
@@ -104,14 +91,14 @@ def test_mixed_sizes_need_a_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["L", "P", "1", "RGBA", "CMYK", "LA"])
 def test_every_common_kind_of_image_becomes_rgb(tmp_path: Path, mode: str) -> None:
     suffix = "tif" if mode == "CMYK" else "png"
-    path = draw(tmp_path / "train" / "a" / f"x.{suffix}", mode=mode)
+    path = draw_image(tmp_path / "train" / "a" / f"x.{suffix}", mode=mode)
     image = load(Folder(train=tmp_path / "train", test=tmp_path / "train")).train.fetch()[0]
     with Image.open(path) as source:
         assert np.array_equal(image.permute(1, 2, 0).numpy(), np.asarray(source.convert("RGB")))
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
-    train = classes(tmp_path)
+    train = draw_classes(tmp_path)
     content = (train / "b" / "3.png").read_bytes()
     (train / "b" / "3.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=r"3\.png cannot be read as an image"):
@@ -122,31 +109,31 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
 
 
 def test_layouts_that_make_no_sense_are_refused(tmp_path: Path) -> None:
-    train = classes(tmp_path / "train")
+    train = draw_classes(tmp_path / "train")
     with pytest.raises(ValueError, match=r"data\.train = .*gone: there is no such folder"):
         load(Folder(train=tmp_path / "gone", test=train))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"data\.test = .*empty: no image files"):
         load(Folder(train=train, test=tmp_path / "empty"))
     with pytest.raises(ValueError, match=r"data\.test: its classes \(a, c\) are not .*\(a, b\)"):
-        load(Folder(train=train, test=classes(tmp_path / "other", "ac")))
-    draw(train / "loose.png")
+        load(Folder(train=train, test=draw_classes(tmp_path / "other", "ac")))
+    draw_image(train / "loose.png")
     with pytest.raises(ValueError, match=r"loose\.png and .*a/4\.png do not fit one layout"):
         load(Folder(train=train, test=train))
-    draw(tmp_path / "deep" / "a" / "b" / "c" / "x.png")
+    draw_image(tmp_path / "deep" / "a" / "b" / "c" / "x.png")
     with pytest.raises(ValueError, match=r"x\.png does not fit a layout.* data\.layout"):
         load(Folder(train=tmp_path / "deep"))
-    draw(tmp_path / "deep" / "a" / "b" / "c" / "y.png")
+    draw_image(tmp_path / "deep" / "a" / "b" / "c" / "y.png")
     with pytest.raises(ValueError, match=r"x\.png and .*y\.png do not fit one layout"):
         load(Folder(train=tmp_path / "deep"))
-    draw(tmp_path / "lone" / "a" / "x.png")
+    draw_image(tmp_path / "lone" / "a" / "x.png")
     with pytest.raises(ValueError, match="too few images to hold out a fifth"):
         load(Folder(train=tmp_path / "lone"))
 
 
 def test_links_are_followed_and_circles_noticed(tmp_path: Path) -> None:
-    classes(tmp_path / "elsewhere", "c")
-    train = classes(tmp_path / "train", "ab")
+    draw_classes(tmp_path / "elsewhere", "c")
+    train = draw_classes(tmp_path / "train", "ab")
     (train / "c").symlink_to(tmp_path / "elsewhere" / "c")
     (train / "a" / "linked.png").symlink_to(tmp_path / "elsewhere" / "c" / "0.png")
     splits = load(Folder(train=train, test=train))
@@ -161,7 +148,7 @@ def test_links_are_followed_and_circles_noticed(tmp_path: Path) -> None:
 
 
 def test_bad_files_are_all_found_at_once(tmp_path: Path) -> None:
-    train = classes(tmp_path / "train", "ab", 20)
+    train = draw_classes(tmp_path / "train", "ab", 20)
     for number in range(11):
         (train / "a" / f"{number}.png").write_bytes(b"hello")
     (train / "b" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
@@ -177,13 +164,13 @@ def test_bad_files_are_all_found_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_bad_files_can_be_left_out_and_are_listed(tmp_path: Path, in_memory: bool) -> None:
-    train = classes(tmp_path / "train", "ab", 5)
+    train = draw_classes(tmp_path / "train", "ab", 5)
     good = load(Folder(train=train, test=train, size=4)).train.fetch()
     (train / "a" / "2.png").write_bytes(b"%PDF-1.7")
     (train / "b" / "gone.png").symlink_to(tmp_path / "nothing")
     config = Folder(
         train=train,
-        test=classes(tmp_path / "test", "ab", 3),
+        test=draw_classes(tmp_path / "test", "ab", 3),
         size=4,
         in_memory=in_memory,
         on_bad_file="skip",
@@ -206,7 +193,7 @@ def test_bad_files_can_be_left_out_and_are_listed(tmp_path: Path, in_memory: boo
 
 
 def test_what_is_no_image_is_told_by_suffix(tmp_path: Path) -> None:
-    train = classes(tmp_path / "train", "ab")
+    train = draw_classes(tmp_path / "train", "ab")
     for name in ("film.mp4", "paper.pdf", "paper2.PDF", "README"):
         (train / "a" / name).write_bytes(b"x")
     splits = load(Folder(train=train, test=train))
@@ -227,7 +214,7 @@ def test_names_that_are_no_text_are_written_as_text(tmp_path: Path) -> None:
     for name in (b"\xff", b"\xfe", b"line\nbreak"):
         folder = os.fsdecode(os.fsencode(tmp_path) + b"/train/" + name)
         for number in range(5):
-            draw(Path(folder) / f"{number}.png")
+            draw_image(Path(folder) / f"{number}.png")
     splits = load(Folder(train=tmp_path / "train"))
     assert splits.train.class_names == ("\\udcfe", "\\udcff", "line\\nbreak")
 
@@ -238,17 +225,17 @@ def notes(**section: Any) -> list[str]:
 
 def test_what_was_read_as_what_is_told(tmp_path: Path) -> None:
     for domain in ("photo", "sketch"):
-        classes(tmp_path / "pacs" / domain, "ab")
+        draw_classes(tmp_path / "pacs" / domain, "ab")
     assert notes(train=tmp_path / "pacs") == [
         "data.train: folders read as domain/class: 2 domains, 2 classes, 20 images",
         "data.test: null, so a fifth of each class of data.train is held out: 4 images",
     ]
-    classes(tmp_path / "parts" / "cat", "ab")
-    classes(tmp_path / "parts" / "dog", "cd")
+    draw_classes(tmp_path / "parts" / "cat", "ab")
+    draw_classes(tmp_path / "parts" / "dog", "cd")
     (told, _) = notes(train=tmp_path / "parts")
     assert "if cat is a class and a a part of it, set data.layout: class" in told
     for number in range(9):
-        draw(tmp_path / "voc" / "JPEGImages" / f"{number}.png")
+        draw_image(tmp_path / "voc" / "JPEGImages" / f"{number}.png")
     (told, _) = notes(train=tmp_path / "voc")
     assert f"if JPEGImages is no class, give data.train = {tmp_path}/voc/JPEGImages" in told
     (told, _) = notes(train=tmp_path / "voc" / "JPEGImages")
@@ -257,9 +244,9 @@ def test_what_was_read_as_what_is_told(tmp_path: Path) -> None:
 
 def test_the_layout_can_be_named(tmp_path: Path) -> None:
     for number in range(5):
-        draw(tmp_path / "x" / "cat" / f"{number}.png", number)
-        draw(tmp_path / "x" / "cat" / "a" / f"{number}.png", number)
-        draw(tmp_path / "x" / "dog" / "b" / "c" / f"{number}.png", number)
+        draw_image(tmp_path / "x" / "cat" / f"{number}.png", number)
+        draw_image(tmp_path / "x" / "cat" / "a" / f"{number}.png", number)
+        draw_image(tmp_path / "x" / "dog" / "b" / "c" / f"{number}.png", number)
     for layout in ("auto", "class"):
         train = load(Folder.model_validate({"train": tmp_path / "x", "layout": layout})).train
         assert train.class_names == ("cat", "dog")
@@ -278,20 +265,20 @@ def test_the_layout_can_be_named(tmp_path: Path) -> None:
 
 
 def test_the_splits_of_a_set_are_recognised(tmp_path: Path) -> None:
-    classes(tmp_path / "train", "ab", 6)
-    classes(tmp_path / "val", "ab", 2)
+    draw_classes(tmp_path / "train", "ab", 6)
+    draw_classes(tmp_path / "val", "ab", 2)
     splits = load(Folder(train=tmp_path))
     assert (len(splits.train), len(splits.test)) == (12, 4)
     assert splits.train.class_names == ("a", "b")
     assert f"the splits train/, val/ of one set found in {tmp_path}, and train/" in splits.notes[0]
     assert f"found in {tmp_path}, and val/ taken" in splits.notes[2]
-    classes(tmp_path / "Test", "ab", 3)
+    draw_classes(tmp_path / "Test", "ab", 3)
     for test in (None, tmp_path):
         splits = load(Folder(train=tmp_path, test=test))
         assert (len(splits.train), len(splits.test)) == (12, 6)
     splits = load(Folder(train=tmp_path, layout="domain/class"))
     assert splits.train.field_names["domain"] == ("Test", "train", "val")
-    classes(tmp_path / "other", "ab", 3)
+    draw_classes(tmp_path / "other", "ab", 3)
     assert "domain" in load(Folder(train=tmp_path)).train.fields
 
 
@@ -303,7 +290,7 @@ def listed(folder: Path, text: str, name: str = "list.csv") -> Path:
 
 def test_a_list_names_files_labels_and_columns(tmp_path: Path) -> None:
     for number in range(12):
-        draw(tmp_path / "images" / f"{number}.png", number)
+        draw_image(tmp_path / "images" / f"{number}.png", number)
     lines = [f"images/{n}.png,{'dog' if n % 2 else 'cat'},c{n % 3},x" for n in range(10)]
     head = "path,label,client,domain"
     with_head = listed(tmp_path, "\ufeff" + "\n".join([head, *lines]))
@@ -358,7 +345,9 @@ def test_domains_are_chosen_for_training_and_for_testing(tmp_path: Path) -> None
     for number, domain in enumerate(("cartoon", "photo", "sketch")):
         for label, name in enumerate("ab"):
             for image in range(5):
-                draw(tmp_path / domain / name / f"{image}.png", 100 * number + 10 * label + image)
+                draw_image(
+                    tmp_path / domain / name / f"{image}.png", 100 * number + 10 * label + image
+                )
     section = {
         "train": tmp_path,
         "where": {"domain": ["photo", "cartoon"]},

@@ -1,6 +1,7 @@
 """Reading .npz files."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -213,14 +214,14 @@ def test_what_an_array_claims_is_checked_before_it_is_read(
 
 
 def test_archives_that_unpack_to_more_than_memory_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, machine_memory: Callable[[int], None]
 ) -> None:
     config = written(tmp_path, {"images": IMAGES})
     np.savez_compressed(config.train, images=np.zeros((1000, 100, 100, 3), np.uint8))
-    monkeypatch.setattr("fedssl.data.archive.memory", lambda: 50_000_000)
+    machine_memory(50_000_000)
     with pytest.raises(ValueError, match=r"its arrays take 0\.0 GB"):
         load(config)
-    monkeypatch.setattr("fedssl.data.archive.memory", lambda: 70_000_000)
+    machine_memory(70_000_000)
     assert load(config.model_copy(update={"test": config.train})).train.labels.shape == (1000,)
     with zipfile.ZipFile(config.train, "w") as archive:
         for number in range(1001):
@@ -229,7 +230,7 @@ def test_archives_that_unpack_to_more_than_memory_are_refused(
         load(config)
 
 
-def test_images_that_no_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedssl.data.memory_limit.memory", lambda: 10**9)
+def test_images_that_no_memory_holds_are_refused(machine_memory: Callable[[int], None]) -> None:
+    machine_memory(10**9)
     with pytest.raises(ValueError, match=r"train images would take 15\.4 GB, and this machine"):
         load(Glyphs(size=1012))

@@ -15,8 +15,8 @@ from fedssl.data import Dataset, Splits
 from fedssl.modalities import load
 from fedssl.modalities.image.data.config import OwnImages
 from fedssl.modalities.image.data.folder import Folder
-from tests.fedssl.modalities.image.data.test_folder import classes, draw
-from tests.fedssl.modalities.test_loading import some
+from tests.tools.datasets import random_dataset
+from tests.tools.image_folders import draw_classes, draw_image
 
 
 class Source:
@@ -49,7 +49,7 @@ def read(monkeypatch: pytest.MonkeyPatch, splits: Splits, **section: object) -> 
 def test_a_source_gives_what_a_tensor_gives(
     monkeypatch: pytest.MonkeyPatch, channels: int, section: dict[str, object]
 ) -> None:
-    train, test = some(30, channels), some(12)
+    train, test = random_dataset(30, channels), random_dataset(12)
     source = Source(train.fetch())
     held = read(monkeypatch, Splits(train, test), **section).train
     lazy = read(monkeypatch, Splits(on_demand(train, source), test), **section).train
@@ -68,8 +68,10 @@ def test_a_source_gives_what_a_tensor_gives(
 
 
 def test_no_rows_ask_the_source_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Source(some().fetch())
-    lazy = read(monkeypatch, Splits(on_demand(some(), source), some()), size=4).train
+    source = Source(random_dataset().fetch())
+    lazy = read(
+        monkeypatch, Splits(on_demand(random_dataset(), source), random_dataset()), size=4
+    ).train
     before = len(source.fetched)
     nothing = lazy.take(np.array([], np.int64))
     assert tuple(nothing.examples.shape) == (0, 3, 4, 4)
@@ -88,30 +90,36 @@ def test_no_rows_ask_the_source_nothing(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_source_that_gives_something_else_is_refused_before_any_work(
     monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Tensor], Tensor], message: str
 ) -> None:
-    source = Source(some().fetch(), spoil)
+    source = Source(random_dataset().fetch(), spoil)
     with pytest.raises(ValueError, match=r"data\.name = my_sets\.mine: .*" + message):
-        read(monkeypatch, Splits(on_demand(some(), source), some()))
+        read(monkeypatch, Splits(on_demand(random_dataset(), source), random_dataset()))
 
 
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (some().fetch().repeat(1, 2, 1, 1)[:, :4], r"train images are torch\.uint8 \[12, 4, 8, 8"),
-        (some().fetch()[:0], "train has no images"),
-        (some().fetch()[:11], r"labels are torch\.int64 \[12\]: they must be int64 \[11\]"),
-        (some(side=9).fetch(), r"data\.size is needed, .* 9×9 and the test images 8×8"),
+        (
+            random_dataset().fetch().repeat(1, 2, 1, 1)[:, :4],
+            r"train images are torch\.uint8 \[12, 4, 8, 8",
+        ),
+        (random_dataset().fetch()[:0], "train has no images"),
+        (
+            random_dataset().fetch()[:11],
+            r"labels are torch\.int64 \[12\]: they must be int64 \[11\]",
+        ),
+        (random_dataset(side=9).fetch(), r"data\.size is needed, .* 9×9 and the test images 8×8"),
     ],
 )
 def test_a_source_of_another_shape_is_refused(
     monkeypatch: pytest.MonkeyPatch, images: Tensor, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        read(monkeypatch, Splits(on_demand(some(), Source(images)), some()))
+        read(monkeypatch, Splits(on_demand(random_dataset(), Source(images)), random_dataset()))
 
 
 def test_a_folder_gives_the_same_images_whether_in_memory_or_not(tmp_path: Path) -> None:
-    train = classes(tmp_path / "train", "ab", 8)
-    draw(train / "b" / "wide.png", size=(9, 7))
+    train = draw_classes(tmp_path / "train", "ab", 8)
+    draw_image(train / "b" / "wide.png", size=(9, 7))
     for section in ({}, {"limit": {"train": 5}}):
         held, lazy = (
             load(
@@ -128,10 +136,12 @@ def test_a_folder_gives_the_same_images_whether_in_memory_or_not(tmp_path: Path)
 
 
 def test_a_file_that_cannot_be_read_is_named_when_it_is_needed(tmp_path: Path) -> None:
-    train = classes(tmp_path / "train")
+    train = draw_classes(tmp_path / "train")
     whole = (train / "b" / "3.png").read_bytes()
     (train / "b" / "3.png").write_bytes(whole[: len(whole) // 2])
-    lazy = load(Folder(train=train, test=classes(tmp_path / "test"), size=4, in_memory=False)).train
+    lazy = load(
+        Folder(train=train, test=draw_classes(tmp_path / "test"), size=4, in_memory=False)
+    ).train
     assert lazy.fetch(np.array([0, 7])).shape == (2, 3, 4, 4)
     with pytest.raises(ValueError, match=r"b/3\.png cannot be read as an image"):
         lazy.fetch(np.array([0, 8]))

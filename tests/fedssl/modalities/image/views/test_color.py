@@ -17,7 +17,7 @@ from fedssl.modalities.image.views.color import (
     saturation_,
     solarize_,
 )
-from tests.fedssl.modalities.image.views.tools import floats
+from tests.tools.images import floats
 
 Change = Callable[[Tensor, Tensor], Tensor]
 

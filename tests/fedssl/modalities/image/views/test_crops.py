@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from fedssl.modalities.image.views.crops import BoundedCrop, Crop, CropStep, SaliencyCrop
 from fedssl.modalities.image.views.saliency import saliency
-from tests.fedssl.modalities.image.views.tools import bytes_, floats, rng, uniform
+from tests.tools.images import bytes_, floats, rng, uniform
 
 KINDS: list[type[CropStep]] = [Crop, BoundedCrop, SaliencyCrop]
 

@@ -19,7 +19,7 @@ from fedssl.modalities.image.views.recipe import Views
 from fedssl.modalities.image.views.step import ImageStep
 from fedssl.views.drawing import DRAWS
 from fedssl.views.step import Step
-from tests.fedssl.modalities.image.views.tools import MEAN, STD, bytes_, normalised, rng, uniform
+from tests.tools.images import MEAN, STD, bytes_, normalised, rng, uniform
 
 SIMCLR = POLICIES["simclr"].steps
 STILL = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}

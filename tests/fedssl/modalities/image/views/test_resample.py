@@ -19,7 +19,7 @@ from fedssl.modalities.image.views.resample import (
     resample,
     shrink,
 )
-from tests.fedssl.modalities.image.views.tools import bytes_, floats, uniform
+from tests.tools.images import bytes_, floats, uniform
 
 Cropping = Callable[[Tensor, Tensor, Tensor], Tensor]
 FLIPS = torch.tensor([True, False, False, True, True, False, True, False])

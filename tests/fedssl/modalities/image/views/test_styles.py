@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from fedssl.modalities.image.views.recipe import Views
 from fedssl.modalities.image.views.styles import BatchStyles, restyled
-from tests.fedssl.modalities.image.views.tools import (
+from tests.tools.images import (
     MEAN,
     STD,
     bytes_,

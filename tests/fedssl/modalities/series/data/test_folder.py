@@ -1,12 +1,13 @@
 """Reading folders of CSV files."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fedssl.modalities import load
-from fedssl.modalities.series.data.files import read_file
+from fedssl.modalities.series.data.files import LARGEST, read_file
 from fedssl.modalities.series.data.folder import SeriesCsv
 
 N = np.nan
@@ -110,14 +111,11 @@ def test_hostile_files_are_named(recordings: Path, text: str, message: str) -> N
     assert str(caught.value).startswith(f"data: {bad} cannot be read as a series: ")
 
 
-def test_all_bad_files_are_listed_and_large_ones_are_not_read(
-    recordings: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fedssl.modalities.series.data.files.LARGEST", 60)
+def test_all_bad_files_are_listed_and_large_ones_are_not_read(recordings: Path) -> None:
     (recordings / "anna" / "run" / "1.csv").write_bytes(b"\xff\xff")
-    (recordings / "anna" / "run" / "2.csv").write_text("1,2\n" * 100)
+    os.truncate(recordings / "anna" / "run" / "2.csv", LARGEST + 1)
     (recordings / "anna" / "run" / "book.xlsx").write_bytes(b"")
     with pytest.raises(ValueError, match="3 of 31 files cannot be read as series") as caught:
         load(SeriesCsv(train=recordings))
-    for why in ("no text in UTF-8", "larger than 0 MB; cut it", "a spreadsheet; save it as CSV"):
+    for why in ("no text in UTF-8", "larger than 256 MB; cut it", "a spreadsheet; save it as CSV"):
         assert why in str(caught.value)

@@ -1,5 +1,6 @@
 """Reading .npz files of series."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -140,16 +141,18 @@ def test_what_is_malformed_is_named(tmp_path: Path, arrays: dict[str, Any], mess
         load(written(tmp_path, arrays))
 
 
-def test_what_no_memory_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_no_memory_holds_is_refused(
+    tmp_path: Path, machine_memory: Callable[[int], None]
+) -> None:
     config = written(tmp_path, {"series": SERIES}, length=1 << 20)
-    monkeypatch.setattr("fedssl.modalities.series.data.fitting.memory", lambda: 10**6)
+    machine_memory(10**6)
     with pytest.raises(
         ValueError, match=r"6 series of 2 channel\(s\) and 1,048,576 steps would ta"
     ):
         load(config)
     # One long series makes all others long.
     offsets = np.array([0, 1, 2, 3, 100_000])
-    long = {"values": np.ones((100_000, 1)), "offsets": offsets}
+    long = {"values": np.ones((100_000, 1), np.float32), "offsets": offsets}
     with pytest.raises(ValueError, match=r"4 series of 1 channel\(s\) and 99,997 steps would take"):
         load(written(tmp_path, long))
 

@@ -24,7 +24,7 @@ from fedssl.modalities.series.views.changes import (
 from fedssl.modalities.series.views.frame import Frame
 from fedssl.seeding import generator
 from fedssl.views.recipe import Change
-from tests.fedssl.modalities.series.tools import series_of
+from tests.tools.series import series_of
 
 STEPS: dict[str, Callable[[], Change]] = {
     "crop": Crop,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fedssl.modalities.series.views.frame import HOP, WINDOW, Frame, fourier
-from tests.fedssl.modalities.series.tools import series_of
+from tests.tools.series import series_of
 
 
 def basis(length: int) -> Tensor:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
-SCRIPTS = Path(__file__).parent / "in_checkout"
+SCRIPTS = Path(__file__).parents[1] / "in_checkout"
 
 
 class CheckoutError(Exception):

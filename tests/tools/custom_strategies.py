@@ -11,7 +11,7 @@ from fedssl.state import State
 from strategies import FedAvg
 from strategies.fold import ExampleMean, Fold, Report
 from strategies.server_step import ServerStep
-from tests.fedssl.client_rules import own
+from tests.tools import custom_rules
 
 HEARD: list[int] = []
 """How many clients sent something beside the model, merge by merge."""
@@ -25,7 +25,7 @@ class Mine(FedAvg):
     """Has clients follow a rule of one's own."""
 
     def rules(self, server_round: int) -> tuple[ClientRuleConfig, ...]:
-        return (own.Small.Config(weight=0.5),)
+        return (custom_rules.Small.Config(weight=0.5),)
 
 
 class Sending(FedAvg):

@@ -32,7 +32,7 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Te
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def a_batch(count: int = 16, seed: int = 0, views: int = 2) -> Batch:
+def make_batch(count: int = 16, seed: int = 0, views: int = 2) -> Batch:
     examples = normal(count, 3, 8, 8, seed=seed)
     shown = [examples + 0.1 * normal(count, 3, 8, 8, seed=seed + n) for n in range(1, views + 1)]
     draws = torch.Generator().manual_seed(seed)
@@ -40,7 +40,7 @@ def a_batch(count: int = 16, seed: int = 0, views: int = 2) -> Batch:
 
 
 def batch_of(objective: Objective, count: int = 32, seed: int = 0) -> Batch:
-    return a_batch(count, seed, objective.number_of_views)
+    return make_batch(count, seed, objective.number_of_views)
 
 
 def encoder_for(kind: type[Objective]) -> nn.Module:
@@ -48,7 +48,9 @@ def encoder_for(kind: type[Objective]) -> nn.Module:
     return VisionTransformer(patch=2, width=12, depth=1, heads=3) if kind is MAE else TinyEncoder()
 
 
-def make(kind: type[Kind], projector: tuple[int, ...] = (16, 8), **fields: object) -> Kind:
+def make_objective(
+    kind: type[Kind], projector: tuple[int, ...] = (16, 8), **fields: object
+) -> Kind:
     """Make an objective, as a client of 32 examples starts with it."""
     with initialising(0):
         objective = kind(encoder_for(kind), projector, kind.Config.model_validate(fields))

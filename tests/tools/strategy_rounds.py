@@ -14,9 +14,9 @@ from fedssl.state import ModelParts
 from strategies import STRATEGIES, StrategyConfig, build
 from strategies.elastic import SENSITIVITY
 from strategies.messages import arrays_of, config_of, instructions_of, to_record, to_state
-from tests.strategies import models
-from tests.strategies.fake_grid import FakeGrid
-from tests.strategies.models import State
+from tests.tools import strategy_models
+from tests.tools.fake_grid import FakeGrid
+from tests.tools.strategy_models import State
 
 NAMES = {
     "conv.weight": "encoder.conv.weight",
@@ -30,14 +30,14 @@ NAMES = {
 }
 PARTS = ModelParts(
     names=tuple(NAMES.values()),
-    buffers=frozenset(NAMES[name] for name in models.BUFFERS),
+    buffers=frozenset(NAMES[name] for name in strategy_models.BUFFERS),
     norms=frozenset(new for new in NAMES.values() if ".bn." in new),
 )
 PARAMETERS = [n for n in NAMES.values() if "running" not in n and "tracked" not in n]
 
 
 def model(seed: int) -> State:
-    return {NAMES[name]: tensor for name, tensor in models.model(seed).items()}
+    return {NAMES[name]: tensor for name, tensor in strategy_models.model(seed).items()}
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,17 @@ class _Section(Fields):
     strategy: Annotated[StrategyConfig, STRATEGIES.choice]
 
 
-def read(**section: object) -> StrategyConfig:
+def read_strategy(**section: object) -> StrategyConfig:
     return _Section.model_validate({"strategy": section}).strategy
 
 
-def make(name: str, **fields: object) -> Strategy:
-    return build(read(name=name, **fields), PARTS)
+def make_strategy(name: str, **fields: object) -> Strategy:
+    return build(read_strategy(name=name, **fields), PARTS)
 
 
-def play(strategy: Strategy, g: State, answers: Sequence[Client], server_round: int = 1) -> State:
+def play_round(
+    strategy: Strategy, g: State, answers: Sequence[Client], server_round: int = 1
+) -> State:
     """Let a strategy send g, and merge the answers to it."""
     nodes = list(range(1, len(answers) + 1))
     grid = FakeGrid(nodes, lambda node, state: state)

@@ -10,17 +10,17 @@ from torch.optim import SGD
 
 from fedssl.client_rules import ClientRule, Update, Visit
 from fedssl.client_rules.running import RunningRules
+from fedssl.config import LearningConfig
 from fedssl.objectives import Batch, Objective, ObjectiveConfig
 from fedssl.state import ModelParts, State, clone, federated_state, model_parts
-from simulations.experiment import Experiment
-from tests.fedssl.blueprints import blueprint
+from tests.tools.blueprints import blueprint
 
-Small = Callable[..., Experiment]
+Small = Callable[..., LearningConfig]
 
 PARAMETERS = ("encoder.conv", "encoder.bias", "projector.weight", "predictor.weight")
 
 
-def state(value: float) -> State:
+def constant_state(value: float) -> State:
     """A small model, all of whose values are the same."""
     shapes = {"encoder.conv": (2, 3, 3, 3), "projector.weight": (2, 2), "predictor.weight": (2, 2)}
     tensors = {name: torch.full(shape, value) for name, shape in shapes.items()}
@@ -30,17 +30,17 @@ def state(value: float) -> State:
 
 def visit(received: Mapping[str, Tensor] | None = None, **fields: Any) -> Visit:
     """A visit in round 4, of the small model unless another is given."""
-    whole = state(1.0) if received is None else received
+    whole = constant_state(1.0) if received is None else received
     told: dict[str, Any] = {"round": 4, "sent": frozenset(whole), "trained": frozenset(PARAMETERS)}
     return Visit(**{"received": whole, "parts": ModelParts(), **told, **fields})
 
 
 def remembered(rule: ClientRule, seen: Visit, before: float = 1.0, after: float = 3.0) -> State:
     """What a client remembers of an update from one value to another."""
-    return rule.remember(Update(seen, state(before), state(after), 3))
+    return rule.remember(Update(seen, constant_state(before), constant_state(after), 3))
 
 
-def setting(small: Small, name: str) -> tuple[Objective, State, State, Batch]:
+def make_setting(small: Small, name: str) -> tuple[Objective, State, State, Batch]:
     """An objective in training, its tensors, others that a client might have, and a batch."""
     objective = blueprint(small(f"objective={{name: {name}}}"), 16).build()
     objective.train()
@@ -55,7 +55,7 @@ def setting(small: Small, name: str) -> tuple[Objective, State, State, Batch]:
     return objective, start, own, Batch(views, torch.arange(6))
 
 
-def at_work(
+def run_rules(
     rule: ClientRule,
     objective: Objective,
     start: State,

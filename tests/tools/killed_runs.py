@@ -1,6 +1,6 @@
 """Kill one tiny run at every change that it makes on disk, and at random moments, and resume it.
 
-``python -m tests.simulations.killing FOLDER`` prints what came of it as JSON. It is a process of
+``python -m tests.tools.killed_runs FOLDER`` prints what came of it as JSON. It is a process of
 its own, so that it can fork: each run is then a process, too, but has nothing to import.
 """
 
@@ -32,7 +32,7 @@ rounds: 2
 participation: 0.5
 data: {name: npz, train: train.npz, test: test.npz}
 partition: {name: iid, clients: 4}
-model: {encoder: tests.simulations.killing.Small, projector: [16, 8]}
+model: {encoder: tests.tools.killed_runs.Small, projector: [16, 8]}
 objective: {name: byol, predictor_width: 16}
 client: {batch_size: 8, lr: 0.05}
 strategy: {name: fedavgm}

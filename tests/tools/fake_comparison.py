@@ -18,7 +18,7 @@ Delta = Callable[[Planned, int, int, str], float]
 """Returns δ of a run's round, client and tensor."""
 
 
-def make(
+def write_comparison(
     folder: Path,
     strategies: Sequence[str] = ("fedavg", "ldawa"),
     vary: Mapping[str, Sequence[str]] | None = None,
@@ -54,10 +54,10 @@ def make(
         family=tuple(strategies[1:]),
         runs=tuple(runs),
     )
-    made = ComparisonFolder(folder)
-    made.plan.declare(plan)
+    comparison = ComparisonFolder(folder)
+    comparison.plan.declare(plan)
     for run in filter(done, runs):
-        to = made.run(run)
+        to = comparison.run(run)
         to.path.mkdir(parents=True)
         to.metrics.write_text(
             "".join(f"{json.dumps(r)}\n" for r in _rows(accuracy(run), sent(run)))
@@ -70,7 +70,7 @@ def make(
         to.divergence.write_text("".join(["round,client,tensor,divergence\n", *lines]))
         to.config.write_text(yaml.safe_dump({"seed": run.seed}))
         to.summary.write_text("{}")
-    return Results(made, plan)
+    return Results(comparison, plan)
 
 
 def _rows(accuracy: float, sent: int) -> list[dict[str, Any]]:

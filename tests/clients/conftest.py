@@ -1,0 +1,16 @@
+"""A small experiment."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from simulations.experiment import Experiment, load_experiment
+from tests.tools.small_experiment import WHOLE, write_small
+
+
+@pytest.fixture
+def small(tmp_path: Path, write_npz: Callable[..., Path]) -> Callable[..., Experiment]:
+    """Load a small BYOL experiment with half of four clients a round."""
+    path = write_small(tmp_path, WHOLE, write_npz)
+    return lambda *overrides: load_experiment(path, overrides)

@@ -1,0 +1,45 @@
+"""Local updates on random examples of 16×16 pixels."""
+
+import threading
+
+import torch
+
+from fedssl.config import LearningConfig
+from fedssl.instructions import Instructions
+from fedssl.local_update import LocalUpdate, Worker
+from fedssl.state import State, clone, federated_state
+from tests.tools.blueprints import blueprint
+
+NOTHING = Instructions()
+
+
+def make_worker(config: LearningConfig) -> tuple[Worker, State]:
+    worker = Worker(blueprint(config, 16), torch.device("cpu"), threading.Event())
+    return worker, clone(federated_state(blueprint(config, 16).build()))
+
+
+def random_examples(count: int, seed: int = 0) -> torch.Tensor:
+    draws = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, 16, 16), generator=draws, dtype=torch.uint8)
+
+
+def run_update(
+    worker: Worker,
+    received: State,
+    count: int = 20,
+    private: State | None = None,
+    client: int = 0,
+    round: int = 1,
+    instructions: Instructions = NOTHING,
+    extra: State | None = None,
+) -> LocalUpdate:
+    return worker.run(
+        random_examples(count, client),
+        torch.full((count,), -1),
+        received,
+        private or {},
+        client=client,
+        round=round,
+        instructions=instructions,
+        extra=extra,
+    )

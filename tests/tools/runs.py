@@ -1,0 +1,38 @@
+"""Runs: what two have in common, and how one is stopped."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from simulations.cohort import Answer
+from simulations.display import Quiet
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [
+        {k: v for k, v in json.loads(line).items() if not k.endswith("seconds")} for line in lines
+    ]
+
+
+def same_result(one: Path, other: Path) -> bool:
+    return (
+        (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
+        and read_rows(one) == read_rows(other)
+        and (one / "divergence.csv").read_bytes() == (other / "divergence.csv").read_bytes()
+    )
+
+
+class StopsAfter(Quiet):
+    """Presses Ctrl-C when a client of the round after the given one has answered."""
+
+    def __init__(self, server_round: int):
+        self.last = server_round
+        self.now = 0
+
+    def began(self, server_round: int, cohort: object) -> None:
+        self.now = server_round
+
+    def answered(self, answer: Answer) -> None:
+        if self.now > self.last:
+            raise KeyboardInterrupt
