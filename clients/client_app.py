@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from clients.finding import runtime_of
+from clients import flower_context
 from clients.runtime import ClientRuntime
 from fedssl.instructions import Instructions
 from fedssl.printable import printable
@@ -33,13 +33,13 @@ PRIVATE = "private"
 
 
 def make_client_app(
-    find: Callable[[Context], ClientRuntime], allowed: Sequence[str] | None = None
+    find_runtime: Callable[[Context], ClientRuntime], allowed: Sequence[str] | None = None
 ) -> ClientApp:
     """Make the ClientApp.
 
     Parameters
     ----------
-    find : Callable[[Context], ClientRuntime]
+    find_runtime : Callable[[Context], ClientRuntime]
         Finds what the process holds for the context's run. The context's ``node_config`` names
         the client by Flower's usual ``partition-id``.
     allowed : Sequence[str] | None (default: None)
@@ -61,10 +61,10 @@ def make_client_app(
         config = config_of(message.content)
         instructions = instructions_of(config)
         check_rules(instructions, allowed)
-        client = number_of(context)
-        server_round = round_of(config)
+        client = read_client(context)
+        server_round = read_round(config)
         with span("client", client=client, round=server_round):
-            runtime = find(context)
+            runtime = find_runtime(context)
             received = to_state(arrays_of(message.content))
             update = runtime.worker().run(
                 *runtime.examples_of(client),
@@ -99,8 +99,8 @@ def make_client_app(
 
     @app.query()
     def query(message: Message, context: Context) -> Message:
-        client = number_of(context)
-        count = len(find(context).partition.indices(client))
+        client = read_client(context)
+        count = len(find_runtime(context).partition.indices(client))
         about = MetricRecord({PARTITION: client, "num-examples": count})
         return Message(RecordDict({METRICS: about}), reply_to=message)
 
@@ -126,17 +126,17 @@ def check_rules(instructions: Instructions, allowed: Sequence[str] | None) -> No
             )
 
 
-def number_of(context: Context) -> int:
+def read_client(context: Context) -> int:
     """Return which client the context is of."""
     return int(context.node_config[PARTITION])
 
 
-def round_of(config: ConfigRecord) -> int:
+def read_round(config: ConfigRecord) -> int:
     """Return the round, from 1, that a message belongs to."""
     server_round = config["server-round"]
     assert isinstance(server_round, int)
     return server_round
 
 
-app = make_client_app(runtime_of)
+app = make_client_app(flower_context.find_runtime)
 """What Flower runs where it does not find `fedssl join` in its place."""

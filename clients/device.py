@@ -66,7 +66,7 @@ class Device:
         """
         return self._opened[1].count()
 
-    def found(self) -> str:
+    def describe(self) -> str:
         """Say how many examples of what there are; see `count`."""
         return self.modality.count(self.count())
 
@@ -92,7 +92,7 @@ class Device:
         Parameters
         ----------
         learning : str
-            From `as_text`, as it came from the server.
+            From `write_learning`, as it came from the server.
 
         Raises
         ------
@@ -102,7 +102,7 @@ class Device:
             The examples cannot be read.
         """
         if self._built is None or self._built[0] != learning:
-            config = from_text(learning, self.allowed)
+            config = read_learning(learning, self.allowed)
             dataset = self.read(config.data)
             owner = np.full(len(dataset.labels), self.client)
             partition = Partition.of(owner, self.client + 1)
@@ -110,7 +110,7 @@ class Device:
         return self._built[1]
 
 
-def as_text(blueprint: ModelBlueprint) -> str:
+def write_learning(blueprint: ModelBlueprint) -> str:
     """Return what a device needs of a config: nothing of where the server's files lie.
 
     Parameters
@@ -135,8 +135,8 @@ def as_text(blueprint: ModelBlueprint) -> str:
     return json.dumps(kept, sort_keys=True)
 
 
-def from_text(learning: str, allowed: Sequence[str] = ()) -> LearningConfig:
-    """Read what `as_text` wrote; what came from outside is not trusted.
+def read_learning(learning: str, allowed: Sequence[str] = ()) -> LearningConfig:
+    """Read what `write_learning` wrote; what came from outside is not trusted.
 
     Raises
     ------

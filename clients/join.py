@@ -8,16 +8,17 @@ from pathlib import Path
 
 import torch
 
-from clients.answering import CHECKED, VERSIONS, Answering, JoinError, check_version
 from clients.client_app import PARTITION
-from clients.connection import Connection, Refusal, connected
+from clients.connection import Connection, connect
 from clients.device import Device
-from clients.flower_runtime import CLIENT_TASK, ClientTask
+from clients.flower_adapter.process_output import Refusal
+from clients.flower_adapter.runtime_api import CLIENT_TASK, ClientTask
 from clients.health import health_service
 from clients.keys import ClientKeys
 from clients.limits import limit_cores, limit_memory
+from clients.message_handler import CHECKED, VERSIONS, JoinError, MessageHandler, check_version
+from clients.network import Unreachable, reach, split_address
 from clients.private_states import PrivateStates
-from clients.reaching import Unreachable, parse, reach
 from clients.versions import compare_clocks, compare_versions, read_versions
 from fedssl.printable import printable
 
@@ -33,7 +34,7 @@ ANSWERING_SECONDS = 10.0
 
 
 @dataclass
-class Joining:
+class Participation:
     """How a device takes part.
 
     Parameters
@@ -48,8 +49,8 @@ class Joining:
         What it keeps from round to round.
     log : Path
         Where the output of Flower's SuperNode goes.
-    told : Callable[[str], None]
-        Told of what happens.
+    on_message : Callable[[str], None]
+        Called with what happens.
     health : int | None
         A port for a gRPC health check on the loopback device; None for none.
     trusted : Path | None
@@ -62,12 +63,12 @@ class Joining:
     device: Device
     states: PrivateStates
     log: Path
-    told: Callable[[str], None]
+    on_message: Callable[[str], None]
     health: int | None = None
     trusted: Path | None = None
     _connection: Connection | None = field(default=None, init=False, repr=False)
     _refused_since: float | None = field(default=None, init=False, repr=False)
-    _last_told: str = field(default="", init=False, repr=False)
+    _last_message: str = field(default="", init=False, repr=False)
 
     def run(self) -> None:
         """Take part until interrupted; a server that goes away is waited for.
@@ -87,9 +88,11 @@ class Joining:
                 # then waits for it by itself.
                 if not has_spoken:
                     self._wait_for_server()
-                with self._connected() as connection:
+                with self._connect() as connection:
                     if self._refused_since is None:
-                        self.told(f"connecting to {self.server} as client {self.device.client}")
+                        self.on_message(
+                            f"connecting to {self.server} as client {self.device.client}"
+                        )
                     self._take_part(connection)
                     refusal = connection.refusal() if connection.ended else None
                     has_spoken = connection.has_spoken
@@ -110,11 +113,11 @@ class Joining:
         JoinError, Unreachable, ValueError
             What is not good.
         """
-        good = [f"examples: {self.device.found()} in {self.device.examples}"]
+        good = [f"examples: {self.device.describe()} in {self.device.examples}"]
         reach(self.server, self.keys.root_certificate)
         good.append(f"server: {self.server} answers, its certificate is good")
         deadline = time.monotonic() + CHECK_SECONDS
-        with self._connected() as connection:
+        with self._connect() as connection:
             while time.monotonic() < deadline:
                 if connection.ended:
                     refusal = connection.refusal()
@@ -136,12 +139,12 @@ class Joining:
 
     def _take_part(self, connection: Connection) -> None:
         """Answer until the connection ends, or has to."""
-        answering = Answering(self.device, self.states, self.told)
+        handler = MessageHandler(self.device, self.states, self.on_message)
         reached: float | None = None
         looked = 0.0
         while not connection.ended:
             if self.trusted is None and (token := connection.runtime.claim(CLIENT_TASK)):
-                self._take(connection, token, answering)
+                self._take(connection, token, handler)
             else:
                 time.sleep(POLL_SECONDS)
             if connection.silent_seconds() < SILENT_SECONDS:
@@ -155,20 +158,20 @@ class Joining:
                 elif reached is None:
                     reached = time.monotonic()
                 elif time.monotonic() - reached > ANSWERING_SECONDS:
-                    self.told(
+                    self.on_message(
                         "the server answers, but the SuperNode has not spoken to it for "
                         f"{connection.silent_seconds():.0f} s: starting it anew"
                     )
                     return
                 looked = time.monotonic()
 
-    def _take(self, connection: Connection, token: str, answering: Answering) -> None:
+    def _take(self, connection: Connection, token: str, handler: MessageHandler) -> None:
         try:
             with connection.runtime.task(token) as task:
-                answering.answer(task)
+                handler.answer(task)
         except Exception as error:
             # Such as an answer that comes after the server has ended: the next one may be heard.
-            self.told(f"an answer was lost: {type(error).__name__}: {error}")
+            self.on_message(f"an answer was lost: {type(error).__name__}: {error}")
 
     def _wait_for_server(self) -> None:
         while not self._is_there():
@@ -194,7 +197,7 @@ class Joining:
         )
 
     @contextmanager
-    def _connected(self) -> Iterator[Connection]:
+    def _connect(self) -> Iterator[Connection]:
         config = f'{PARTITION}={self.device.client} examples="{self.device.examples.absolute()}"'
         arguments = [
             *("--grpc-rere", "--superlink", self.server),
@@ -202,8 +205,8 @@ class Joining:
             *("--auth-supernode-private-key", str(self.keys.private)),
             *("--node-config", config),
         ]
-        with connected(
-            arguments, trusted=self.trusted, log=self.log, trouble=self._trouble
+        with connect(
+            arguments, trusted=self.trusted, log=self.log, on_error=self._on_error
         ) as connection:
             self._connection = connection
             yield connection
@@ -221,19 +224,19 @@ class Joining:
             raise JoinError(self._refused(refusal))
         self._say_once(f"{self._refused(refusal)}; trying again")
 
-    def _trouble(self, error: str) -> None:
+    def _on_error(self, error: str) -> None:
         """Tell of what Flower marks as an error, but for its number of how it ended."""
         if not error.startswith("Exit Code:"):
-            self.told(printable(error))
+            self.on_message(printable(error))
 
     def _refused(self, refusal: Refusal) -> str:
         return f"{self.server} refuses client {self.device.client}: {refusal.reason}"
 
     def _say_once(self, text: str) -> None:
         """Say what goes on for a while, when it begins; an empty text says that it has ended."""
-        if text and text != self._last_told:
-            self.told(text)
-        self._last_told = text
+        if text and text != self._last_message:
+            self.on_message(text)
+        self._last_message = text
 
 
 def _compare(task: ClientTask) -> list[str]:
@@ -243,7 +246,7 @@ def _compare(task: ClientTask) -> list[str]:
     return [compare_clocks(ahead), *compare_versions(versions)]
 
 
-def prepare_joining(
+def prepare_participation(
     server: str,
     pki: Path,
     examples: Path,
@@ -256,27 +259,27 @@ def prepare_joining(
     health: int | None = None,
     allow: Sequence[str] = (),
     trusted: Path | None = None,
-    told: Callable[[str], None],
-) -> Joining:
+    on_message: Callable[[str], None],
+) -> Participation:
     """Check what `fedssl join` was given, and set the limits of this process.
 
     Parameters
     ----------
     server, pki, examples, state, health, allow, trusted
-        As `Joining` and `Device` have them, by their paths.
+        As `Participation` and `Device` have them, by their paths.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     threads, memory, disk : int | None
         The most cores, MB of memory beyond what the program itself has, and MB on disk.
-    told : Callable[[str], None]
-        Told of what happens.
+    on_message : Callable[[str], None]
+        Called with what happens.
 
     Raises
     ------
     ValueError
         Names the option, the value and the fix.
     """
-    parse(server)
+    split_address(server)
     keys = ClientKeys(pki)
     keys.check()
     if trusted is not None and not trusted.is_file():
@@ -286,9 +289,9 @@ def prepare_joining(
     has_gpu = torch.cuda.is_available()
     if device == "cuda" and not has_gpu:
         raise ValueError("--device = cuda: PyTorch sees no GPU here; use cpu")
-    own = torch.device("cuda" if device != "cpu" and has_gpu else "cpu")
-    found = Device(examples, keys.number(), own, allow)
-    told(f"{found.found()} in {examples}")
+    where = torch.device("cuda" if device != "cpu" and has_gpu else "cpu")
+    participant = Device(examples, keys.number(), where, allow)
+    on_message(f"{participant.describe()} in {examples}")
     if threads is not None:
         limit_cores(threads)
     if memory is not None:
@@ -296,4 +299,6 @@ def prepare_joining(
     state.mkdir(parents=True, exist_ok=True)
     states = PrivateStates(state, None if disk is None else disk * 1_000_000)
     log = state / "supernode.log"
-    return Joining(server, keys, found, states, log, told, health=health, trusted=trusted)
+    return Participation(
+        server, keys, participant, states, log, on_message, health=health, trusted=trusted
+    )

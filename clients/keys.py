@@ -70,13 +70,13 @@ class ClientKeys:
         ConfigError
             The folder is not one that `fedssl certs` made.
         """
-        found = _COMMENT.search(read_text(self.public, MOST))
-        if not found:
+        comment = _COMMENT.search(read_text(self.public, MOST))
+        if not comment:
             raise ConfigError(
                 f"{self.public}: does not end with fedssl-client-NUMBER; make the keys by fedssl "
                 "certs"
             )
-        return int(found[1])
+        return int(comment[1])
 
     def public_key(self) -> PublicKey:
         """Return the key by which the server knows this client.
@@ -177,10 +177,10 @@ def fingerprint(key: PublicKey) -> str:
     der = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return in_pairs(hashlib.sha256(der).digest())
+    return format_digest(hashlib.sha256(der).digest())
 
 
-def in_pairs(digest: bytes) -> str:
+def format_digest(digest: bytes) -> str:
     """Return a hash as `openssl x509 -fingerprint` writes it: ``AB:CD:…``."""
     return digest.hex(":").upper()
 

@@ -37,7 +37,7 @@ def limit_memory(megabytes: int) -> None:
     import resource
 
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(r"^VmData:\s+(\d+) kB$", status, re.MULTILINE)
-    assert found
-    most = int(found[1]) * 1024 + megabytes * 1_000_000
+    data_size = re.search(r"^VmData:\s+(\d+) kB$", status, re.MULTILINE)
+    assert data_size
+    most = int(data_size[1]) * 1024 + megabytes * 1_000_000
     resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))

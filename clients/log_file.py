@@ -33,7 +33,7 @@ class LogFile:
 
     def note(self, what: str) -> None:
         """Append a line of our own, with the time."""
-        self.write(f"--- {now()}: {what}")
+        self.write(f"--- {format_now()}: {what}")
 
     def close(self) -> None:
         """Close the file."""
@@ -47,11 +47,11 @@ class _Silent(RotatingFileHandler):
         """Let a line go that cannot be written: the process that it is of must not wait for it."""
 
 
-def crash_of(log: Path) -> Path:
+def crash_file(log: Path) -> Path:
     """Return where the last words of a process are kept that ended by itself."""
     return log.with_suffix(f".crash{log.suffix}")
 
 
-def now() -> str:
+def format_now() -> str:
     """Return the time, as logs have it."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

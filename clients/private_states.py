@@ -82,7 +82,7 @@ class PrivateStates:
     def _rounds(self, run: str) -> list[int]:
         folder = self._file(run, 0).parent
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        return [int(found[1]) for name in names if (found := _GENERATION.fullmatch(name))]
+        return [int(match[1]) for name in names if (match := _GENERATION.fullmatch(name))]
 
     def _file(self, run: str, server_round: int) -> Path:
         if not re.fullmatch(r"[0-9a-zA-Z]{1,64}", run):

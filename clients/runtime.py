@@ -61,6 +61,6 @@ class ClientRuntime:
             An example on demand cannot be fetched.
         """
         rows = torch.from_numpy(self.partition.indices(client))
-        own = rows.to(self._device)
-        examples = self.examples[own if isinstance(self.examples, Tensor) else rows]
-        return examples.to(self._device), self.labels[own]
+        on_device = rows.to(self._device)
+        examples = self.examples[on_device if isinstance(self.examples, Tensor) else rows]
+        return examples.to(self._device), self.labels[on_device]

@@ -8,15 +8,15 @@ from importlib.metadata import version
 import flwr
 import torch
 
-MOST_AHEAD, MOST_BEHIND = 5.0, 300.0
-"""Seconds by which a client's clock may differ from the server's: Flower's limits."""
+from clients.flower_adapter.process_output import MOST_AHEAD, MOST_BEHIND
+
 _HARMLESS = {
     "torch": "the last bits of the weights may differ, and with them those of the result",
     "python": "it does not matter",
 }
 
 
-def own_versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
     """Return the versions of what decides how this machine learns and speaks."""
     return {
         "fedssl": version("fedssl"),
@@ -27,14 +27,14 @@ def own_versions() -> dict[str, str]:
 
 
 def read_versions(text: object) -> dict[str, str]:
-    """Read what the other side says of `own_versions`; nothing where it does not say it well."""
+    """Read what the other side says of `list_versions`; nothing where it does not say it well."""
     try:
-        said = json.loads(text) if isinstance(text, str) and len(text) < 1000 else None
+        versions = json.loads(text) if isinstance(text, str) and len(text) < 1000 else None
     except ValueError:
-        said = None
-    if not isinstance(said, dict):
+        versions = None
+    if not isinstance(versions, dict):
         return {}
-    return {name: str(said[name])[:50] for name in own_versions() if name in said}
+    return {name: str(versions[name])[:50] for name in list_versions() if name in versions}
 
 
 def compare_versions(server: Mapping[str, str]) -> list[str]:
@@ -51,14 +51,14 @@ def compare_versions(server: Mapping[str, str]) -> list[str]:
         A line for each.
     """
     lines = []
-    for name, own in own_versions().items():
+    for name, installed in list_versions().items():
         if name not in server:
             continue
-        if server[name] == own:
-            lines.append(f"{name}: both have {own}")
+        if server[name] == installed:
+            lines.append(f"{name}: both have {installed}")
             continue
         matters = _HARMLESS.get(name, "install the same on both")
-        lines.append(f"{name}: the server has {server[name]}, this device {own}: {matters}")
+        lines.append(f"{name}: the server has {server[name]}, this device {installed}: {matters}")
     return lines
 
 

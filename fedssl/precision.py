@@ -17,7 +17,7 @@ def bf16_is_native(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Every CPU with AMX's bfloat16 has AVX-512's too.
-    native: bool = torch.cpu._is_avx512_bf16_supported()
+    native: bool = torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001
     return native
 
 

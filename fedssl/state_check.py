@@ -35,7 +35,7 @@ def first_too_large(state: Mapping[str, Tensor]) -> str | None:
     floats = {name: t for name, t in state.items() if t.is_floating_point() and t.numel()}
     if not floats:
         return None
-    norms = torch.stack([norm.float() for norm in torch._foreach_norm(list(floats.values()))])
+    norms = torch.stack([norm.float() for norm in torch._foreach_norm(list(floats.values()))])  # noqa: SLF001
     finite = zip(floats, norms.isfinite().tolist(), strict=True)
     return next((name for name, is_finite in finite if not is_finite), None)
 

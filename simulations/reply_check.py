@@ -7,10 +7,10 @@ from flwr.app import Message
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
+from clients.flower_adapter.error_replies import LOST, REFUSED, error_reply
 from fedssl.printable import printable
 from fedssl.state import ModelParts, State
 from simulations.cohort import Answer
-from simulations.engines import flower_private
 from strategies.config import StrategyConfig
 from strategies.fold import Report
 from strategies.messages import (
@@ -59,11 +59,11 @@ class ReplyCheck:
         """Check a client's reply to a message; return it, or an error in its place."""
         if reply.has_error():
             code, reason = reply.error.code, printable(reply.error.reason or "no reason given")
-            return flower_private.error_reply(message, reason, code), Answer(
+            return error_reply(message, reason, code), Answer(
                 client,
                 error=reason,
-                refused=code == flower_private.REFUSED,
-                lost=code in flower_private.LOST,
+                refused=code == REFUSED,
+                lost=code in LOST,
             )
         try:
             expected = expected_reply(
@@ -78,7 +78,7 @@ class ReplyCheck:
         except Exception as error:
             kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
             reason = printable(f"its reply was refused: {kind}{error}")
-            refusal = flower_private.error_reply(message, reason, flower_private.REFUSED)
+            refusal = error_reply(message, reason, REFUSED)
             return refusal, Answer(client, error=reason, refused=True)
         arrays = arrays_of(reply.content)
         answer = _answer(client, report, content_bytes(reply.content), norm, clipped)

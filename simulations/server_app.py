@@ -12,10 +12,11 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from clients.finding import ROOT, overrides_of
+from clients.flower_adapter.simulation import is_simulated
+from clients.flower_context import ROOT, split_overrides
 from fedssl.config_file import ConfigError
 from simulations.display import Lines
-from simulations.engines import FlowerConfig, flower_private
+from simulations.engines import FlowerConfig
 from simulations.engines.flower import DeviceGrid
 from simulations.engines.roster import FixedRoster
 from simulations.experiment import load_experiment
@@ -43,7 +44,7 @@ def main(grid: Grid, context: Context) -> None:
     """
     config = {key: str(value) for key, value in context.run_config.items()}
     path = ROOT / config["config"]
-    experiment = load_experiment(path, overrides_of(config["overrides"]))
+    experiment = load_experiment(path, split_overrides(config["overrides"]))
     if not isinstance(experiment.engine, FlowerConfig):
         experiment = experiment.model_copy(update={"engine": FlowerConfig()})
     prepared = prepare(experiment)
@@ -77,7 +78,7 @@ def check_simulation(grid: Grid, clients: int) -> None:
     ConfigError
         Says what to give to ``flwr run``.
     """
-    if not flower_private.is_simulated(grid):
+    if not is_simulated(grid):
         return
     before = 0
     while (nodes := len(list(grid.get_node_ids()))) != before or not nodes:

@@ -28,7 +28,7 @@ from rich.progress import track
 from rich.table import Table
 
 from clients import ClientRuntime, make_client_app
-from clients.client_app import round_of
+from clients.client_app import read_round
 from fedssl import memory
 from simulations import load_experiment
 from simulations.bench.timing import resident_mb
@@ -93,7 +93,7 @@ class SomeFaulty:
     def __call__(self, message: Message, context: Context) -> Message:
         client, server_round = (
             context.node_config["partition-id"],
-            round_of(config_of(message.content)),
+            read_round(config_of(message.content)),
         )
         draws = random.Random(f"{client} {server_round}")
         reply = self._app(message, context)

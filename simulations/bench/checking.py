@@ -3,6 +3,7 @@
 import torch
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
+from clients.flower_adapter.messages import become_server, number_message
 from fedssl.evaluation.parallel import one_thread
 from fedssl.memory import keep_freed_memory
 from fedssl.modalities.image.encoders import build_encoder
@@ -10,7 +11,6 @@ from fedssl.seeding import initialising
 from fedssl.state import clone, model_parts
 from simulations.bench.figure import Figure, Target
 from simulations.bench.timing import compare, cpu_seconds
-from simulations.engines import flower_private
 from simulations.reply_check import ReplyCheck
 from strategies import FedAvg
 from strategies.messages import ARRAYS, CHANCE_LOSS, CONFIG, METRICS, STEPS, to_record
@@ -19,7 +19,7 @@ from strategies.messages import ARRAYS, CHANCE_LOSS, CONFIG, METRICS, STEPS, to_
 def a_reply(replies: int, times: int) -> list[Figure]:
     """Measure the check of ResNet-18 replies that cross by reference, in CPU milliseconds each."""
     keep_freed_memory()
-    flower_private.become_server()
+    become_server()
     with initialising(0):
         encoder = build_encoder("resnet18", 32)
     sent = clone(dict(encoder.state_dict()))
@@ -30,7 +30,7 @@ def a_reply(replies: int, times: int) -> list[Figure]:
     check = ReplyCheck(FedAvg(), FedAvg.Config(), model_parts(encoder), lambda _: 1)
     config = ConfigRecord({"server-round": 1})
     message = Message(RecordDict({ARRAYS: to_record(sent), CONFIG: config}), 1, "train")
-    flower_private.number(message, "1")
+    number_message(message, "1")
 
     def checking() -> float:
         made = [_reply(message, models[number % len(models)]) for number in range(replies)]
@@ -53,7 +53,7 @@ def a_reply(replies: int, times: int) -> list[Figure]:
     def look() -> float:
         def work() -> None:
             for number in range(replies):
-                torch.stack(torch._foreach_norm(floats[number % len(floats)])).isfinite().tolist()
+                torch.stack(torch._foreach_norm(floats[number % len(floats)])).isfinite().tolist()  # noqa: SLF001
 
         return 1000 * cpu_seconds(work) / replies
 

@@ -16,7 +16,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from clients.reaching import spare_loopback
+from clients.network import spare_loopback
 from fedssl.fields import nearest
 from fedssl.printable import printable
 from simulations.cli import (

@@ -312,13 +312,13 @@ def join(
             given = {"--server": server, "--pki": pki, "--examples": examples}
             missing = [option for option, value in given.items() if value is None]
             fail(f"give {' and '.join(missing)}: fedssl join --help shows examples")
-        from clients.answering import JoinError
-        from clients.join import prepare_joining
-        from clients.reaching import Unreachable
+        from clients.join import prepare_participation
+        from clients.message_handler import JoinError
+        from clients.network import Unreachable
 
         stop_like_ctrl_c()
         try:
-            joining = prepare_joining(
+            participation = prepare_participation(
                 server,
                 pki,
                 examples,
@@ -330,13 +330,13 @@ def join(
                 health=health,
                 allow=allow or [],
                 trusted=trusted_entities,
-                told=lambda text: out.print(text, markup=False, soft_wrap=True),
+                on_message=lambda text: out.print(text, markup=False, soft_wrap=True),
             )
             if check:
-                for line in joining.check():
+                for line in participation.check():
                     out.print(f"ok  {line}", markup=False, soft_wrap=True)
             else:
-                joining.run()
+                participation.run()
         except ValueError as error:
             fail(str(error))
         except (JoinError, Unreachable) as error:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from clients.keys import MOST, UNREADABLE, PrivateKey, in_pairs, read_certificate
+from clients.keys import MOST, UNREADABLE, PrivateKey, format_digest, read_certificate
 from fedssl.config_file import ConfigError
 from fedssl.plain_files import read_text, short
 
@@ -184,7 +184,7 @@ def days_left(certificate: x509.Certificate) -> int:
 
 def certificate_fingerprint(certificate: x509.Certificate) -> str:
     """Return the SHA-256 of a certificate, as `openssl x509 -fingerprint -sha256` prints it."""
-    return in_pairs(certificate.fingerprint(hashes.SHA256()))
+    return format_digest(certificate.fingerprint(hashes.SHA256()))
 
 
 def _builder(

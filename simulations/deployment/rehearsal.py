@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from clients.child import Child
-from clients.reaching import free_port
+from clients.child_process import ChildProcess
+from clients.network import find_free_port
 from fedssl.temporary import temporary_folder
 from simulations.deployment.key_record import KeyRecord
 from simulations.deployment.pki import ServerKeys, make_pki
@@ -43,13 +43,13 @@ def rehearsal(
         temporary = stack.enter_context(temporary_folder())
         keys = ServerKeys(temporary / "pki")
         make_pki(keys.folder, count, [])
-        ports = Ports(free_port())
+        ports = Ports(find_free_port())
         allowed = [
             argument for module in _own_modules(prepared) for argument in ("--allow", module)
         ]
         roster = KeyRoster(keys, KeyRecord(temporary / "keys.json"), said)
         grid = stack.enter_context(served(prepared, keys, roster, ports, folder, said))
-        children: dict[Path, Child] = {}
+        children: dict[Path, ChildProcess] = {}
         for client in range(count):
             own = prepared.splits.train.take(prepared.partition.indices(client))
             name = temporary / f"examples-{client}"
@@ -62,12 +62,12 @@ def rehearsal(
                 *allowed,
             ]
             log = folder.federation / f"client-{client}.log"
-            children[log] = stack.enter_context(Child(JOIN, arguments, log))
+            children[log] = stack.enter_context(ChildProcess(JOIN, arguments, log))
         grid.wait_for_clients(lambda: _check_alive(children))
         yield grid
 
 
-def _check_alive(children: Mapping[Path, Child]) -> None:
+def _check_alive(children: Mapping[Path, ChildProcess]) -> None:
     """Raise a RunError where a client ended before it took part: nobody would start it again."""
     for log, child in children.items():
         if child.ended:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 
-from clients.answering import LEARNING, RUN, VERSIONS
-from clients.device import as_text
-from clients.versions import own_versions
+from clients.device import write_learning
+from clients.message_handler import LEARNING, RUN, VERSIONS
+from clients.versions import list_versions
 from simulations.deployment.pki import ServerKeys
 from simulations.deployment.roster import KeyRoster
 from simulations.deployment.superlink import Ports, superlink
@@ -33,9 +33,9 @@ def served(
     experiment = prepared.experiment
     assert isinstance(experiment.engine, FlowerConfig)
     config = {
-        LEARNING: as_text(prepared.blueprint),
+        LEARNING: write_learning(prepared.blueprint),
         RUN: folder.run_name(),
-        VERSIONS: json.dumps(own_versions()),
+        VERSIONS: json.dumps(list_versions()),
     }
     log = folder.federation / "superlink.log"
     trouble = Trouble(said, watcher or Nobody())

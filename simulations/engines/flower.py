@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
-from clients.answering import CHECKED
 from clients.client_app import PARTITION
+from clients.flower_adapter.error_replies import LOST, NOT_HERE, REFUSED, error_reply
+from clients.flower_adapter.replies import BESIDE_THE_MODEL, CarefulGrid
+from clients.message_handler import CHECKED
 from fedssl.printable import printable
 from fedssl.timeline import span
 from simulations.deployment.watcher import Nobody, Watcher
-from simulations.engines import FlowerConfig, flower_private
+from simulations.engines import FlowerConfig
 from simulations.engines.engine import Engine
-from simulations.engines.flower_private import LOST, NOT_HERE, REFUSED
-from simulations.engines.flower_replies import BESIDE_THE_MODEL, CarefulGrid
 from simulations.engines.roster import Roster
 from simulations.engines.wrapped import WrappedGrid
 from simulations.errors import RunError
@@ -239,11 +239,9 @@ class DeviceGrid(WrappedGrid, Engine):
         while True:
             if not self.is_member(_client(message)):
                 left = "left the federation: its key is no longer among those of the server"
-                return flower_private.error_reply(message, left, REFUSED)
+                return error_reply(message, left, REFUSED)
             if message_id is None:
-                return flower_private.error_reply(
-                    message, ConnectionError("is not connected"), NOT_HERE
-                )
+                return error_reply(message, ConnectionError("is not connected"), NOT_HERE)
             if time.monotonic() - self._looked > self._pace.look:
                 # So that who comes while a round runs takes part in the next one.
                 self._here()
@@ -253,7 +251,7 @@ class DeviceGrid(WrappedGrid, Engine):
                 late = TimeoutError(
                     f"no answer within engine.round_timeout = {self._engine.round_timeout:g} s"
                 )
-                return flower_private.error_reply(message, late, NOT_HERE)
+                return error_reply(message, late, NOT_HERE)
             time.sleep(self._pace.poll)
 
     def _wait_for_some(self, cohort: list[int]) -> None:

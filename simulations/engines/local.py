@@ -7,10 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from flwr.app import Context, Message, RecordDict
 
+from clients.flower_adapter.error_replies import error_reply
+from clients.flower_adapter.messages import Run, become_server, empty_run, number_message
 from fedssl.timeline import span
-from simulations.engines import flower_private
 from simulations.engines.engine import Engine
-from simulations.engines.flower_private import Run
 from simulations.errors import EngineLostError
 
 
@@ -33,11 +33,11 @@ class LocalGrid(Engine):
     """
 
     def __init__(self, app: Callable[[Message, Context], Message], clients: int, workers: int):
-        flower_private.become_server()
+        become_server()
         self._app = app
         self._clients = clients
         self._workers = workers
-        self._run = flower_private.empty_run()
+        self._run = empty_run()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="client")
         self._numbers = itertools.count(1)
         self._started: dict[str, Future[Message]] = {}
@@ -118,7 +118,7 @@ class LocalGrid(Engine):
 
     def _start(self, message: Message) -> str:
         message_id = str(next(self._numbers))
-        flower_private.number(message, message_id)
+        number_message(message, message_id)
         self._started[message_id] = self._pool.submit(self._answer, message)
         return message_id
 
@@ -146,7 +146,7 @@ class LocalGrid(Engine):
             raise
         # A SystemExit, too: what a client's code raises ends that client's round, not the run.
         except BaseException as error:
-            return flower_private.error_reply(message, error)
+            return error_reply(message, error)
         if context.state:
             self._before.setdefault(client, state)
             self.states[client] = context.state

@@ -23,11 +23,12 @@ from ray import ObjectRef, cloudpickle
 from ray.exceptions import GetTimeoutError, RayError
 from torch import Tensor
 
-from clients.client_app import round_of
+from clients.client_app import read_round
+from clients.flower_adapter.error_replies import describe_error, error_reply
 from fedssl import memory
 from fedssl.config_file import ConfigError
 from fedssl.timeline import span
-from simulations.engines import RayConfig, flower_private
+from simulations.engines import RayConfig
 from simulations.engines.local import LocalGrid
 from simulations.engines.ray_session import Place, session
 from simulations.engines.ray_watch import Watch
@@ -134,7 +135,7 @@ class RayClients:
             The cluster is lost.
         """
         client = int(context.node_config["partition-id"])
-        with span("client", client=client, round=round_of(config_of(message.content))):
+        with span("client", client=client, round=read_round(config_of(message.content))):
             content: Packed = {
                 key: self._send(key, record) if isinstance(record, ArrayRecord) else record
                 for key, record in message.content.items()
@@ -147,7 +148,7 @@ class RayClients:
             }
             answer = self._ask(content, pack(context.state), about, message.metadata.message_type)
             if isinstance(answer, str):
-                return flower_private.error_reply(message, answer)
+                return error_reply(message, answer)
             # Only what is merged here need be on a GPU.
             context.state = unpack(answer.state, torch.device("cpu"))
             return Message(unpack(answer.content, self._device), reply_to=message)
@@ -284,7 +285,7 @@ def _store_bytes(prepared: Prepared, workers: int) -> int:
         except Exception as error:
             raise ConfigError(
                 f"data.name = {experiment.data.name}: its examples cannot be sent to another "
-                f"process: {flower_private.reason(error)}; let what fetches them open its files "
+                f"process: {describe_error(error)}; let what fetches them open its files "
                 "when it is first asked, or use engine.name = local"
             ) from error
     parts = prepared.partition

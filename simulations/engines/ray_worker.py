@@ -14,11 +14,12 @@ from flwr.clientapp import ClientApp
 from ray import ObjectRef
 
 from clients import ClientRuntime, make_client_app
+from clients.flower_adapter.error_replies import describe_error
+from clients.flower_adapter.messages import become_server, number_message
 from fedssl.config import LearningConfig
 from fedssl.data import Dataset, Examples
 from fedssl.partitions import Partition
 from fedssl.state import allocate, as_block
-from simulations.engines import flower_private
 from strategies.messages import to_record, to_state
 
 
@@ -119,7 +120,7 @@ class RayWorker:
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         # As in the driver: the number of threads of a local update is set by the worker.
         torch.set_num_threads(1)
-        flower_private.become_server()
+        become_server()
         self._device = torch.device(device)
         self._app = ray.get(make_app[0])()
         self._received: dict[str, ArrayRecord] = {}
@@ -154,14 +155,14 @@ class RayWorker:
             names = {value.hex() for value in content.values() if isinstance(value, ObjectRef)}
             self._received = {n: r for n, r in self._received.items() if n in names}
             message = Message(unpack(content, self._device, self._model), own.node_id, kind)
-            flower_private.number(message, "1")
+            number_message(message, "1")
             reply = self._app(message, own)
             if reply.has_error():
                 return reply.error.reason or "no reason given"
             return Answer(pack(reply.content), pack(own.state))
         # A SystemExit, too, which would end this process and all that it holds.
         except BaseException as error:
-            return flower_private.reason(error)
+            return describe_error(error)
 
     def _model(self, reference: ObjectRef[Model]) -> ArrayRecord:
         """Return a round's model, which is fetched once for all clients of this worker."""

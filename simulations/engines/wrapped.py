@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from simulations.engines.flower_private import Run
+from clients.flower_adapter.messages import Run
 
 
 class WrappedGrid(Grid):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from clients.client_app import round_of
+from clients.client_app import read_round
 from fedssl.client_rules import ClientRuleConfig
 from fedssl.instructions import RULES, rules_to_json
 from simulations.engines.wrapped import WrappedGrid
@@ -94,4 +94,4 @@ class ReplayingGrid(WrappedGrid):
 
 
 def _is_of(server_round: int, messages: Sequence[Message]) -> bool:
-    return bool(messages) and round_of(config_of(messages[0].content)) == server_round
+    return bool(messages) and read_round(config_of(messages[0].content)) == server_round

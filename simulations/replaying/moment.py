@@ -10,12 +10,13 @@ from flwr.app import Message, MetricRecord, RecordDict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 
+from clients.flower_adapter.error_replies import error_reply
+from clients.flower_adapter.messages import number_message
 from fedssl.client_rules import ClientRuleConfig
 from fedssl.config_file import ConfigError
 from fedssl.plain_files import MEGABYTE, read_json
 from fedssl.state import State, load_state, save_state
 from simulations.checkpoint import Checkpoint, CheckpointFolder
-from simulations.engines import flower_private
 from simulations.files import replace_text
 from simulations.inside import make_inside
 from simulations.records import Client, check_row
@@ -199,9 +200,9 @@ class Moment:
         client = message.metadata.dst_node_id - 1
         kept = next(reply for reply in self._read.replies if reply.client == client)
         # A reply refers to its message by an id, which engines give when they send it.
-        flower_private.number(message, f"replayed {client}")
+        number_message(message, f"replayed {client}")
         if kept.metrics is None:
-            return flower_private.error_reply(message, kept.error)
+            return error_reply(message, kept.error)
         model = self._model(client)
         instructions = instructions_of(config_of(message.content))
         withheld = instructions.plan.withholds

@@ -8,6 +8,7 @@ import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from clients import ClientRuntime, make_client_app
+from clients.flower_adapter.messages import become_server
 from fedssl.client_rules import CLIENT_RULES, ClientRuleConfig
 from fedssl.client_rules.fedx import CrossDistillation
 from fedssl.client_rules.scaffold import ControlVariates
@@ -15,7 +16,6 @@ from fedssl.client_rules.sensitivity import Sensitivity
 from fedssl.instructions import Instructions
 from fedssl.state import federated_state, model_parts, parameters
 from fedssl.travel import TravelPlan
-from simulations.engines import flower_private
 from simulations.experiment import Experiment
 from simulations.prepare import prepare
 from strategies.divergence import divergence
@@ -29,7 +29,7 @@ def context(client: int) -> Context:
 
 
 def message(arrays: dict[str, torch.Tensor], **config: int) -> Message:
-    flower_private.become_server()
+    become_server()
     records = RecordDict({"arrays": to_record(arrays), "config": ConfigRecord({**config})})
     return Message(records, 1, "train")
 
@@ -92,7 +92,7 @@ def test_what_is_local_or_withheld_is_not_in_the_reply(
     runtime: ClientRuntime, arrays: dict[str, torch.Tensor]
 ) -> None:
     app, about = make_client_app(lambda _: runtime), context(1)
-    flower_private.become_server()
+    become_server()
     local = [name for name in arrays if name.startswith("predictor.")]
     instructions = Instructions(
         TravelPlan(local=tuple(local), withheld=("encoder.layers.0.weight",)),
@@ -129,7 +129,7 @@ def told(
     round: int = 1,
     extra: dict[str, torch.Tensor] | None = None,
 ) -> Message:
-    flower_private.become_server()
+    become_server()
     said = Instructions(rules=rules).to_config()
     config = ConfigRecord({"server-round": round, **said})
     beside = {"extra": to_record(extra)} if extra else {}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from clients.device import Device, as_text, from_text
+from clients.device import Device, read_learning, write_learning
 from fedssl.config import LearningConfig
 from fedssl.config_file import ConfigError
 from fedssl.modalities.image.data.config import ImageData
@@ -33,13 +33,13 @@ def write(folder: Path, *sizes: tuple[int, int]) -> Path:
 def test_unlabelled_examples_of_any_size_are_resized_once(tmp_path: Path, small: Small) -> None:
     own = device(write(tmp_path / "own", (16, 16), (40, 20), (7, 300)))
     assert own.count() == 3
-    runtime = own.runtime(as_text(blueprint(small(), 16)))
+    runtime = own.runtime(write_learning(blueprint(small(), 16)))
     examples, labels = runtime.examples_of(2)
     assert examples.shape == (3, 3, 16, 16)
     assert labels.tolist() == [-1, -1, -1]
     assert examples[:, 0, 8, 8].tolist() == [0, 10, 20]
-    assert own.runtime(as_text(blueprint(small(), 16))) is runtime
-    assert own.runtime(as_text(blueprint(small(), 8))).examples.shape[-1] == 8
+    assert own.runtime(write_learning(blueprint(small(), 16))) is runtime
+    assert own.runtime(write_learning(blueprint(small(), 8))).examples.shape[-1] == 8
 
 
 def test_an_npz_file_keeps_its_labels(tmp_path: Path, small: Small) -> None:
@@ -47,7 +47,7 @@ def test_an_npz_file_keeps_its_labels(tmp_path: Path, small: Small) -> None:
     np.savez(tmp_path / "own.npz", images=examples, labels=[1, 0])
     own = device(tmp_path / "own.npz")
     assert own.count() == 2
-    shown, labels = own.runtime(as_text(blueprint(small(), 16))).examples_of(2)
+    shown, labels = own.runtime(write_learning(blueprint(small(), 16))).examples_of(2)
     assert shown.shape == (2, 3, 16, 16)
     assert torch.equal(shown[1, 0], torch.from_numpy(examples[1]))
     assert labels.tolist() == [1, 0]
@@ -61,7 +61,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, small: Small) -> None:
     folder = write(tmp_path / "own", (16, 16))
     (folder / "bad.jpg").write_bytes(b"no example")
     with pytest.raises(ValueError, match=r"bad\.jpg cannot be read"):
-        device(folder).runtime(as_text(blueprint(small(), 16)))
+        device(folder).runtime(write_learning(blueprint(small(), 16)))
 
 
 def test_folders_at_any_depth_are_read(tmp_path: Path, small: Small) -> None:
@@ -78,11 +78,13 @@ def test_folders_at_any_depth_are_read(tmp_path: Path, small: Small) -> None:
 def test_what_transparency_lies_on_is_the_servers_choice(tmp_path: Path, small: Small) -> None:
     (tmp_path / "own").mkdir()
     Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(tmp_path / "own" / "x.png")
-    assert "background" not in as_text(blueprint(small(), 8))
+    assert "background" not in write_learning(blueprint(small(), 8))
     black = small(f"data={{name: folder, train: {tmp_path}, background: black}}")
     for experiment, value in ((small(), 255), (black, 0)):
         examples, _ = (
-            device(tmp_path / "own").runtime(as_text(blueprint(experiment, 8))).examples_of(2)
+            device(tmp_path / "own")
+            .runtime(write_learning(blueprint(experiment, 8)))
+            .examples_of(2)
         )
         assert bool((examples == value).all())
 
@@ -91,10 +93,10 @@ def test_a_device_learns_what_the_server_learns_and_not_where_its_files_are(
     small: Small, tmp_path: Path
 ) -> None:
     experiment = small("client.lr=0.125")
-    text = as_text(blueprint(experiment, 16))
+    text = write_learning(blueprint(experiment, 16))
     for secret in (str(tmp_path), "npz", "ldawa", "participation"):
         assert secret not in text
-    read = from_text(text)
+    read = read_learning(text)
     same = set(LearningConfig.model_fields) - {"data", "partition"}
     for name in same:
         assert getattr(read, name) == getattr(experiment, name)
@@ -108,15 +110,15 @@ def test_a_device_learns_what_the_server_learns_and_not_where_its_files_are(
 
 
 def test_the_file_that_a_run_begins_with_stays_the_servers(small: Small, tmp_path: Path) -> None:
-    text = as_text(blueprint(small(f"model.init={tmp_path / 'begun.safetensors'}"), 16))
+    text = write_learning(blueprint(small(f"model.init={tmp_path / 'begun.safetensors'}"), 16))
     assert "begun" not in text
-    assert from_text(text).model.init is None
+    assert read_learning(text).model.init is None
 
 
 def test_how_the_server_would_share_out_its_examples_is_not_sent(small: Small) -> None:
-    text = as_text(blueprint(small("partition={name: natural, field: domain}"), 16))
-    assert text == as_text(blueprint(small("partition.clients=7"), 16))
-    assert from_text(text).partition.name == "iid"
+    text = write_learning(blueprint(small("partition={name: natural, field: domain}"), 16))
+    assert text == write_learning(blueprint(small("partition.clients=7"), 16))
+    assert read_learning(text).partition.name == "iid"
 
 
 @pytest.mark.parametrize(
@@ -126,12 +128,12 @@ def test_how_the_server_would_share_out_its_examples_is_not_sent(small: Small) -
 def test_the_server_cannot_name_a_class_that_was_not_allowed(
     small: Small, section: str, field: str
 ) -> None:
-    values = json.loads(as_text(blueprint(small(), 16)))
+    values = json.loads(write_learning(blueprint(small(), 16)))
     for value in ("subprocess.Popen", {"name": "subprocess.Popen"}):
         values[section][field] = value
         if isinstance(value, str) or field == "encoder":
             with pytest.raises(ConfigError, match=r"allow it by --allow subprocess$"):
-                from_text(json.dumps(values), ["other"])
+                read_learning(json.dumps(values), ["other"])
 
 
 @pytest.mark.parametrize(
@@ -161,45 +163,45 @@ def test_no_field_gets_code_imported_that_was_not_allowed(
 ) -> None:
     (tmp_path / "hostile_code.py").write_text("raise SystemExit('it was run')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    values = {**json.loads(as_text(blueprint(small(), 16))), **sections}
+    values = {**json.loads(write_learning(blueprint(small(), 16))), **sections}
     with pytest.raises(ConfigError, match=r"Thing: .* allow it by --allow hostile_code$"):
-        from_text(json.dumps(values), ["other"])
+        read_learning(json.dumps(values), ["other"])
     assert "hostile_code" not in sys.modules
 
 
 @pytest.mark.parametrize("deep", ["[" * 900 + "]" * 900, "[" * 100_000 + "]" * 100_000])
 def test_what_is_nested_too_deep_is_refused(small: Small, deep: str) -> None:
-    text = as_text(blueprint(small(), 16))
+    text = write_learning(blueprint(small(), 16))
     with pytest.raises(ConfigError):
-        from_text(text[:-1] + f', "views": {deep}}}')
+        read_learning(text[:-1] + f', "views": {deep}}}')
 
 
 def test_a_librarys_encoder_may_have_a_dot_in_its_name_and_nothing_else(small: Small) -> None:
-    values = json.loads(as_text(blueprint(small(), 16)))
+    values = json.loads(write_learning(blueprint(small(), 16)))
     values["objective"]["name"] = "timm/subprocess.Popen"
     with pytest.raises(ConfigError, match="allow it by --allow"):
-        from_text(json.dumps(values))
+        read_learning(json.dumps(values))
 
 
 def test_a_class_of_the_devices_owner_can_be_allowed(small: Small) -> None:
-    values = json.loads(as_text(blueprint(small(), 16)))
+    values = json.loads(write_learning(blueprint(small(), 16)))
     values["model"]["encoder"] = "torchvision.models.resnet18"
-    made = from_text(json.dumps(values), ["torchvision.models"])
+    made = read_learning(json.dumps(values), ["torchvision.models"])
     assert made.model.encoder.name == "torchvision.models.resnet18"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"seed": 1}', '"a.b"'])
 def test_what_is_no_config_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
-        from_text(text)
+        read_learning(text)
 
 
 def test_what_a_modality_knows_nothing_of_needs_to_be_allowed(small: Small) -> None:
-    values = json.loads(as_text(blueprint(small(), 16)))
+    values = json.loads(write_learning(blueprint(small(), 16)))
     values["data"] = {"name": "series-csv", "train": ".", "modality": "series", "length": 8}
     values["model"] = {"encoder": "torchvision/os.system"}
     with pytest.raises(ConfigError, match=r"allow it by --allow torchvision/os"):
-        from_text(json.dumps(values))
+        read_learning(json.dumps(values))
 
 
 @pytest.mark.parametrize(
@@ -217,23 +219,23 @@ def test_what_a_server_may_not_ask_of_series_is_refused(
     tmp_path: Path, small: Small, data: dict[str, object], message: str
 ) -> None:
     np.savez(tmp_path / "own.npz", series=np.zeros((20, 900, 8), np.float32))
-    values = json.loads(as_text(blueprint(small(), 16)))
+    values = json.loads(write_learning(blueprint(small(), 16)))
     values |= {"model": {}, "views": "simclr"}
     values["data"] = {"name": "series-csv", "train": ".", **data}
     own = device(tmp_path / "own.npz")
-    assert own.found() == "20 series"
+    assert own.describe() == "20 series"
     with pytest.raises(ValueError, match=message):
         own.runtime(json.dumps(values))
 
 
 def test_images_are_no_series(tmp_path: Path, small: Small) -> None:
-    values = json.loads(as_text(blueprint(small(), 16)))
+    values = json.loads(write_learning(blueprint(small(), 16)))
     values |= {"model": {}, "views": "simclr"}
     values["data"] = {"name": "series-csv", "train": ".", "length": 8}
     own = device(write(tmp_path / "own", (9, 9)))
     with pytest.raises(ValueError, match="holds images, and the server trains on series"):
         own.runtime(json.dumps(values))
-    values = json.loads(as_text(blueprint(small(), 16)))
+    values = json.loads(write_learning(blueprint(small(), 16)))
     values["data"]["size"] = None
     with pytest.raises(ValueError, match=r"data\.size = null|needs data\.size"):
         own.runtime(json.dumps(values))

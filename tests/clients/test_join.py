@@ -10,17 +10,18 @@ import pytest
 import torch
 
 import clients.join
-from clients.answering import JoinError
-from clients.connection import Connection, Refusal
+from clients.connection import Connection
 from clients.device import Device
-from clients.join import Joining
+from clients.flower_adapter.process_output import Refusal
+from clients.join import Participation
 from clients.keys import ClientKeys
+from clients.message_handler import JoinError
+from clients.network import Unreachable
 from clients.private_states import PrivateStates
-from clients.reaching import Unreachable
 
 
 class Stop(BaseException):
-    """Ends `Joining.run`, as Ctrl-C does."""
+    """Ends `Participation.run`, as Ctrl-C does."""
 
 
 class Clock:
@@ -76,35 +77,35 @@ class Scene:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
         self.clock = Clock()
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self.nodes: list[SuperNode] = []
         self.is_there: Callable[[float], bool] = lambda now: True
         self.speaks: Callable[[float], bool] = lambda now: True
         self.ends: Callable[[float], bool] = lambda begun: False
         self.refusal: Callable[[float], Refusal | None] = lambda now: None
-        self.joining = Joining(
+        self.participation = Participation(
             "server:1",
             ClientKeys(folder),
             Device(folder, 0, torch.device("cpu")),
             PrivateStates(folder, None),
             folder / "log",
-            self.told.append,
+            self.messages.append,
         )
         monkeypatch.setattr(clients.join, "time", self.clock)
         monkeypatch.setattr(clients.join, "reach", self._reach)
-        monkeypatch.setattr(clients.join, "connected", self._connected)
+        monkeypatch.setattr(clients.join, "connect", self._connect)
 
     def run(self, seconds: float) -> None:
         self.clock.at_end = self.clock.now + seconds
         with pytest.raises(Stop):
-            self.joining.run()
+            self.participation.run()
 
     def _reach(self, server: str, root: Path) -> None:
         if not self.is_there(self.clock.now):
             raise Unreachable("nobody answers")
 
     @contextmanager
-    def _connected(self, arguments: Sequence[str], **_: object) -> Iterator[Connection]:
+    def _connect(self, arguments: Sequence[str], **_: object) -> Iterator[Connection]:
         refusal = self.refusal(self.clock.now)
         self.nodes.append(SuperNode(self.clock, self.speaks, self.ends, refusal))
         yield cast(Connection, self.nodes[-1])
@@ -118,8 +119,8 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
 def test_one_that_speaks_is_left_alone(scene: Scene) -> None:
     scene.run(3600)
     assert len(scene.nodes) == 1
-    assert scene.told == ["connecting to server:1 as client 0"]
-    assert scene.joining._is_well()
+    assert scene.messages == ["connecting to server:1 as client 0"]
+    assert scene.participation._is_well()
 
 
 def test_one_that_speaks_no_more_to_a_server_that_answers_is_started_anew(scene: Scene) -> None:
@@ -128,20 +129,20 @@ def test_one_that_speaks_no_more_to_a_server_that_answers_is_started_anew(scene:
     scene.run(300)
     assert len(scene.nodes) == 2
     assert scene.nodes[1].begun - hangs < 60
-    assert "has not spoken to it for" in scene.told[1]
-    assert scene.told[2] == "connecting to server:1 as client 0"
+    assert "has not spoken to it for" in scene.messages[1]
+    assert scene.messages[2] == "connecting to server:1 as client 0"
 
 
 def test_a_server_that_is_away_is_waited_for_with_the_same_supernode(scene: Scene) -> None:
     away, back = scene.clock.now + 100, scene.clock.now + 1000
     scene.is_there = scene.speaks = lambda now: not away < now < back
     scene.run(890)
-    assert scene.told[1:] == ["waiting for the server: nobody answers"]
-    assert not scene.joining._is_well()
+    assert scene.messages[1:] == ["waiting for the server: nobody answers"]
+    assert not scene.participation._is_well()
     scene.nodes.clear()
     scene.run(200)
     assert len(scene.nodes) == 1
-    assert scene.joining._is_well()
+    assert scene.participation._is_well()
 
 
 def test_the_next_supernode_is_ready_when_a_server_comes_back(scene: Scene) -> None:
@@ -153,7 +154,7 @@ def test_the_next_supernode_is_ready_when_a_server_comes_back(scene: Scene) -> N
     assert len(scene.nodes) == 2
     assert scene.nodes[1].begun - away < 10
     assert scene.nodes[1].has_spoken
-    assert scene.told.count("waiting for the server: nobody answers") == 1
+    assert scene.messages.count("waiting for the server: nobody answers") == 1
 
 
 def test_one_that_cannot_be_reached_well_is_not_started_again_and_again(scene: Scene) -> None:
@@ -169,7 +170,7 @@ def test_a_server_that_is_not_there_yet_is_waited_for(scene: Scene) -> None:
     opens = scene.clock.now + 500
     scene.is_there = lambda now: now > opens
     scene.run(600)
-    assert scene.told == [
+    assert scene.messages == [
         "waiting for the server: nobody answers",
         "connecting to server:1 as client 0",
     ]
@@ -180,7 +181,7 @@ def test_a_refusal_is_tried_again_for_as_long_as_it_may_help(scene: Scene) -> No
     begin = scene.clock.now
     scene.refusal = lambda now: Refusal("counted twice", 100.0) if now < begin + 60 else None
     scene.run(300)
-    assert scene.told == [
+    assert scene.messages == [
         "connecting to server:1 as client 0",
         "server:1 refuses client 0: counted twice; trying again",
     ]
@@ -189,7 +190,7 @@ def test_a_refusal_is_tried_again_for_as_long_as_it_may_help(scene: Scene) -> No
     scene.refusal = lambda now: Refusal("unknown", 100.0)
     begin, scene.clock.at_end = scene.clock.now, scene.clock.now + 1000
     with pytest.raises(JoinError, match="server:1 refuses client 0: unknown"):
-        scene.joining.run()
+        scene.participation.run()
     assert 100 <= scene.clock.now - begin < 120
 
 
@@ -197,5 +198,5 @@ def test_a_refusal_for_good_ends_it_at_once(scene: Scene) -> None:
     scene.refusal = lambda now: Refusal("no key", 0.0)
     scene.clock.at_end = scene.clock.now + 10
     with pytest.raises(JoinError, match="refuses client 0: no key"):
-        scene.joining.run()
+        scene.participation.run()
     assert len(scene.nodes) == 1

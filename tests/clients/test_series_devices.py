@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from clients.device import Device, as_text, from_text
+from clients.device import Device, read_learning, write_learning
 from fedssl.blueprint import ModelBlueprint
 from fedssl.config import LearningConfig
 from fedssl.modalities import MODALITIES, load
@@ -49,14 +49,14 @@ def test_a_device_opens_its_series(devices: dict[str, Path], name: str) -> None:
     assert device.count() == 5
     experiment = learning()
     blueprint = ModelBlueprint.of(experiment, load(experiment.data).train)
-    config = from_text(as_text(blueprint))
+    config = read_learning(write_learning(blueprint))
     found = device.read(config.data).fetch()
     assert found.shape == (5, 2, 128)
     with np.load(devices["equal.npz"]) as archive:
         assert np.array_equal(found[..., :9].numpy(), archive["series"])
     assert found[..., 9:].isnan().all()
     assert SERIES.preparation(config.data).constants == blueprint.preparation.constants
-    assert "npz" not in json.loads(as_text(blueprint))["data"]["name"]
+    assert "npz" not in json.loads(write_learning(blueprint))["data"]["name"]
 
 
 def test_images_and_series_are_told_apart(

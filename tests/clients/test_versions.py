@@ -2,11 +2,11 @@ import json
 
 import pytest
 
-from clients.versions import compare_clocks, compare_versions, own_versions, read_versions
+from clients.versions import compare_clocks, compare_versions, list_versions, read_versions
 
 
 def test_what_is_equal_and_what_differs_is_told() -> None:
-    own = own_versions()
+    own = list_versions()
     assert compare_versions(own) == [f"{name}: both have {own[name]}" for name in own]
     other = own | {"torch": "1.0", "flower": "1.0", "python": "2.7"}
     told = dict(line.split(": ", 1) for line in compare_versions(other))
@@ -19,7 +19,7 @@ def test_what_is_equal_and_what_differs_is_told() -> None:
 
 
 def test_what_the_server_says_is_read_back() -> None:
-    assert read_versions(json.dumps(own_versions())) == own_versions()
+    assert read_versions(json.dumps(list_versions())) == list_versions()
 
 
 @pytest.mark.parametrize("said", [None, 3, "", "[]", "{", '{"x": 1}', '{"torch": "' + "9" * 2000])

@@ -9,7 +9,7 @@ from grpc_health.v1.health import HealthServicer
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
-from clients.reaching import free_port
+from clients.network import find_free_port
 
 FILE = Path(__file__).parents[2] / "deploy" / "health.py"
 
@@ -46,7 +46,7 @@ def test_what_serves_is_told_from_what_does_not(
 def test_nobody_there_is_not_healthy(
     main: Callable[[int], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    port = free_port()
+    port = find_free_port()
     assert main(port) == 1
     assert capsys.readouterr().out == f"port {port}: unavailable\n"
 

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from flwr.app import Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 from torch import Tensor
 
-from simulations.engines.flower_private import become_server, empty_run
+from clients.flower_adapter.messages import Run, become_server, empty_run
 from strategies.messages import to_record, to_state
 
 Update = Callable[[int, dict[str, Tensor]], dict[str, Tensor]]

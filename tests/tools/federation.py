@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from clients.reaching import free_port
+from clients.network import find_free_port
 from simulations.prepare import Prepared
 
 
@@ -63,7 +63,7 @@ class Federation:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.port = free_port()
+        self.port = find_free_port()
         self.started: list[Command] = []
 
     def run(self, *arguments: str | Path) -> Command:

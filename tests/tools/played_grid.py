@@ -8,16 +8,15 @@ from typing import cast
 
 import torch
 from flwr.app import Context, Error, Message, RecordDict
-from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
-from clients.answering import Answering
-from clients.device import Device, as_text
-from clients.flower_runtime import ClientTask
+from clients.device import Device, write_learning
+from clients.flower_adapter.error_replies import RAISED
+from clients.flower_adapter.messages import Run, become_server, empty_run, number_message
+from clients.flower_adapter.runtime_api import ClientTask
+from clients.message_handler import MessageHandler
 from clients.private_states import PrivateStates
 from fedssl.data import Dataset
-from simulations.engines import flower_private
 from simulations.prepare import Prepared
 
 
@@ -37,7 +36,7 @@ class PlayedTask:
         self.answer = Message(content, reply_to=self.message)
 
     def refuse(self, reason: str) -> None:
-        error = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason)
+        error = Error(RAISED, reason)
         self.answer = Message(error, reply_to=self.message)
 
 
@@ -45,10 +44,10 @@ class PlayedGrid(Grid):
     """Flower's Grid, with a device at each node."""
 
     def __init__(self, prepared: Prepared, folder: Path, version: str):
-        flower_private.become_server()
+        become_server()
         self.version = version
-        self.learning = as_text(prepared.blueprint)
-        self.devices: dict[int, Answering] = {}
+        self.learning = write_learning(prepared.blueprint)
+        self.devices: dict[int, MessageHandler] = {}
         self.answers: dict[str, Message] = {}
         self.crossed: list[Message] = []
         self.absent: set[int] = set()
@@ -58,12 +57,12 @@ class PlayedGrid(Grid):
         self.spoil: Callable[[int, int, Message], None] = lambda client, server_round, reply: None
         """Changes what a client answers in a round; 0 for who it says it is."""
         self._numbers = itertools.count(1)
-        self._run = flower_private.empty_run()
+        self._run = empty_run()
         for client in range(prepared.partition.clients):
             device = Device(folder / "nowhere", client, torch.device("cpu"))
             device.read = self._examples(prepared, client)  # type: ignore[method-assign]
             states = PrivateStates(folder / f"state-{client}")
-            self.devices[self.node(client)] = Answering(device, states, lambda text: None)
+            self.devices[self.node(client)] = MessageHandler(device, states, lambda text: None)
 
     @staticmethod
     def node(client: int) -> int:
@@ -94,12 +93,12 @@ class PlayedGrid(Grid):
         ids = []
         for message in messages:
             ids.append(str(next(self._numbers)))
-            flower_private.number(message, ids[-1])
+            number_message(message, ids[-1])
             node = message.metadata.dst_node_id
             crossed = Message(
                 pickle.loads(pickle.dumps(message.content)), node, message.metadata.message_type
             )
-            flower_private.number(crossed, ids[-1])
+            number_message(crossed, ids[-1])
             task = PlayedTask(crossed, self.learning, self.version)
             self.devices[node].answer(cast(ClientTask, task))
             assert task.answer is not None

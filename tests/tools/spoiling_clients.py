@@ -8,8 +8,8 @@ import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-import clients.answering
-from clients.client_app import make_client_app, number_of, round_of
+import clients.message_handler
+from clients.client_app import make_client_app, read_client, read_round
 from clients.runtime import ClientRuntime
 from simulations.cli import app as fedssl
 from strategies.messages import arrays_of, config_of, metrics_of, to_record, to_state
@@ -24,7 +24,7 @@ def make_spoiling_app(
     def answer(message: Message, context: Context) -> Message:
         reply = honest(message, context)
         if message.metadata.message_type == "train":
-            spoil(reply, (number_of(context), round_of(config_of(message.content))))
+            spoil(reply, (read_client(context), read_round(config_of(message.content))))
         return reply
 
     return cast(ClientApp, answer)
@@ -48,5 +48,5 @@ def spoil(reply: Message, who: tuple[int, int]) -> None:
 
 def app() -> None:
     """Run the command `fedssl` with such clients."""
-    setattr(clients.answering, "make_client_app", make_spoiling_app)  # noqa: B010
+    setattr(clients.message_handler, "make_client_app", make_spoiling_app)  # noqa: B010
     fedssl()

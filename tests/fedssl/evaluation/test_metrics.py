@@ -19,7 +19,7 @@ from fedssl.evaluation import (
 from fedssl.evaluation import finetune as finetuning
 from fedssl.evaluation import lidar as lidar_module
 from fedssl.evaluation.metrics import METRICS
-from tests.fedssl.evaluation.tools import Noisy, a_subject, color_splits
+from tests.tools.evaluation import Noisy, a_subject, color_splits
 
 ROWS = [{"round": n, "linear_accuracy": 0.3 * n, "rankme": 2.0 + n, "lidar": n} for n in range(3)]
 

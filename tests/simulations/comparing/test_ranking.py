@@ -97,7 +97,7 @@ def test_a_rank_that_is_settled_has_no_whisker(tmp_path: Path) -> None:
 def test_where_lower_is_better_the_lowest_is_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = make(tmp_path / "made", "abc", CELLS, accuracy=accuracy)
+    made = write_comparison(tmp_path / "made", "abc", CELLS, accuracy=accuracy)
     monkeypatch.setitem(METRICS, "linear_accuracy", MetricDescription(unit="share", better="lower"))
     figure = drawn(made)
     assert figure

@@ -14,8 +14,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from PIL import Image
 
-from clients.child import Child
-from clients.reaching import free_port
+from clients.child_process import ChildProcess
+from clients.network import find_free_port
 from fedssl.config_file import parse_yaml
 from simulations.experiment import Experiment
 from simulations.prepare import prepare
@@ -113,7 +113,7 @@ def test_who_has_no_good_key_is_refused(small: Small, devices: Federation, tmp_p
     small()
     (tmp_path / "examples-0").mkdir()
     Image.new("RGB", (16, 16)).save(tmp_path / "examples-0" / "0.png")
-    health = str(free_port())
+    health = str(find_free_port())
     server = devices.serve(tmp_path / "small.yaml", *THREE, "--health", health)
     assert devices.run("certs", "--clients", "1", "--out", "others").wait() == 0
     server.wait_for("waiting for 3 clients")
@@ -130,7 +130,9 @@ def test_who_has_no_good_key_is_refused(small: Small, devices: Federation, tmp_p
     assert stranger.wait() == 1
     assert "refuses client 0: either it has not this client's client.pub" in stranger.text
     arguments = ["--superlink", f"localhost:{devices.port}", "--root-certificates", str(root)]
-    with Child(SUPERNODE, [*arguments, "--port", str(free_port())], tmp_path / "log") as keyless:
+    with ChildProcess(
+        SUPERNODE, [*arguments, "--port", str(find_free_port())], tmp_path / "log"
+    ) as keyless:
         deadline = time.monotonic() + 60
         while not keyless.ended:
             assert time.monotonic() < deadline

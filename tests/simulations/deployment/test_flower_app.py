@@ -25,11 +25,11 @@ from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.grid import InMemoryGrid
 
-from clients.child import Child
-from clients.reaching import free_port
+from clients.child_process import ChildProcess
+from clients.flower_adapter.messages import empty_run
+from clients.flower_adapter.superlink import COMMAND as SUPERLINK
+from clients.network import find_free_port
 from simulations import ConfigError, load_experiment, run, server_app
-from simulations.deployment.superlink import SUPERLINK
-from simulations.engines.flower_private import empty_run
 from simulations.engines.local import LocalGrid
 from simulations.server_app import check_simulation
 
@@ -88,7 +88,7 @@ def test_what_flwr_run_runs_has_as_many_clients_as_flower_simulates() -> None:
 def test_flwr_run_gives_the_bits_of_fedssl_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port, fleet = free_port(), free_port()
+    port, fleet = find_free_port(), find_free_port()
     home = tmp_path / "home"
     home.mkdir()
     (home / "config.toml").write_text(CONNECTION.format(port=port))
@@ -106,12 +106,12 @@ def test_flwr_run_gives_the_bits_of_fedssl_run(
     ]
     command = [str(Path(sys.executable).with_name("flwr")), "run", str(ROOT), "here"]
     with ExitStack() as stack:
-        stack.enter_context(Child(SUPERLINK, link, tmp_path / "superlink.log"))
+        stack.enter_context(ChildProcess(SUPERLINK, link, tmp_path / "superlink.log"))
         for node in range(2):
             arguments = ["--insecure", "--superlink", f"127.0.0.1:{fleet}"]
-            arguments += ["--port", str(free_port()), "--node-config", f"partition-id={node}"]
+            arguments += ["--port", str(find_free_port()), "--node-config", f"partition-id={node}"]
             log = tmp_path / f"supernode-{node}.log"
-            stack.enter_context(Child(SUPERNODE, arguments, log))
+            stack.enter_context(ChildProcess(SUPERNODE, arguments, log))
         deadline = time.monotonic() + 240
         while True:
             done = subprocess.run(

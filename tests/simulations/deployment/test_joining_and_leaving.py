@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clients.reaching import free_port
+from clients.network import find_free_port
 from simulations.deployment.status import ask_server, read_run
 from simulations.experiment import Experiment
 from simulations.members import MemberRecord, draw_among
@@ -51,7 +51,7 @@ def test_clients_join_and_leave_while_the_server_runs(
         add(tmp_path, client)
     # Rounds wait for two, so that not all are over before client 2 has come.
     serving = (*asked, "engine.min_clients=2", "evaluation.every=3", "data.size=16")
-    figures = str(free_port())
+    figures = str(find_free_port())
     server = devices.serve(config, *serving, "--metrics", figures)
     server.wait_for("listening on port")
     first, revoked = (devices.join(client, pki="keys") for client in (0, 1))

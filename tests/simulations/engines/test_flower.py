@@ -12,10 +12,10 @@ import pytest
 from flwr.app import Context, Error, Message, MetricRecord
 from flwr.app.typing import MetricRecordValues
 from flwr.clientapp import ClientApp
-from flwr.common.constant import ErrorCode
 
 from clients import ClientRuntime, make_client_app
-from clients.client_app import round_of
+from clients.client_app import read_round
+from clients.flower_adapter.error_replies import RAISED
 from fedssl.local_update import Worker
 from fedssl.partitions import Partition
 from fedssl.state import State
@@ -191,7 +191,7 @@ def test_after_a_refused_reply_a_device_goes_on_from_before_it_as_under_local(
         def answer(message: Message, context: Context) -> Message:
             reply = app(message, context)
             client = int(context.node_config["partition-id"])
-            nan_in_round_two(client, round_of(config_of(message.content)), reply)
+            nan_in_round_two(client, read_round(config_of(message.content)), reply)
             return reply
 
         return cast(ClientApp, answer)
@@ -282,7 +282,7 @@ def test_errors_that_are_the_devices_own_are_waited_for(
         for message, number in zip(asked, ids, strict=True):
             client = 1000 - message.metadata.dst_node_id
             if first.pop(client, False):
-                error = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, why.format(client))
+                error = Error(RAISED, why.format(client))
                 devices.played.answers[number] = Message(error, reply_to=message)
         return ids
 

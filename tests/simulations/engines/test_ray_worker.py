@@ -9,11 +9,11 @@ from ray import cloudpickle
 from torch import Tensor
 
 from clients import ClientRuntime, make_client_app
+from clients.flower_adapter.messages import become_server
 from fedssl.memory import ALIGNMENT
 from fedssl.modalities.image.data.on_demand import Fitted
 from fedssl.state import State, federated_state
 from simulations import Experiment
-from simulations.engines import flower_private
 from simulations.engines.ray_worker import (
     MakeClientApp,
     Model,
@@ -86,7 +86,7 @@ def test_an_app_made_in_another_process_trains_as_one_made_here(
     runtime = ClientRuntime(experiment, train, prepared.partition, CPU)
     here = make_client_app(lambda _: runtime)
     model = federated_state(blueprint(experiment, 16).build())
-    flower_private.become_server()
+    become_server()
 
     def train_by(app: Callable[[Message, Context], Message]) -> State:
         content = RecordDict({"config": ConfigRecord({"server-round": 1})})

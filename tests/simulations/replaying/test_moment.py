@@ -9,6 +9,8 @@ import pytest
 import torch
 from flwr.app import ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 
+from clients.flower_adapter.error_replies import error_reply
+from clients.flower_adapter.messages import become_server, number_message
 from fedssl.client_rules import ClientRuleConfig
 from fedssl.client_rules.fedx import CrossDistillation
 from fedssl.client_rules.scaffold import ControlVariates
@@ -17,7 +19,6 @@ from fedssl.config_file import ConfigError
 from fedssl.instructions import rules_to_json
 from fedssl.state import save_state
 from simulations.checkpoint import Checkpoint
-from simulations.engines import flower_private
 from simulations.replaying.moment import Moment, moments
 from strategies.messages import (
     ARRAYS,
@@ -44,12 +45,12 @@ ROW |= {"train_loss": 0.3, "rankme": 2.5}
 
 
 def message(client: int, **config: str | list[str]) -> Message:
-    flower_private.become_server()
+    become_server()
     content = RecordDict(
         {ARRAYS: to_record(MODEL), CONFIG: ConfigRecord({"server-round": 4, **config})}
     )
     made = Message(content, client + 1, MessageType.TRAIN)
-    flower_private.number(made, "1")
+    number_message(made, "1")
     return made
 
 
@@ -67,7 +68,7 @@ def moment(tmp_path: Path) -> Moment:
     )
     replies = [
         made.add(0, Message(content, reply_to=message(0))),
-        made.add(2, flower_private.error_reply(message(2), "no room")),
+        made.add(2, error_reply(message(2), "no room")),
     ]
     assert not made.is_whole()
     made.finish(

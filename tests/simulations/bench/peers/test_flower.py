@@ -7,9 +7,10 @@ import pytest
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.supercore import telemetry
 
+from clients.flower_adapter.error_replies import error_reply
+from clients.flower_adapter.messages import become_server
 from simulations import Experiment
 from simulations.bench.peers import accounting, flower
-from simulations.engines.flower_private import become_server, error_reply
 
 needs_flower = pytest.mark.skipif(
     flower.missing() is not None, reason=flower.missing() or "is installed"

@@ -6,10 +6,10 @@ import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 
+from clients.flower_adapter.messages import become_server
 from simulations import Experiment
 from simulations.bench.peers import flower_simclr
 from simulations.bench.peers.flower_simclr import check, fit, make_client_app
-from simulations.engines.flower_private import become_server
 from simulations.prepare import prepare
 from tests.tools.blueprints import blueprint
 

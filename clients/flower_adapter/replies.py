@@ -2,8 +2,6 @@
 
 Flower's own makes as much room as a reply's parts say they take together, though a part may be
 named a million times; and one reply that is no message of Flower's would end the run.
-
-Touches what Flower keeps private. Written for Flower 1.39.
 """
 
 import json
@@ -12,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from flwr.app import Array, Error, Message, Metadata
 from flwr.app.message import make_message
-from flwr.common.constant import ErrorCode
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree
 from flwr.proto.message_pb2 import Message as MessageProto
 from flwr.proto.runtime_pb2 import PullAppMessagesRequest
@@ -31,7 +28,8 @@ from flwr.supercore.inflatable.inflatable_utils import (
 )
 from flwr.superlink.grid import HttpGrid
 
-from simulations.engines.flower_private import REFUSED
+from clients.flower_adapter.error_replies import NOT_WHOLE, REFUSED
+from clients.flower_adapter.messages import mark_reply
 
 BESIDE_THE_MODEL = 1 << 22
 """Bytes that a reply may take beside as many as the model that was sent: metrics and names."""
@@ -47,10 +45,10 @@ class CarefulGrid(HttpGrid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Return the replies to these messages that are there."""
-        found = self._runtime_client.PullMessages(
+        answer = self._runtime_client.PullMessages(
             PullAppMessagesRequest(message_ids=list(message_ids))
         )
-        pairs = zip(found.messages_list, found.message_object_trees, strict=True)
+        pairs = zip(answer.messages_list, answer.message_object_trees, strict=True)
         return [self._take_in(about, tree) for about, tree in pairs]
 
     def _take_in(self, about: MessageProto, tree: ObjectTree) -> Message:
@@ -59,7 +57,7 @@ class CarefulGrid(HttpGrid):
             contents = self._pull([part.object_id for part in iterate_object_tree(tree)])
         except ObjectPullError as error:
             # As Flower says it: the client went away before it had sent all.
-            return _error(about, ErrorCode.MESSAGE_UNAVAILABLE, f"its reply is not whole: {error}")
+            return _error(about, NOT_WHOLE, f"its reply is not whole: {error}")
         except (ValueError, RecursionError) as error:
             self._confirm(about)
             return _refusal(about, error)
@@ -72,10 +70,8 @@ class CarefulGrid(HttpGrid):
         # Whatever it makes Flower's code raise, the reply is at fault.
         except Exception as error:
             return _refusal(about, error)
-        reply.metadata.__dict__["_message_id"] = about.metadata.message_id
-        # By the SuperLink's word, not by the client's.
-        reply.metadata.__dict__["_reply_to_message_id"] = about.metadata.reply_to_message_id
-        reply.metadata.__dict__["_src_node_id"] = about.metadata.src_node_id
+        link = about.metadata
+        mark_reply(reply, link.message_id, link.reply_to_message_id, link.src_node_id)
         return reply
 
     def _pull(self, ids: Sequence[str]) -> dict[str, bytes]:
@@ -87,7 +83,7 @@ class CarefulGrid(HttpGrid):
             node=self.node,
             run_id=self.run.run_id,
         )
-        return pull_objects(list(ids), pull_object_fn=limited(fetch, self.most_bytes))
+        return pull_objects(list(ids), pull_object_fn=limit_fetch(fetch, self.most_bytes))
 
     def _confirm(self, about: MessageProto) -> None:
         """Let the SuperLink forget a reply."""
@@ -100,7 +96,7 @@ class CarefulGrid(HttpGrid):
         )
 
 
-def limited(fetch: Callable[[str], bytes], most: int) -> Callable[[str], bytes]:
+def limit_fetch(fetch: Callable[[str], bytes], most: int) -> Callable[[str], bytes]:
     """Return what fetches objects until they are more than so many bytes together.
 
     The returned function raises a ValueError for the one with which they are.

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from clients.reaching import Unreachable, free_port, parse, reach, spare_loopback
+from clients.network import Unreachable, find_free_port, reach, spare_loopback, split_address
 from simulations.deployment.pki import ServerKeys, make_pki
 
 
@@ -109,7 +109,7 @@ def test_a_name_that_the_certificate_does_not_have_is_refused(
 
 def test_nobody_there_is_told_apart(keys: ServerKeys) -> None:
     with pytest.raises(Unreachable, match="cannot be reached"):
-        reach(f"127.0.0.1:{free_port()}", keys.authority)
+        reach(f"127.0.0.1:{find_free_port()}", keys.authority)
 
 
 def test_a_server_that_says_nothing_is_given_up(keys: ServerKeys) -> None:
@@ -178,8 +178,8 @@ def test_http_and_grpc_reach_this_machine_past_a_dead_proxy(
 
 
 def test_addresses() -> None:
-    assert parse("server.example.org:9092") == ("server.example.org", 9092)
-    assert parse("[::1]:80") == ("::1", 80)
+    assert split_address("server.example.org:9092") == ("server.example.org", 9092)
+    assert split_address("[::1]:80") == ("::1", 80)
     for wrong in ("server", ":80", "server:", "server:http", "server:0", "server:70000"):
         with pytest.raises(ValueError, match="give HOST:PORT"):
-            parse(wrong)
+            split_address(wrong)

@@ -1,11 +1,10 @@
 """Start and watch long-running processes, which end with the process that started them.
 
-``python -m clients.child PARENT MODULE:FUNCTION ARGUMENTS…`` is one of them.
+``python -m clients.child_process PARENT MODULE:FUNCTION ARGUMENTS…`` is one of them.
 """
 
 import importlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,15 +15,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from clients.log_file import LogFile, crash_of, now
-from clients.reaching import spare_loopback
+from clients.flower_adapter.process_output import find_error
+from clients.log_file import LogFile, crash_file, format_now
+from clients.network import spare_loopback
 
 LAST_LINES = 100
-_ERROR = re.compile(r"(?:\x1b\[\d+m)*ERROR *(?:\x1b\[\d+m)*: *(.+)")
 GRACE = 5.0
 
 
-class Child:
+class ChildProcess:
     """A command in a process of its own: a context in which it runs.
 
     However this process ends, the other does within a second.
@@ -38,8 +37,8 @@ class Child:
     log : Path
         Where its output goes, after what is there. What it printed last before it ended by itself
         is kept beside it, until that happens again.
-    trouble : Callable[[str], None] | None
-        Told of each line of it that Flower marks as an error.
+    on_error : Callable[[str], None] | None
+        Called with what each of its lines says that Flower marks as an error.
     grace : float
         Seconds that it has to end before it is killed.
     """
@@ -49,12 +48,12 @@ class Child:
         command: str,
         arguments: Sequence[str],
         log: Path,
-        trouble: Callable[[str], None] | None = None,
+        on_error: Callable[[str], None] | None = None,
         grace: float = GRACE,
     ):
         self.log = log
         self._grace = grace
-        self._trouble = trouble
+        self._on_error = on_error
         self._name = command
         self._command = [sys.executable, "-m", __name__, str(os.getpid()), command, *arguments]
         self._last: deque[str] = deque(maxlen=LAST_LINES)
@@ -119,23 +118,23 @@ class Child:
             text = line.rstrip()
             self._file.write(text)
             self._last.append(text)
-            if self._trouble and (found := _ERROR.match(text)):
-                self._trouble(found[1])
+            if self._on_error and (error := find_error(text)):
+                self._on_error(error)
 
     def _keep_last_words(self) -> None:
-        head = f"--- {now()}: {self._name} ended with exit code {self._process.returncode}"
+        head = f"--- {format_now()}: {self._name} ended with exit code {self._process.returncode}"
         with suppress(OSError):
-            crash_of(self.log).write_text(
+            crash_file(self.log).write_text(
                 "\n".join([head, *self._last, ""]), encoding="utf-8", errors="replace"
             )
 
 
 def _main(parent: int, command: str, arguments: list[str]) -> None:
-    from flwr.supercore.app_utils import start_parent_process_monitor
+    from clients.flower_adapter.parent_process import end_with
 
     # That of a shell's background job is ignored, and by it the monitor ends this process.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    start_parent_process_monitor(parent)
+    end_with(parent)
     module, _, function = command.partition(":")
     sys.argv = [function, *arguments]
     getattr(importlib.import_module(module), function)()

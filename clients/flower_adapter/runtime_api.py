@@ -4,9 +4,6 @@ A SuperNode or SuperLink with ``--isolation process`` keeps its tasks until an e
 over the Runtime API on the loopback device. Flower's own executor would unpack the app that the
 server sent and start a new interpreter for each message. Ours stays, so that PyTorch is imported
 and the model built once, and runs nothing but what is installed here.
-
-With `clients.supernode` the only place on the client's side that touches what Flower keeps private.
-Written for Flower 1.39.
 """
 
 import secrets
@@ -16,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from flwr.app import Context, Error, Message
-from flwr.common.constant import ErrorCode, SubStatus
+from flwr.app import Context, Message
+from flwr.common.constant import SubStatus
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
@@ -31,6 +28,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
+from clients.flower_adapter.error_replies import error_reply
 from fedssl.temporary import temporary_folder
 
 CLIENT_TASK, SERVER_TASK = TaskType.CLIENT_APP, TaskType.SERVER_APP
@@ -38,7 +36,7 @@ _ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})
 
 
 @contextmanager
-def new_secret() -> Iterator[tuple[bytes, Path]]:
+def make_secret() -> Iterator[tuple[bytes, Path]]:
     """Make what a process must know to claim tasks; yield it, and a file of it for its owner."""
     with temporary_folder() as folder:
         secret, file = secrets.token_bytes(32), folder / "secret"
@@ -123,5 +121,4 @@ class ClientTask:
 
     def refuse(self, reason: str) -> None:
         """Reply with an error."""
-        error = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason)
-        self.reply(Message(error, reply_to=self.message))
+        self.reply(error_reply(self.message, reason))

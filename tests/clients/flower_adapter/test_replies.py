@@ -18,9 +18,9 @@ from flwr.supercore.inflatable.inflatable_object import (
     get_object_tree,
 )
 
-from simulations.engines import flower_private
-from simulations.engines.flower_private import LOST, REFUSED
-from simulations.engines.flower_replies import CarefulGrid
+from clients.flower_adapter.error_replies import LOST, REFUSED
+from clients.flower_adapter.messages import become_server, empty_run, number_message
+from clients.flower_adapter.replies import CarefulGrid
 from strategies.messages import arrays_of, to_record, to_state
 
 
@@ -58,7 +58,7 @@ class Grid(CarefulGrid):
     def __init__(self, link: SuperLink):
         super().__init__(token="any")
         self.link = link
-        self.set_run(flower_private.empty_run())
+        self.set_run(empty_run())
 
     @property
     def _runtime_client(self) -> Any:
@@ -66,9 +66,9 @@ class Grid(CarefulGrid):
 
 
 def reply_with(content: RecordDict) -> Message:
-    flower_private.become_server()
+    become_server()
     message = Message(RecordDict({"config": ConfigRecord({"server-round": 1})}), 7, "train")
-    flower_private.number(message, "the question")
+    number_message(message, "the question")
     return Message(content, reply_to=message)
 
 

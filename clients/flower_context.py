@@ -24,12 +24,12 @@ ROOT = Path(__file__).parents[1]
 
 
 class _Learning(LearningConfig):
-    """An experiment's file, of which a client has no use for the rest."""
+    """The learning part of an experiment file; other sections are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
 
-def runtime_of(context: Context) -> ClientRuntime:
+def find_runtime(context: Context) -> ClientRuntime:
     """Return what this process holds to train a client.
 
     Parameters
@@ -45,32 +45,32 @@ def runtime_of(context: Context) -> ClientRuntime:
     """
     run, node = context.run_config, context.node_config
     if learning := run.get("learning"):
-        return _device(str(node["examples"]), int(node["partition-id"])).runtime(str(learning))
-    return _share(str(run["config"]), str(run.get("overrides", "")))
+        return _open_device(str(node["examples"]), int(node["partition-id"])).runtime(str(learning))
+    return _load_share(str(run["config"]), str(run.get("overrides", "")))
 
 
-def overrides_of(text: str) -> list[str]:
+def split_overrides(text: str) -> list[str]:
     """Split overrides as a shell does."""
     return shlex.split(text)
 
 
 @lru_cache(1)
-def _device(examples: str, client: int) -> Device:
-    return Device(Path(examples), client, _own_device())
+def _open_device(examples: str, client: int) -> Device:
+    return Device(Path(examples), client, _choose_device())
 
 
 @lru_cache(1)
-def _share(name: str, overrides: str) -> ClientRuntime:
-    own = [
+def _load_share(name: str, overrides: str) -> ClientRuntime:
+    learning = [
         override
-        for override in overrides_of(overrides)
+        for override in split_overrides(overrides)
         if override.partition(".")[0].partition("=")[0] in LearningConfig.model_fields
     ]
-    config = read(_Learning, ROOT / name, own)
+    config = read(_Learning, ROOT / name, learning)
     train = load(config.data).train
     shares = partition(config.partition, train, config.seed)
-    return ClientRuntime(config, train, shares, _own_device())
+    return ClientRuntime(config, train, shares, _choose_device())
 
 
-def _own_device() -> torch.device:
+def _choose_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,7 +1,6 @@
 """Flower's SuperNode, made to come back soon, and to end rather than hang.
 
-``main`` is what `clients.connection` runs in a process of its own, which needs no PyTorch. Touches
-what Flower keeps private. Written for Flower 1.39.
+`clients.connection` runs it in a process of its own, which needs no PyTorch.
 """
 
 import os
@@ -13,6 +12,10 @@ from typing import Any
 
 import grpc
 
+from clients.flower_adapter.process_output import REFUSED
+
+COMMAND = f"{__name__}:main"
+"""What the process runs; see `clients.child_process`."""
 MOST_WAIT = 3
 """Seconds between two tries to reach the server, at most: Flower and gRPC wait up to 20 and 120."""
 CHANNEL = [
@@ -26,8 +29,6 @@ CHANNEL = [
 ]
 CLOSED = "Connection refused"
 """In what gRPC says where nothing listens at a port."""
-REFUSED = "refused by the server: "
-"""Begins the line by which the SuperNode's process says why it ends."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""See whether the server can be reached, before anything is started."""
+"""The way to the server: its address, whether it answers, and which proxies are asked."""
 
 import socket
 import ssl
@@ -16,7 +16,7 @@ class Unreachable(OSError):
     """Nobody answers there, for now."""
 
 
-def parse(server: str) -> tuple[str, int]:
+def split_address(server: str) -> tuple[str, int]:
     """Split ``HOST:PORT``.
 
     Raises
@@ -30,7 +30,7 @@ def parse(server: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """Return a port of the loopback device that nothing listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -73,7 +73,7 @@ def reach(server: str, root_certificate: Path, seconds: float = SECONDS) -> None
     ValueError
         Somebody does whose certificate is not good, or the certificate file is none.
     """
-    host, port = parse(server)
+    host, port = split_address(server)
     try:
         context = ssl.create_default_context(cafile=root_certificate)
     except ssl.SSLError as error:

@@ -1,5 +1,7 @@
 """What ends a SuperNode's process: a server that does not know it, or is there no more."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,8 +9,8 @@ from typing import Any
 import grpc
 import pytest
 
-from clients import supernode
-from clients.reaching import free_port
+from clients.flower_adapter import supernode
+from clients.network import find_free_port
 
 CODE = grpc.StatusCode
 
@@ -48,7 +50,7 @@ def test_a_server_that_refuses_or_ends_ends_it(spoken: Path) -> None:
 
 
 def test_a_server_that_is_away_is_waited_for_but_not_one_that_has_ended(spoken: Path) -> None:
-    channel = supernode._channel(spoken, f"127.0.0.1:{free_port()}", False, interceptors=[])
+    channel = supernode._channel(spoken, f"127.0.0.1:{find_free_port()}", False, interceptors=[])
     with pytest.raises(grpc.RpcError) as nobody:
         channel.unary_unary("/x")(b"", timeout=20)
     refused = nobody.value.details()
@@ -60,3 +62,11 @@ def test_a_server_that_is_away_is_waited_for_but_not_one_that_has_ended(spoken: 
     answer(listening, CODE.UNAVAILABLE, "Timeout occurred: FD Shutdown")
     with pytest.raises(Ended, match="nothing listens there"):
         answer(listening, CODE.UNAVAILABLE, refused)
+
+
+def test_its_process_imports_no_pytorch() -> None:
+    code = (
+        "import sys, clients.child_process, clients.flower_adapter.supernode, flwr.supernode.cli; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
