@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-all soak lint format clean
+.PHONY: quickstart test test-all soak bench lint format clean
 
 quickstart: .venv/.installed  ## Install, run a first experiment, and say where its report lies.
 	$(BIN)/fedssl run configs/quickstart.yaml
@@ -15,6 +15,9 @@ test-all: lint test  ## All checks: lint, types, layers, fast and slow tests.
 
 soak: .venv/.installed-test  ## 2,000 rounds with faulty clients: what of the process grows?
 	$(BIN)/python -m tests.soak --out runs/soak
+
+bench: .venv/.installed-test  ## A million clients, every measure; AGAINST=flower,pfl,lightly, JSON=file; or GROWTH=folder.
+	$(BIN)/python -m tests.benchmarks $(if $(AGAINST),--against $(AGAINST)) $(if $(JSON),--json $(JSON)) $(if $(GROWTH),--growth $(GROWTH))
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .

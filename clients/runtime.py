@@ -5,11 +5,11 @@ import threading
 import torch
 from torch import Tensor
 
+from fedssl.allocator import keep_freed_memory
 from fedssl.blueprint import ModelBlueprint
 from fedssl.config import LearningConfig
 from fedssl.data import Dataset
 from fedssl.local_update import Worker
-from fedssl.memory import keep_freed_memory
 from fedssl.partitions import Partition
 
 

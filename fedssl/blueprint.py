@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from fedssl import encoders, memory
+from fedssl import allocator, encoders
 from fedssl.config import LearningConfig
 from fedssl.data import Dataset
 from fedssl.example import ExampleSpec
@@ -102,7 +102,7 @@ class ModelBlueprint:
         # Into one block of memory, as all models are, which is used again once this one is let go.
         adopt(objective, *map(clone, split_state(objective)))
         # What the parts were built in lies free between what stays, and no block fits into it.
-        memory.give_back()
+        allocator.give_back()
         return objective
 
     def build_encoder(self) -> nn.Module:

@@ -6,7 +6,7 @@ floating buffers (BatchNorm's running statistics), and integer counters.
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +17,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from fedssl.allocator import aligned, allocate
 from fedssl.files import replacing
-from fedssl.memory import ALIGNMENT, block
 from fedssl.plain_files import check_plain
 
 if TYPE_CHECKING:
@@ -135,57 +135,6 @@ def _projection_width(module: nn.Module) -> int:
     return int(widths[-1] if widths else features)
 
 
-def allocate(like: Mapping[str, Tensor], device: torch.device) -> State:
-    """Make tensors of the same shapes and types, side by side in one block of memory.
-
-    On a CPU the block is one that was used before and is free, if there is one (`memory.block`).
-    """
-    sizes = _places(like.values())
-    on_cpu = device.type == "cpu"
-    memory = (
-        block(sum(sizes)) if on_cpu else torch.empty(sum(sizes), dtype=torch.uint8, device=device)
-    )
-    return {
-        name: part[: tensor.nbytes].view(tensor.dtype).view(tensor.shape)
-        for part, (name, tensor) in zip(torch.split(memory, sizes), like.items(), strict=True)
-    }
-
-
-def as_block(state: Mapping[str, Tensor]) -> Tensor:
-    """Return a state as the one block of memory that `allocate` makes for it, uint8 [bytes].
-
-    It is the state's own memory where that lies so, as a client's model does; else a copy.
-    """
-    memory = _own_block(state)
-    if memory is None:
-        memory = _own_block(clone(state))
-        assert memory is not None
-    return memory
-
-
-def _own_block(state: Mapping[str, Tensor]) -> Tensor | None:
-    filled = [tensor for tensor in state.values() if tensor.numel()]
-    if not filled:
-        return torch.empty(0, dtype=torch.uint8)
-    storage = filled[0].untyped_storage()
-    place = begin = filled[0].data_ptr()
-    for tensor, size in zip(filled, _places(filled), strict=True):
-        within = tensor.untyped_storage().data_ptr() == storage.data_ptr()
-        if not (within and tensor.is_contiguous() and tensor.data_ptr() == place):
-            return None
-        place += size
-    offset = begin - storage.data_ptr()
-    if place - storage.data_ptr() > storage.nbytes():
-        return None
-    memory: Tensor = torch.empty(0, dtype=torch.uint8, device=filled[0].device)
-    return memory.set_(storage, offset, (place - begin,), (1,))
-
-
-def _places(tensors: Iterable[Tensor]) -> list[int]:
-    """Return how many bytes each tensor takes in a block: as many as keep the next one aligned."""
-    return [-(-tensor.nbytes // ALIGNMENT) * ALIGNMENT for tensor in tensors]
-
-
 @torch.no_grad()
 def clone(state: Mapping[str, Tensor]) -> State:
     """Copy a state, so that it no longer shares memory."""
@@ -246,9 +195,7 @@ def adopt(
     for target, source in pairs:
         for name, tensor in target.items():
             value = _converted(source[name].detach(), tensor).to(tensor.device, tensor.dtype)
-            # The order of a kernel's sums may depend on it, and memory of numpy or of a file lies
-            # anywhere.
-            tensor.data = value.clone() if value.data_ptr() % ALIGNMENT else value
+            tensor.data = aligned(value)
 
 
 def check_same(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> None:

@@ -5,21 +5,14 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 
 from fedssl.printable import printable, printable_message
 from simulations.cohort import Answer
 from simulations.experiment import Experiment
 from simulations.figures import further, name_of, shown
 from simulations.profiling import Rows, table
+from simulations.progress_columns import progress_columns
 
 
 class Display(Protocol):
@@ -117,13 +110,7 @@ class Live(Lines):
     def __init__(self, console: Console):
         super().__init__(console)
         self._progress = Progress(
-            TextColumn("{task.description:<8}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}", markup=False),
+            *progress_columns("{task.description:<8}", "{task.fields[text]}"),
             console=console,
         )
         self._round_bar = TaskID(0)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from fedssl.config_file import ConfigError, parse_yaml
@@ -23,8 +22,9 @@ from simulations.files import replace_text
 from simulations.fonts import numbers_told
 from simulations.inside import make_inside
 from simulations.notes import read_cautions
+from simulations.page import render_page
 from simulations.records import MEND, Divergence, Row, read_divergence, read_partition
-from simulations.report_page import PAGE, STYLE
+from simulations.report_page import PAGE
 from simulations.run_folder import RunFolder
 
 MOST_FAILURES = 100
@@ -89,11 +89,8 @@ def report(folder: Path) -> Path:
         plots.save(figure, file)
         title = _TITLES[name].format(examples=records.noun)
         pictures[title] = base64.b64encode(file.read_bytes()).decode()
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
-    page = environment.from_string(PAGE).render(
-        style=STYLE,
+    page = render_page(
+        PAGE,
         # A folder's name need be no text.
         title=os.fsencode(folder.resolve().name).decode(errors="replace"),
         subtitle=_subtitle(records.config),

@@ -7,7 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fedssl.state import State, allocate, parameters
+from fedssl.allocator import allocate
+from fedssl.state import State, parameters
 
 __all__ = [
     "ExampleMean",

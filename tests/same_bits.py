@@ -34,11 +34,12 @@ import torch
 import yaml
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 from rich.table import Table
 from safetensors.torch import load_file
 from torch import Tensor
 
+from simulations.progress_columns import progress_columns
 from tests.tools.checkouts import CheckoutError, Resident
 
 Config = dict[str, Any]
@@ -425,11 +426,7 @@ def _compared(before: Path, after: Path, only: str | None, home: Path) -> list[C
         if not chosen:
             raise CheckoutError(f"--only {only}: there is no such run; there are {', '.join(runs)}")
         with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[run]}"),
+            *progress_columns("{task.description}", "{task.fields[run]}", time_left=False),
             console=Console(stderr=True),
         ) as progress:
             return run_both(chosen, old, new, home, progress)

@@ -29,7 +29,7 @@ from rich.table import Table
 
 from clients import ClientRuntime, make_client_app
 from clients.client_app import read_round
-from fedssl import memory
+from fedssl import allocator
 from simulations import load_experiment
 from simulations.bench.timing import resident_mb
 from simulations.display import Quiet
@@ -141,7 +141,7 @@ def main() -> None:
             carry_out(prepared, grid, folder, None, display=sampling)
         finally:
             grid.close()
-            memory.release()
+            allocator.release()
         show(sampling, time.perf_counter() - begin)
         if asked.out:
             keep(sampling, asked.out)

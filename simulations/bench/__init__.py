@@ -4,36 +4,23 @@ Each figure is measured in one run with its reference, in turn, so that a machin
 slow bears on both alike. Times are CPU times where it is not said otherwise.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping
 
-from simulations.bench import (
-    against,
-    checking,
-    measuring,
-    merging,
-    million,
-    overhead,
-    precision,
-    probing,
-    saving,
-    work,
-)
+from simulations.bench import checking, merging, overhead, precision, probing, saving, work
 from simulations.bench.figure import Figure, Target
 
-__all__ = ["Figure", "Target", "bench", "measures"]
+__all__ = ["Figure", "Measure", "Target", "measure_all", "measures"]
 
 Measure = Callable[[], list[Figure]]
 
 
-def measures(*, quick: bool, peers: Iterable[str] = ()) -> dict[str, Measure]:
+def measures(*, quick: bool) -> dict[str, Measure]:
     """Return what there is to measure, by a line that says what.
 
     Parameters
     ----------
     quick : bool
         Fewer and smaller measurements, under a minute in all; some are left out.
-    peers : Iterable[str]
-        Names of `against.PEERS`; those that are not installed make a figure that says so.
     """
     chosen: dict[str, Measure] = {
         "a client-round without local work": lambda: overhead.client_rounds(
@@ -56,36 +43,23 @@ def measures(*, quick: bool, peers: Iterable[str] = ()) -> dict[str, Measure]:
     }
     if not quick:
         chosen["probe, kNN and RankMe"] = lambda: probing.measures(10_000, 2_000, times=5)
-        chosen["every measure"] = lambda: measuring.each_measure(10_000, 512, times=3)
-    chosen["a million clients"] = million.start
-    for name in peers:
-        missing, measure = against.PEERS[name]
-        reason = missing()
-        if reason is None:
-            chosen[f"against {name}"] = measure
-        else:
-            skipped = Figure(f"against {name}", "", note=f"not measured: {reason}")
-            chosen[f"against {name}"] = lambda skipped=skipped: [skipped]  # type: ignore[misc]
     return chosen
 
 
-def bench(
-    *,
-    quick: bool = False,
-    peers: Sequence[str] = (),
-    began: Callable[[str], None] = lambda _: None,
+def measure_all(
+    chosen: Mapping[str, Measure], on_start: Callable[[str], None] = lambda _: None
 ) -> list[Figure]:
     """Measure everything, one after the other.
 
     Parameters
     ----------
-    quick, peers
-        See `measures`.
-    began : Callable[[str], None]
-        Told of each measurement as it begins.
+    chosen : Mapping[str, Measure]
+        Such as `measures`.
+    on_start : Callable[[str], None]
+        Called with the name of each measurement before it.
     """
     figures = []
-    for name, measure in measures(quick=quick, peers=peers).items():
-        began(name)
+    for name, measure in chosen.items():
+        on_start(name)
         figures += measure()
     return figures

@@ -4,12 +4,11 @@ import torch
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from clients.flower_adapter.messages import become_server, number_message
+from fedssl.allocator import keep_freed_memory
 from fedssl.evaluation.parallel import one_thread
-from fedssl.memory import keep_freed_memory
-from fedssl.modalities.image.encoders import build_encoder
-from fedssl.seeding import initialising
 from fedssl.state import clone, model_parts
 from simulations.bench.figure import Figure, Target
+from simulations.bench.setting import encoder
 from simulations.bench.timing import compare, cpu_seconds
 from simulations.reply_check import ReplyCheck
 from strategies import FedAvg
@@ -20,14 +19,13 @@ def a_reply(replies: int, times: int) -> list[Figure]:
     """Measure the check of ResNet-18 replies that cross by reference, in CPU milliseconds each."""
     keep_freed_memory()
     become_server()
-    with initialising(0):
-        encoder = build_encoder("resnet18", 32)
-    sent = clone(dict(encoder.state_dict()))
+    model = encoder("resnet18")
+    sent = clone(dict(model.state_dict()))
     # Too large together for any cache.
     models = [clone(sent) for _ in range(4)]
     floats = [[t for t in model.values() if t.is_floating_point()] for model in models]
     own, sums = ([t.clone() for t in floats[0]] for _ in range(2))
-    check = ReplyCheck(FedAvg(), FedAvg.Config(), model_parts(encoder), lambda _: 1)
+    check = ReplyCheck(FedAvg(), FedAvg.Config(), model_parts(model), lambda _: 1)
     config = ConfigRecord({"server-round": 1})
     message = Message(RecordDict({ARRAYS: to_record(sent), CONFIG: config}), 1, "train")
     number_message(message, "1")

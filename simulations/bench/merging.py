@@ -2,12 +2,11 @@
 
 import torch
 
+from fedssl.allocator import keep_freed_memory
 from fedssl.evaluation.parallel import one_thread
-from fedssl.memory import keep_freed_memory
-from fedssl.modalities.image.encoders import build_encoder
-from fedssl.seeding import initialising
 from fedssl.state import clone, count_bytes
 from simulations.bench.figure import Figure, Target
+from simulations.bench.setting import encoder
 from simulations.bench.timing import compare, cpu_seconds
 from strategies.divergence import DivergenceFold
 from strategies.fold import Report
@@ -21,8 +20,7 @@ reading it, and reading and writing the sum."""
 def ldawa(clients: int, times: int) -> list[Figure]:
     """Measure L-DAWA of so many ResNet-18 states, in bytes per second, against a copy."""
     keep_freed_memory()
-    with initialising(0):
-        first = dict(build_encoder("resnet18", 32).state_dict())
+    first = dict(encoder("resnet18").state_dict())
     # Too large together for any cache.
     states = [clone(first) for _ in range(4)]
     size = count_bytes(first)

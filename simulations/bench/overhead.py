@@ -2,7 +2,7 @@
 
 import torch
 
-from fedssl.memory import keep_freed_memory
+from fedssl.allocator import keep_freed_memory
 from simulations.bench.figure import Figure, Target
 from simulations.bench.setting import NEVER, experiment, idle_server
 from simulations.bench.timing import (

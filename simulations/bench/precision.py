@@ -5,15 +5,13 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from fedssl.allocator import keep_freed_memory
 from fedssl.evaluation.parallel import one_thread
-from fedssl.memory import keep_freed_memory
-from fedssl.modalities.image.encoders import build_encoder
 from fedssl.objectives import Batch
 from fedssl.precision import bf16_is_native
-from fedssl.seeding import initialising
 from fedssl.state import clone, federated_state
 from simulations.bench.figure import Figure, Target
-from simulations.bench.setting import blueprint, experiment, images, worker
+from simulations.bench.setting import blueprint, encoder, experiment, images, worker
 from simulations.bench.timing import compare, cpu_seconds
 
 PEAKS = {
@@ -35,14 +33,13 @@ def on_cpu(batch_size: int, times: int) -> list[Figure]:
         why = "not measured: this CPU has no avx512_bf16"
         return [Figure(name, "images per CPU-s", target=target, note=why)]
     keep_freed_memory()
-    with initialising(0):
-        encoder = build_encoder("resnet18", 32)
+    model = encoder("resnet18")
     shown = torch.randn(batch_size, 3, 32, 32)
 
     def step(enabled: bool) -> float:
         def work() -> None:
             with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-                features = encoder(shown)
+                features = model(shown)
             features.float().square().mean().backward()
 
         return batch_size / cpu_seconds(work)

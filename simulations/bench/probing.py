@@ -5,19 +5,16 @@ from collections.abc import Callable
 
 import torch
 
+from fedssl.allocator import keep_freed_memory
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.knn import predict_knn
 from fedssl.evaluation.linear import fit_linear
 from fedssl.evaluation.parallel import one_thread
 from fedssl.evaluation.rankme import rankme
-from fedssl.memory import keep_freed_memory
 from fedssl.modalities import load
-from fedssl.modalities.image.encoders import build_encoder
-from fedssl.modalities.image.preparation import Normalisation, normalise
-from fedssl.seeding import initialising
 from fedssl.state import clone, federated_state
 from simulations.bench.figure import Figure, Target
-from simulations.bench.setting import experiment, images, worker
+from simulations.bench.setting import blueprint, encoder, experiment, images, worker
 from simulations.bench.timing import compare, cpu_seconds
 
 CLIENTS, IMAGES_EACH = 10, 500
@@ -31,14 +28,12 @@ def features(count: int, times: int) -> list[Figure]:
     """
     keep_freed_memory()
     shown = images(count)
-    mean, std = (0.5,) * 3, (0.25,) * 3
-    preparation = Normalisation(mean, std)
-    with initialising(0):
-        encoder = build_encoder("convnet", 32).eval()
+    preparation = blueprint(experiment()).preparation
+    model = encoder("convnet").eval()
 
     @torch.no_grad()
     def bare() -> None:
-        torch.cat([encoder(normalise(rows, mean, std)) for rows in torch.split(shown, 256)])
+        torch.cat([model(preparation(rows)) for rows in torch.split(shown, 256)])
 
     def wall_seconds(work: Callable[[], object]) -> float:
         begin = time.perf_counter()
@@ -49,7 +44,7 @@ def features(count: int, times: int) -> list[Figure]:
         compare(
             f"features of {count:,} images, convnet, all cores",
             "s",
-            lambda: wall_seconds(lambda: extract(encoder, shown, preparation)),
+            lambda: wall_seconds(lambda: extract(model, shown, preparation)),
             lambda: wall_seconds(bare),
             times=times,
             target=Target(1.1, at_least=False, of_ratio=True),
@@ -72,9 +67,9 @@ def measures(train: int, test: int, times: int) -> list[Figure]:
     received = clone(federated_state(resident.objective))
     shown = images(IMAGES_EACH)
     splits = load(config.data)
-    encoder, preparation = resident.objective.encoder, resident.blueprint.preparation
+    trained, preparation = resident.objective.encoder, resident.blueprint.preparation
     bank, queries = (
-        extract(encoder, part.fetch(), preparation) for part in (splits.train, splits.test)
+        extract(trained, part.fetch(), preparation) for part in (splits.train, splits.test)
     )
     labels, own = splits.train.labels, config.evaluation
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clients import ClientRuntime, make_client_app
 from fedssl.blueprint import ModelBlueprint
@@ -18,7 +18,7 @@ from fedssl.evaluation.parallel import one_thread
 from fedssl.example import ExampleSpec
 from fedssl.local_update import Trained, Worker
 from fedssl.partitions import Partition
-from fedssl.seeding import generator
+from fedssl.seeding import generator, initialising
 from simulations.display import Quiet
 from simulations.engines.local import LocalGrid
 from simulations.experiment import Experiment, resolve
@@ -61,6 +61,12 @@ def images(count: int, side: int = 32, seed: int = 0) -> Tensor:
 def blueprint(config: Experiment, side: int = 32) -> ModelBlueprint:
     """Return the blueprint of an experiment's model for images of this side, in pixels."""
     return ModelBlueprint(config, ExampleSpec("image", (3, side, side), "uint8"))
+
+
+def encoder(name: str) -> nn.Module:
+    """Build an encoder for 32×32 images."""
+    with initialising(0):
+        return blueprint(experiment(model={"encoder": name})).build_encoder()
 
 
 def worker(config: Experiment, side: int = 32, device: str = "cpu") -> Worker:

@@ -6,10 +6,8 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
+from fedssl.allocator import keep_freed_memory
 from fedssl.evaluation.parallel import one_thread
-from fedssl.memory import keep_freed_memory
-from fedssl.modalities.image.views.policies import POLICIES
-from fedssl.modalities.image.views.recipe import Views
 from fedssl.objectives import Batch
 from fedssl.optimizers import build_optimizer
 from fedssl.seeding import generator
@@ -66,7 +64,7 @@ def views_per_cpu_second(count: int) -> float:
 def _batches_of_views(count: int) -> Callable[[], None]:
     """Return what makes two views of each of so many images, 256 at a time."""
     shown = images(count)
-    recipe = Views(POLICIES["simclr"][1], [0.5] * 3, [0.25] * 3)
+    recipe = blueprint(experiment(views="simclr")).views
     draws = generator(0, "bench views")
 
     def work() -> None:

@@ -109,7 +109,9 @@ def audit(
 @contextmanager
 def _progress() -> "Iterator[Told]":
     """Show how far a long work is: a bar, or where nobody looks on a few lines."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress
+
+    from simulations.progress_columns import progress_columns
 
     if not err.is_terminal:
         before = ""
@@ -122,12 +124,7 @@ def _progress() -> "Iterator[Told]":
 
         yield line
         return
-    columns = (
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
+    columns = progress_columns(after="{task.description}", time_left=False)
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("loading the run", total=None)
         yield lambda done, total, text: progress.update(

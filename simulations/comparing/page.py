@@ -1,4 +1,4 @@
-"""The page of a comparison, a Jinja template."""
+"""The page of a comparison, a Jinja template that extends the one of `simulations.page`."""
 # ruff: noqa: E501
 
 import base64
@@ -37,15 +37,11 @@ SCRIPT_HASH = "sha256-" + base64.b64encode(hashlib.sha256(SCRIPT.encode()).diges
 """By which the page's Content-Security-Policy lets this script run, and no other."""
 
 PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src '{{ script_hash }}'">
-<title>{{ title }} – fedssl</title>
-<style>
-{{ style | safe }}body { max-width: 76rem; }
+{% extends "base" %}
+{% from "parts" import folded, picture, table %}
+{% block scripts %}; script-src '{{ script_hash }}'{% endblock %}
+{% block style -%}
+body { max-width: 76rem; }
 .scroll { max-height: none; }
 .picture { overflow-x: auto; }
 .picture img { min-width: 44rem; }
@@ -71,12 +67,8 @@ li { margin: .35rem 0; }
   td.text, td:first-child { position: static; min-width: 5rem; }
   .picture img { min-width: 0; }
 }
-</style>
-</head>
-<body>
-<h1>{{ title }}</h1>
-<p class="soft">{{ subtitle }}</p>
-{% if unfinished %}<p class="note">{{ unfinished }}</p>{% endif %}
+{% endblock %}
+{% block content -%}
 {% for name, reason in failures %}
 <p class="note">{{ name }} failed: {{ reason }}</p>
 {% endfor %}
@@ -88,14 +80,12 @@ li { margin: .35rem 0; }
 </ul>
 {% for heading, (caption, image) in pictures.items() %}
 <h2>{{ heading }}</h2>
-<div class="picture" tabindex="0"><img src="data:image/png;base64,{{ image }}" alt="{{ heading }}"></div>
+<div class="picture" tabindex="0">{{ picture(heading, image) }}</div>
 <p class="soft">{{ caption }}</p>
 {% endfor %}
 {% for heading, columns, cells in tables %}
 <h2>{{ heading }}</h2>
-<div class="scroll" tabindex="0">
-<table>
-<thead><tr>{% for column in columns %}<th scope="col"{% if column == "verdict" %} class="text"{% endif %}>{{ column }}</th>{% endfor %}</tr></thead>
+{% call table(columns, {"verdict": "text"}) -%}
 {% for cell, rows in cells %}
 <tbody>
 {% if cell %}<tr class="cell"><th scope="rowgroup" colspan="{{ columns | length }}">{{ cell }}</th></tr>{% endif %}
@@ -104,8 +94,7 @@ li { margin: .35rem 0; }
 {% endfor %}
 </tbody>
 {% endfor %}
-</table>
-</div>
+{% endcall %}
 {% endfor %}
 <h2>How to read it</h2>
 <ul>
@@ -114,16 +103,9 @@ li { margin: .35rem 0; }
 {% endfor %}
 </ul>
 {% if tuned %}
-<details>
-<summary>What was tuned</summary>
-<pre>{{ tuned }}</pre>
-</details>
+{{ folded("What was tuned", tuned) }}
 {% endif %}
-<details>
-<summary>Plan</summary>
-<pre>{{ plan }}</pre>
-</details>
+{{ folded("Plan", plan) }}
 <script>{{ script | safe }}</script>
-</body>
-</html>
+{% endblock %}
 """

@@ -6,19 +6,12 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 
 from fedssl.printable import printable
 from simulations.comparing.worker import Elsewhere, Task
 from simulations.display import describe
+from simulations.progress_columns import progress_columns
 
 
 class Watcher(Protocol):
@@ -111,12 +104,7 @@ class RunBars(RunLines):
     def __init__(self, console: Console):
         super().__init__(console)
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            *progress_columns("{task.description}"),
             console=console,
             speed_estimate_period=600,
         )

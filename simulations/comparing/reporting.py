@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -28,7 +27,7 @@ from simulations.comparing.tables import cell_name
 from simulations.files import replace_text
 from simulations.fonts import numbers_told
 from simulations.inside import make_inside
-from simulations.report_page import STYLE
+from simulations.page import render_page
 from simulations.terminal import Terminal
 
 _CAPTIONS = {
@@ -141,11 +140,8 @@ def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Find
             file.unlink(missing_ok=True)
     done, planned = results.progress()
     titles = ("Accuracy" if plan.metric.labels else plan.metric.name), "Cost"
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
-    page = environment.from_string(PAGE).render(
-        style=STYLE,
+    page = render_page(
+        PAGE,
         script=SCRIPT,
         script_hash=SCRIPT_HASH,
         # A folder's name need be no text.

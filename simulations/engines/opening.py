@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 
 from clients import ClientRuntime, make_client_app
-from fedssl import memory
+from fedssl import allocator
 from fedssl.config_file import ConfigError
 from simulations.deployment.rehearsal import rehearsal
 from simulations.display import Display
@@ -50,7 +50,7 @@ def _local(prepared: Prepared, engine: LocalConfig) -> Iterator[Engine]:
     finally:
         runtime.stop.set()
         grid.close()
-        memory.release()
+        allocator.release()
 
 
 def _ray(prepared: Prepared, display: Display) -> AbstractContextManager[Engine]:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from clients.client_app import read_round
 from clients.flower_adapter.error_replies import describe_error, error_reply
-from fedssl import memory
+from fedssl import allocator
 from fedssl.config_file import ConfigError
 from fedssl.timeline import span
 from simulations.engines import RayConfig
@@ -254,7 +254,7 @@ def ray_grid(
     ConfigError
         See `session` and `RayClients`; or the examples cannot be sent to another process.
     """
-    memory.keep_freed_memory()
+    allocator.keep_freed_memory()
     experiment, train = prepared.experiment, prepared.splits.train
     engine = experiment.engine
     assert isinstance(engine, RayConfig)
@@ -271,7 +271,7 @@ def ray_grid(
         finally:
             clients.close()
             grid.close()
-            memory.release()
+            allocator.release()
 
 
 def _store_bytes(prepared: Prepared, workers: int) -> int:

@@ -13,8 +13,6 @@ from fedssl.objectives import Objective
 from fedssl.objectives.byol import BYOL
 from fedssl.state import (
     adopt,
-    allocate,
-    as_block,
     clone,
     copy_into,
     count_bytes,
@@ -58,48 +56,6 @@ def test_copy_into_refuses_another_model_and_changes_nothing(
     with pytest.raises(ValueError, match=message):
         copy_into(target, source)
     assert target["a"].tolist() == [0, 0]
-
-
-LIKE = {
-    "weight": torch.arange(35.0).view(5, 7),
-    "none": torch.empty(0, 4),
-    "count": torch.tensor(3),
-    "double": torch.arange(9, dtype=torch.float64),
-}
-
-
-def test_a_state_that_was_allocated_is_one_block_already() -> None:
-    state = clone(LIKE)
-    memory = as_block(state)
-    assert memory.data_ptr() == state["weight"].data_ptr()
-    memory.zero_()
-    assert all(not tensor.any() for tensor in state.values())
-
-
-@pytest.mark.parametrize(
-    "state",
-    [
-        LIKE,
-        dict(reversed(clone(LIKE).items())),
-        {name: tensor for name, tensor in clone(LIKE).items() if name != "count"},
-        {"turned": torch.arange(35.0).view(5, 7).T},
-        # Of one storage and in place, but the last one's room ends with the storage.
-        {"short": torch.arange(3.0)},
-        {},
-    ],
-)
-def test_any_other_state_is_copied_to_a_block_from_which_it_can_be_read(
-    state: dict[str, torch.Tensor],
-) -> None:
-    memory = as_block(state)
-    if state:
-        assert memory.data_ptr() not in [tensor.data_ptr() for tensor in state.values()]
-    read = allocate(state, torch.device("cpu"))
-    as_block(read).copy_(memory)
-    assert read.keys() == state.keys()
-    for name, tensor in read.items():
-        assert torch.equal(tensor, state[name])
-        assert tensor.dtype == state[name].dtype
 
 
 @pytest.fixture

@@ -23,12 +23,17 @@ OPEN = ExitStack()
 """Servers that stay open until the process ends."""
 
 
-def bench(module: str) -> Any:
-    """Return a module of the bench, which has moved."""
+def either(module: str, renamed: str) -> Any:
+    """Return a module by the first of its two names that the checkout has."""
     try:
-        return importlib.import_module(f"simulations.bench.{module}")
+        return importlib.import_module(module)
     except ModuleNotFoundError:
-        return importlib.import_module(f"tests.benchmarks.{module}")
+        return importlib.import_module(renamed)
+
+
+def bench(module: str) -> Any:
+    """Return a module of the bench, some of which have moved."""
+    return either(f"simulations.bench.{module}", f"tests.benchmarks.{module}")
 
 
 def client_round(strategy: str, encoder: str, clients: int, **evaluation: Any) -> Work:
@@ -145,4 +150,4 @@ def _settle() -> None:
         # Threads that hand work to each other over two cores take more CPU time, at times.
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
-    importlib.import_module("fedssl.memory").keep_freed_memory()
+    either("fedssl.memory", "fedssl.allocator").keep_freed_memory()

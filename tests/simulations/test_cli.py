@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from fedssl.config_file import parse_yaml
 from fedssl.objectives import OBJECTIVES
-from simulations.bench.figure import Figure, Target
+from simulations import bench
+from simulations.bench import Figure, Measure, Target
 from simulations.cli import app
 from simulations.experiment import Experiment, load_experiment, resolve
 from simulations.server import Server
@@ -316,54 +317,33 @@ def test_bench_prints_a_table_and_writes_json(
 ) -> None:
     asked = []
 
-    def measures(*, quick: bool, peers: list[str]) -> dict[str, Callable[[], list[Figure]]]:
-        asked.append((quick, peers))
+    def measures(*, quick: bool) -> dict[str, Measure]:
+        asked.append(quick)
         return {"speed": lambda: [Figure("speed", "per s", 7.0, target=Target(5, at_least=True))]}
 
-    monkeypatch.setattr("simulations.bench.measures", measures)
+    monkeypatch.setattr(bench, "measures", measures)
     result = fedssl("bench", "--quick", "--json", tmp_path / "bench.json")
     assert result.exit_code == 0, result.output
     assert "measuring speed" in result.stderr
     assert "7.00" in result.stdout
-    assert asked == [(True, [])]
+    assert asked == [True]
     (figure,) = json.loads((tmp_path / "bench.json").read_text())["figures"]
     assert (figure["name"], figure["value"], figure["met"]) == ("speed", 7.0, True)
-    assert fedssl("bench", "--against", "pfl, lightly").exit_code == 0
-    assert asked[1] == (False, ["pfl", "lightly"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--against", "flwer"], "there is no such peer; did you mean flower?"),
-        (["--quick", "--against", "pfl"], "--quick measures against no peers"),
-        (["--growth", "g", "--json", "b.json"], "leave out --json and --against"),
-        (["--growth", "g", "--against", "pfl"], "leave out --json and --against"),
+        (["--against", "flower"], "`make bench AGAINST=flower,pfl,lightly` measures peers"),
+        (["--quick", "--growth", "g"], "`make bench GROWTH=FOLDER` how cost grows"),
         (["--json", "gone/bench.json"], "--json gone/bench.json: there is no such folder"),
     ],
 )
 def test_bench_refuses_before_it_measures(
     arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simulations.bench.bench", None)
-    monkeypatch.setattr("simulations.bench.growth.growth", None)
+    monkeypatch.setattr(bench, "measure_all", None)
     result = fedssl("bench", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
-
-
-def test_bench_measures_growth_into_a_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def growth(folder: Path, quick: bool, began: Callable[[str, int, int], None]) -> None:
-        asked.append((folder, quick))
-        began("10 clients", 1, 7)
-
-    monkeypatch.setattr("simulations.bench.growth.growth", growth)
-    result = fedssl("bench", "--growth", tmp_path / "growth")
-    assert result.exit_code == 0, result.output
-    assert asked == [(tmp_path / "growth", False)]
-    assert "measuring 10 clients (1 of 7)" in result.stderr
-    assert result.stdout == f"picture: {tmp_path / 'growth' / 'growth.png'}\n"
+    assert "--against" not in fedssl("bench", "--help").stdout

@@ -5,17 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from fedssl.evaluation import MEASURES
-from simulations.bench import (
-    measures,
-    measuring,
-    merging,
-    million,
-    overhead,
-    precision,
-    probing,
-    work,
-)
+from simulations.bench import measures, merging, overhead, precision, probing, work
 from simulations.bench.figure import Figure
 from simulations.bench.setting import experiment, idle_server, images
 
@@ -38,14 +28,6 @@ def test_a_measure_compares_with_its_reference(measure: Callable[[], list[Figure
         assert figure.value > 0
         assert figure.ratio == pytest.approx(figure.value / figure.reference)
         assert figure.note
-
-
-def test_measures_of_features_are_timed() -> None:
-    figures = measuring.each_measure(120, 8, times=2)
-    assert all(figure.value is not None and figure.value >= 0 for figure in figures)
-    timed = {figure.name.removeprefix("measure ").split()[0].rstrip(",") for figure in figures}
-    assert timed <= MEASURES.keys()
-    assert timed > {"linear", "knn", "rankme", "lidar", "harm", "finetune-head"}
 
 
 def test_idle_clients_leave_the_model_as_it_is() -> None:
@@ -81,21 +63,11 @@ def test_what_the_gpu_is_measured_by_works_on_any_device() -> None:
     assert operations == pytest.approx(3 * (sum(forward) + heads) - forward[0], rel=0.02)
 
 
-def test_quick_leaves_out_what_is_long_and_absent_peers_are_skipped(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from simulations.bench import against
-
-    monkeypatch.setitem(against.PEERS, "pfl", (lambda: "pip install it", list))
-    full = measures(quick=False, peers=["pfl"])
-    assert "probe, kNN and RankMe" in full
-    assert "probe, kNN and RankMe" not in measures(quick=True)
-    (skipped,) = full["against pfl"]()
-    assert skipped.met is None
-    assert skipped.note == "not measured: pip install it"
+def test_quick_leaves_out_what_is_long() -> None:
+    assert measures(quick=False).keys() - measures(quick=True).keys() == {"probe, kNN and RankMe"}
 
 
 @pytest.mark.slow
-def test_memory_and_the_million_clients_are_measured() -> None:
-    figures = [*overhead.memory(None), *million.start()]
+def test_memory_is_measured() -> None:
+    figures = overhead.memory(None)
     assert all(figure.value is not None and figure.value > 0 for figure in figures)

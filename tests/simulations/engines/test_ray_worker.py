@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clients import ClientRuntime, make_client_app
 from clients.flower_adapter.messages import become_server
-from fedssl.memory import ALIGNMENT
+from fedssl.allocator import ALIGNMENT
 from fedssl.modalities.image.data.on_demand import Fitted
 from fedssl.state import State, federated_state
 from simulations import Experiment

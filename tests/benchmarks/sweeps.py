@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from simulations.bench.costs import Cost
-from simulations.bench.lines import TOLERANCE, Line, line_through
+from tests.benchmarks.costs import Cost
+from tests.benchmarks.lines import TOLERANCE, Line, line_through
 
 CURVES = {"time": "CPU time", "memory": "peak memory", "views": "views alone"}
 """The costs of a point, by their names in `Cost`, and how they are called."""

@@ -11,10 +11,10 @@ import numpy as np
 from simulations import load_experiment, run
 from simulations.bench.figure import Figure, Target
 from simulations.bench.overhead import client_round_seconds, peak_of_rounds
-from simulations.bench.peers import flower, lightly, pfl
 from simulations.bench.setting import images
 from simulations.bench.timing import compare, in_fresh_process
 from simulations.bench.work import views_per_cpu_second
+from tests.benchmarks.peers import flower, lightly, pfl
 
 CROSS_DEVICE = """
 rounds: 3

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
+from fedssl.allocator import keep_freed_memory
 from fedssl.evaluation.parallel import one_thread
-from fedssl.memory import keep_freed_memory
 from fedssl.seeding import generator
 from fedssl.state import clone, federated_state
 from simulations.bench.setting import NEVER, experiment, idle_server, images, worker

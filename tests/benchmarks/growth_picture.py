@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from simulations.bench.lines import TOLERANCE
-from simulations.bench.sweeps import CURVES, Sweep, short, words
+from tests.benchmarks.lines import TOLERANCE
+from tests.benchmarks.sweeps import CURVES, Sweep, short, words
 
 _COLOURS = {"time": "#0072B2", "memory": "#0072B2", "views": "#009E73"}
 _MARKERS = {"time": "o", "memory": "o", "views": "s"}

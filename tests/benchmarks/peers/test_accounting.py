@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from simulations.bench.peers import accounting
-from simulations.bench.peers.accounting import end, tree_cpu_seconds
+from tests.benchmarks.peers import accounting
+from tests.benchmarks.peers.accounting import end, tree_cpu_seconds
 
 pytestmark = pytest.mark.skipif(
     accounting.missing() is not None, reason=accounting.missing() or "runs here"

@@ -8,12 +8,12 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from simulations.bench import growth as module
-from simulations.bench.costs import Cost
-from simulations.bench.growth import growth
-from simulations.bench.growth_picture import picture
-from simulations.bench.sweeps import CLIENTS, PARAMETERS, SIDE, Sweep, words
 from simulations.bench.timing import peak_mb
+from tests.benchmarks import growth as module
+from tests.benchmarks.costs import Cost
+from tests.benchmarks.growth import growth
+from tests.benchmarks.growth_picture import picture
+from tests.benchmarks.sweeps import CLIENTS, PARAMETERS, SIDE, Sweep, words
 
 SIDES = (32, 64, 96, 128, 224)
 COSTS = [Cost(s, 0.002 * s**2, 50 + s**2 / 100, s**2 * (1 if s < 200 else 2) / 2e4) for s in SIDES]
@@ -68,14 +68,14 @@ def test_growth_measures_each_point_and_writes_all(
     tmp_path: Path, computed: list[tuple[str, Any]]
 ) -> None:
     told: list[tuple[str, int, int]] = []
-    sweeps = growth(tmp_path / "new", began=lambda *what: told.append(what))
+    sweeps = growth(tmp_path / "new", on_start=lambda *what: told.append(what))
     assert [(s.quantity, len(s.points)) for s in sweeps] == [
         (CLIENTS, 7),
         (PARAMETERS, 5),
         (SIDE, 5),
     ]
     assert computed[:2] == [("of_clients", 10), ("of_clients", 30)]
-    assert computed[11] == ("of_parameters", "simulations.bench.costs.wide_100m")
+    assert computed[11] == ("of_parameters", "tests.benchmarks.costs.wide_100m")
     assert computed[-1] == ("of_side", 224)
     assert told[0] == ("10 clients per round", 1, 17)
     assert told[-1] == ("images of 224×224", 17, 17)
@@ -101,7 +101,7 @@ def test_what_lies_off_the_line_is_measured_again(
 
     monkeypatch.setattr(module, "in_fresh_process", compute)
     told: list[tuple[str, int, int]] = []
-    sweeps = growth(tmp_path, began=lambda *what: told.append(what))
+    sweeps = growth(tmp_path, on_start=lambda *what: told.append(what))
     assert seen[17:] == [32, 64, 96, 128, 224]
     assert told[16:18] == [("images of 224×224", 17, 17), ("images of 32×32, again", 18, 22)]
     assert [point.time for point in sweeps[2].points] == [side**2 for side in SIDES]

@@ -17,9 +17,9 @@ from flwr.supercore import telemetry
 from torch import Tensor
 
 from fedssl.modalities.image.encoders import build_encoder
-from simulations.bench.peers import accounting, flower_simclr
 from simulations.experiment import load_experiment
 from simulations.prepare import prepare
+from tests.benchmarks.peers import accounting, flower_simclr
 
 
 def missing() -> str | None:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulations.bench import costs
-from simulations.bench.costs import Cost
-from simulations.bench.growth_picture import picture
-from simulations.bench.lines import TOLERANCE
-from simulations.bench.sweeps import CLIENTS, PARAMETERS, SIDE, Quantity, Sweep
 from simulations.bench.timing import in_fresh_process
 from simulations.files import replace_text
 from simulations.plots import save
+from tests.benchmarks import costs
+from tests.benchmarks.costs import Cost
+from tests.benchmarks.growth_picture import picture
+from tests.benchmarks.lines import TOLERANCE
+from tests.benchmarks.sweeps import CLIENTS, PARAMETERS, SIDE, Quantity, Sweep
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class _Step:
 
 
 def growth(
-    folder: Path, quick: bool = False, began: Callable[[str, int, int], None] | None = None
+    folder: Path, quick: bool = False, on_start: Callable[[str, int, int], None] | None = None
 ) -> list[Sweep]:
     """Measure how cost grows, and write ``growth.json`` and ``growth.png``.
 
@@ -44,8 +44,8 @@ def growth(
         Where to write; it is made if need be.
     quick : bool (default: False)
         Measure the smallest points only, to see that all works.
-    began : Callable[[str, int, int], None] | None (default: None)
-        Told what is measured next, its number from 1, and how many there are by now.
+    on_start : Callable[[str, int, int], None] | None (default: None)
+        Called with what is measured next, its number from 1, and how many there are by now.
 
     Returns
     -------
@@ -53,15 +53,15 @@ def growth(
         By clients per round, parameters and image side.
     """
     plan = _plan(quick)
-    told = began or (lambda what, number, count: None)
+    start = on_start or (lambda what, number, count: None)
     measured: dict[_Step, Cost] = {}
     for number, step in enumerate(plan, start=1):
-        told(step.what, number, len(plan))
+        start(step.what, number, len(plan))
         measured[step] = in_fresh_process(step.measure, step.size)
     doubtful = {sweep.quantity for sweep in _sweeps(measured) if sweep.strays()}
     again = [step for step in plan if step.quantity in doubtful]
     for number, step in enumerate(again, start=len(plan) + 1):
-        told(f"{step.what}, again", number, len(plan) + len(again))
+        start(f"{step.what}, again", number, len(plan) + len(again))
         measured[step] = measured[step].least(in_fresh_process(step.measure, step.size))
     sweeps = _sweeps(measured)
     write(folder, sweeps)

@@ -18,7 +18,7 @@ from simulations.display import Quiet
 CONFIG = """
 rounds: 1
 participation: 0.0001
-data: {name: simulations.bench.million.load}
+data: {name: tests.benchmarks.million.load}
 partition: {name: iid, clients: 1000000}
 model: {encoder: convnet, projector: [16]}
 objective: {name: simclr}

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulations.bench.lines import TOLERANCE, line_through
+from tests.benchmarks.lines import TOLERANCE, line_through
 
 X = [10, 30, 100, 300, 1000]
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from fedssl.modalities.image.encoders import build_encoder
-from simulations.bench.peers import accounting
 from simulations.bench.timing import peak_mb, resident_mb
+from tests.benchmarks.peers import accounting
 
 NEEDED = (
     "pfl",

@@ -4,7 +4,7 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from simulations.bench.peers import pfl
+from tests.benchmarks.peers import pfl
 
 
 @pytest.mark.parametrize("absent", ["pfl", "absl"])

@@ -6,7 +6,7 @@ from torchvision import transforms
 
 from fedssl.modalities.image.views.changes import Flip, Grayscale, Jitter
 from fedssl.modalities.image.views.crops import Crop
-from simulations.bench.peers import lightly
+from tests.benchmarks.peers import lightly
 
 needs_lightly = pytest.mark.skipif(
     lightly.missing() is not None, reason=lightly.missing() or "is installed"

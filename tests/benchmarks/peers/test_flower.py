@@ -10,7 +10,7 @@ from flwr.supercore import telemetry
 from clients.flower_adapter.error_replies import error_reply
 from clients.flower_adapter.messages import become_server
 from simulations import Experiment
-from simulations.bench.peers import accounting, flower
+from tests.benchmarks.peers import accounting, flower
 
 needs_flower = pytest.mark.skipif(
     flower.missing() is not None, reason=flower.missing() or "is installed"

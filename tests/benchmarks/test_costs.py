@@ -6,8 +6,8 @@ import torch
 
 from fedssl.encoders import count_parameters
 from fedssl.modalities.image.encoders import build_encoder
-from simulations.bench import costs
 from simulations.bench.timing import one_core, peak_mb
+from tests.benchmarks import costs
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +22,8 @@ def test_a_round_costs_time() -> None:
 
 
 def test_a_client_round_of_a_model_counts_its_parameters() -> None:
-    cost = costs.of_parameters("simulations.bench.costs.wide_1m")
-    encoder = build_encoder("simulations.bench.costs.wide_1m", 32)
+    cost = costs.of_parameters("tests.benchmarks.costs.wide_1m")
+    encoder = build_encoder("tests.benchmarks.costs.wide_1m", 32)
     assert cost.at > count_parameters(encoder)
     assert cost.time > 0
 
@@ -36,7 +36,7 @@ def test_views_are_a_part_of_a_local_update() -> None:
 
 @pytest.mark.parametrize(("name", "millions"), [("wide_1m", 1), ("wide_3m", 3), ("wide_10m", 10)])
 def test_the_encoders_have_the_size_that_they_are_called_by(name: str, millions: int) -> None:
-    encoder = build_encoder(f"simulations.bench.costs.{name}", 32)
+    encoder = build_encoder(f"tests.benchmarks.costs.{name}", 32)
     assert count_parameters(encoder) == pytest.approx(1e6 * millions, rel=0.02)
     assert encoder(torch.zeros(2, 3, 16, 16)).shape == (2, encoder.features)
 
