@@ -7,9 +7,9 @@ from flwr.clientapp import ClientApp
 
 from clients import flower_context
 from clients.runtime import ClientRuntime
-from fedssl.instructions import Instructions
-from fedssl.printable import printable
-from fedssl.timeline import span
+from fedssl.base.printable import printable
+from fedssl.base.tracing import span
+from fedssl.training.instructions import Instructions
 from strategies.divergence import divergence
 from strategies.messages import (
     ARRAYS,

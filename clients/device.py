@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from clients.runtime import ClientRuntime
-from fedssl.blueprint import ModelBlueprint
+from fedssl.base.config_file import ConfigError, validate
+from fedssl.base.import_path import ENCODER_FIELDS, dotted_names
+from fedssl.base.printable import printable, printable_value
 from fedssl.config import LearningConfig
-from fedssl.config_file import ConfigError, validate
 from fedssl.data import DataConfig, Dataset
-from fedssl.dotted import ENCODER_FIELDS, dotted_names
 from fedssl.modalities import MODALITIES, DeviceExamples, Modality, modality_of
+from fedssl.models.blueprint import ModelBlueprint
 from fedssl.partitions import Partition
-from fedssl.printable import printable, printable_value
 
 
 @dataclass

@@ -14,8 +14,8 @@ from pydantic import ConfigDict
 
 from clients.device import Device
 from clients.runtime import ClientRuntime
+from fedssl.base.config_file import read
 from fedssl.config import LearningConfig
-from fedssl.config_file import read
 from fedssl.modalities import load
 from fedssl.partitions import partition
 

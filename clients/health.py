@@ -8,7 +8,7 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthServicer, add_HealthServicer_to_server
 
-from fedssl.errors import ConfigError
+from fedssl.base.errors import ConfigError
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from clients.message_handler import CHECKED, VERSIONS, JoinError, MessageHandler
 from clients.network import Unreachable, reach, split_address
 from clients.private_states import PrivateStates
 from clients.versions import compare_clocks, compare_versions, read_versions
-from fedssl.printable import printable
+from fedssl.base.printable import printable
 
 POLL_SECONDS = 0.2
 RECONNECT_SECONDS = 2.0

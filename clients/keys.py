@@ -10,9 +10,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedssl.config_file import ConfigError
-from fedssl.files import replacing
-from fedssl.plain_files import read_text
+from fedssl.base.config_file import ConfigError
+from fedssl.base.files import replacing
+from fedssl.base.plain_files import read_text
 
 CURVE = ec.SECP384R1()
 """That of all clients' keys."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fedssl.state import State, count_bytes, load_state, save_state
+from fedssl.model_state import State, count_bytes, load_state, save_state
 
 GENERATIONS = 3
 _GENERATION = re.compile(r"round-(\d+)\.safetensors")

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from clients.keys import CURVE, MOST, UNREADABLE, ClientKeys, PublicKey, fingerprint, write
-from fedssl.config_file import ConfigError
-from fedssl.files import naming
-from fedssl.plain_files import read_text
+from fedssl.base.config_file import ConfigError
+from fedssl.base.files import naming
+from fedssl.base.plain_files import read_text
 
 _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fedssl client")])
 _FIX = "make it by fedssl join --request on the device"

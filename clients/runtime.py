@@ -5,12 +5,12 @@ import threading
 import torch
 from torch import Tensor
 
-from fedssl.allocator import keep_freed_memory
-from fedssl.blueprint import ModelBlueprint
+from fedssl.base.allocator import keep_freed_memory
 from fedssl.config import LearningConfig
 from fedssl.data import Dataset
-from fedssl.local_update import Worker
+from fedssl.models.blueprint import ModelBlueprint
 from fedssl.partitions import Partition
+from fedssl.training.local_update import Worker
 
 
 class ClientRuntime:

@@ -23,14 +23,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fedssl.blueprint import ModelBlueprint
-from fedssl.local_update import Worker
 from fedssl.modalities import load
+from fedssl.model_state import clone, federated_state
+from fedssl.models.blueprint import ModelBlueprint
 from fedssl.objectives import OBJECTIVES, Objective
-from fedssl.state import clone, federated_state
+from fedssl.training.local_update import Worker
 from simulations import Experiment, Run, load_experiment, run
 from simulations.comparing.statistics import estimate
-from simulations.run_folder import RunFolder, check_same
+from simulations.record.run_folder import RunFolder, check_same
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs" / "objectives.yaml"

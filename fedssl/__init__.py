@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedssl.model_file import load_encoder
+    from fedssl.models.model_file import load_encoder
 
 __all__ = ["load_encoder"]
 
@@ -13,4 +13,4 @@ def __getattr__(name: str) -> object:
     """Import a public name when it is first used: processes that need no PyTorch start without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("fedssl.model_file"), name)
+    return getattr(importlib.import_module("fedssl.models.model_file"), name)

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from fedssl.base.fields import Fields, Number
 from fedssl.data import DataConfig
 from fedssl.evaluation import EvaluationConfig
-from fedssl.fields import Fields, Number
 from fedssl.modalities import DATA_SETS, MODEL, VIEWS, ModelConfig, modality_of
 from fedssl.objectives import OBJECTIVES, ObjectiveConfig
 from fedssl.partitions import PARTITIONS, PartitionConfig

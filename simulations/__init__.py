@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedssl.config_file import ConfigError
+    from fedssl.base.config_file import ConfigError
     from simulations.errors import RunError
-    from simulations.experiment import Experiment, load_experiment
-    from simulations.reporting import report
-    from simulations.runner import Run, run
+    from simulations.reports.run_report import report
+    from simulations.running.run import run
+    from simulations.server.rounds import Run
+    from simulations.settings.experiment import Experiment, load_experiment
 
 __all__ = ["ConfigError", "Experiment", "Run", "RunError", "load_experiment", "report", "run"]
 
@@ -35,13 +36,13 @@ def _check_siblings() -> None:
 _check_siblings()
 
 _HOMES = {
-    "ConfigError": "fedssl.config_file",
-    "Experiment": "simulations.experiment",
-    "Run": "simulations.runner",
+    "ConfigError": "fedssl.base.config_file",
+    "Experiment": "simulations.settings.experiment",
+    "Run": "simulations.server.rounds",
     "RunError": "simulations.errors",
-    "load_experiment": "simulations.experiment",
-    "report": "simulations.reporting",
-    "run": "simulations.runner",
+    "load_experiment": "simulations.settings.experiment",
+    "report": "simulations.reports.run_report",
+    "run": "simulations.running.run",
 }
 
 

@@ -1,6 +1,6 @@
 """What can go wrong in a run that began."""
 
-from fedssl.printable import printable_message
+from fedssl.base.printable import printable_message
 
 
 class RunError(RuntimeError):

@@ -5,8 +5,8 @@ from typing import cast
 
 from flwr.serverapp.strategy import Strategy
 
-from fedssl.registry import Registry
-from fedssl.state import ModelParts
+from fedssl.base.registry import Registry
+from fedssl.model_state import ModelParts
 from strategies.attack_adaptive import AttackAdaptive
 from strategies.base import FoldingStrategy, Stateful
 from strategies.bulyan import Bulyan

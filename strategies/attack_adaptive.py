@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fedssl.fields import Number
+from fedssl.base.fields import Number
 from strategies.base import FoldingStrategy
 from strategies.collected import Collected, update_columns, weighted
 from strategies.config import StrategyConfig

@@ -13,9 +13,9 @@ from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from fedssl.client_rules import ClientRuleConfig
-from fedssl.instructions import Instructions
-from fedssl.state import ModelParts, State
-from fedssl.travel import TravelPlan
+from fedssl.model_state import ModelParts, State
+from fedssl.training.instructions import Instructions
+from fedssl.training.travel import TravelPlan
 from strategies.config import StrategyConfig
 from strategies.fold import Fold, Report
 from strategies.messages import (
@@ -107,7 +107,7 @@ class FoldingStrategy(Strategy):
         """Return the new global model: what was merged, unless the server goes on from there.
 
         What it keeps from round to round belongs into ``state_dict`` (see `Stateful`), and what it
-        draws comes from the server's examples, or from a generator of `fedssl.seeding`.
+        draws comes from the server's examples, or from a generator of `fedssl.base.seeding`.
         """
         return dict(step.merged)
 

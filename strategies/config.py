@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from fedssl.fields import Dotted, Fields, Number
+from fedssl.base.fields import Dotted, Fields, Number
 
 
 class StrategyConfig(Fields):

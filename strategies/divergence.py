@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from fedssl.state import State
+from fedssl.model_state import State
 from strategies.fold import ExampleMean, Report, check_alike, named, number, part_of, zeros
 from strategies.rule import Rule
 

@@ -7,9 +7,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from fedssl.base.fields import Number
 from fedssl.client_rules import ClientRuleConfig
 from fedssl.client_rules.sensitivity import OMEGA, Sensitivity
-from fedssl.fields import Number
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
 from strategies.fold import ExampleMean, Fold, Report, parameters

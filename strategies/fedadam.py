@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from fedssl.fields import Number
+from fedssl.base.fields import Number
 from strategies.server_optimizer import AdaptiveOptimizer
 
 

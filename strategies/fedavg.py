@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from fedssl.state import State
+from fedssl.model_state import State
 from strategies import fold
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig

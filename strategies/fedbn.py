@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fedssl.state import ModelParts
+from fedssl.model_state import ModelParts
 from strategies.base import NO_PARTS
 from strategies.config import StrategyConfig
 from strategies.fedavg import MeanByExamples

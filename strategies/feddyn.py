@@ -7,10 +7,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from fedssl.base.fields import Number
 from fedssl.client_rules import ClientRuleConfig
 from fedssl.client_rules.feddyn import DynamicRegulariser
-from fedssl.fields import Number
-from fedssl.state import ModelParts, State
+from fedssl.model_state import ModelParts, State
 from strategies.base import NO_PARTS, FoldingStrategy
 from strategies.config import StrategyConfig
 from strategies.fold import Fold, ParameterMean

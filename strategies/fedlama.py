@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fedssl.state import ModelParts
+from fedssl.model_state import ModelParts
 from strategies.base import NO_PARTS
 from strategies.config import StrategyConfig
 from strategies.fold import ExampleMean, Fold, Report, parameters, squared_norm

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from fedssl.fields import Number
+from fedssl.base.fields import Number
 from strategies.base import FoldingStrategy
 from strategies.collected import Collected, columns, weighted
 from strategies.config import StrategyConfig

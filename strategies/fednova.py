@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fedssl.state import State
+from fedssl.model_state import State
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
 from strategies.fold import (

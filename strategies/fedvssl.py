@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fedssl.fields import Number
+from fedssl.base.fields import Number
 from strategies.config import StrategyConfig
 from strategies.encoder_only import LocalHeads
 from strategies.fold import ExampleMean, Fold, Report

@@ -6,10 +6,10 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
+from fedssl.base.fields import Number
 from fedssl.client_rules import ClientRuleConfig
 from fedssl.client_rules.fedx import CrossDistillation
-from fedssl.fields import Number
-from fedssl.state import ModelParts, State
+from fedssl.model_state import ModelParts, State
 from strategies.base import NO_PARTS
 from strategies.config import StrategyConfig
 from strategies.fedavg import MeanByExamples

@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fedssl.allocator import allocate
-from fedssl.state import State, parameters
+from fedssl.base.allocator import allocate
+from fedssl.model_state import State, parameters
 
 __all__ = [
     "ExampleMean",

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from fedssl.state import ModelParts
+from fedssl.model_state import ModelParts
 from strategies.base import NO_PARTS, FoldingStrategy
 from strategies.collected import Collected, products, squared_distances, weighted
 from strategies.config import StrategyConfig

@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
-from fedssl.state import ModelParts
-from fedssl.travel import TravelPlan
+from fedssl.model_state import ModelParts
+from fedssl.training.travel import TravelPlan
 from strategies.base import NO_PARTS
 from strategies.config import StrategyConfig
 from strategies.fedavg import MeanByExamples

@@ -18,7 +18,7 @@ from flwr.common.constant import SType
 from numpy.lib import format as npy
 from torch import Tensor
 
-from fedssl.instructions import Instructions
+from fedssl.training.instructions import Instructions
 
 Kind = TypeVar("Kind")
 

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from fedssl.base.fields import Number
 from fedssl.client_rules import ClientRuleConfig
 from fedssl.client_rules.moon import ModelContrast
-from fedssl.fields import Number
 from strategies.config import StrategyConfig
 from strategies.fedavg import MeanByExamples
 

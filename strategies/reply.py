@@ -10,8 +10,8 @@ from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from fedssl.client_rules import ReportedMetric
-from fedssl.state import ModelParts, State
-from fedssl.state_check import first_fault
+from fedssl.model_state import ModelParts, State
+from fedssl.model_state.check import first_fault
 from strategies.base import FoldingStrategy
 from strategies.divergence import directed
 from strategies.fold import Report

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fedssl.fields import Fields
+from fedssl.base.fields import Fields
 
 # Described here, since a preset with another default would lose what a docstring says of a field.
 Granularity = Annotated[

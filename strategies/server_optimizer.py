@@ -7,8 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fedssl.fields import Number
-from fedssl.state import ModelParts, State
+from fedssl.base.fields import Number
+from fedssl.model_state import ModelParts, State
 from strategies.base import NO_PARTS, FoldingStrategy
 from strategies.config import StrategyConfig
 from strategies.fold import ExampleMean, Fold, Report, parameters

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedssl.blueprint import ModelBlueprint
+from fedssl.base.seeding import generator, numpy_generator
 from fedssl.data import Dataset
+from fedssl.model_state import adopt, clone
+from fedssl.models.blueprint import ModelBlueprint
 from fedssl.objectives import Objective
-from fedssl.seeding import generator, numpy_generator
-from fedssl.state import adopt, clone
 
 
 @dataclass(frozen=True)

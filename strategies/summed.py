@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from fedssl.state import State
+from fedssl.model_state import State
 from strategies.base import FoldingStrategy
 from strategies.fold import Fold, Report
 

@@ -10,11 +10,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from fedssl.blueprint import ModelBlueprint
 from fedssl.data import Dataset
-from fedssl.instructions import Instructions
-from fedssl.state import State, clone, model_parts
-from fedssl.state_check import first_not_finite
+from fedssl.model_state import State, clone, model_parts
+from fedssl.model_state.check import first_not_finite
+from fedssl.models.blueprint import ModelBlueprint
 from fedssl.testing.setting import EXAMPLES, IMAGES, Clients
 from fedssl.testing.shared import (
     check_documented,
@@ -27,6 +26,7 @@ from fedssl.testing.shared import (
     through_file,
     unchanged,
 )
+from fedssl.training.instructions import Instructions
 from strategies import STRATEGIES, FoldingStrategy, Stateful, StrategyConfig, build
 from strategies.base import instructions_of, shared_state
 from strategies.collected import Collected

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from fedssl.fields import Number
+from fedssl.base.fields import Number
 from strategies.base import FoldingStrategy
 from strategies.collected import Collected, coordinatewise
 from strategies.config import StrategyConfig

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from fedssl.state import State
+from fedssl.model_state import State
 
 
 @torch.no_grad()

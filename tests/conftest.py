@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from fedssl import registry
+from fedssl.base import registry
 from fedssl.evaluation.parallel import one_thread
 from fedssl.modalities.image import IMAGE
 from fedssl.objectives import OBJECTIVES, TERMS

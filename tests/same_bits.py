@@ -39,7 +39,7 @@ from rich.table import Table
 from safetensors.torch import load_file
 from torch import Tensor
 
-from simulations.progress_columns import progress_columns
+from simulations.progress.columns import progress_columns
 from tests.tools.checkouts import CheckoutError, Resident
 
 Config = dict[str, Any]

@@ -29,14 +29,14 @@ from rich.table import Table
 
 from clients import ClientRuntime, make_client_app
 from clients.client_app import read_round
-from fedssl import allocator
+from fedssl.base import allocator
 from simulations import load_experiment
 from simulations.bench.timing import resident_mb
-from simulations.display import Quiet
 from simulations.engines.local import LocalGrid
-from simulations.prepare import prepare
-from simulations.run_folder import RunFolder
-from simulations.runner import carry_out
+from simulations.progress.display import Quiet
+from simulations.record.run_folder import RunFolder
+from simulations.server.rounds import carry_out
+from simulations.setup.prepare import prepare
 from strategies.messages import arrays_of, config_of, extra_of, metrics_of, to_state
 from tests.tools.faulty_clients import FAULTS, SPOILERS, Given
 

@@ -54,8 +54,8 @@ def test_no_test_module_is_imported() -> None:
 @pytest.mark.timeout(900)
 def test_every_module_can_be_imported_first() -> None:
     import simulations.cli  # so that forks find PyTorch, Flower and the like loaded
-    import simulations.runner
+    import simulations.running.run
 
     assert simulations.cli.app is not None
-    assert callable(simulations.runner.run)
+    assert callable(simulations.running.run.run)
     assert [name for name in modules() if not imports_alone(name)] == []

@@ -3,7 +3,7 @@
 from flwr.app import Error, Message
 from flwr.common.constant import ErrorCode
 
-from fedssl.dotted import place_in_own_code
+from fedssl.base.import_path import place_in_own_code
 
 NOT_HERE = ErrorCode.NODE_UNAVAILABLE
 NOT_WHOLE = ErrorCode.MESSAGE_UNAVAILABLE

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedssl.printable import printable
+from fedssl.base.printable import printable
 
 MOST_AHEAD, MOST_BEHIND = 5.0, 300.0
 """Seconds by which a client's clock may differ from the server's: Flower's limits."""

@@ -29,7 +29,7 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
 from clients.flower_adapter.error_replies import error_reply
-from fedssl.temporary import temporary_folder
+from fedssl.base.temporary import temporary_folder
 
 CLIENT_TASK, SERVER_TASK = TaskType.CLIENT_APP, TaskType.SERVER_APP
 _ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})

@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from fedssl.base.registry import Registry
 from fedssl.client_rules.base import (
     ClientRule,
     ClientRuleConfig,
@@ -17,7 +18,6 @@ from fedssl.client_rules.moon import ModelContrast
 from fedssl.client_rules.proximal import Proximal
 from fedssl.client_rules.scaffold import ControlVariates
 from fedssl.client_rules.sensitivity import Sensitivity
-from fedssl.registry import Registry
 
 __all__ = [
     "CLIENT_RULES",

@@ -7,11 +7,11 @@ from typing import ClassVar
 from pydantic import ConfigDict
 from torch import Tensor, nn
 
+from fedssl.base.fields import Dotted, Fields
 from fedssl.client_rules.context import LocalStep, Update, Visit
 from fedssl.config import ClientConfig
-from fedssl.fields import Dotted, Fields
+from fedssl.model_state import ModelParts, State
 from fedssl.objectives.base import Objective
-from fedssl.state import ModelParts, State
 
 
 class ClientRuleConfig(Fields):

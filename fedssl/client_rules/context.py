@@ -7,9 +7,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from fedssl.model_state import ModelParts
 from fedssl.objectives.base import Objective
 from fedssl.objectives.batch import Batch
-from fedssl.state import ModelParts
 
 
 @dataclass(frozen=True)

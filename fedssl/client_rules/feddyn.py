@@ -7,12 +7,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from fedssl.base.fields import Number
 from fedssl.client_rules.base import ClientRule, ClientRuleConfig
 from fedssl.client_rules.context import LocalStep, Update, Visit
 from fedssl.client_rules.proximal import squared_distance
-from fedssl.fields import Number
+from fedssl.model_state import State
 from fedssl.objectives.base import Objective
-from fedssl.state import State
 
 
 class DynamicRegulariser(ClientRule):

@@ -5,11 +5,11 @@ from typing import Literal
 import torch
 from pydantic import Field
 
+from fedssl.base.fields import Number
 from fedssl.client_rules.base import ClientRule, ClientRuleConfig
 from fedssl.client_rules.context import Update, Visit
 from fedssl.client_rules.movement import as_number, movement
-from fedssl.fields import Number
-from fedssl.state import State
+from fedssl.model_state import State
 
 
 def own_share(moved: float, scale: float | None, tau: float) -> tuple[float, float | None]:

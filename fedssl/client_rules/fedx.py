@@ -8,16 +8,16 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedssl.base.fields import Number
+from fedssl.base.precision import in_float32
+from fedssl.base.seeding import derive, initialising
 from fedssl.client_rules.base import ClientRule, ClientRuleConfig
 from fedssl.client_rules.context import LocalStep, Update, Visit
 from fedssl.client_rules.frozen import FrozenModel
 from fedssl.config import ClientConfig
-from fedssl.fields import Number
+from fedssl.model_state import ModelParts, State, clone
 from fedssl.objectives.base import Objective
 from fedssl.objectives.simclr import nt_xent
-from fedssl.precision import in_float32
-from fedssl.seeding import derive, initialising
-from fedssl.state import ModelParts, State, clone
 
 
 @in_float32

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from fedssl.model_state import clone
 from fedssl.objectives.base import Objective
-from fedssl.state import clone
 
 
 class _Projecting(nn.Module):

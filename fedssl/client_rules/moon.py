@@ -8,13 +8,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedssl.base.fields import Number
+from fedssl.base.precision import in_float32
 from fedssl.client_rules.base import ClientRule, ClientRuleConfig
 from fedssl.client_rules.context import LocalStep, Update, Visit
 from fedssl.client_rules.frozen import FrozenModel
-from fedssl.fields import Number
+from fedssl.model_state import State
 from fedssl.objectives.base import Objective
-from fedssl.precision import in_float32
-from fedssl.state import State
 
 
 @in_float32

@@ -7,9 +7,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from fedssl.base.fields import Number
 from fedssl.client_rules.base import ClientRule, ClientRuleConfig
 from fedssl.client_rules.context import LocalStep
-from fedssl.fields import Number
 
 
 def squared_distance(weights: Mapping[str, Tensor], anchors: Mapping[str, Tensor]) -> Tensor:

@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 
 from fedssl.client_rules.base import ClientRule, ReportedMetric
 from fedssl.client_rules.context import LocalStep, Update, Visit
+from fedssl.client_rules.projection_hook import Watch
+from fedssl.model_state import State
 from fedssl.objectives.base import Objective
 from fedssl.objectives.batch import Batch
-from fedssl.state import State
-from fedssl.watch import Watch
 
 Metrics = dict[str, float | list[float]]
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from fedssl.client_rules.base import ClientRule, ClientRuleConfig
 from fedssl.client_rules.context import LocalStep, Update, Visit
 from fedssl.config import ClientConfig
+from fedssl.model_state import ModelParts, State, parameters
 from fedssl.objectives.base import Objective
-from fedssl.state import ModelParts, State, parameters
 
 
 def step_weights(steps: int, momentum: float, nesterov: bool = False) -> float:

@@ -7,10 +7,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from fedssl.base.fields import Number
 from fedssl.client_rules.base import ClientRule, ClientRuleConfig, ReportedMetric
 from fedssl.client_rules.context import LocalStep, Update
-from fedssl.fields import Number
-from fedssl.state import ModelParts, parameters
+from fedssl.model_state import ModelParts, parameters
 
 OMEGA = "omega"
 """The metric: Ω of each parameter that was sent, in the model's order."""

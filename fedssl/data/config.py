@@ -4,9 +4,9 @@ from abc import abstractmethod
 
 from pydantic import Field
 
+from fedssl.base.fields import Fields
 from fedssl.data.dataset import Splits
 from fedssl.data.where import Where
-from fedssl.fields import Fields
 
 
 class Limit(Fields):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from fedssl.fields import Listed, Number
+from fedssl.base.fields import Listed, Number
 
 
 def _positive(values: tuple[float, ...]) -> tuple[float, ...]:

@@ -4,10 +4,10 @@ import inspect
 
 from pydantic import ConfigDict
 
+from fedssl.base.fields import Dotted
+from fedssl.base.import_path import load_dotted
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Splits
-from fedssl.dotted import load_dotted
-from fedssl.fields import Dotted
 
 
 class CustomData(DataConfig):

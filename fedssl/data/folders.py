@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fedssl.base.printable import spelled_out
 from fedssl.data.file_kinds import FileKind
 from fedssl.data.layouts import Layout
 from fedssl.data.listed import in_order, read_list, with_classes
@@ -11,7 +12,6 @@ from fedssl.data.listing import Listing
 from fedssl.data.roots import Root
 from fedssl.data.select import hold_out
 from fedssl.data.where import chosen
-from fedssl.printable import spelled_out
 
 _SHOWN = 10
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
+from fedssl.base.printable import spelled_out
 from fedssl.data.file_kinds import FileKind
 from fedssl.data.listing import Listing
 from fedssl.data.walking import Found
-from fedssl.printable import spelled_out
 
 Layout = Literal["auto", "class", "domain/class"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fedssl.base.printable import spelled_out
 from fedssl.data.file_kinds import FileKind, suffix
 from fedssl.data.listing import Listing
-from fedssl.printable import spelled_out
 
 COLUMNS = ("path", "label", "client", "domain")
 """What a list without a head has, in this order; all but the first may be missing."""

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fedssl.base.printable import spelled_out
 from fedssl.data.file_kinds import FileKind
 from fedssl.data.layouts import Layout, arrange, splits_of
 from fedssl.data.listing import Listing
 from fedssl.data.walking import Found, walk
-from fedssl.printable import spelled_out
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fedssl.seeding import numpy_generator
+from fedssl.base.seeding import numpy_generator
 
 
 def _rank_in_class(labels: np.ndarray, purpose: str) -> tuple[np.ndarray, np.ndarray]:

@@ -4,8 +4,8 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 
+from fedssl.base.printable import spelled_out
 from fedssl.data.file_kinds import FileKind, suffix
-from fedssl.printable import spelled_out
 
 _DEEPEST = 32
 _MOST = 1_000_000

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator
 
+from fedssl.base.fields import nearest
 from fedssl.data.dataset import Dataset
 from fedssl.data.listing import Listing
-from fedssl.fields import nearest
 
 
 def _texts(value: Any) -> Any:

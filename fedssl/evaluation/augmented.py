@@ -4,12 +4,12 @@ from typing import ClassVar, Literal
 
 import torch
 
+from fedssl.base.seeding import generator
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract_views
 from fedssl.evaluation.linear import accuracy, fit_linear
 from fedssl.evaluation.metrics import ACCURACY
 from fedssl.evaluation.subject import Measured, Subject
-from fedssl.seeding import generator
 
 VIEWS = 5
 """Random views of each training example, besides the example itself."""

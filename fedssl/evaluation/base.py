@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
+from fedssl.base.fields import Dotted, Fields
 from fedssl.evaluation.metrics import METRICS, MetricDescription
 from fedssl.evaluation.subject import Measured, Subject
-from fedssl.fields import Dotted, Fields
 
 
 class MeasureConfig(Fields):

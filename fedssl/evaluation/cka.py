@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedssl.base.seeding import numpy_generator
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.metrics import PLAIN
 from fedssl.evaluation.subject import Measured, Subject
-from fedssl.seeding import numpy_generator
 
 CLIENTS = 10
 """At most so many clients are compared; where there are more, they are drawn."""

@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, field_serializer
 
+from fedssl.base.fields import Fields, Listed, Number
 from fedssl.data import Limit
 from fedssl.evaluation.base import MeasureConfig
 from fedssl.evaluation.measures import MEASURES, check_of_a_round
-from fedssl.fields import Fields, Listed, Number
 
 
 def _of_a_round(section: MeasureConfig) -> MeasureConfig:

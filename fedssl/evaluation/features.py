@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from fedssl.encoders import device_of
 from fedssl.evaluation.parallel import map_chunks
 from fedssl.modalities import Preparation
+from fedssl.networks.encoder import device_of
 
 BATCH = 128
 """Examples in a forward pass."""

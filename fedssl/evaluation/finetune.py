@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedssl.encoders import device_of
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import accuracy, fit_linear
 from fedssl.evaluation.metrics import ACCURACY
 from fedssl.evaluation.stratified import stratified
 from fedssl.evaluation.subject import Measured, Subject, View
+from fedssl.networks.encoder import device_of
 
 EPOCHS = {1: 60, 10: 30}
 """Passes by the share of the labels, in per cent."""

@@ -2,25 +2,25 @@
 
 from typing import cast
 
+from fedssl.base.registry import Registry
 from fedssl.evaluation.alignment import Alignment
 from fedssl.evaluation.augmented import Augmented
 from fedssl.evaluation.base import CustomMeasureConfig, Measure, MeasureConfig
 from fedssl.evaluation.cka import CKA
+from fedssl.evaluation.embedding_maps import PCAMap, TSNEMap, UMAPMap
 from fedssl.evaluation.finetune import FineTune, FineTuneHead
 from fedssl.evaluation.harm import Harm
 from fedssl.evaluation.knn import KNN
+from fedssl.evaluation.ldawa_paper_probe import Paper
 from fedssl.evaluation.lidar import LiDAR
 from fedssl.evaluation.linear import Linear
-from fedssl.evaluation.maps import PCAMap, TSNEMap, UMAPMap
-from fedssl.evaluation.paper import Paper
 from fedssl.evaluation.parallel import one_thread
 from fedssl.evaluation.rankme import RankMe
 from fedssl.evaluation.retrieval import Retrieval
-from fedssl.evaluation.risk import Risk
+from fedssl.evaluation.risk_decomposition import Risk
 from fedssl.evaluation.selection import Selection
 from fedssl.evaluation.sslmem import SSLMem
 from fedssl.evaluation.subject import Measured, Subject
-from fedssl.registry import Registry
 
 MEASURES = Registry(
     "measure",

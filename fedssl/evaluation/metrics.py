@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fedssl.fields import Fields
+from fedssl.base.fields import Fields
 
 
 class MetricDescription(Fields):

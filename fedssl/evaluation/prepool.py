@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fedssl.encoders import device_of
+from fedssl.networks.encoder import device_of
 
 
 class PrePool(nn.Module):

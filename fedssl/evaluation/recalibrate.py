@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fedssl.encoders import device_of
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import accuracy, fit_linear
@@ -15,6 +14,7 @@ from fedssl.evaluation.metrics import ACCURACY
 from fedssl.evaluation.parallel import one_thread
 from fedssl.evaluation.subject import Measured, Subject
 from fedssl.modalities import Preparation
+from fedssl.networks.encoder import device_of
 
 
 @torch.no_grad()

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fedssl.base.seeding import generator
 from fedssl.data.dataset import Dataset
-from fedssl.encoders import device_of
 from fedssl.evaluation.features import extract, extract_views
 from fedssl.modalities import Preparation
-from fedssl.seeding import generator
+from fedssl.networks.encoder import device_of
 
 View = Callable[[Tensor, torch.Generator], Tensor]
 """Makes a random view, float32 [B, …], of each of B stored examples."""

@@ -10,20 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fedssl.base.registry import Registry
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Dataset, Splits
-from fedssl.encoders import MaskableEncoder
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
+from fedssl.modalities.export_format import ExportFormat
 from fedssl.modalities.model_config import ModelConfig
-from fedssl.registry import Registry
+from fedssl.networks.encoder import MaskableEncoder
 from fedssl.views.policy import NamedPolicy, Policies
 from fedssl.views.recipe import Change
 from fedssl.views.step import Step
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from fedssl.export import Form
 
 
 Class = TypeVar("Class", bound=type)
@@ -115,7 +114,7 @@ class Modality(ABC):
     """Whether a mean of two prepared examples is an example: what mixed-barlow needs."""
     turns: ClassVar[bool] = False
     """Whether there are four turns of an example that can be told apart: what e-ssl needs."""
-    formats: ClassVar[Mapping[str, "Form"]] = {}
+    formats: ClassVar[Mapping[str, ExportFormat]] = {}
     """The forms that `fedssl export` writes for other tools, beside those that fit any encoder."""
 
     @abstractmethod

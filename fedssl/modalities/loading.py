@@ -5,13 +5,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from fedssl.base.printable import spelled_out
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Dataset, Splits
 from fedssl.data.select import balanced
 from fedssl.data.where import chosen
 from fedssl.modalities.base import Modality
 from fedssl.modalities.registry import modality_of
-from fedssl.printable import spelled_out
 
 
 def load(config: DataConfig) -> Splits:

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import PositiveInt
 
-from fedssl.encoders import EncoderConfig
-from fedssl.fields import Fields, File, Listed
+from fedssl.base.fields import Fields, File, Listed
+from fedssl.networks.encoder import EncoderConfig
 
 
 class ModelConfig(Fields):

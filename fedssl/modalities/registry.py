@@ -1,12 +1,12 @@
 """The modalities, found by name or by dotted path."""
 
+from fedssl.base.registry import Instances
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Dataset
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities.base import Modality
 from fedssl.modalities.image import IMAGE
 from fedssl.modalities.series import SERIES
-from fedssl.registry import Instances
 
 GROUP = "fedssl.modalities"
 """The entry points by which an installed package adds modalities of its own."""

@@ -14,13 +14,13 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from fedssl.base.fields import DOTTED_PATH, Choice, Dotted, Fields, OfOther
+from fedssl.base.import_path import NotFoundError, load_dotted
+from fedssl.base.registry import accepting
 from fedssl.data.config import DataConfig
-from fedssl.dotted import NotFoundError, load_dotted
-from fedssl.fields import DOTTED_PATH, Choice, Dotted, Fields, OfOther
 from fedssl.modalities.base import Modality
 from fedssl.modalities.model_config import ModelConfig
 from fedssl.modalities.registry import MODALITIES, modality_of
-from fedssl.registry import accepting
 from fedssl.views.policy import policy_type
 
 

@@ -6,7 +6,8 @@ from typing import cast
 from pydantic import ConfigDict
 from torch import nn
 
-from fedssl.fields import Dotted
+from fedssl.base.fields import Dotted
+from fedssl.base.registry import Registry
 from fedssl.modalities.base import Modality
 from fedssl.objectives.all4one import All4One
 from fedssl.objectives.barlow import BarlowTwins
@@ -33,7 +34,6 @@ from fedssl.objectives.term import TermConfig
 from fedssl.objectives.terms import TERMS
 from fedssl.objectives.vicreg import VICReg
 from fedssl.objectives.w_mse import WMSE
-from fedssl.registry import Registry
 
 __all__ = [
     "OBJECTIVES",

@@ -6,11 +6,11 @@ from typing import Literal, cast
 from pydantic import Field
 from torch import Tensor, nn
 
-from fedssl.fields import Number
-from fedssl.heads import mlp
+from fedssl.base.fields import Number
+from fedssl.base.precision import in_float32
+from fedssl.networks.heads import mlp
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch
-from fedssl.precision import in_float32
 
 EPSILON = 1e-5
 """Added to a feature's variance (BatchNorm's), so that a constant feature gives no infinity."""

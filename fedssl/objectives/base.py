@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from fedssl.fields import Fields, Listed
+from fedssl.base.fields import Fields, Listed
 from fedssl.modalities.base import Modality
 from fedssl.objectives.batch import Batch
 from fedssl.objectives.term import Term, TermConfig

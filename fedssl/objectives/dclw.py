@@ -7,8 +7,8 @@ from typing import Literal, cast
 from pydantic import Field
 from torch import Tensor, nn
 
-from fedssl.fields import Number
-from fedssl.heads import mlp
+from fedssl.base.fields import Number
+from fedssl.networks.heads import mlp
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch, encode_views
 from fedssl.objectives.dcl import decoupled

@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedssl.fields import Number
+from fedssl.base.fields import Number
+from fedssl.base.precision import in_float32
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch
-from fedssl.precision import in_float32
 
 
 @in_float32

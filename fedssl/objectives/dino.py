@@ -9,12 +9,12 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedssl.fields import Number
-from fedssl.heads import mlp
+from fedssl.base.fields import Number
+from fedssl.base.precision import in_float32
+from fedssl.networks.heads import mlp
 from fedssl.objectives.base import ObjectiveConfig
 from fedssl.objectives.batch import Batch
 from fedssl.objectives.momentum import MomentumObjective
-from fedssl.precision import in_float32
 
 
 class Prototypes(nn.Module):

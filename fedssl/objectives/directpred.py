@@ -7,13 +7,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fedssl.fields import Number
-from fedssl.heads import mlp
+from fedssl.base.fields import Number
+from fedssl.base.precision import in_float32
+from fedssl.networks.heads import mlp
 from fedssl.objectives.base import ObjectiveConfig
 from fedssl.objectives.batch import Batch
 from fedssl.objectives.byol import prediction_error
 from fedssl.objectives.momentum import MomentumObjective
-from fedssl.precision import in_float32
 
 
 @in_float32

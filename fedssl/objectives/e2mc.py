@@ -7,12 +7,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fedssl.fields import Number
+from fedssl.base.fields import Number
+from fedssl.base.precision import in_float32
 from fedssl.modalities.base import Modality
 from fedssl.objectives.batch import Batch
 from fedssl.objectives.covariance import off_diagonal_covariance
 from fedssl.objectives.term import Term, TermConfig
-from fedssl.precision import in_float32
 
 CDF = Literal["normal", "sigmoid"]
 

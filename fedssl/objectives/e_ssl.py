@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedssl.fields import Number
+from fedssl.base.fields import Number
 from fedssl.modalities.base import Modality
 from fedssl.objectives.batch import Batch
 from fedssl.objectives.term import Term, TermConfig

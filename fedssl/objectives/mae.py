@@ -7,13 +7,13 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from fedssl.encoders import MaskableEncoder
-from fedssl.fields import Number
+from fedssl.base.fields import Number
+from fedssl.base.precision import in_float32
 from fedssl.modalities.base import Modality
+from fedssl.networks.encoder import MaskableEncoder
+from fedssl.networks.transformer import blocks
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch
-from fedssl.precision import in_float32
-from fedssl.transformer import blocks
 
 EPSILON = 1e-6
 """Added to a patch's variance, since a patch of one colour has none."""

@@ -7,13 +7,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fedssl.fields import Number
-from fedssl.heads import mlp
+from fedssl.base.fields import Number
+from fedssl.base.precision import in_float32
 from fedssl.modalities.base import Modality
+from fedssl.networks.heads import mlp
 from fedssl.objectives.barlow import from_identity, standardise
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch
-from fedssl.precision import in_float32
 
 
 @in_float32

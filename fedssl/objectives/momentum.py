@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from fedssl.fields import Number
+from fedssl.base.fields import Number
 from fedssl.objectives.base import KeepingConfig, Objective, ObjectiveConfig
 
 

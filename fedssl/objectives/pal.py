@@ -9,11 +9,11 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedssl.fields import Number
-from fedssl.heads import mlp
+from fedssl.base.fields import Number
+from fedssl.base.precision import in_float32
+from fedssl.networks.heads import mlp
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch, encode_views
-from fedssl.precision import in_float32
 
 
 @in_float32

@@ -7,10 +7,10 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedssl.heads import mlp
+from fedssl.base.precision import in_float32
+from fedssl.networks.heads import mlp
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch
-from fedssl.precision import in_float32
 
 
 @in_float32

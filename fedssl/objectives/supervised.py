@@ -8,9 +8,9 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedssl.base.precision import in_float32
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch
-from fedssl.precision import in_float32
 
 UNLABELLED = -1
 

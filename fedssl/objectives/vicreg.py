@@ -7,12 +7,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedssl.fields import Number
-from fedssl.heads import mlp
+from fedssl.base.fields import Number
+from fedssl.base.precision import in_float32
+from fedssl.networks.heads import mlp
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch
 from fedssl.objectives.covariance import off_diagonal_covariance
-from fedssl.precision import in_float32
 
 EPSILON = 1e-4
 """Added to a variance before its root, whose slope at zero would be infinite."""

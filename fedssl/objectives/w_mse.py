@@ -9,10 +9,10 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedssl.heads import mlp
+from fedssl.base.precision import in_float32
+from fedssl.networks.heads import mlp
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch, encode_views
-from fedssl.precision import in_float32
 
 SHRINKAGE = 1e-5
 """Share of the mean variance that is added to each: a covariance without full rank has no root."""

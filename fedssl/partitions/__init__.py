@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from fedssl.base.registry import Registry
+from fedssl.base.seeding import numpy_generator
 from fedssl.data.dataset import Dataset
 from fedssl.partitions.classes import Classes
 from fedssl.partitions.config import PartitionConfig
@@ -11,8 +13,6 @@ from fedssl.partitions.iid import Iid
 from fedssl.partitions.natural import Natural
 from fedssl.partitions.partition import Partition
 from fedssl.partitions.shards import Shards
-from fedssl.registry import Registry
-from fedssl.seeding import numpy_generator
 
 PARTITIONS = Registry(
     "partition",

@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
+from fedssl.base.fields import Fields
 from fedssl.data.dataset import Dataset
-from fedssl.fields import Fields
 
 
 class PartitionConfig(Fields):

@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from fedssl.base.fields import Number
 from fedssl.data.dataset import Dataset
-from fedssl.fields import Number
 from fedssl.partitions.config import PartitionConfig
 
 

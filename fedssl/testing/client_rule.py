@@ -5,14 +5,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from fedssl.blueprint import ModelBlueprint
-from fedssl.client_memory import ClientMemory
 from fedssl.client_rules import CLIENT_RULES, ClientRule, ClientRuleConfig, Visit, build_rule
 from fedssl.client_rules.running import Metrics, of_rule, remembered_by
-from fedssl.instructions import Instructions
-from fedssl.local_update import LocalUpdate
-from fedssl.state import ModelParts, State, clone, model_parts
-from fedssl.state_check import first_not_finite
+from fedssl.model_state import ModelParts, State, clone, model_parts
+from fedssl.model_state.check import first_not_finite
+from fedssl.models.blueprint import ModelBlueprint
 from fedssl.testing.setting import IMAGES, Clients
 from fedssl.testing.shared import (
     check_documented,
@@ -24,6 +21,9 @@ from fedssl.testing.shared import (
     through_file,
     unchanged,
 )
+from fedssl.training.client_memory import ClientMemory
+from fedssl.training.instructions import Instructions
+from fedssl.training.local_update import LocalUpdate
 
 OBJECTIVES = ("simclr", "byol")
 """Without private state of its own, and with it."""

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedssl.config_file import validate
+from fedssl.base.config_file import validate
+from fedssl.base.fields import Fields
 from fedssl.data import DataConfig, Dataset, Splits
-from fedssl.fields import Fields
 from fedssl.modalities import DATA_SETS, Modality, load, modality_of
 from fedssl.testing.shared import (
     Plugin,

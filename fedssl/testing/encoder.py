@@ -10,18 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fedssl.blueprint import ModelBlueprint
+from fedssl.base.config_file import validate
+from fedssl.base.import_path import load_dotted
+from fedssl.base.registry import config_of
+from fedssl.base.seeding import initialising
 from fedssl.config import LearningConfig
-from fedssl.config_file import validate
-from fedssl.dotted import load_dotted
-from fedssl.encoders import EncoderConfig, MaskableEncoder
-from fedssl.local_update import Worker
 from fedssl.modalities import MODALITIES, Modality, load
-from fedssl.model_file import load_encoder, save_model
-from fedssl.norms import use_group_norm
-from fedssl.registry import config_of
-from fedssl.seeding import initialising
-from fedssl.state import clone, federated_state
+from fedssl.model_state import clone, federated_state
+from fedssl.models.blueprint import ModelBlueprint
+from fedssl.models.model_file import load_encoder, save_model
+from fedssl.networks.encoder import EncoderConfig, MaskableEncoder
+from fedssl.networks.norms import use_group_norm
 from fedssl.testing.shared import (
     Plugin,
     check_documented,
@@ -34,6 +33,7 @@ from fedssl.testing.shared import (
     same,
     unchanged,
 )
+from fedssl.training.local_update import Worker
 
 EXAMPLES = 12
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedssl.blueprint import ModelBlueprint
+from fedssl.model_state import clone, federated_state, is_private, private_state, split_state
+from fedssl.model_state.check import first_not_finite
+from fedssl.models.blueprint import ModelBlueprint
 from fedssl.objectives import Batch, Objective
-from fedssl.state import clone, federated_state, is_private, private_state, split_state
-from fedssl.state_check import first_not_finite
 from fedssl.testing.setting import EXAMPLES, Clients, Setting, labels
 from fedssl.testing.shared import (
     nothing_drawn,
@@ -225,13 +225,13 @@ def _check_bf16(learned: Learned) -> None:
     require(
         loss.dtype == torch.float32,
         f"{where}: under autocast its loss is {loss.dtype}: decorate it with "
-        "fedssl.precision.in_float32",
+        "fedssl.base.precision.in_float32",
     )
     far = abs(loss.item() - expected.item())
     require(
         far <= BF16 * max(1.0, abs(expected.item())),
         f"{where}: under autocast its loss is {loss.item():g} in place of {expected.item():g}: "
-        "decorate it with fedssl.precision.in_float32",
+        "decorate it with fedssl.base.precision.in_float32",
     )
     torch.autograd.backward(loss)
     objective.after_step(0.5)

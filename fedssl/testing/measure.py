@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedssl.config_file import validate
+from fedssl.base.config_file import validate
+from fedssl.base.seeding import initialising
 from fedssl.data import Dataset, Splits
 from fedssl.evaluation import (
     MEASURES,
@@ -24,8 +25,7 @@ from fedssl.evaluation import (
     gather,
     measure,
 )
-from fedssl.seeding import initialising
-from fedssl.state import clone
+from fedssl.model_state import clone
 from fedssl.testing.setting import CLASSES, IMAGES, labels
 from fedssl.testing.shared import (
     check_documented,

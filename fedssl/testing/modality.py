@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedssl.blueprint import ModelBlueprint
+from fedssl.base.config_file import validate
 from fedssl.config import LearningConfig
-from fedssl.config_file import validate
 from fedssl.data import DataConfig, Splits
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities import DATA_SETS, MODALITIES, Modality, NamedPolicy, ViewPolicy, load
+from fedssl.models.blueprint import ModelBlueprint
 from fedssl.testing.encoder import check_built_encoder
 from fedssl.testing.shared import close, require, rng, same, unchanged
 

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
+from fedssl.base.seeding import numpy_generator
 from fedssl.data import Dataset
 from fedssl.partitions import PARTITIONS, PartitionConfig, partition
-from fedssl.seeding import numpy_generator
 from fedssl.testing.shared import (
     check_documented,
     check_section,

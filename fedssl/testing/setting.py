@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fedssl.blueprint import ModelBlueprint
+from fedssl.base.config_file import validate
 from fedssl.config import LearningConfig
-from fedssl.config_file import validate
-from fedssl.example import ExampleSpec
-from fedssl.instructions import Instructions
-from fedssl.local_update import LocalUpdate, Worker
+from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities import MODALITIES
-from fedssl.state import State, clone, federated_state
+from fedssl.model_state import State, clone, federated_state
+from fedssl.models.blueprint import ModelBlueprint
 from fedssl.testing.shared import rng
+from fedssl.training.instructions import Instructions
+from fedssl.training.local_update import LocalUpdate, Worker
 
 CLASSES = 3
 ROUNDS = 8

@@ -13,10 +13,10 @@ import torch
 from pydantic_core import PydanticUndefined
 from torch import Tensor
 
-from fedssl.dotted import NotFoundError, load_dotted
-from fedssl.fields import Fields
-from fedssl.registry import Registry, config_of, first_line, names_of
-from fedssl.state import State, clone, load_state, save_state
+from fedssl.base.fields import Fields
+from fedssl.base.import_path import NotFoundError, load_dotted
+from fedssl.base.registry import Registry, config_of, first_line, names_of
+from fedssl.model_state import State, clone, load_state, save_state
 
 Kind = TypeVar("Kind")
 

@@ -5,10 +5,10 @@ from typing import cast
 
 import torch
 
+from fedssl.model_state import federated_state
 from fedssl.objectives import TERMS
 from fedssl.objectives.base import outputs_of
 from fedssl.objectives.term import Term
-from fedssl.state import federated_state
 from fedssl.testing.learning import Learned, check_learning
 from fedssl.testing.setting import EXAMPLES, SETTINGS, fitting
 from fedssl.testing.shared import (

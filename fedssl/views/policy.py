@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple, cast
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from fedssl.registry import Named, Registry, accepting
+from fedssl.base.registry import Named, Registry, accepting
 from fedssl.views.step import Step
 
 

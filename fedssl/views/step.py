@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
-from fedssl.fields import Fields, Listed, Number
+from fedssl.base.fields import Fields, Listed, Number
 
 Probability = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[Number, Field(gt=0)]

@@ -4,13 +4,13 @@ import torch
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from clients.flower_adapter.messages import become_server, number_message
-from fedssl.allocator import keep_freed_memory
+from fedssl.base.allocator import keep_freed_memory
 from fedssl.evaluation.parallel import one_thread
-from fedssl.state import clone, model_parts
+from fedssl.model_state import clone, model_parts
 from simulations.bench.figure import Figure, Target
 from simulations.bench.setting import encoder
 from simulations.bench.timing import compare, cpu_seconds
-from simulations.reply_check import ReplyCheck
+from simulations.server.reply_check import ReplyCheck
 from strategies import FedAvg
 from strategies.messages import ARRAYS, CHANCE_LOSS, CONFIG, METRICS, STEPS, to_record
 

@@ -2,9 +2,9 @@
 
 import torch
 
-from fedssl.allocator import keep_freed_memory
+from fedssl.base.allocator import keep_freed_memory
 from fedssl.evaluation.parallel import one_thread
-from fedssl.state import clone, count_bytes
+from fedssl.model_state import clone, count_bytes
 from simulations.bench.figure import Figure, Target
 from simulations.bench.setting import encoder
 from simulations.bench.timing import compare, cpu_seconds

@@ -2,7 +2,7 @@
 
 import torch
 
-from fedssl.allocator import keep_freed_memory
+from fedssl.base.allocator import keep_freed_memory
 from simulations.bench.figure import Figure, Target
 from simulations.bench.setting import NEVER, experiment, idle_server
 from simulations.bench.timing import (
@@ -13,7 +13,7 @@ from simulations.bench.timing import (
     peak_above_mb,
     resident_mb,
 )
-from simulations.experiment import Experiment
+from simulations.settings.experiment import Experiment
 
 AFTER_WARMUP = 10
 """A round in which L-DAWA merges by its own rule."""

@@ -5,11 +5,11 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fedssl.allocator import keep_freed_memory
+from fedssl.base.allocator import keep_freed_memory
+from fedssl.base.precision import bf16_is_native
 from fedssl.evaluation.parallel import one_thread
+from fedssl.model_state import clone, federated_state
 from fedssl.objectives import Batch
-from fedssl.precision import bf16_is_native
-from fedssl.state import clone, federated_state
 from simulations.bench.figure import Figure, Target
 from simulations.bench.setting import blueprint, encoder, experiment, images, worker
 from simulations.bench.timing import compare, cpu_seconds

@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import torch
 
-from fedssl.allocator import keep_freed_memory
+from fedssl.base.allocator import keep_freed_memory
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.knn import predict_knn
 from fedssl.evaluation.linear import fit_linear
 from fedssl.evaluation.parallel import one_thread
 from fedssl.evaluation.rankme import rankme
 from fedssl.modalities import load
-from fedssl.state import clone, federated_state
+from fedssl.model_state import clone, federated_state
 from simulations.bench.figure import Figure, Target
 from simulations.bench.setting import blueprint, encoder, experiment, images, worker
 from simulations.bench.timing import compare, cpu_seconds

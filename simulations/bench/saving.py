@@ -7,11 +7,11 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from fedssl.state import clone, count_bytes, federated_state
+from fedssl.model_state import clone, count_bytes, federated_state
 from simulations.bench.figure import Figure
 from simulations.bench.setting import blueprint, experiment
 from simulations.bench.timing import compare
-from simulations.checkpoint import Checkpoint, CheckpointFolder
+from simulations.record.checkpoint import Checkpoint, CheckpointFolder
 
 
 def checkpoints(times: int) -> list[Figure]:

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from clients import ClientRuntime, make_client_app
-from fedssl.blueprint import ModelBlueprint
-from fedssl.config_file import validate
+from fedssl.base.config_file import validate
+from fedssl.base.seeding import generator, initialising
 from fedssl.data import Dataset, Splits
+from fedssl.data.example_spec import ExampleSpec
 from fedssl.evaluation.parallel import one_thread
-from fedssl.example import ExampleSpec
-from fedssl.local_update import Trained, Worker
+from fedssl.models.blueprint import ModelBlueprint
 from fedssl.partitions import Partition
-from fedssl.seeding import generator, initialising
-from simulations.display import Quiet
+from fedssl.training.local_update import Trained, Worker
 from simulations.engines.local import LocalGrid
-from simulations.experiment import Experiment, resolve
-from simulations.server import Server
+from simulations.progress.display import Quiet
+from simulations.server.server import Server
+from simulations.settings.experiment import Experiment, resolve
 
 NEVER = 1_000_000
 """`evaluation.every` of a run without evaluation."""

@@ -6,12 +6,12 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from fedssl.allocator import keep_freed_memory
+from fedssl.base.allocator import keep_freed_memory
+from fedssl.base.seeding import generator
 from fedssl.evaluation.parallel import one_thread
+from fedssl.model_state import clone, federated_state
 from fedssl.objectives import Batch
-from fedssl.optimizers import build_optimizer
-from fedssl.seeding import generator
-from fedssl.state import clone, federated_state
+from fedssl.training.optimizers import build_optimizer
 from simulations.bench.figure import Figure, Target
 from simulations.bench.setting import blueprint, experiment, images, worker
 from simulations.bench.timing import compare, cpu_seconds

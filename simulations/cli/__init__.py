@@ -17,18 +17,34 @@ import typer
 from typer.core import TyperGroup
 
 from clients.network import spare_loopback
-from fedssl.fields import nearest
-from fedssl.printable import printable
+from fedssl.base.fields import nearest
+from fedssl.base.printable import printable
 from simulations.cli import (
-    benching,
-    comparing,
-    deploying,
-    exporting,
-    looking,
-    probing,
-    replaying,
-    running,
-    watching,
+    bench as benching,
+)
+from simulations.cli import (
+    compare as comparing,
+)
+from simulations.cli import (
+    deploy as deploying,
+)
+from simulations.cli import (
+    export as exporting,
+)
+from simulations.cli import (
+    look as looking,
+)
+from simulations.cli import (
+    probe as probing,
+)
+from simulations.cli import (
+    replay as replaying,
+)
+from simulations.cli import (
+    run as running,
+)
+from simulations.cli import (
+    status as watching,
 )
 from simulations.cli.interrupts import lose_no_ctrl_c
 from simulations.cli.shared import tolerate_any_encoding

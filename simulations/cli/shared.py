@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import click
 import typer
 
-from fedssl.printable import SPELL_OUT, printable_message
-from simulations.terminal import Terminal
+from fedssl.base.printable import SPELL_OUT, printable_message
+from simulations.progress.terminal import Terminal
 
 if TYPE_CHECKING:
-    from simulations.experiment import Experiment
+    from simulations.settings.experiment import Experiment
 
 out = Terminal()
 err = Terminal(stderr=True)
@@ -61,7 +61,7 @@ def load(
     config: Path, overrides: list[str] | None, engine: str | None = None, device: str | None = None
 ) -> "Experiment":
     """Load the config with the command line's overrides."""
-    from simulations.experiment import load_experiment
+    from simulations.settings.experiment import load_experiment
 
     # A dotted path may name a module beside the person, as `python -m` would find it.
     sys.path.append(os.getcwd())
@@ -70,7 +70,7 @@ def load(
 
 def say_own_code(run: Path) -> None:
     """Say which of a person's own modules a run's config names, before any of them is imported."""
-    from simulations.own_code import own_code_of
+    from simulations.settings.own_code import own_code_of
 
     # A dotted path may name a module beside the person, as `python -m` would find it.
     sys.path.append(os.getcwd())
@@ -91,7 +91,7 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        from fedssl.dotted import place_in_own_code
+        from fedssl.base.import_path import place_in_own_code
         from simulations import ConfigError, RunError
 
         place = place_in_own_code(error)

@@ -7,8 +7,8 @@
 >>> page = report(Path("runs/first-comparison"))
 """
 
-from simulations.comparing.carrying import compare
 from simulations.comparing.grid import Request, make_plan
-from simulations.comparing.reporting import report
+from simulations.comparing.report import report
+from simulations.comparing.run_missing import compare
 
 __all__ = ["Request", "compare", "make_plan", "report"]

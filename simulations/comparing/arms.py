@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from fedssl.config_file import ConfigError
+from fedssl.base.config_file import ConfigError
 
 CENTRAL = "central"
 LOCAL_ONLY = "local-only"

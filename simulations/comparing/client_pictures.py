@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from fedssl.partitions import Counts
-from simulations.client_names import short
-from simulations.comparing.looks import WIDTH, Look, columns_for, legend, looks
 from simulations.comparing.plan import Values
+from simulations.comparing.plot_style import WIDTH, Look, columns_for, legend, looks
 from simulations.comparing.results import Results
 from simulations.comparing.tables import cell_name
-from simulations.fonts import class_labels, literal
-from simulations.plots import class_look
-from simulations.records import Divergence, in_order
+from simulations.record.client_names import short
+from simulations.record.tables import Divergence, in_order
+from simulations.reports.fonts import class_labels, literal
+from simulations.reports.plots import class_look
 
 _ROWS = 20
 """The most rows of a cell: more clients than that share them."""

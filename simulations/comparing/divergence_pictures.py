@@ -12,13 +12,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from simulations.comparing.looks import WIDTH, folded
 from simulations.comparing.plan import Values
+from simulations.comparing.plot_style import WIDTH, folded
 from simulations.comparing.results import Results
 from simulations.comparing.tables import cell_name
-from simulations.fonts import literal
-from simulations.plots import label_columns
-from simulations.records import Divergence
+from simulations.record.tables import Divergence
+from simulations.reports.fonts import literal
+from simulations.reports.plots import label_columns
 
 _PANELS = 6
 """The most strategies side by side."""

@@ -14,7 +14,7 @@ from simulations.comparing.findings import Finding
 from simulations.comparing.metric import LINEAR, Metric
 from simulations.comparing.results import SUMS, Results
 from simulations.comparing.tables import ACCURACY_COLUMNS, Show, cell_name, notes
-from simulations.figures import ALWAYS, further
+from simulations.record.metric_names import ALWAYS, further
 
 
 def as_json(results: Results, lines: Sequence[Finding]) -> str:

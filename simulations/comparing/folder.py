@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from fedssl.config_file import ConfigError
-from fedssl.plain_files import read_text
-from fedssl.printable import printable_message
+from fedssl.base.config_file import ConfigError
+from fedssl.base.plain_files import read_text
+from fedssl.base.printable import printable_message
 from simulations.comparing.grid import experiment_of
 from simulations.comparing.plan import LARGEST, Plan, PlanFile, Planned
-from simulations.experiment import resolve
-from simulations.files import replace_text
-from simulations.run_folder import RunFolder, check_same
+from simulations.record.files import replace_text
+from simulations.record.run_folder import RunFolder, check_same
+from simulations.settings.experiment import resolve
 
 
 class ComparisonFolder:

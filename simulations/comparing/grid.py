@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedssl.config_file import ConfigError
-from fedssl.fields import nearest
-from simulations.cohort import cohort_size
+from fedssl.base.config_file import ConfigError
+from fedssl.base.fields import nearest
 from simulations.comparing.arms import (
     CENTRAL,
     LOCAL_ONLY,
@@ -19,7 +18,8 @@ from simulations.comparing.arms import (
 )
 from simulations.comparing.metric import LINEAR, METRICS
 from simulations.comparing.plan import Plan, Planned, Values, combinations
-from simulations.experiment import Experiment, load_experiment
+from simulations.settings.experiment import Experiment, load_experiment
+from simulations.setup.cohort import cohort_size
 
 _SET_OTHERWISE = {
     "seed": "the seeds are the config's and those after it, by --seeds",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from simulations.figures import description_of
+from simulations.record.metric_names import description_of
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The page of a comparison, a Jinja template that extends the one of `simulations.page`."""
+"""The page of a comparison, a Jinja template that extends the one of `simulations.reports.page`."""
 # ruff: noqa: E501
 
 import base64

@@ -9,12 +9,12 @@ from matplotlib.ticker import MaxNLocator
 
 from simulations.comparing.arms import UNTRAINED
 from simulations.comparing.findings import Difference, Finding
-from simulations.comparing.looks import GREY, WIDTH, Look, frame, legend, looks
 from simulations.comparing.metric import Metric
 from simulations.comparing.plan import Values
+from simulations.comparing.plot_style import GREY, WIDTH, Look, frame, legend, looks
 from simulations.comparing.results import Result, Results
 from simulations.comparing.tables import cell_name
-from simulations.fonts import literal
+from simulations.reports.fonts import literal
 
 _IN_A_ROW = 2
 """The most panels side by side."""

@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from fedssl.config_file import ConfigError, dump, parse_yaml, validate
-from fedssl.fields import Fields, Listed, Number
-from fedssl.plain_files import MEGABYTE, read_text
+from fedssl.base.config_file import ConfigError, dump, parse_yaml, validate
+from fedssl.base.fields import Fields, Listed, Number
+from fedssl.base.plain_files import MEGABYTE, read_text
 from simulations.comparing.metric import METRICS, Metric
 from simulations.comparing.statistics import LEVEL, MARGIN
-from simulations.files import replace_text
-from simulations.lock import is_passing
+from simulations.record.files import replace_text
+from simulations.record.lock import is_passing
 
 Words = Annotated[tuple[str, ...], Listed]
 Values = dict[str, str]

@@ -8,10 +8,10 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from fedssl.printable import printable
+from fedssl.base.printable import printable
 from simulations.comparing.worker import Elsewhere, Task
-from simulations.display import describe
-from simulations.progress_columns import progress_columns
+from simulations.progress.columns import progress_columns
+from simulations.progress.display import describe
 
 
 class Watcher(Protocol):

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
 from simulations.comparing.findings import Finding
-from simulations.comparing.looks import WIDTH, looks
+from simulations.comparing.plot_style import WIDTH, looks
 from simulations.comparing.results import Results
 from simulations.comparing.statistics import LEVEL, RESAMPLES
-from simulations.fonts import literal
+from simulations.reports.fonts import literal
 
 
 def ranks(results: Results, lines: Sequence[Finding]) -> Figure | None:

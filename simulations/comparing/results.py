@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from fedssl.config_file import ConfigError
+from fedssl.base.config_file import ConfigError
 from fedssl.partitions import Counts
-from simulations.client_names import read_client_names
 from simulations.comparing.arms import REFERENCES, UNTRAINED
 from simulations.comparing.folder import ComparisonFolder
 from simulations.comparing.metric import LINEAR, Metric
 from simulations.comparing.plan import Plan, Planned, Values
-from simulations.records import Divergence, read_divergence, read_partition
-from simulations.run_folder import RunFolder
+from simulations.record.client_names import read_client_names
+from simulations.record.run_folder import RunFolder
+from simulations.record.tables import Divergence, read_divergence, read_partition
 
 Row = Mapping[str, Any]
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from fedssl.printable import spelled_out
+from fedssl.base.printable import spelled_out
 from simulations.comparing import statistics
 from simulations.comparing.costs import Cost
 from simulations.comparing.findings import Difference, Finding
 from simulations.comparing.metric import LINEAR, Metric
 from simulations.comparing.plan import Plan, Values
 from simulations.comparing.statistics import Estimate
-from simulations.figures import size
+from simulations.record.metric_names import size
 
 Show = Callable[[Finding], str]
 """Returns what a line has in a column."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from fedssl.config_file import ConfigError
+from fedssl.base.config_file import ConfigError
 from simulations.comparing.folder import ComparisonFolder
 from simulations.comparing.plan import Plan, Planned, Values
-from simulations.files import replace_text
-from simulations.run_folder import RunFolder
+from simulations.record.files import replace_text
+from simulations.record.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 
-from simulations.display import Quiet
-from simulations.experiment import Experiment
-from simulations.lock import LockedError
-from simulations.runner import run
+from simulations.progress.display import Quiet
+from simulations.record.lock import LockedError
+from simulations.running.run import run
+from simulations.settings.experiment import Experiment
 
 Tell = Callable[[Mapping[str, object]], None]
 """Called with the row of each finished round."""

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fedssl.files import append_text, make_folder
-from fedssl.plain_files import open_plain
-from fedssl.printable import printable
+from fedssl.base.files import append_text, make_folder
+from fedssl.base.plain_files import open_plain
+from fedssl.base.printable import printable
 
 EVENTS = (
     "started",

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from clients.keys import MOST, UNREADABLE, PrivateKey, format_digest, read_certificate
-from fedssl.config_file import ConfigError
-from fedssl.plain_files import read_text, short
+from fedssl.base.config_file import ConfigError
+from fedssl.base.plain_files import read_text, short
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """By these the server reaches itself."""

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from fedssl.config_file import ConfigError
-from fedssl.files import make_folder
-from fedssl.plain_files import MEGABYTE, read_json
-from simulations.files import replace_text
-from simulations.members import Number
+from fedssl.base.config_file import ConfigError
+from fedssl.base.files import make_folder
+from fedssl.base.plain_files import MEGABYTE, read_json
+from simulations.record.files import replace_text
+from simulations.record.members import Number
 
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{2}(:[0-9A-F]{2}){31}$")]
 """See `clients.keys.fingerprint`."""

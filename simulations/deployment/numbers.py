@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clients.keys import write
-from fedssl.config_file import ConfigError
-from fedssl.plain_files import MEGABYTE, read_json
+from fedssl.base.config_file import ConfigError
+from fedssl.base.plain_files import MEGABYTE, read_json
 
 MOST = 64 * MEGABYTE
 """The most bytes of a record: some 300,000 clients."""

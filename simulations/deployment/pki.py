@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from clients.keys import CURVE, ClientKeys, PrivateKey, fingerprint, read_certificate, write
 from clients.request import read_request
-from fedssl.config_file import ConfigError
-from fedssl.files import naming
+from fedssl.base.config_file import ConfigError
+from fedssl.base.files import naming
 from simulations.deployment.certificates import (
     WARN_DAYS,
     certificate_fingerprint,
@@ -27,7 +27,7 @@ from simulations.deployment.certificates import (
     read_key,
 )
 from simulations.deployment.numbers import Given, Numbers
-from simulations.lock import locked
+from simulations.record.lock import locked
 
 _FOLDER = re.compile(r"client-(0|[1-9]\d{0,8})", re.ASCII)
 

@@ -6,18 +6,18 @@ from pathlib import Path
 
 from clients.child_process import ChildProcess
 from clients.network import find_free_port
-from fedssl.temporary import temporary_folder
+from fedssl.base.temporary import temporary_folder
 from simulations.deployment.key_record import KeyRecord
 from simulations.deployment.pki import ServerKeys, make_pki
 from simulations.deployment.roster import KeyRoster
-from simulations.deployment.served import served
 from simulations.deployment.superlink import Ports
-from simulations.engines import FlowerConfig
+from simulations.deployment.superlink_engine import served
 from simulations.engines.flower import DeviceGrid
 from simulations.errors import RunError
-from simulations.own_code import dotted_paths
-from simulations.prepare import Prepared
-from simulations.run_folder import RunFolder
+from simulations.record.run_folder import RunFolder
+from simulations.settings.engines import FlowerConfig
+from simulations.settings.own_code import dotted_paths
+from simulations.setup.prepare import Prepared
 from strategies import FoldingStrategy
 from strategies import build as build_strategy
 

@@ -5,13 +5,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from fedssl.errors import ConfigError
-from fedssl.printable import printable_message
+from fedssl.base.errors import ConfigError
+from fedssl.base.printable import printable_message
 from simulations.deployment.key_record import KeyRecord
 from simulations.deployment.pki import MemberKey, ServerKeys
 from simulations.deployment.repeating import repeating
-from simulations.deployment.watcher import Nobody, Watcher
-from simulations.members import MOST_CLIENTS
+from simulations.progress.watcher import Nobody, Watcher
+from simulations.record.members import MOST_CLIENTS
 
 LOOK_SECONDS = 2.0
 """How often the folder is looked at."""

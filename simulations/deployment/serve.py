@@ -5,24 +5,24 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from simulations.checkpoint import Checkpoint
 from simulations.deployment.audit_log import AuditLog
 from simulations.deployment.key_record import KeyRecord
 from simulations.deployment.metrics import Address, Metrics
 from simulations.deployment.pki import ServerKeys
 from simulations.deployment.roster import KeyRoster
-from simulations.deployment.served import served
 from simulations.deployment.status import FILE, StatusBoard
 from simulations.deployment.superlink import Ports
-from simulations.deployment.watcher import Several, WatchedDisplay, Watcher
-from simulations.display import Display
-from simulations.engines import FlowerConfig
-from simulations.experiment import Experiment
-from simulations.members import MemberRecord
-from simulations.notes import check_skipped, lines
-from simulations.prepare import prepare_server
-from simulations.run_folder import RunFolder
-from simulations.runner import Run, carry_out, find
+from simulations.deployment.superlink_engine import served
+from simulations.progress.display import Display
+from simulations.progress.watcher import Several, WatchedDisplay, Watcher
+from simulations.record.checkpoint import Checkpoint
+from simulations.record.members import MemberRecord
+from simulations.record.run_folder import RunFolder
+from simulations.server.rounds import Run, carry_out, find
+from simulations.settings.engines import FlowerConfig
+from simulations.settings.experiment import Experiment
+from simulations.setup.notes import check_skipped, lines
+from simulations.setup.prepare import prepare_server
 
 
 def serve(

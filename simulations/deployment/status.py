@@ -12,16 +12,16 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedssl.config_file import ConfigError
-from fedssl.files import make_folder
-from fedssl.plain_files import MEGABYTE, read_text
-from fedssl.printable import printable
+from fedssl.base.config_file import ConfigError
+from fedssl.base.files import make_folder
+from fedssl.base.plain_files import MEGABYTE, read_text
+from fedssl.base.printable import printable
 from simulations.deployment.audit_log import now
 from simulations.deployment.repeating import repeating
-from simulations.files import replace_text
-from simulations.lock import is_held
-from simulations.members import Examples, Number
-from simulations.records import Bytes, Row, Seconds, Share
+from simulations.record.files import replace_text
+from simulations.record.lock import is_held
+from simulations.record.members import Examples, Number
+from simulations.record.tables import Bytes, Row, Seconds, Share
 
 FILE = "status.json"
 LONGEST = 256 * MEGABYTE

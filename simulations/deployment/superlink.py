@@ -22,7 +22,7 @@ from clients.flower_adapter.superlink import COMMAND, CallError, Control, is_for
 from clients.health import health_service
 from clients.log_file import crash_file
 from clients.network import find_free_port, spare_loopback
-from fedssl.config_file import ConfigError
+from fedssl.base.config_file import ConfigError
 from simulations.deployment.pki import ServerKeys
 from simulations.deployment.roster import KeyRoster
 from simulations.errors import RunError
@@ -40,7 +40,7 @@ description = "Names the app that is installed on server and clients."
 publisher = "fedssl"
 
 [tool.flwr.app.components]
-serverapp = "simulations.server_app:app"
+serverapp = "simulations.running.server_app:app"
 clientapp = "clients.client_app:app"
 
 [tool.flwr.app.config]

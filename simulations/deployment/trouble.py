@@ -7,8 +7,8 @@ from collections.abc import Callable
 from cryptography.hazmat.primitives import serialization
 
 from clients.keys import UNREADABLE, PublicKey, fingerprint
-from fedssl.printable import printable
-from simulations.deployment.watcher import Watcher
+from fedssl.base.printable import printable
+from simulations.progress.watcher import Watcher
 
 REPEAT_SECONDS = 600.0
 """For how long the same error is not told again: who is refused tries again every few seconds."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
-from simulations.members import MemberRecord
+from simulations.record.members import MemberRecord
 
 
 class Engine(Grid):

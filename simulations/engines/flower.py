@@ -12,15 +12,15 @@ from clients.client_app import PARTITION
 from clients.flower_adapter.error_replies import LOST, NOT_HERE, REFUSED, error_reply
 from clients.flower_adapter.replies import BESIDE_THE_MODEL, CarefulGrid
 from clients.message_handler import CHECKED
-from fedssl.printable import printable
-from fedssl.timeline import span
-from simulations.deployment.watcher import Nobody, Watcher
-from simulations.engines import FlowerConfig
+from fedssl.base.printable import printable
+from fedssl.base.tracing import span
 from simulations.engines.engine import Engine
+from simulations.engines.grid_proxy import WrappedGrid
 from simulations.engines.roster import Roster
-from simulations.engines.wrapped import WrappedGrid
 from simulations.errors import RunError
-from simulations.members import described
+from simulations.progress.watcher import Nobody, Watcher
+from simulations.record.members import described
+from simulations.settings.engines import FlowerConfig
 from strategies.messages import (
     CONFIG,
     LAST_COUNTED,

@@ -9,7 +9,7 @@ from flwr.app import Context, Message, RecordDict
 
 from clients.flower_adapter.error_replies import error_reply
 from clients.flower_adapter.messages import Run, become_server, empty_run, number_message
-from fedssl.timeline import span
+from fedssl.base.tracing import span
 from simulations.engines.engine import Engine
 from simulations.errors import EngineLostError
 

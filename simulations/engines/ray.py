@@ -25,10 +25,9 @@ from torch import Tensor
 
 from clients.client_app import read_round
 from clients.flower_adapter.error_replies import describe_error, error_reply
-from fedssl import allocator
-from fedssl.config_file import ConfigError
-from fedssl.timeline import span
-from simulations.engines import RayConfig
+from fedssl.base import allocator
+from fedssl.base.config_file import ConfigError
+from fedssl.base.tracing import span
 from simulations.engines.local import LocalGrid
 from simulations.engines.ray_session import Place, session
 from simulations.engines.ray_watch import Watch
@@ -42,7 +41,8 @@ from simulations.engines.ray_worker import (
     pack_model,
     unpack,
 )
-from simulations.prepare import Prepared
+from simulations.settings.engines import RayConfig
+from simulations.setup.prepare import Prepared
 from strategies import FoldingStrategy
 from strategies import build as build_strategy
 from strategies.messages import config_of

@@ -15,12 +15,13 @@ import torch
 from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from fedssl.config_file import ConfigError
-from fedssl.temporary import temporary_folder
-from simulations.engines import RayConfig, ray_private
-from simulations.engines.ray_words import last_words
-from simulations.engines.room import choose_workers
+from fedssl.base.config_file import ConfigError
+from fedssl.base.temporary import temporary_folder
+from simulations.engines import ray_private
+from simulations.engines.ray_errors import last_words
 from simulations.errors import EngineLostError
+from simulations.settings.engines import RayConfig
+from simulations.settings.resources import choose_workers
 
 CONNECT_SECONDS = 5.0
 """How long a cluster may take to answer."""

@@ -16,7 +16,7 @@ from ray import ObjectRef
 from clients import ClientRuntime, make_client_app
 from clients.flower_adapter.error_replies import describe_error
 from clients.flower_adapter.messages import become_server, number_message
-from fedssl.allocator import allocate, as_block
+from fedssl.base.allocator import allocate, as_block
 from fedssl.config import LearningConfig
 from fedssl.data import Dataset, Examples
 from fedssl.partitions import Partition

@@ -6,7 +6,8 @@
 >>> audit(Path("runs/quickstart"), 5).file
 """
 
-from simulations.replaying.audit import Audited, audit
-from simulations.replaying.replay import Merged, Replayed, replay
+from simulations.replaying.audit import audit
+from simulations.replaying.replay import replay
+from simulations.replaying.results import Audit, Merge, Replay
 
-__all__ = ["Audited", "Merged", "Replayed", "audit", "replay"]
+__all__ = ["Audit", "Merge", "Replay", "audit", "replay"]

@@ -8,61 +8,31 @@ merge shrank them; else the weights themselves did not go together.
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from fedssl.config_file import ConfigError
+from fedssl.base.config_file import ConfigError
 from fedssl.evaluation import Gathered, evaluate, gather
 from fedssl.evaluation.recalibrate import recalibrated
-from fedssl.state import State, copy_into, floating_buffers
-from simulations import plots
+from fedssl.model_state import State, copy_into, floating_buffers
 from simulations.comparing.statistics import over_test_examples
 from simulations.errors import RunError
-from simulations.files import replace_text
+from simulations.record.files import replace_text
 from simulations.replaying import pictures
 from simulations.replaying.candidates import forgot
+from simulations.replaying.counterfactual_memory import whole
 from simulations.replaying.merging import mean_norms, norms_restored, weights
-from simulations.replaying.opened import Opened, Told, open_run
-from simulations.replaying.private import whole
-from simulations.subjects import subject_of
+from simulations.replaying.reopened_run import Opened, Told, open_run
+from simulations.replaying.results import Audit, EncoderProbe
+from simulations.reports import plots
+from simulations.server.subjects import subject_of
 
 CLIENTS = 10
 """At most so many clients' encoders are probed; of more, those that are evenly spaced by size."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What an encoder is worth."""
-
-    encoder: str
-    """Which: ``sent``, ``client 3``, ``merged``, ``recalibrated``, ``norms restored``, ``both``."""
-    strategy: str | None
-    """Who merged it; None before the merge."""
-    linear_accuracy: float
-    knn_accuracy: float
-    rankme: float
-    above_clients: float
-    """Points of linear accuracy above the mean of the clients' encoders."""
-    examples: tuple[float, float]
-    """The middle 95 % of it when the test examples are drawn anew."""
-
-
-@dataclass(frozen=True)
-class Audited:
-    """Where accuracy is lost in a round's merge."""
-
-    round: int
-    probes: list[Probe]
-    clients: int
-    """How many clients' replies there were."""
-    notes: list[str]
-    file: Path
-    """All of it as JSON."""
-    picture: Path
 
 
 def audit(
@@ -72,7 +42,7 @@ def audit(
     *,
     device: str | None = None,
     told: Told = lambda done, total, text: None,
-) -> Audited:
+) -> Audit:
     """Probe one round's encoders, and write ``replays/round-N/audit.json`` into the run.
 
     They are: the model that was sent; each client's; the merged one; it with BatchNorm's statistics
@@ -127,7 +97,7 @@ def audit(
     }
     replace_text(file, json.dumps(content, indent=1) + "\n")
     plots.save(pictures.audited(server_round, probes), picture := file.with_suffix(".png"))
-    return Audited(server_round, probes, replies, notes, file, picture)
+    return Audit(server_round, probes, replies, notes, file, picture)
 
 
 def _completed(opened: Opened, sent: State) -> State:
@@ -191,11 +161,11 @@ class _Probing:
         self._opened.steps.did(f"probed {what}")
         return measured.figures
 
-    def result(self) -> list[Probe]:
+    def result(self) -> list[EncoderProbe]:
         """Return all that was probed."""
         mean = np.mean([r for _, name, _, r in self._found if name.startswith("client ")], axis=0)
         return [
-            Probe(
+            EncoderProbe(
                 name,
                 strategy,
                 found["linear_accuracy"],

@@ -4,16 +4,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fedssl.base.config_file import ConfigError
 from fedssl.client_rules import ClientRule, ClientRuleConfig
-from fedssl.config_file import ConfigError
-from fedssl.instructions import Instructions
-from fedssl.state import State, federated_state, floating_buffers, model_parts
+from fedssl.model_state import State, federated_state, floating_buffers, model_parts
+from fedssl.training.instructions import Instructions
 from simulations.comparing.arms import Arm
-from simulations.engines import LocalConfig
-from simulations.experiment import Experiment
-from simulations.own_code import load_run_config
-from simulations.prepare import Prepared, check_cohort
-from simulations.run_folder import RunFolder
+from simulations.record.run_folder import RunFolder
+from simulations.settings.engines import LocalConfig
+from simulations.settings.experiment import Experiment
+from simulations.settings.own_code import load_run_config
+from simulations.setup.prepare import Prepared, check_cohort
 from strategies import FoldingStrategy, Stateful
 from strategies import build as build_strategy
 from strategies.base import extra_of_strategy, instructions_of

@@ -7,9 +7,9 @@ from flwr.serverapp import Grid
 
 from clients.client_app import read_round
 from fedssl.client_rules import ClientRuleConfig
-from fedssl.instructions import RULES, rules_to_json
-from simulations.engines.wrapped import WrappedGrid
-from simulations.replaying.moment import Moment
+from fedssl.training.instructions import RULES, rules_to_json
+from simulations.engines.grid_proxy import WrappedGrid
+from simulations.replaying.kept_round import Moment
 from strategies.messages import DIVERGENCE, config_of, instructions_of
 
 

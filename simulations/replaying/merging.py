@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedssl.state import State
+from fedssl.model_state import State
 from strategies.fold import squared_norm
 
 

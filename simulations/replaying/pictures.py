@@ -2,19 +2,15 @@
 
 from collections.abc import Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from simulations.comparing.looks import looks
-from simulations.fonts import literal
-
-if TYPE_CHECKING:
-    from simulations.replaying.audit import Probe
-    from simulations.replaying.replay import Merged
+from simulations.comparing.plot_style import looks
+from simulations.replaying.results import EncoderProbe, Merge
+from simulations.reports.fonts import literal
 
 _GREY = "#666666"
 _ACCURACY = "linear probe, test accuracy (%)"
@@ -23,7 +19,7 @@ _SIDES = {"merged": "o", "recalibrated": "s", "norms restored": "^", "both": "D"
 """The marker of each way to look at a merged encoder."""
 
 
-def replayed(server_round: int, merges: Sequence["Merged"]) -> Figure:
+def replayed(server_round: int, merges: Sequence[Merge]) -> Figure:
     """Draw what each strategy made of the same replies, and what came after.
 
     Left the accuracy after the merge, with the interval over test examples of its difference to the
@@ -67,7 +63,7 @@ def replayed(server_round: int, merges: Sequence["Merged"]) -> Figure:
     return figure
 
 
-def audited(server_round: int, probes: Sequence["Probe"]) -> Figure:
+def audited(server_round: int, probes: Sequence[EncoderProbe]) -> Figure:
     """Draw the accuracy of what went into a merge and of what came out.
 
     A bar is the interval over test examples of the difference to the clients' mean, which is
@@ -93,7 +89,7 @@ def audited(server_round: int, probes: Sequence["Probe"]) -> Figure:
     return figure
 
 
-def _point(axes: Axes, probe: "Probe", place: int, colour: str, marker: str) -> None:
+def _point(axes: Axes, probe: EncoderProbe, place: int, colour: str, marker: str) -> None:
     value = 100 * probe.linear_accuracy
     base = value - probe.above_clients
     axes.plot(

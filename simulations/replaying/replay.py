@@ -11,61 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from fedssl.model_file import save_model
-from fedssl.state import State, clone, floating_buffers
-from simulations import plots
+from fedssl.model_state import State, clone, floating_buffers
+from fedssl.models.model_file import save_model
 from simulations.comparing.arms import file_name
 from simulations.comparing.statistics import over_test_examples
-from simulations.files import replace_text
-from simulations.inside import make_inside
+from simulations.record.files import replace_text
+from simulations.record.subfolders import make_inside
 from simulations.replaying import pictures
 from simulations.replaying.candidates import Candidate, forgot
-from simulations.replaying.merging import Step, mean_norms, step, weights
-from simulations.replaying.moment import Moment
-from simulations.replaying.opened import Opened, Told, open_run
-from simulations.server import Server
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How far a strategy is above the first one, on the same test examples."""
-
-    points: float
-    """Of linear accuracy."""
-    low: float
-    high: float
-    """The middle 95 % of it when the test examples are drawn anew."""
-
-
-@dataclass(frozen=True)
-class Merged:
-    """What a strategy made of the replies."""
-
-    strategy: str
-    row: dict[str, Any]
-    """The round's, as in ``metrics.jsonl``."""
-    after: list[dict[str, Any]]
-    """Those of the rounds that followed under this strategy."""
-    step: Step
-    difference: Difference | None
-    """After the merge; None of the first strategy, or where there are no labels."""
-    last_difference: Difference | None
-    """After the last of the rounds that followed."""
-    model: Path
-    """The merged encoder and projector."""
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """A round merged by several strategies."""
-
-    round: int
-    merges: list[Merged]
-    notes: list[str]
-    """What has to be known to read them."""
-    file: Path
-    """All of it as JSON."""
-    picture: Path
+from simulations.replaying.kept_round import Moment
+from simulations.replaying.merging import mean_norms, step, weights
+from simulations.replaying.reopened_run import Opened, Told, open_run
+from simulations.replaying.results import AccuracyDifference, Merge, Replay
+from simulations.reports import plots
+from simulations.server.server import Server
 
 
 def replay(
@@ -76,7 +35,7 @@ def replay(
     *,
     device: str | None = None,
     told: Told = lambda done, total, text: None,
-) -> Replayed:
+) -> Replay:
     """Merge one round's replies by each strategy, and write ``replays/round-N/`` into the run.
 
     The rounds before it are made again, unless they were for an earlier replay; no other file of
@@ -123,12 +82,12 @@ def replay(
     }
     replace_text(file, json.dumps(content, indent=1) + "\n")
     plots.save(pictures.replayed(server_round, merges), picture := file.with_suffix(".png"))
-    return Replayed(server_round, merges, notes, file, picture)
+    return Replay(server_round, merges, notes, file, picture)
 
 
-def _merge_all(opened: Opened, moment: Moment, last: int) -> list[Merged]:
+def _merge_all(opened: Opened, moment: Moment, last: int) -> list[Merge]:
     before = moment.before().model
-    found: list[Merged] = []
+    found: list[Merge] = []
     first: _Made | None = None
     for candidate in opened.candidates:
         made = _merge(opened, candidate, moment, last)
@@ -138,7 +97,7 @@ def _merge_all(opened: Opened, moment: Moment, last: int) -> list[Merged]:
             norm = mean_norms(moment.models(), names)[1]
             names = [name for name in names if name in next(moment.models())[2]]
         found.append(
-            Merged(
+            Merge(
                 candidate.label,
                 made.rows[0],
                 made.rows[1:],
@@ -161,7 +120,7 @@ class _Made:
     right: list[np.ndarray | None]
     """After each of them, float [M]: which test examples were classified rightly."""
     model: State
-    """Merged, before any further round."""
+    """Merge, before any further round."""
     file: Path
 
 
@@ -194,7 +153,7 @@ def _right(server: Server) -> np.ndarray | None:
     return right
 
 
-def _difference(own: np.ndarray | None, first: np.ndarray | None) -> Difference | None:
+def _difference(own: np.ndarray | None, first: np.ndarray | None) -> AccuracyDifference | None:
     if own is None or first is None:
         return None
-    return Difference(100 * float((own - first).mean()), *over_test_examples(own - first))
+    return AccuracyDifference(100 * float((own - first).mean()), *over_test_examples(own - first))

@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from fedssl.fields import nearest
+from fedssl.base.fields import nearest
 from simulations.bench import Figure, Measure
-from simulations.cli.benching import JsonFile, check_json_file, measure_and_print, show_measuring
+from simulations.cli.bench import JsonFile, check_json_file, measure_and_print, show_measuring
 from simulations.cli.shared import clear_errors, fail, out
 from tests.benchmarks import measuring, million
 from tests.benchmarks.against import PEERS

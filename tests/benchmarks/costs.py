@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from fedssl.allocator import keep_freed_memory
+from fedssl.base.allocator import keep_freed_memory
+from fedssl.base.seeding import generator
 from fedssl.evaluation.parallel import one_thread
-from fedssl.seeding import generator
-from fedssl.state import clone, federated_state
+from fedssl.model_state import clone, federated_state
 from simulations.bench.setting import NEVER, experiment, idle_server, images, worker
 from simulations.bench.timing import cpu_seconds, one_core, peak_above_mb, resident_mb
 

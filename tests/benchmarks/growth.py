@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from simulations.bench.timing import in_fresh_process
-from simulations.files import replace_text
-from simulations.plots import save
+from simulations.record.files import replace_text
+from simulations.reports.plots import save
 from tests.benchmarks import costs
 from tests.benchmarks.costs import Cost
 from tests.benchmarks.growth_picture import picture

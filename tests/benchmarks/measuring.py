@@ -6,23 +6,23 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fedssl.base.seeding import generator
 from fedssl.evaluation.alignment import alignment, uniformity
 from fedssl.evaluation.augmented import VIEWS as AUGMENTED_VIEWS
 from fedssl.evaluation.cka import linear_cka
+from fedssl.evaluation.embedding_maps import pca
 from fedssl.evaluation.harm import FOLDS, held_out_predictions
 from fedssl.evaluation.knn import predict_knn
+from fedssl.evaluation.ldawa_paper_probe import EPOCHS, fit_by_sgd
 from fedssl.evaluation.lidar import VIEWS, lidar
 from fedssl.evaluation.linear import fit_linear
-from fedssl.evaluation.maps import pca
-from fedssl.evaluation.paper import EPOCHS, fit_by_sgd
 from fedssl.evaluation.parallel import one_thread
 from fedssl.evaluation.rankme import rankme
 from fedssl.evaluation.retrieval import retrieval
-from fedssl.evaluation.risk import decompose
+from fedssl.evaluation.risk_decomposition import decompose
 from fedssl.evaluation.sslmem import VIEWS as MEMORY_VIEWS
 from fedssl.evaluation.sslmem import memorised
 from fedssl.evaluation.stratified import stratified
-from fedssl.seeding import generator
 from simulations.bench.figure import Figure
 from simulations.bench.timing import cpu_seconds, spread
 

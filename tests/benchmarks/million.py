@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-import simulations.runner  # noqa: F401  so that its imports are not measured
+import simulations.server.rounds  # noqa: F401  so that its imports are not measured
 from fedssl.data import Dataset, Splits
 from simulations import load_experiment, run
 from simulations.bench.figure import Figure, Target
 from simulations.bench.timing import in_fresh_process, peak_above_mb, resident_mb
-from simulations.display import Quiet
+from simulations.progress.display import Quiet
 
 CONFIG = """
 rounds: 1

@@ -4,8 +4,8 @@ import os
 import pytest
 import torch
 
-from fedssl.encoders import count_parameters
 from fedssl.modalities.image.encoders import build_encoder
+from fedssl.networks.encoder import count_parameters
 from simulations.bench.timing import one_core, peak_mb
 from tests.benchmarks import costs
 

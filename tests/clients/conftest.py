@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from simulations.experiment import Experiment, load_experiment
+from simulations.settings.experiment import Experiment, load_experiment
 from tests.tools.small_experiment import WHOLE, write_small
 
 

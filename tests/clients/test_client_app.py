@@ -13,11 +13,11 @@ from fedssl.client_rules import CLIENT_RULES, ClientRuleConfig
 from fedssl.client_rules.fedx import CrossDistillation
 from fedssl.client_rules.scaffold import ControlVariates
 from fedssl.client_rules.sensitivity import Sensitivity
-from fedssl.instructions import Instructions
-from fedssl.state import federated_state, model_parts, parameters
-from fedssl.travel import TravelPlan
-from simulations.experiment import Experiment
-from simulations.prepare import prepare
+from fedssl.model_state import federated_state, model_parts, parameters
+from fedssl.training.instructions import Instructions
+from fedssl.training.travel import TravelPlan
+from simulations.settings.experiment import Experiment
+from simulations.setup.prepare import prepare
 from strategies.divergence import divergence
 from strategies.messages import arrays_of, extra_of, metrics_of, to_record, to_state
 from tests.tools import custom_rules

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from clients.device import Device, read_learning, write_learning
+from fedssl.base.config_file import ConfigError
 from fedssl.config import LearningConfig
-from fedssl.config_file import ConfigError
 from fedssl.modalities.image.data.config import ImageData
 from fedssl.modalities.image.data.folder import Folder
-from simulations.experiment import Experiment
+from simulations.settings.experiment import Experiment
 from tests.tools.blueprints import blueprint
 
 Small = Callable[..., Experiment]

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from clients.keys import CURVE, ClientKeys, fingerprint
-from fedssl.config_file import ConfigError
+from fedssl.base.config_file import ConfigError
 from simulations.deployment.certificates import make_authority, new_key
 
 AUTHORITY = make_authority(new_key()).public_bytes(serialization.Encoding.PEM)

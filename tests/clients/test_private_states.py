@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from clients.private_states import PrivateStates
-from fedssl.state import State, load_state
+from fedssl.model_state import State, load_state
 
 
 def state(value: float) -> State:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from clients.keys import ClientKeys, fingerprint
 from clients.request import make_request, read_request
-from fedssl.config_file import ConfigError
+from fedssl.base.config_file import ConfigError
 
 
 def signed(key: CertificateIssuerPrivateKeyTypes) -> bytes:

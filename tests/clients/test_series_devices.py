@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from clients.device import Device, read_learning, write_learning
-from fedssl.blueprint import ModelBlueprint
 from fedssl.config import LearningConfig
 from fedssl.modalities import MODALITIES, load
 from fedssl.modalities.series import SERIES
+from fedssl.models.blueprint import ModelBlueprint
 
 
 @pytest.fixture

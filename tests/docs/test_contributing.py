@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from fedssl.base.registry import Named
 from fedssl.client_rules import CLIENT_RULES
 from fedssl.evaluation import MEASURES
 from fedssl.modalities import MODALITIES
 from fedssl.objectives import OBJECTIVES, TERMS
 from fedssl.partitions import PARTITIONS
-from fedssl.registry import Named
 from simulations import Run
 from strategies import STRATEGIES
 

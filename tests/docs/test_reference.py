@@ -7,9 +7,9 @@ import pytest
 from pydantic import Field, TypeAdapter
 from typer.testing import CliRunner
 
-from fedssl.fields import Fields, Listed
+from fedssl.base.fields import Fields, Listed
 from simulations.cli import app
-from simulations.listing import sections, type_in_words
+from simulations.reports.listing import sections, type_in_words
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference.md"
 

@@ -10,8 +10,8 @@ import pytest
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fedssl.base.config_file import read
 from fedssl.config import LearningConfig
-from fedssl.config_file import read
 from tests.tools.small_experiment import LEARNING, write_small
 
 

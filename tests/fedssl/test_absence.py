@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from fedssl.config import LearningConfig
-from fedssl.local_update import LocalUpdate, Worker
+from fedssl.model_state import State, clone, federated_state
 from fedssl.objectives import OBJECTIVES
 from fedssl.objectives.base import KeepingConfig
-from fedssl.state import State, clone, federated_state
+from fedssl.training.local_update import LocalUpdate, Worker
 from tests.tools.local_updates import make_worker, random_examples
 from tests.tools.tensors import same_state
 

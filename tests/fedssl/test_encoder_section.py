@@ -10,13 +10,13 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from fedssl.base.config_file import ConfigError, as_yaml, dump, read
 from fedssl.config import LearningConfig
-from fedssl.config_file import ConfigError, as_yaml, dump, read
-from fedssl.encoders import CustomEncoderConfig, EncoderConfig, build
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities.image.encoders import ENCODERS, ConvNet, build_encoder
-from fedssl.model_file import load_encoder, read_model
-from fedssl.state import save_state
+from fedssl.model_state import save_state
+from fedssl.models.model_file import load_encoder, read_model
+from fedssl.networks.encoder import CustomEncoderConfig, EncoderConfig, build
 from tests.tools.blueprints import blueprint, image_spec
 
 

@@ -42,8 +42,9 @@ def _table(name: str, *modules: str) -> Any:
 def run(config: str, out: str) -> None:
     """Run an experiment by the public door, but without the pictures of its report."""
     simulations = importlib.import_module("simulations")
-    runner = sys.modules[simulations.run.__module__]
-    if hasattr(runner, "report"):
-        # It takes longer than a small run.
-        vars(runner)["report"] = lambda folder: None
+    home = sys.modules[simulations.run.__module__]
+    for module in (home, sys.modules.get("simulations.server.rounds")):
+        if hasattr(module, "report"):
+            # It takes longer than a small run.
+            vars(module)["report"] = lambda folder: None
     simulations.run(simulations.load_experiment(Path(config)), out)

@@ -2,10 +2,11 @@
 
 import gc
 import importlib
+import inspect
 import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
@@ -23,17 +24,17 @@ OPEN = ExitStack()
 """Servers that stay open until the process ends."""
 
 
-def either(module: str, renamed: str) -> Any:
-    """Return a module by the first of its two names that the checkout has."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        return importlib.import_module(renamed)
+def first_of(*names: str) -> Any:
+    """Return a module by the first of its names that the checkout has: some have moved."""
+    for name in names:
+        with suppress(ModuleNotFoundError):
+            return importlib.import_module(name)
+    raise LookupError(f"none of {', '.join(names)}")
 
 
 def bench(module: str) -> Any:
-    """Return a module of the bench, some of which have moved."""
-    return either(f"simulations.bench.{module}", f"tests.benchmarks.{module}")
+    """Return a module of the bench."""
+    return first_of(f"simulations.bench.{module}", f"tests.benchmarks.{module}")
 
 
 def client_round(strategy: str, encoder: str, clients: int, **evaluation: Any) -> Work:
@@ -55,19 +56,21 @@ def wide_round() -> Work:
 
 def local_update(encoder: str, side: int, count: int, objective: str = "simclr") -> Work:
     """Return a local update of one client."""
-    setting, state = bench("setting"), importlib.import_module("fedssl.state")
+    setting, state = bench("setting"), first_of("fedssl.model_state", "fedssl.state")
     config = setting.experiment(
         model={"encoder": encoder}, client={"batch_size": 64}, objective={"name": objective}
     )
     worker = setting.worker(config, side)
     shown, labels = setting.images(count, side), torch.full((count,), -1)
     received = state.clone(state.federated_state(worker.objective))
-    return lambda: worker.run(shown, labels, received, {}, client=0, round=1)
+    renamed = "server_round" in inspect.signature(worker.run).parameters
+    which: dict[str, int] = {"client": 0, "server_round" if renamed else "round": 1}
+    return lambda: worker.run(shown, labels, received, {}, **which)
 
 
 def views(policy: str, count: int) -> Work:
     """Return the making of two views of each image by a policy."""
-    setting, seeding = bench("setting"), importlib.import_module("fedssl.seeding")
+    setting, seeding = bench("setting"), first_of("fedssl.base.seeding", "fedssl.seeding")
     recipe = setting.worker(setting.experiment(views=policy)).views
     shown, draws = setting.images(count), seeding.generator(0, "bench views")
 
@@ -150,4 +153,4 @@ def _settle() -> None:
         # Threads that hand work to each other over two cores take more CPU time, at times.
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
-    either("fedssl.memory", "fedssl.allocator").keep_freed_memory()
+    first_of("fedssl.base.allocator", "fedssl.memory").keep_freed_memory()

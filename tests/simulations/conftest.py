@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from simulations import runner
-from simulations.experiment import Experiment, load_experiment
+from simulations.server import rounds as runner
+from simulations.settings.experiment import Experiment, load_experiment
 from tests.tools.small_experiment import WHOLE, write_small
 
 

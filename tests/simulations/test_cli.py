@@ -13,13 +13,13 @@ import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
-from fedssl.config_file import parse_yaml
+from fedssl.base.config_file import parse_yaml
 from fedssl.objectives import OBJECTIVES
 from simulations import bench
 from simulations.bench import Figure, Measure, Target
 from simulations.cli import app
-from simulations.experiment import Experiment, load_experiment, resolve
-from simulations.server import Server
+from simulations.server.server import Server
+from simulations.settings.experiment import Experiment, load_experiment, resolve
 from strategies import STRATEGIES
 
 Small = Callable[..., Experiment]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from simulations import ConfigError, load_experiment, run
-from simulations.display import Quiet
-from simulations.run_folder import RunFolder
+from simulations.progress.display import Quiet
+from simulations.record.run_folder import RunFolder
 from tests.tools.killed_runs import found_in, write_tiny
 
 pytestmark = pytest.mark.slow

@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from fedssl.model_file import encoder_of
+from fedssl.models.model_file import encoder_of
 from simulations import ConfigError, Experiment, load_experiment, run
 from simulations.cli import app
-from simulations.experiment import resolve
-from simulations.probing import probe
+from simulations.probing.probe import probe
+from simulations.record.run_folder import RunFolder
 from simulations.replaying import replay
-from simulations.reporting import read_records, report
-from simulations.run_folder import RunFolder
-from simulations.runner import find
-from simulations.trained import trained
+from simulations.reports.run_report import read_records, report
+from simulations.running.trained_model import trained
+from simulations.server.rounds import find
+from simulations.settings.experiment import resolve
 from tests.tools.runs import StopsAfter
 
 CONFIG = """

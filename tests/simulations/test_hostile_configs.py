@@ -11,8 +11,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedssl.config_file import ConfigError, dump, parse_yaml, validate
-from simulations.experiment import Experiment, load_experiment
+from fedssl.base.config_file import ConfigError, dump, parse_yaml, validate
+from simulations.settings.experiment import Experiment, load_experiment
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BASES: list[dict[str, Any]] = [

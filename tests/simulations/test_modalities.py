@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from fedssl import load_encoder
-from fedssl.config_file import ConfigError
-from fedssl.example import ExampleSpec
+from fedssl.base.config_file import ConfigError
+from fedssl.data.example_spec import ExampleSpec
 from simulations.cli import app
-from simulations.own_code import own_code_of
+from simulations.settings.own_code import own_code_of
 from tests.tools.point_modality import Layers
 
 TOY = "tests.tools.point_modality.POINTS"

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fedssl.files import WriteError
+from fedssl.base.files import WriteError
 from simulations import Experiment, RunError, load_experiment, run
 from simulations.cli import app
-from simulations.display import Quiet
-from simulations.run_folder import RunFolder
+from simulations.progress.display import Quiet
+from simulations.record.run_folder import RunFolder
 from tests.tools.killed_runs import found_in, write_tiny
 
 pytestmark = pytest.mark.slow

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from fedssl.config_file import ConfigError, validate
+from fedssl.base.config_file import ConfigError, validate
 from fedssl.modalities.image.vit import VisionTransformer
 from fedssl.objectives import OBJECTIVES
 from simulations import Experiment, run
-from simulations.run_folder import RunFolder
+from simulations.record.run_folder import RunFolder
 from tests.tools.runs import StopsAfter, same_result
 
 TERMS = {"simclr and terms": [{"name": "e-ssl", "width": 16}, {"name": "e2mc", "begin": 0.5}]}

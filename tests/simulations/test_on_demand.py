@@ -11,10 +11,10 @@ from fedssl.data import Dataset, Splits
 from fedssl.evaluation import gather
 from fedssl.modalities.image.data.on_demand import Files, Fitted
 from simulations import run
-from simulations.cohort import Answer
-from simulations.display import Quiet
-from simulations.experiment import Experiment
-from simulations.prepare import prepare
+from simulations.progress.display import Quiet
+from simulations.record.answer import Answer
+from simulations.settings.experiment import Experiment
+from simulations.setup.prepare import prepare
 from tests.tools.runs import same_result
 
 Small = Callable[..., Experiment]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simulations import load_experiment, run
-from simulations.prepare import prepare
+from simulations.setup.prepare import prepare
 from tests.tools.series import series_of
 
 SMALL = [

@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from simulations import ConfigError, Experiment, run, server
-from simulations.run_folder import RunFolder
+from simulations import ConfigError, Experiment, run
+from simulations.record.run_folder import RunFolder
+from simulations.server import server
 from strategies import FedProx
 from tests.tools import custom_strategies
 from tests.tools.runs import StopsAfter, same_result

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from simulations import load_experiment, run
-from simulations.lock import LockedError
-from simulations.probing import probe
-from simulations.reporting import report
+from simulations.probing.probe import probe
+from simulations.record.lock import LockedError
+from simulations.reports.run_report import report
 from tests.tools.killed_runs import write_tiny
 
 pytestmark = pytest.mark.slow

@@ -9,9 +9,9 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 import strategies
-from fedssl import registry
-from fedssl.registry import Registry
-from fedssl.state import ModelParts
+from fedssl.base import registry
+from fedssl.base.registry import Registry
+from fedssl.model_state import ModelParts
 from strategies import (
     STRATEGIES,
     CustomStrategyConfig,

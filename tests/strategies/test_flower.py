@@ -8,7 +8,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp.strategy import Strategy
 
 from clients.flower_adapter.error_replies import error_reply
-from fedssl.state import ModelParts
+from fedssl.model_state import ModelParts
 from strategies import LDAWA, STRATEGIES, FedAvg, Stateful
 from strategies.fedavg import merge as fedavg
 from strategies.ldawa import DivergenceAware

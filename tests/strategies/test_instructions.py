@@ -17,9 +17,9 @@ from fedssl.client_rules.moon import ModelContrast
 from fedssl.client_rules.proximal import Proximal
 from fedssl.client_rules.scaffold import ControlVariates
 from fedssl.client_rules.sensitivity import Sensitivity
-from fedssl.instructions import Instructions
-from fedssl.state import ModelParts
-from fedssl.travel import TravelPlan
+from fedssl.model_state import ModelParts
+from fedssl.training.instructions import Instructions
+from fedssl.training.travel import TravelPlan
 from strategies import FedAvg, FedLAMA, FoldingStrategy, Stateful, build
 from strategies.base import instructions_of, shared_state
 from strategies.fedlama import slow_layers

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from fedssl.client_rules import ClientRuleConfig
 from fedssl.client_rules.scaffold import ControlVariates
-from fedssl.state import State
+from fedssl.model_state import State
 from fedssl.testing import check_strategy
-from fedssl.travel import TravelPlan
+from fedssl.training.travel import TravelPlan
 from strategies import STRATEGIES, FedAvg, FoldingStrategy, StrategyConfig
 from strategies.fedavg import MeanByExamples
 from strategies.fold import ExampleMean, Fold, Report

@@ -1,8 +1,8 @@
 """Blueprints of models for images, as most tests want them."""
 
-from fedssl.blueprint import ModelBlueprint
 from fedssl.config import LearningConfig
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
+from fedssl.models.blueprint import ModelBlueprint
 
 
 def image_spec(side: int = 32) -> ExampleSpec:

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from fedssl.client_rules import ClientRule, ClientRuleConfig, LocalStep, ReportedMetric, Update
 from fedssl.data import Dataset, Splits
-from fedssl.encoders import EncoderConfig
+from fedssl.data.example_spec import ExampleSpec
 from fedssl.evaluation import Measure, MeasureConfig, Measured, Subject
-from fedssl.example import ExampleSpec
+from fedssl.model_state import State
+from fedssl.networks.encoder import EncoderConfig
 from fedssl.objectives import Batch, ObjectiveConfig
 from fedssl.objectives.simclr import SimCLR
 from fedssl.objectives.term import Term, TermConfig
 from fedssl.partitions.iid import Iid
-from fedssl.state import State
 
 COUNTER = iter(range(10**9))
 """Differs at each look, as the time of day does."""

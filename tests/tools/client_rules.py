@@ -11,8 +11,8 @@ from torch.optim import SGD
 from fedssl.client_rules import ClientRule, Update, Visit
 from fedssl.client_rules.running import RunningRules
 from fedssl.config import LearningConfig
+from fedssl.model_state import ModelParts, State, clone, federated_state, model_parts
 from fedssl.objectives import Batch, Objective, ObjectiveConfig
-from fedssl.state import ModelParts, State, clone, federated_state, model_parts
 from tests.tools.blueprints import blueprint
 
 Small = Callable[..., LearningConfig]

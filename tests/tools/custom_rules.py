@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fedssl.client_rules import ClientRule, ClientRuleConfig, LocalStep, ReportedMetric, Update
-from fedssl.state import ModelParts, State
+from fedssl.model_state import ModelParts, State
 
 
 class Small(ClientRule):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fedssl.client_rules import ClientRuleConfig
 from fedssl.client_rules.scaffold import ControlVariates
-from fedssl.state import State
+from fedssl.model_state import State
 from strategies import FedAvg
 from strategies.fold import ExampleMean, Fold, Report
 from strategies.server_step import ServerStep

@@ -19,8 +19,8 @@ from flwr.app import (
 )
 from torch import Tensor, nn
 
-from fedssl.seeding import generator
-from fedssl.state import ModelParts
+from fedssl.base.seeding import generator
+from fedssl.model_state import ModelParts
 from strategies.divergence import directed
 from strategies.elastic import SENSITIVITY
 from strategies.messages import (

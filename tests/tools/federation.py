@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from clients.network import find_free_port
-from simulations.prepare import Prepared
+from simulations.setup.prepare import Prepared
 
 
 class Command:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from simulations import plots
+from simulations.reports import plots
 
 
 def save_figure(figure: Figure, path: Path) -> None:

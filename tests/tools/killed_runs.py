@@ -23,8 +23,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from simulations import load_experiment, reporting, run
-from simulations.run_folder import RunFolder
+from simulations import load_experiment, run
+from simulations.record.run_folder import RunFolder
+from simulations.reports import run_report as reporting
 
 CONFIG = """
 seed: 3

@@ -5,9 +5,9 @@ import threading
 import torch
 
 from fedssl.config import LearningConfig
-from fedssl.instructions import Instructions
-from fedssl.local_update import LocalUpdate, Worker
-from fedssl.state import State, clone, federated_state
+from fedssl.model_state import State, clone, federated_state
+from fedssl.training.instructions import Instructions
+from fedssl.training.local_update import LocalUpdate, Worker
 from tests.tools.blueprints import blueprint
 
 NOTHING = Instructions()

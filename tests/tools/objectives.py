@@ -5,10 +5,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from fedssl.base.seeding import initialising
 from fedssl.modalities.image.vit import VisionTransformer
 from fedssl.objectives import Batch, Objective
 from fedssl.objectives.mae import MAE
-from fedssl.seeding import initialising
 
 Kind = TypeVar("Kind", bound=Objective)
 

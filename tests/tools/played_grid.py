@@ -17,7 +17,7 @@ from clients.flower_adapter.runtime_api import ClientTask
 from clients.message_handler import MessageHandler
 from clients.private_states import PrivateStates
 from fedssl.data import Dataset
-from simulations.prepare import Prepared
+from simulations.setup.prepare import Prepared
 
 
 class PlayedTask:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from fedssl.data import CustomData, DataConfig, Dataset, Splits
-from fedssl.encoders import EncoderConfig, encoders_of
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities import Modality, ModelConfig, NamedPolicy
+from fedssl.networks.encoder import EncoderConfig, encoders_of
 from fedssl.views.recipe import Change, Recipe
 from fedssl.views.step import Step
 

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from simulations.cohort import Answer
-from simulations.display import Quiet
+from simulations.progress.display import Quiet
+from simulations.record.answer import Answer
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:

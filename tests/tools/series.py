@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fedssl.seeding import generator
+from fedssl.base.seeding import generator
 
 
 def series_of(count: int, channels: int, total: int, seed: int = 0) -> Tensor:

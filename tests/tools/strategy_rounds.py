@@ -8,9 +8,9 @@ from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import Strategy
 from hypothesis import strategies as st
 
+from fedssl.base.fields import Fields
 from fedssl.client_rules import ClientRuleConfig
-from fedssl.fields import Fields
-from fedssl.state import ModelParts
+from fedssl.model_state import ModelParts
 from strategies import STRATEGIES, StrategyConfig, build
 from strategies.elastic import SENSITIVITY
 from strategies.messages import arrays_of, config_of, instructions_of, to_record, to_state

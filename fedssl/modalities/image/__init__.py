@@ -11,7 +11,7 @@ from torch import Tensor
 from fedssl.data.arrays import write_archive
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Dataset, Splits
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities.base import Modality
 from fedssl.modalities.image.data.config import ImageData, OwnImages
 from fedssl.modalities.image.data.fitting import check, fit_splits

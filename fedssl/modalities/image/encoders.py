@@ -8,11 +8,11 @@ import torchvision
 from pydantic import Field
 from torch import Tensor, nn
 
-from fedssl.encoders import EncoderConfig, build, encoders_of
-from fedssl.example import ExampleSpec
-from fedssl.modalities.image.libraries import Timm, Torchvision
+from fedssl.data.example_spec import ExampleSpec
+from fedssl.modalities.image.library_encoders import Timm, Torchvision
 from fedssl.modalities.image.stem import Stem, is_small
 from fedssl.modalities.image.vit import ViTTiny
+from fedssl.networks.encoder import EncoderConfig, build, encoders_of
 
 
 def _layout(channels_last: bool) -> torch.memory_format:

@@ -1,16 +1,12 @@
 """A trained encoder of images for torchvision or timm."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from fedssl.modalities.export_format import DescribedModel, ExportFormat
 from fedssl.modalities.image.encoders import ResNet
-from fedssl.modalities.image.libraries import timm_network
+from fedssl.modalities.image.library_encoders import timm_network
 from fedssl.modalities.image.stem import is_small
-from fedssl.state import State, save_state
-
-if TYPE_CHECKING:
-    from fedssl.export import Form
-    from fedssl.model_file import About
+from fedssl.model_state import State, save_state
 
 _RESNETS = ("resnet18", "resnet34", "resnet50")
 _CIFAR_STEM = "model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)\n" + (
@@ -18,7 +14,7 @@ _CIFAR_STEM = "model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)\n"
 )
 
 
-def _torchvision(state: State, about: "About", file: Path) -> str:
+def _torchvision(state: State, about: DescribedModel, file: Path) -> str:
     name = about.model.encoder.name.removeprefix("torchvision/")
     is_resnet = name in _RESNETS
     if about.model.encoder.name not in (f"torchvision/{name}", *_RESNETS):
@@ -46,7 +42,7 @@ def _torchvision(state: State, about: "About", file: Path) -> str:
     )
 
 
-def _timm(state: State, about: "About", file: Path) -> str:
+def _timm(state: State, about: DescribedModel, file: Path) -> str:
     name = about.model.encoder.name.removeprefix("timm/")
     # timm's ResNets have the names of torchvision's.
     if about.model.encoder.name not in (f"timm/{name}", *_RESNETS):
@@ -72,7 +68,7 @@ def _timm(state: State, about: "About", file: Path) -> str:
     )
 
 
-def _write_network(state: State, about: "About", file: Path, make: str, strict: str) -> str:
+def _write_network(state: State, about: DescribedModel, file: Path, make: str, strict: str) -> str:
     plain = {
         name.removeprefix("network."): tensor for name, tensor in about.encoder_in(state).items()
     }
@@ -83,9 +79,9 @@ def _write_network(state: State, about: "About", file: Path, make: str, strict: 
     return "\n".join([*lines, f"model.load_state_dict(load_file({str(file)!r}), {strict}"])
 
 
-def _side(about: "About") -> int:
+def _side(about: DescribedModel) -> int:
     return about.example.shape[-1]
 
 
-FORMATS: dict[str, "Form"] = {"torchvision": _torchvision, "timm": _timm}
+FORMATS: dict[str, ExportFormat] = {"torchvision": _torchvision, "timm": _timm}
 """What writes each form and returns the lines that load it."""

@@ -5,11 +5,11 @@ from typing import Annotated, Any, get_args
 
 from pydantic import model_validator
 
-from fedssl.encoders import EncoderConfig
+from fedssl.base.printable import printable_value
 from fedssl.modalities.image.encoders import ENCODERS, ConvNet
 from fedssl.modalities.image.stem import Stem
 from fedssl.modalities.model_config import ModelConfig
-from fedssl.printable import printable_value
+from fedssl.networks.encoder import EncoderConfig
 
 _OF_ENCODERS: dict[str, tuple[object, ...]] = {
     "stem": get_args(Stem),

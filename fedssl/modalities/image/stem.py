@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
 
 Stem = Literal["auto", "cifar", "imagenet"]
 

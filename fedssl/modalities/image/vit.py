@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedssl.encoders import EncoderConfig, MaskableEncoder
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities.image.stem import Stem, is_small
-from fedssl.transformer import blocks, sinusoids
+from fedssl.networks.encoder import EncoderConfig, MaskableEncoder
+from fedssl.networks.transformer import blocks, sinusoids
 
 
 def positions_2d(rows: int, columns: int, width: int) -> Tensor:

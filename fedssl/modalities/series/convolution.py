@@ -7,9 +7,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedssl.encoders import EncoderConfig
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities.series.absence import steps_there
+from fedssl.networks.encoder import EncoderConfig
 
 
 class Conv1dNet(nn.Module):

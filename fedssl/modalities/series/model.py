@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fedssl.encoders import EncoderConfig
 from fedssl.modalities.model_config import ModelConfig
 from fedssl.modalities.series.convolution import Conv1dNet
 from fedssl.modalities.series.encoders import ENCODERS
+from fedssl.networks.encoder import EncoderConfig
 
 
 class SeriesModel(ModelConfig):

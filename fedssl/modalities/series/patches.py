@@ -7,9 +7,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedssl.encoders import EncoderConfig, MaskableEncoder
-from fedssl.example import ExampleSpec
-from fedssl.transformer import blocks, sinusoids
+from fedssl.data.example_spec import ExampleSpec
+from fedssl.networks.encoder import EncoderConfig, MaskableEncoder
+from fedssl.networks.transformer import blocks, sinusoids
 
 
 class PatchTransformer(MaskableEncoder):

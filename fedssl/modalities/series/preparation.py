@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
 
 
 @dataclass(frozen=True)

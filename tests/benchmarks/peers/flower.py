@@ -17,8 +17,8 @@ from flwr.supercore import telemetry
 from torch import Tensor
 
 from fedssl.modalities.image.encoders import build_encoder
-from simulations.experiment import load_experiment
-from simulations.prepare import prepare
+from simulations.settings.experiment import load_experiment
+from simulations.setup.prepare import prepare
 from tests.benchmarks.peers import accounting, flower_simclr
 
 

@@ -20,14 +20,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from fedssl.blueprint import ModelBlueprint
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities.image.data.config import ImageData
+from fedssl.models.blueprint import ModelBlueprint
 from fedssl.objectives import Batch
-from fedssl.optimizers import build_optimizer, learning_rate
+from fedssl.training.optimizers import build_optimizer, learning_rate
 from fedssl.views.step import Step
-from simulations.experiment import Experiment
-from simulations.prepare import Prepared
+from simulations.settings.experiment import Experiment
+from simulations.setup.prepare import Prepared
 
 
 def check(prepared: Prepared) -> None:

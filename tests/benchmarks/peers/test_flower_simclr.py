@@ -8,7 +8,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 
 from clients.flower_adapter.messages import become_server
 from simulations import Experiment
-from simulations.prepare import prepare
+from simulations.setup.prepare import prepare
 from tests.benchmarks.peers import flower_simclr
 from tests.benchmarks.peers.flower_simclr import check, fit, make_client_app
 from tests.tools.blueprints import blueprint

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from fedssl.client_memory import ClientMemory
 from fedssl.client_rules.feddyn import DynamicRegulariser
-from fedssl.instructions import Instructions
-from fedssl.state import State
+from fedssl.model_state import State
+from fedssl.training.client_memory import ClientMemory
+from fedssl.training.instructions import Instructions
 from tests.tools.client_rules import PULLED, Small, assert_close, make_setting, run_rules
 from tests.tools.local_updates import make_worker, random_examples
 

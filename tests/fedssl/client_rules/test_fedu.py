@@ -4,7 +4,7 @@ import pytest
 
 from fedssl.client_rules.fedu import KeepPredictor
 from fedssl.client_rules.movement import as_number, movement
-from fedssl.state import State
+from fedssl.model_state import State
 from tests.tools.client_rules import PARAMETERS, constant_state, remembered, visit
 
 PREDICTOR = ("predictor.weight", "predictor.mean")

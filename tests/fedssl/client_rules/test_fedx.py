@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from fedssl.client_rules import Update
 from fedssl.client_rules.fedx import CrossDistillation, relational
 from fedssl.config import ClientConfig
-from fedssl.instructions import Instructions
+from fedssl.model_state import State, clone, model_parts
 from fedssl.objectives import Objective
-from fedssl.state import State, clone, model_parts
+from fedssl.training.instructions import Instructions
 from tests.tools.client_rules import Small, make_setting, projections, run_rules, visit
 from tests.tools.formulas import nt_xent_by_formula
 from tests.tools.local_updates import make_worker, run_update

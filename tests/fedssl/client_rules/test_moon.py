@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedssl.client_rules.moon import ModelContrast, model_contrast
-from fedssl.state import clone
+from fedssl.model_state import clone
 from tests.tools.client_rules import (
     Small,
     constant_state,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fedssl.client_rules.movement import as_number, movement
-from fedssl.state import State
+from fedssl.model_state import State
 from tests.tools.client_rules import PARAMETERS, constant_state
 
 

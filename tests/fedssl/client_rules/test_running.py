@@ -10,8 +10,8 @@ from fedssl.client_rules import ClientRule, ClientRuleConfig, LocalStep, Update
 from fedssl.client_rules.moon import ModelContrast
 from fedssl.client_rules.running import RunningRules, of_rule, outcome, remembered_by
 from fedssl.client_rules.sensitivity import Sensitivity
+from fedssl.model_state import federated_state, model_parts
 from fedssl.objectives import Batch, Objective, ObjectiveConfig
-from fedssl.state import federated_state, model_parts
 from tests.tools import custom_rules
 from tests.tools.blueprints import blueprint
 from tests.tools.client_rules import Small, constant_state, make_setting, run_rules, visit

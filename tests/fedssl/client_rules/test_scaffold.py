@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fedssl.client_memory import ClientMemory
 from fedssl.client_rules import Update
 from fedssl.client_rules.scaffold import ControlVariates, step_weights
-from fedssl.instructions import Instructions
-from fedssl.local_update import LocalUpdate, Worker
-from fedssl.state import State, clone, model_parts, parameters
+from fedssl.model_state import State, clone, model_parts, parameters
+from fedssl.training.client_memory import ClientMemory
+from fedssl.training.instructions import Instructions
+from fedssl.training.local_update import LocalUpdate, Worker
 from tests.tools.client_rules import PULLED, Small, assert_close, make_setting, run_rules, visit
 from tests.tools.local_updates import make_worker, random_examples, run_update
 from tests.tools.tensors import same_state

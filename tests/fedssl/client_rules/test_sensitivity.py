@@ -9,8 +9,8 @@ from torch import Tensor
 from fedssl.client_rules import Update, Visit
 from fedssl.client_rules.base import ReportedMetric
 from fedssl.client_rules.sensitivity import LARGEST, Sensitivity
+from fedssl.model_state import State, model_parts
 from fedssl.objectives import Objective
-from fedssl.state import State, model_parts
 from tests.tools.client_rules import Small, make_setting, run_rules, visit
 
 

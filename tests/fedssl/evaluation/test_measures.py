@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedssl.config_file import ConfigError, validate
+from fedssl.base.config_file import ConfigError, validate
 from fedssl.data import Limit
 from fedssl.evaluation import (
     MEASURES,

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from fedssl import registry
-from fedssl.blueprint import ModelBlueprint
+from fedssl.base import registry
+from fedssl.base.config_file import ConfigError, dump, read, validate
 from fedssl.config import LearningConfig
-from fedssl.config_file import ConfigError, dump, read, validate
 from fedssl.modalities import MODALITIES, load, modality_of
 from fedssl.modalities.image import IMAGE
 from fedssl.modalities.registry import GROUP, Modalities
 from fedssl.modalities.series import SERIES
+from fedssl.models.blueprint import ModelBlueprint
 from tests.tools.point_modality import POINTS, Rings
 
 TOY = "tests.tools.point_modality.POINTS"

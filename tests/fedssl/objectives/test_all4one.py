@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedssl.model_state import federated_state, private_state
 from fedssl.objectives.all4one import All4One, Centroid, feature_loss, positions
-from fedssl.state import federated_state, private_state
 from tests.tools.formulas import nnclr_by_formula
 from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 

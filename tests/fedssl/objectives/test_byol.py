@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from fedssl.model_state import federated_state, private_state
 from fedssl.objectives.byol import BYOL, prediction_error
-from fedssl.state import federated_state, private_state
 from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 

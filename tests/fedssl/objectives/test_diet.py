@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from fedssl.config import LearningConfig
+from fedssl.model_state import federated_state, private_state
 from fedssl.objectives.diet import DIET, diet
-from fedssl.state import federated_state, private_state
 from tests.tools.local_updates import make_worker, run_update
 from tests.tools.objectives import gradients_are_finite, make_batch, make_objective, normal
 from tests.tools.tensors import same_state

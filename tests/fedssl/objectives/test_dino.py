@@ -9,8 +9,8 @@ from lightly.loss import DINOLoss
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedssl.model_state import federated_state, private_state
 from fedssl.objectives.dino import DINO, Prototypes, dino
-from fedssl.state import federated_state, private_state
 from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 

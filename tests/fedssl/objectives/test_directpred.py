@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedssl.model_state import federated_state, private_state
 from fedssl.objectives.directpred import DirectPred, optimal_predictor
-from fedssl.state import federated_state, private_state
 from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 

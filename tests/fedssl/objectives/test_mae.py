@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fedssl.modalities.image import IMAGE
 from fedssl.modalities.image.vit import VisionTransformer
+from fedssl.model_state import federated_state, private_state
 from fedssl.objectives.mae import MAE, masked_error
-from fedssl.state import federated_state, private_state
 from tests.tools.objectives import (
     TinyEncoder,
     gradients_are_finite,

@@ -8,8 +8,8 @@ from lightly.loss import NTXentLoss
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedssl.model_state import private_state
 from fedssl.objectives.moco import MoCo, moco
-from fedssl.state import private_state
 from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
 

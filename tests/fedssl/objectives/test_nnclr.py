@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from lightly.models.modules import NNMemoryBankModule
 from torch.nn import functional as F
 
+from fedssl.model_state import private_state
 from fedssl.objectives.nnclr import NNCLR, nearest, neighbour_contrast
-from fedssl.state import private_state
 from tests.tools.formulas import nnclr_by_formula
 from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from fedssl.modalities.image import IMAGE
+from fedssl.model_state import clone, copy_into, private_state
 from fedssl.objectives import (
     OBJECTIVES,
     Batch,
@@ -17,7 +18,6 @@ from fedssl.objectives import (
     ObjectiveConfig,
     build,
 )
-from fedssl.state import clone, copy_into, private_state
 from tests.tools.objectives import TinyEncoder, batch_of, encoder_for, make_batch, make_objective
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedssl.config import LearningConfig
+from fedssl.model_state import federated_state, private_state
 from fedssl.objectives.pal import PAL, Relations, graph_contrast
 from fedssl.objectives.simclr import nt_xent
-from fedssl.state import federated_state, private_state
 from tests.tools.local_updates import make_worker, random_examples
 from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from fedssl.model_state import federated_state, private_state
 from fedssl.objectives.supervised import Supervised, labelled_cross_entropy
-from fedssl.state import federated_state, private_state
 from tests.tools.objectives import gradients_are_finite, make_batch, make_objective, normal
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from fedssl.base.seeding import initialising
 from fedssl.modalities.image import IMAGE
+from fedssl.model_state import federated_state, private_state
 from fedssl.objectives import OBJECTIVES, TERMS, Objective, ObjectiveConfig, build
-from fedssl.seeding import initialising
-from fedssl.state import federated_state, private_state
 from tests.tools.objectives import encoder_for, make_batch
 
 Section = TypeAdapter(Annotated[ObjectiveConfig, OBJECTIVES.choice])

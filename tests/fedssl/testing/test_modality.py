@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from fedssl.data import DataConfig, Dataset
-from fedssl.encoders import encoders_of
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities import NamedPolicy
+from fedssl.networks.encoder import encoders_of
 from fedssl.testing import check_modality
 from fedssl.views.recipe import Recipe
 from fedssl.views.step import Step

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from simulations import runner
 from simulations.comparing import Request, compare, make_plan, worker
 from simulations.comparing.grid import experiment_of
 from simulations.comparing.plan import PlanFile
-from simulations.lock import locked
-from simulations.run_folder import RunFolder
-from simulations.runner import run
+from simulations.record.lock import locked
+from simulations.record.run_folder import RunFolder
+from simulations.running.run import run
+from simulations.server import rounds as runner
 from tests.tools.command import fedssl
 from tests.tools.pages import Page
 from tests.tools.tiny_comparison import TINY, write_tiny_examples

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from fedssl.config_file import ConfigError
+from fedssl.base.config_file import ConfigError
 from simulations.cli import app
 from simulations.comparing import report
 from simulations.comparing.folder import ComparisonFolder

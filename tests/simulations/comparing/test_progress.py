@@ -5,7 +5,7 @@ from rich.console import Console
 
 from simulations.comparing.progress import RunBars, RunLines
 from simulations.comparing.worker import Task
-from simulations.experiment import load_experiment
+from simulations.settings.experiment import load_experiment
 
 CONFIG = Path(__file__).parents[3] / "configs" / "smoke.yaml"
 

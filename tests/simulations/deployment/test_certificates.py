@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from fedssl.config_file import ConfigError
+from fedssl.base.config_file import ConfigError
 from simulations.deployment.certificates import (
     check_server,
     make_authority,

@@ -7,8 +7,8 @@ import pytest
 
 from simulations import Experiment, run
 from simulations.deployment import rehearsal
-from simulations.engines import opening
-from simulations.run_folder import RunFolder
+from simulations.record.run_folder import RunFolder
+from simulations.running import open_engine as opening
 from tests.tools.spoiling_clients import make_spoiling_app
 
 Small = Callable[..., Experiment]

@@ -16,10 +16,10 @@ from PIL import Image
 
 from clients.child_process import ChildProcess
 from clients.network import find_free_port
-from fedssl.config_file import parse_yaml
-from simulations.experiment import Experiment
-from simulations.prepare import prepare
-from simulations.runner import run
+from fedssl.base.config_file import parse_yaml
+from simulations.running.run import run
+from simulations.settings.experiment import Experiment
+from simulations.setup.prepare import prepare
 from tests.tools.federation import Federation, federation, gone
 
 pytestmark = [

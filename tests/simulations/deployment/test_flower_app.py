@@ -29,9 +29,10 @@ from clients.child_process import ChildProcess
 from clients.flower_adapter.messages import empty_run
 from clients.flower_adapter.superlink import COMMAND as SUPERLINK
 from clients.network import find_free_port
-from simulations import ConfigError, load_experiment, run, server_app
+from simulations import ConfigError, load_experiment, run
 from simulations.engines.local import LocalGrid
-from simulations.server_app import check_simulation
+from simulations.running import server_app
+from simulations.running.server_app import check_simulation
 
 ROOT = Path(__file__).parents[3]
 SUPERNODE = "flwr.supernode.cli:flower_supernode"

@@ -11,10 +11,11 @@ import pytest
 
 from clients.network import find_free_port
 from simulations.deployment.status import ask_server, read_run
-from simulations.experiment import Experiment
-from simulations.members import MemberRecord, draw_among
-from simulations.prepare import prepare
-from simulations.run_folder import RunFolder
+from simulations.record.members import MemberRecord
+from simulations.record.run_folder import RunFolder
+from simulations.settings.experiment import Experiment
+from simulations.setup.cohort import draw_among
+from simulations.setup.prepare import prepare
 from tests.tools.federation import Federation, federation
 
 pytestmark = [

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fedssl.config_file import ConfigError
+from fedssl.base.config_file import ConfigError
 from simulations.deployment.numbers import Numbers
 
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from clients.keys import ClientKeys, fingerprint, read_certificate
 from clients.request import make_request
-from fedssl.config_file import ConfigError
+from fedssl.base.config_file import ConfigError
 from simulations.deployment import certificates
 from simulations.deployment.certificates import hosts_of
 from simulations.deployment.pki import ServerKeys, make_pki, revoke, sign
-from simulations.lock import locked
+from simulations.record.lock import locked
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedssl.config_file import ConfigError
+from fedssl.base.config_file import ConfigError
 from simulations.deployment.key_record import KeyRecord
 from simulations.deployment.pki import ServerKeys, make_pki
 from simulations.deployment.roster import KeyRoster

@@ -6,7 +6,7 @@ from clients.keys import fingerprint
 from simulations.deployment import trouble
 from simulations.deployment.pki import ServerKeys, make_pki
 from simulations.deployment.trouble import Trouble
-from simulations.deployment.watcher import Nobody
+from simulations.progress.watcher import Nobody
 
 FLOWER = (
     "[/flwr.proto.Fleet/ActivateNode][ApiError:2004] Attempted to register SuperNode with public "

@@ -13,10 +13,10 @@ from click.testing import Result
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
-from fedssl.config_file import ConfigError
-from fedssl.files import claim
-from simulations.cli import app, watching
-from simulations.cohort import Answer
+from fedssl.base.config_file import ConfigError
+from fedssl.base.files import claim
+from simulations.cli import app
+from simulations.cli import status as watching
 from simulations.deployment.audit_log import AuditLog
 from simulations.deployment.metrics import Address, Metrics
 from simulations.deployment.status import (
@@ -26,9 +26,10 @@ from simulations.deployment.status import (
     read_run,
     read_status,
 )
-from simulations.deployment.watcher import Several, WatchedDisplay, Watcher
-from simulations.display import Quiet
-from simulations.terminal import Terminal
+from simulations.progress.display import Quiet
+from simulations.progress.terminal import Terminal
+from simulations.progress.watcher import Several, WatchedDisplay, Watcher
+from simulations.record.answer import Answer
 
 ROW = {
     "round": 1,

@@ -16,18 +16,20 @@ from flwr.clientapp import ClientApp
 from clients import ClientRuntime, make_client_app
 from clients.client_app import read_round
 from clients.flower_adapter.error_replies import RAISED
-from fedssl.local_update import Worker
+from fedssl.model_state import State
 from fedssl.partitions import Partition
-from fedssl.state import State
+from fedssl.training.local_update import Worker
 from simulations import RunError
-from simulations.display import Quiet
-from simulations.engines import FlowerConfig, opening
 from simulations.engines.flower import DeviceGrid, Pace
 from simulations.engines.roster import FixedRoster
-from simulations.experiment import Experiment
-from simulations.prepare import Prepared, prepare
-from simulations.run_folder import RunFolder
-from simulations.runner import carry_out, run
+from simulations.progress.display import Quiet
+from simulations.record.run_folder import RunFolder
+from simulations.running import open_engine as opening
+from simulations.running.run import run
+from simulations.server.rounds import carry_out
+from simulations.settings.engines import FlowerConfig
+from simulations.settings.experiment import Experiment
+from simulations.setup.prepare import Prepared, prepare
 from strategies.messages import arrays_of, config_of, to_record, to_state
 from tests.tools.played_grid import PlayedGrid
 from tests.tools.tensors import same_state

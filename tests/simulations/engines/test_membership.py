@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from fedssl.config_file import ConfigError
+from fedssl.base.config_file import ConfigError
 from simulations import RunError
-from simulations.display import Quiet
-from simulations.engines import FlowerConfig
 from simulations.engines.flower import DeviceGrid, Pace
-from simulations.experiment import Experiment
-from simulations.members import MemberRecord, draw_among
-from simulations.prepare import Prepared, prepare
-from simulations.records import read_partition
-from simulations.run_folder import RunFolder
-from simulations.runner import carry_out, find
+from simulations.progress.display import Quiet
+from simulations.record.members import MemberRecord
+from simulations.record.run_folder import RunFolder
+from simulations.record.tables import read_partition
+from simulations.server.rounds import carry_out, find
+from simulations.settings.engines import FlowerConfig
+from simulations.settings.experiment import Experiment
+from simulations.setup.cohort import draw_among
+from simulations.setup.prepare import Prepared, prepare
 from strategies.messages import metrics_of
 from tests.tools.played_grid import PlayedGrid
 from tests.tools.tensors import same_state

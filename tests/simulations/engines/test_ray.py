@@ -20,10 +20,10 @@ from flwr.clientapp import ClientApp
 
 from fedssl.data import Dataset, Splits
 from simulations import ConfigError, Experiment, run
-from simulations.engines import RayConfig
 from simulations.engines.local import LocalGrid
 from simulations.engines.ray import ATTEMPTS, RayClients
 from simulations.engines.ray_session import session
+from simulations.settings.engines import RayConfig
 from strategies.messages import arrays_of, to_record, to_state
 
 Small = Callable[..., Experiment]

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from simulations import load_experiment, run
-from simulations.engines.ray_words import WORDS
+from simulations.engines.ray_errors import WORDS
 from tests.tools.runs import same_result
 
 ROOT = Path(__file__).parents[3]

@@ -18,9 +18,10 @@ import pytest
 import ray
 
 from simulations import ConfigError, load_experiment, run
-from simulations.engines import RayConfig, ray_session
+from simulations.engines import ray_session
 from simulations.engines.ray import RayClients
 from simulations.engines.ray_session import session
+from simulations.settings.engines import RayConfig
 from tests.tools.runs import same_result
 
 ROOT = Path(__file__).parents[3]

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from clients import ClientRuntime, make_client_app
 from clients.flower_adapter.messages import become_server
-from fedssl.allocator import ALIGNMENT
+from fedssl.base.allocator import ALIGNMENT
 from fedssl.modalities.image.data.on_demand import Fitted
-from fedssl.state import State, federated_state
+from fedssl.model_state import State, federated_state
 from simulations import Experiment
 from simulations.engines.ray_worker import (
     MakeClientApp,
@@ -22,7 +22,7 @@ from simulations.engines.ray_worker import (
     unpack,
     unpack_model,
 )
-from simulations.prepare import prepare
+from simulations.setup.prepare import prepare
 from strategies.messages import arrays_of, to_record, to_state
 from tests.tools.blueprints import blueprint
 

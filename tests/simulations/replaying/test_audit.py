@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fedssl.config_file import ConfigError
+from fedssl.base.config_file import ConfigError
 from fedssl.evaluation import evaluate, gather
 from fedssl.modalities import load
-from fedssl.state import copy_into
+from fedssl.model_state import copy_into
 from simulations import Run
 from simulations.cli import app
 from simulations.errors import RunError
+from simulations.record.run_folder import RunFolder
 from simulations.replaying import audit
-from simulations.replaying.moment import Moment
-from simulations.run_folder import RunFolder
-from simulations.subjects import subject_of
+from simulations.replaying.kept_round import Moment
+from simulations.server.subjects import subject_of
 from tests.tools.blueprints import blueprint
 from tests.tools.replayed_runs import make_run
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from fedssl.base.config_file import ConfigError
 from fedssl.client_rules.sensitivity import Sensitivity
-from fedssl.config_file import ConfigError
+from simulations.record.run_folder import RunFolder
 from simulations.replaying import audit, replay
-from simulations.replaying.moment import Moment
-from simulations.replaying.opened import open_run
-from simulations.run_folder import RunFolder
+from simulations.replaying.kept_round import Moment
+from simulations.replaying.reopened_run import open_run
 from strategies import LDAWA
 from tests.tools.replayed_runs import make_run
 

@@ -12,15 +12,15 @@ import torch
 from typer.testing import CliRunner
 
 from fedssl import load_encoder
-from fedssl.config_file import ConfigError
-from fedssl.state import load_state
+from fedssl.base.config_file import ConfigError
+from fedssl.model_state import load_state
 from simulations import load_experiment
 from simulations.cli import app
-from simulations.display import Quiet
-from simulations.replaying import Merged, Replayed, replay
-from simulations.replaying.moment import Moment
-from simulations.run_folder import RunFolder
-from simulations.runner import run as begin
+from simulations.progress.display import Quiet
+from simulations.record.run_folder import RunFolder
+from simulations.replaying import Merge, Replay, replay
+from simulations.replaying.kept_round import Moment
+from simulations.running.run import run as begin
 from strategies import ldawa
 from tests.tools.replayed_runs import make_run
 
@@ -33,7 +33,7 @@ def digests(folder: Path) -> dict[Path, str]:
     }
 
 
-def only(replayed: Replayed, strategy: str) -> Merged:
+def only(replayed: Replay, strategy: str) -> Merge:
     return next(merged for merged in replayed.merges if merged.strategy == strategy)
 
 

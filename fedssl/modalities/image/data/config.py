@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from fedssl.base.fields import Dotted
 from fedssl.data.config import DataConfig
 from fedssl.data.constants import Constants, Spreads
 from fedssl.data.custom import CustomData
-from fedssl.fields import Dotted
 
 
 class ImageData(DataConfig):

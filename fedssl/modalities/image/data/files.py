@@ -13,11 +13,11 @@ from PIL import Image, ImageColor, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedssl.base.printable import spelled_out
 from fedssl.data.file_kinds import suffix
 from fedssl.data.folders import refusal
 from fedssl.data.memory_limit import check_fits
 from fedssl.modalities.image.data.kinds import FORMATS, IMAGE_FILES, seems
-from fedssl.printable import spelled_out
 
 # Pixels are counted here, by a limit of our own: Pillow's warning of its lower one is noise.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

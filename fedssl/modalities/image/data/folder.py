@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from PIL import ImageColor
 from pydantic import AfterValidator, Field, model_validator
 
+from fedssl.base.fields import File
 from fedssl.data.dataset import Splits
 from fedssl.data.folders import Folders, refusal
 from fedssl.data.layouts import Layout, arrange
@@ -13,7 +14,6 @@ from fedssl.data.listed import read_list
 from fedssl.data.listing import Listing
 from fedssl.data.roots import Root
 from fedssl.data.select import balanced
-from fedssl.fields import File
 from fedssl.modalities.image.data.config import ImageData
 from fedssl.modalities.image.data.files import (
     MAX_PIXELS,

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from fedssl.base.seeding import numpy_generator
 from fedssl.data.constants import Constants, Spreads
 from fedssl.data.dataset import Dataset, Splits
 from fedssl.modalities.image.data.config import ImageData
-from fedssl.seeding import numpy_generator
 
 TRAIN, TEST = 5000, 1500
 SIDE = 32

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedssl.base.fields import File
 from fedssl.data.archive import Archive
 from fedssl.data.arrays import Arrays, class_names, read_archives
 from fedssl.data.dataset import Dataset, Splits
-from fedssl.fields import File
 from fedssl.modalities.image.data.config import ImageData
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torchvision import datasets
 
+from fedssl.base.fields import File
 from fedssl.data.constants import Constants, Spreads
 from fedssl.data.dataset import Dataset, Splits
 from fedssl.data.listing import Listing
 from fedssl.data.select import balanced, hold_out
-from fedssl.fields import File
 from fedssl.modalities.image.data.config import ImageData
 from fedssl.modalities.image.data.folder import read_files
 

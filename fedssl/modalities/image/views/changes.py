@@ -7,7 +7,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from fedssl.fields import Number
+from fedssl.base.fields import Number
 from fedssl.modalities.image.views.color import (
     brightness_,
     contrast_,

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from fedssl.fields import Number
+from fedssl.base.fields import Number
 from fedssl.modalities.image.views.saliency import saliency
 from fedssl.modalities.image.views.step import ImageStep
 from fedssl.views.step import Range, ascending, between

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities.image.views.changes import Change, Flip
 from fedssl.modalities.image.views.crops import CropStep
 from fedssl.modalities.image.views.resample import crop, crop_places, shrink

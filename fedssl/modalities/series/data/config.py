@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fedssl.base.fields import Dotted
 from fedssl.data.config import DataConfig
 from fedssl.data.constants import Constants, Spreads
 from fedssl.data.custom import CustomData
-from fedssl.fields import Dotted
 
 SeriesConstants = Annotated[Constants, Field(min_length=1)]
 SeriesSpreads = Annotated[Spreads, Field(min_length=1)]

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedssl.data.dataset import Dataset, Splits
+from fedssl.data.example_spec import LARGEST
 from fedssl.data.memory_limit import memory
 from fedssl.data.on_demand import Examples
-from fedssl.example import LARGEST
 from fedssl.modalities.series.data.config import SeriesData
 
 

@@ -6,13 +6,14 @@ from typing import Literal
 
 import numpy as np
 
+from fedssl.base.fields import File
+from fedssl.base.printable import spelled_out
 from fedssl.data.dataset import Dataset, Splits
 from fedssl.data.folders import Folders, refusal
 from fedssl.data.layouts import Layout, arrange
 from fedssl.data.listing import Listing
 from fedssl.data.roots import Root
 from fedssl.data.select import balanced
-from fedssl.fields import File
 from fedssl.modalities.series.data.config import SeriesData
 from fedssl.modalities.series.data.files import (
     SERIES_FILES,
@@ -20,7 +21,6 @@ from fedssl.modalities.series.data.files import (
     read_file,
 )
 from fedssl.modalities.series.data.fitting import padded
-from fedssl.printable import spelled_out
 
 
 class SeriesCsv(SeriesData):

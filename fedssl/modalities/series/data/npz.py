@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedssl.base.fields import File
 from fedssl.data.archive import Archive
 from fedssl.data.arrays import Arrays, class_names, read_archives
 from fedssl.data.dataset import Dataset, Splits
-from fedssl.fields import File
 from fedssl.modalities.series.data.config import SeriesData
 from fedssl.modalities.series.data.fitting import check_values, padded
 

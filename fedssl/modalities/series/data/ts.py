@@ -8,14 +8,14 @@ from typing import Literal
 import numpy as np
 import torch
 
+from fedssl.base.fields import File
+from fedssl.base.printable import spelled_out
 from fedssl.data.dataset import Dataset, Splits
 from fedssl.data.listed import in_order
 from fedssl.data.select import balanced, hold_out
-from fedssl.fields import File
 from fedssl.modalities.series.data.config import SeriesData
 from fedssl.modalities.series.data.files import is_number
 from fedssl.modalities.series.data.fitting import padded
-from fedssl.printable import spelled_out
 
 LARGEST = 1 << 32
 """The most bytes that are read of a file."""

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 import torch
 
+from fedssl.base.seeding import numpy_generator
 from fedssl.data.dataset import Dataset, Splits
 from fedssl.modalities.series.data.config import SeriesConstants, SeriesData, SeriesSpreads
-from fedssl.seeding import numpy_generator
 
 TRAIN, TEST = 4000, 1200
 STEPS, AXES = 128, 3

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from fedssl.fields import Number
+from fedssl.base.fields import Number
 from fedssl.modalities.series.absence import lengths
 from fedssl.views.recipe import Change
 from fedssl.views.step import Probability, Range, ascending, between

@@ -5,8 +5,8 @@ import torch
 import torchvision
 from torch import nn
 
-from fedssl.encoders import count_parameters
 from fedssl.modalities.image.encoders import ENCODERS, build_encoder
+from fedssl.networks.encoder import count_parameters
 
 
 @pytest.mark.parametrize("name", [n for n in ENCODERS if "/" not in n])

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedssl.encoders import count_parameters
 from fedssl.modalities.image.encoders import build_encoder
 from fedssl.modalities.image.vit import VisionTransformer, positions_2d
+from fedssl.networks.encoder import count_parameters
 
 
 def images(count: int = 2, height: int = 8, width: int = 8) -> Tensor:

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from fedssl.encoders import (
+from fedssl.base.seeding import initialising
+from fedssl.data.example_spec import ExampleSpec
+from fedssl.modalities.series.encoders import ENCODERS
+from fedssl.modalities.series.patches import PatchTransformer
+from fedssl.networks.encoder import (
     CustomEncoderConfig,
     EncoderConfig,
     MaskableEncoder,
     build,
     count_parameters,
 )
-from fedssl.example import ExampleSpec
-from fedssl.modalities.series.encoders import ENCODERS
-from fedssl.modalities.series.patches import PatchTransformer
-from fedssl.norms import use_group_norm
-from fedssl.seeding import initialising
+from fedssl.networks.norms import use_group_norm
 from tests.tools.series import series_of
 
 SPEC = ExampleSpec.of("series", (2, 8), torch.float32)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedssl.base.seeding import generator, initialising
 from fedssl.modalities.series.patches import PatchTransformer
 from fedssl.objectives.batch import Batch
 from fedssl.objectives.mae import MAE, known_error, masked_error, with_both
-from fedssl.seeding import generator, initialising
 
 
 def objective() -> MAE:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from fedssl.example import ExampleSpec
+from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities.image.views.changes import Blur, Change, Flip, Grayscale, Jitter, Solarize
 from fedssl.modalities.image.views.crops import Crop
 from fedssl.modalities.image.views.policies import POLICIES

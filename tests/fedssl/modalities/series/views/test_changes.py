@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
+from fedssl.base.seeding import generator
 from fedssl.modalities.series import SERIES
 from fedssl.modalities.series.absence import lengths, steps_there
 from fedssl.modalities.series.data.waves import Waves
@@ -22,7 +23,6 @@ from fedssl.modalities.series.views.changes import (
     TimeWarp,
 )
 from fedssl.modalities.series.views.frame import Frame
-from fedssl.seeding import generator
 from fedssl.views.recipe import Change
 from tests.tools.series import series_of
 
@@ -117,7 +117,7 @@ def test_two_batches_get_what_the_one_that_they_make_gets(policy: str) -> None:
 
 
 def _spec(series: Tensor):  # type: ignore[no-untyped-def]
-    from fedssl.example import ExampleSpec
+    from fedssl.data.example_spec import ExampleSpec
 
     return ExampleSpec.of("series", tuple(series.shape[1:]), series.dtype)
 

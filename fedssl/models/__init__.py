@@ -1,0 +1,1 @@
+"""Whole models: how one is built, its file, and its forms for other tools."""

@@ -1,0 +1,1 @@
+"""A client's local update: what it is told, what it does, and what it remembers."""

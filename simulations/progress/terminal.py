@@ -1,0 +1,35 @@
+"""The console that all is printed on: what comes from outside stays text."""
+
+from typing import IO, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from fedssl.base.printable import spelled_out
+
+
+class Terminal(Console):
+    """A rich Console that takes no text for markup, and lets none command the terminal.
+
+    Names of classes, files and runs, values of configs and errors of clients may hold brackets,
+    colons, escape sequences and overrides of the reading direction.
+
+    Parameters
+    ----------
+    stderr : bool
+        Whether to print on standard error.
+    file, width
+        As for a Console.
+    """
+
+    def __init__(
+        self, *, stderr: bool = False, file: IO[str] | None = None, width: int | None = None
+    ):
+        super().__init__(
+            stderr=stderr, file=file, width=width, highlight=False, markup=False, emoji=False
+        )
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return text for the screen; all that is printed, tables' cells too, comes along here."""
+        lines = text.replace("\t", "    ").split("\n")
+        return super().render_str("\n".join(map(spelled_out, lines)), **options)

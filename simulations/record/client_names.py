@@ -1,0 +1,30 @@
+"""What the clients of a run are called, where their data gave them names."""
+
+import csv
+from contextlib import closing
+from pathlib import Path
+
+from fedssl.base.config_file import ConfigError
+from simulations.record.tables import whole_lines
+
+LONGEST = 24
+
+
+def read_client_names(path: Path) -> list[str]:
+    """Return the clients' names by a ``partition.csv``; none where they have none."""
+    names: dict[int, str] = {}
+    try:
+        with closing(whole_lines(path)) as lines:
+            rows = csv.DictReader(lines)
+            if "name" not in (rows.fieldnames or ()):
+                return []
+            for row in rows:
+                names[int(row["client"])] = row["name"]
+    except (ConfigError, ValueError, KeyError, TypeError, csv.Error):
+        return []
+    return [names.get(client, str(client)) for client in range(1 + max(names, default=-1))]
+
+
+def short(name: str) -> str:
+    """Return a name cut to what fits beside a bar."""
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"

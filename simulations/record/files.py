@@ -1,0 +1,27 @@
+"""Files that are never half written; see `fedssl.base.files`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from fedssl.base import files
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """Open a temporary file beside ``path``, which replaces it once all is written."""
+    with files.replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        yield file
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a file by a text, as UTF-8."""
+    with replacing(path) as file:
+        file.write(text)
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Replace a file by bytes."""
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(content)

@@ -1,0 +1,1 @@
+"""The server's part of a round: the cohort, the checks of replies, and the evaluation."""

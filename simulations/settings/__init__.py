@@ -1,0 +1,1 @@
+"""What an experiment's config says, before anything is loaded."""

@@ -1,0 +1,214 @@
+"""What is done before the first round: examples are loaded and shared out, and all is checked."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from flwr.serverapp.strategy import Strategy
+
+from fedssl.base.config_file import ConfigError
+from fedssl.data import Splits
+from fedssl.evaluation.measures import MEASURES, check_of_a_round
+from fedssl.modalities import load
+from fedssl.model_state import federated_state
+from fedssl.models.blueprint import ModelBlueprint
+from fedssl.objectives import Objective
+from fedssl.partitions import Counts, Partition, partition
+from fedssl.training.optimizers import build_optimizer
+from simulations.record.members import described, sizes_of
+from simulations.settings.engines import FlowerConfig
+from simulations.settings.experiment import Experiment, resolve
+from simulations.setup.cohort import cohort_size
+from strategies import FoldingStrategy
+from strategies import build as build_strategy
+from strategies.base import instructions_of
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A resolved experiment, its examples, and which client has which."""
+
+    experiment: Experiment
+    splits: Splits
+    partition: Partition
+    blueprint: ModelBlueprint
+    """Of the model."""
+    on_devices: bool = False
+    """Whether the clients' examples are elsewhere, so that no more than their number is known."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the columns of `counts`; ``unlabelled`` comes last where it is needed."""
+        if self.on_devices:
+            return ("unlabelled",)
+        names = self.splits.train.class_names
+        return (*names, "unlabelled") if bool((self.splits.train.labels < 0).any()) else names
+
+    @property
+    def counts(self) -> Counts:
+        """The examples of each client and class."""
+        if self.on_devices:
+            sizes = self.partition.sizes()
+            who = np.flatnonzero(sizes)
+            return Counts((len(sizes), 1), who, np.zeros_like(who), sizes[who])
+        labels, classes = self.splits.train.labels.numpy(), self.classes
+        if len(classes) > len(self.splits.train.class_names):
+            labels = np.where(labels < 0, len(classes) - 1, labels)
+        return self.partition.counts(labels, len(classes))
+
+    def of_members(self, members: Mapping[int, int]) -> "Prepared":
+        """Return the same of devices that have so many examples each."""
+        return replace(self, partition=Partition.of_sizes(sizes_of(members)))
+
+
+def prepare(experiment: Experiment) -> Prepared:
+    """Load the examples and share them out; what can be refused before training is refused here.
+
+    Raises
+    ------
+    ConfigError
+        The data cannot be read, or cannot be shared out as the config wants it.
+    """
+    experiment = resolve(experiment)
+    splits = load_examples(experiment)
+    try:
+        parts = partition(experiment.partition, splits.train, experiment.seed)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    blueprint = ModelBlueprint.of(experiment, splits.train)
+    objective, strategy = _try_to_build(experiment, blueprint)
+    try:
+        objective.check(splits.train.labels)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    smallest = int(parts.sizes().min())
+    if smallest < objective.minimum_batch:
+        raise ConfigError(
+            f"partition.minimum = {experiment.partition.minimum}: the smallest client got "
+            f"{blueprint.modality.count(smallest)}, but {experiment.objective.name} needs at least "
+            f"{objective.minimum_batch} in a batch; raise it"
+        )
+    check_cohort(experiment, parts.clients, strategy)
+    _check_measures(experiment, splits)
+    _check_devices(experiment, blueprint)
+    return Prepared(experiment, splits, parts, blueprint)
+
+
+def prepare_server(experiment: Experiment) -> Prepared:
+    """Do the same for a server whose clients have examples of their own, and come and go.
+
+    The config's examples are those of the central evaluation.
+
+    Raises
+    ------
+    ConfigError
+        The data cannot be read, or nothing be built as the config wants it.
+    """
+    experiment = resolve(experiment)
+    splits = load_examples(experiment)
+    blueprint = ModelBlueprint.of(experiment, splits.train)
+    _try_to_build(experiment, blueprint)
+    _check_measures(experiment, splits)
+    _check_devices(experiment, blueprint)
+    if any(section.name == "cka" for section in experiment.evaluation.measures):
+        raise ConfigError(
+            "evaluation.measures = cka: the clients' examples are not here; leave it out"
+        )
+    return Prepared(experiment, splits, Partition.of_sizes([]), blueprint, on_devices=True)
+
+
+def load_examples(experiment: Experiment) -> Splits:
+    """Load an experiment's examples.
+
+    Raises
+    ------
+    ConfigError
+        They cannot be read, or have no room in memory.
+    """
+    try:
+        return load(experiment.data)
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
+    # PyTorch tells so of sizes that no memory has room for.
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        first = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"data.name = {experiment.data.name}: cannot be loaded: {first}"
+        ) from error
+
+
+def check_cohort(experiment: Experiment, clients: int, strategy: Strategy) -> None:
+    """Raise a ConfigError where a strategy needs more clients than a round has."""
+    if fault := cohort_fault(experiment, range(clients), strategy):
+        raise ConfigError(f"{fault}; raise it, or change the strategy's fields")
+
+
+def cohort_fault(
+    experiment: Experiment, clients: Collection[int], strategy: Strategy
+) -> str | None:
+    """Say why no cohort can be drawn among these clients; None where one can."""
+    if not clients:
+        return "there are no clients"
+    needed = strategy.minimum_clients if isinstance(strategy, FoldingStrategy) else 1
+    cohort = cohort_size(len(clients), experiment.participation)
+    if (only := experiment.only_client) is not None:
+        if only not in clients:
+            return f"only_client = {only}: there are {described(clients)}"
+        cohort = 1
+    if cohort < needed:
+        return (
+            f"participation = {experiment.participation:g}: {cohort} of {len(clients)} clients "
+            f"take part in a round, but the strategy {experiment.strategy.name} needs at least "
+            f"{needed}"
+        )
+    return None
+
+
+def _check_measures(experiment: Experiment, splits: Splits) -> None:
+    labelled = all(bool((part.labels >= 0).any()) for part in (splits.train, splits.test))
+    for section in experiment.evaluation.measures:
+        try:
+            chosen, _ = MEASURES.settle(section, "evaluation.measures")
+            check_of_a_round(chosen)
+            if chosen.labels and not labelled:
+                raise ValueError(
+                    "needs labels of training and test examples, and there are none; leave it out"
+                )
+        except ValueError as error:
+            raise ConfigError(f"evaluation.measures = {section.name}: {error}") from error
+
+
+def _check_devices(experiment: Experiment, blueprint: ModelBlueprint) -> None:
+    """Raise a ConfigError where clients are devices, which cannot train on such examples."""
+    if not isinstance(experiment.engine, FlowerConfig):
+        return
+    try:
+        blueprint.modality.device_data(experiment.data, blueprint.spec)
+    except ValueError as error:
+        raise ConfigError(f"engine.name = flower: {error}; use local or ray") from error
+
+
+def _try_to_build(experiment: Experiment, blueprint: ModelBlueprint) -> tuple[Objective, Strategy]:
+    """Build everything that the config names once, so that mistakes show before any work.
+
+    Classes of a person's own are among it, so whatever they raise is a problem of the config.
+    """
+    try:
+        objective = blueprint.try_out()
+        parts = blueprint.facts.parts
+        strategy = build_strategy(experiment.strategy, parts)
+        model = federated_state(objective)
+        for rule in instructions_of(strategy, 1, model).build_rules():
+            rule.check(experiment.client, objective)
+            if experiment.strategy.max_update_norm and rule.tensors_sent(model, parts):
+                raise ValueError(
+                    f"strategy.max_update_norm = {experiment.strategy.max_update_norm:g}: bounds "
+                    f"the model alone, and {rule.config.name} has clients send tensors beside it; "
+                    "leave it out, or choose another strategy"
+                )
+        build_optimizer(objective.parameters(), experiment.client)
+        experiment.check_batch(objective.minimum_batch)
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ConfigError(f"the experiment cannot be built: {kind}{error}") from error
+    return objective, strategy
