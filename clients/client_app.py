@@ -71,18 +71,18 @@ def make_client_app(
                 received,
                 to_state(arrays_of(context.state, PRIVATE)) if PRIVATE in context.state else {},
                 client=client,
-                round=server_round,
+                server_round=server_round,
                 instructions=instructions,
                 extra=to_state(extra_of(message.content)),
             )
-            if update.private:
-                context.state[PRIVATE] = to_record(update.private)
+            if update.client_state:
+                context.state[PRIVATE] = to_record(update.client_state)
             metrics = MetricRecord(
                 {
-                    "num-examples": update.examples,
-                    "train-loss": update.trained.loss,
-                    CHANCE_LOSS: update.trained.chance_loss,
-                    STEPS: update.trained.steps,
+                    "num-examples": update.example_count,
+                    "train-loss": update.stats.loss,
+                    CHANCE_LOSS: update.stats.chance_loss,
+                    STEPS: update.stats.steps,
                     "seconds": update.seconds,
                 }
             )
@@ -90,7 +90,7 @@ def make_client_app(
                 came_back = {name: update.state[name] for name in received}
                 metrics[DIVERGENCE] = list(divergence(received, came_back).values())
             metrics.update(update.metrics)
-            withheld = instructions.plan.withholds
+            withheld = instructions.transmission.absent_from_reply
             sent = {n: t for n, t in update.state.items() if n not in withheld}
             content = RecordDict({ARRAYS: to_record(sent), METRICS: metrics})
             if update.extra:

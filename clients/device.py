@@ -165,4 +165,4 @@ def _is_known(values: Mapping[str, Any], encoder: str) -> bool:
     data = values.get("data")
     name = data.get("modality", "image") if isinstance(data, dict) else None
     modality = MODALITIES.get(name) if isinstance(name, str) else None
-    return modality is not None and modality.encoders.own(encoder) is not None
+    return modality is not None and modality.encoders.builtin(encoder) is not None

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedssl.base.config_file import ConfigError
-from fedssl.base.files import replacing
+from fedssl.base.files import atomic_write
 from fedssl.base.plain_files import read_text
 
 CURVE = ec.SECP384R1()
@@ -207,5 +207,5 @@ def read_certificate(path: Path) -> x509.Certificate:
 
 def write(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file of keys as a whole, with this mode from its first byte on."""
-    with replacing(path, mode) as temporary:
+    with atomic_write(path, mode) as temporary:
         temporary.write_bytes(data)

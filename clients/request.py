@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from clients.keys import CURVE, MOST, UNREADABLE, ClientKeys, PublicKey, fingerprint, write
 from fedssl.base.config_file import ConfigError
-from fedssl.base.files import naming
+from fedssl.base.files import name_write_errors
 from fedssl.base.plain_files import read_text
 
 _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fedssl client")])
@@ -47,7 +47,7 @@ def make_request(folder: Path) -> list[str]:
             f"{keys.public}: is there already, so the request was answered; take part by fedssl "
             f"join --pki {folder}, or ask for a new key in another folder"
         )
-    with naming(folder):
+    with name_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     written = []
     if keys.private.exists():

@@ -10,7 +10,7 @@ from fedssl.config import LearningConfig
 from fedssl.data import Dataset
 from fedssl.models.blueprint import ModelBlueprint
 from fedssl.partitions import Partition
-from fedssl.training.local_update import Worker
+from fedssl.training.local_update import LocalTrainer
 
 
 class ClientRuntime:
@@ -28,7 +28,7 @@ class ClientRuntime:
         Where clients train.
     """
 
-    worker_class: type[Worker] = Worker
+    worker_class: type[LocalTrainer] = LocalTrainer
     """What a thread's resident model is built as."""
 
     def __init__(
@@ -45,11 +45,11 @@ class ClientRuntime:
         self._device = device
         self._local = threading.local()
 
-    def worker(self) -> Worker:
+    def worker(self) -> LocalTrainer:
         """Return this thread's worker, building it at the first call."""
         if not hasattr(self._local, "worker"):
             self._local.worker = self.worker_class(self.blueprint, self._device, self.stop)
-        worker: Worker = self._local.worker
+        worker: LocalTrainer = self._local.worker
         return worker
 
     def examples_of(self, client: int) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,7 @@ from fedssl.modalities import load
 from fedssl.model_state import clone, federated_state
 from fedssl.models.blueprint import ModelBlueprint
 from fedssl.objectives import OBJECTIVES, Objective
-from fedssl.training.local_update import Worker
+from fedssl.training.local_update import LocalTrainer
 from simulations import Experiment, Run, load_experiment, run
 from simulations.comparing.statistics import estimate
 from simulations.record.run_folder import RunFolder, check_same
@@ -109,7 +109,9 @@ def measure(objectives: Sequence[str], overrides: Sequence[str] = ()) -> dict[st
     }
     train = load(next(iter(settings.values())).data).train
     workers = {
-        name: Worker(ModelBlueprint.of(setting, train), torch.device("cpu"), threading.Event())
+        name: LocalTrainer(
+            ModelBlueprint.of(setting, train), torch.device("cpu"), threading.Event()
+        )
         for name, setting in settings.items()
     }
     received = {name: clone(federated_state(w.objective)) for name, w in workers.items()}
@@ -121,7 +123,7 @@ def measure(objectives: Sequence[str], overrides: Sequence[str] = ()) -> dict[st
         for name, worker in workers.items():
             with passes_of(worker.objective) as seen:
                 begin = time.process_time()
-                worker.run(images, labels, received[name], {}, client=0, round=1)
+                worker.run(images, labels, received[name], {}, client=0, server_round=1)
                 taken = time.process_time() - begin
             passes[name] = sum(seen) / (STEPS * batch)
             # The first is not counted: much is then done for the first time.

@@ -1,4 +1,4 @@
-"""The config of an experiment's learning: what a client, and the central evaluation, need."""
+"""The learning part of an experiment's config, which clients and the evaluation need."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -14,7 +14,7 @@ from fedssl.views.step import Step
 
 
 class ClientConfig(Fields):
-    """The ``client`` section: the local update."""
+    """The ``client`` section: how a client trains in a round."""
 
     local_epochs: PositiveInt | None = None
     """Passes over the client's examples in a round; 1 where local_steps is not given either."""
@@ -68,7 +68,7 @@ def _default_views(valid: dict[str, Any]) -> tuple[Step, ...]:
 
 
 class LearningConfig(Fields):
-    """What is learned, from what, and how it is measured."""
+    """The learning part of an experiment file; other sections are ignored."""
 
     seed: int = Field(0, ge=0)
     """Every random number derives from it: runs with equal seeds are paired."""
@@ -96,7 +96,7 @@ class LearningConfig(Fields):
         return self
 
     def check_batch(self, minimum: int) -> None:
-        """Raise a ValueError where batches are smaller than the objective's smallest."""
+        """Raise a ValueError if the batch size is below the objective's minimum."""
         if self.client.batch_size < minimum:
             raise ValueError(
                 f"client.batch_size = {self.client.batch_size}: {self.objective.name} needs at "

@@ -6,7 +6,7 @@ from typing import cast
 from flwr.serverapp.strategy import Strategy
 
 from fedssl.base.registry import Registry
-from fedssl.model_state import ModelParts
+from fedssl.model_state import TensorRoles
 from strategies.attack_adaptive import AttackAdaptive
 from strategies.base import FoldingStrategy, Stateful
 from strategies.bulyan import Bulyan
@@ -139,7 +139,7 @@ STRATEGIES: Registry[Strategy] = Registry(
 """The strategies by name."""
 
 
-def build(config: StrategyConfig, parts: ModelParts) -> Strategy:
+def build(config: StrategyConfig, parts: TensorRoles) -> Strategy:
     """Return the strategy that a config names, for a model of these parts.
 
     A class of one's own that does not take ``config`` and ``parts``, such as Flower's, gets the
@@ -154,7 +154,7 @@ def build(config: StrategyConfig, parts: ModelParts) -> Strategy:
     named = STRATEGIES.find(config.name, "strategy.name")
     if not (issubclass(named, FoldingStrategy) and {"config", "parts"} <= _parameters(named)):
         return _by_keywords(named, config, parts)
-    _, settled = STRATEGIES.settle(config, "strategy")
+    _, settled = STRATEGIES.resolve(config, "strategy")
     return named(cast(StrategyConfig, settled), parts)
 
 
@@ -172,14 +172,14 @@ def _parameters(named: type[Strategy]) -> set[str]:
     return set(inspect.signature(named).parameters)
 
 
-def _by_keywords(named: type[Strategy], config: StrategyConfig, parts: ModelParts) -> Strategy:
+def _by_keywords(named: type[Strategy], config: StrategyConfig, parts: TensorRoles) -> Strategy:
     given = config.model_dump(exclude=set(StrategyConfig.model_fields))
     if refused := sorted(given.keys() & {"fraction_train", *_FLOWER_DEFAULTS}):
         raise ValueError(
             f"strategy.{refused[0]}: who takes part is decided by `participation`; leave it out"
         )
     signature = inspect.signature(named)
-    offered = {**_FLOWER_DEFAULTS, "buffers": parts.buffers, "norms": parts.norms}
+    offered = {**_FLOWER_DEFAULTS, "buffers": parts.buffers, "norms": parts.batchnorm_names}
     arguments = {n: v for n, v in offered.items() if n in signature.parameters} | given
     try:
         signature.bind(**arguments)

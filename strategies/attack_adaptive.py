@@ -11,7 +11,7 @@ from fedssl.base.fields import Number
 from strategies.base import FoldingStrategy
 from strategies.collected import Collected, update_columns, weighted
 from strategies.config import StrategyConfig
-from strategies.fold import Fold, parameters
+from strategies.fold import Fold, parameter_names
 from strategies.median import median
 
 LOOPS = 5
@@ -68,7 +68,7 @@ def attention(
 class _Attention(Collected):
     def __init__(self, global_state: Mapping[str, Tensor], buffers: frozenset[str], scale: float):
         super().__init__(global_state)
-        self._names = parameters(global_state, buffers)
+        self._names = parameter_names(global_state, buffers)
         self._scale = scale
 
     def merge(self) -> dict[str, Tensor]:

@@ -13,9 +13,9 @@ from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from fedssl.client_rules import ClientRuleConfig
-from fedssl.model_state import ModelParts, State
+from fedssl.model_state import State, TensorRoles
 from fedssl.training.instructions import Instructions
-from fedssl.training.travel import TravelPlan
+from fedssl.training.transmission import TransmissionPlan
 from strategies.config import StrategyConfig
 from strategies.fold import Fold, Report
 from strategies.messages import (
@@ -45,7 +45,7 @@ class Stateful(Protocol):
         """Take up what ``state_dict`` returned."""
 
 
-NO_PARTS = ModelParts()
+NO_PARTS = TensorRoles()
 
 OF_A_ROUND = ("_global", "_awaited")
 """The fields of a `FoldingStrategy` that the start of each round replaces."""
@@ -60,7 +60,7 @@ class FoldingStrategy(Strategy):
     ----------
     config : StrategyConfig | None (default: None)
         An instance of this class's ``Config``; None for its defaults.
-    parts : ModelParts
+    parts : TensorRoles
         What the names of the model's tensors mean; by default of a model without BatchNorm.
     """
 
@@ -77,7 +77,7 @@ class FoldingStrategy(Strategy):
     server_examples: ServerExamples | None = None
     """Those that `after_fold` gets."""
 
-    def __init__(self, config: StrategyConfig | None = None, parts: ModelParts = NO_PARTS):
+    def __init__(self, config: StrategyConfig | None = None, parts: TensorRoles = NO_PARTS):
         self.config = self.Config() if config is None else config
         self.parts = parts
         self._global: dict[str, Tensor] | None = None
@@ -87,9 +87,9 @@ class FoldingStrategy(Strategy):
         """Return the client rules of a round: the strategy's client half; none for most."""
         return ()
 
-    def plan(self, server_round: int, global_state: Mapping[str, Tensor]) -> TravelPlan:
+    def plan(self, server_round: int, global_state: Mapping[str, Tensor]) -> TransmissionPlan:
         """Return which of the shared tensors travel in a round; all of them for most."""
-        return TravelPlan()
+        return TransmissionPlan()
 
     def extra(self, server_round: int, global_state: Mapping[str, Tensor]) -> State:
         """Return what is sent to every client beside the model, for its rules; nothing for most.
@@ -125,9 +125,9 @@ class FoldingStrategy(Strategy):
         self._global = to_state(arrays)
         instructions = instructions_of(self, server_round, self._global)
         shared = shared_state(self, self._global)
-        if instructions.plan.local:
+        if instructions.transmission.local:
             arrays = to_record(shared)
-        withheld = instructions.plan.withholds
+        withheld = instructions.transmission.absent_from_reply
         self._awaited = {n: t for n, t in self._global.items() if n not in withheld}
         extra = self.extra(server_round, shared)
         # One record for all messages, so that a model is made ready to be sent but once.

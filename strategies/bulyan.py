@@ -7,11 +7,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fedssl.model_state import ModelParts
+from fedssl.model_state import TensorRoles
 from strategies.base import NO_PARTS, FoldingStrategy
 from strategies.collected import Collected, coordinatewise, products
 from strategies.config import StrategyConfig
-from strategies.fold import Fold, parameters
+from strategies.fold import Fold, parameter_names
 from strategies.krum import ranking
 from strategies.median import median
 
@@ -48,7 +48,7 @@ def mean_around_median(values: Tensor, count: int) -> Tensor:
 class _Bulyan(Collected):
     def __init__(self, global_state: Mapping[str, Tensor], buffers: frozenset[str], byzantine: int):
         super().__init__(global_state, minimum_clients(byzantine))
-        self._names = parameters(global_state, buffers)
+        self._names = parameter_names(global_state, buffers)
         self._byzantine = byzantine
 
     def merge(self) -> dict[str, Tensor]:
@@ -90,7 +90,7 @@ class Bulyan(FoldingStrategy):
 
     config: Config
 
-    def __init__(self, config: Config | None = None, parts: ModelParts = NO_PARTS):
+    def __init__(self, config: Config | None = None, parts: TensorRoles = NO_PARTS):
         super().__init__(config, parts)
         self.minimum_clients = minimum_clients(self.config.byzantine)
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from fedssl.base.fields import Dotted, Fields, Number
+from fedssl.base.fields import DottedPath, Fields, Number
 
 
 class StrategyConfig(Fields):
@@ -25,5 +25,5 @@ class CustomStrategyConfig(StrategyConfig):
 
     model_config = ConfigDict(extra="allow")
 
-    name: Dotted
+    name: DottedPath
     """The dotted path."""

@@ -12,7 +12,7 @@ from fedssl.client_rules import ClientRuleConfig
 from fedssl.client_rules.sensitivity import OMEGA, Sensitivity
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
-from strategies.fold import ExampleMean, Fold, Report, parameters
+from strategies.fold import ExampleMean, Fold, Report, parameter_names
 
 SENSITIVITY = f"sensitivity/{OMEGA}"
 
@@ -43,7 +43,7 @@ def elasticity(sensitivities: Sequence[float], shares: Sequence[float], tau: flo
 class _Elastic:
     def __init__(self, global_state: Mapping[str, Tensor], buffers: frozenset[str], tau: float):
         self._global = global_state
-        self._names = parameters(global_state, buffers)
+        self._names = parameter_names(global_state, buffers)
         self._tau = tau
         self._mean = ExampleMean(global_state)
         self._examples: list[int] = []

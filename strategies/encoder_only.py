@@ -21,7 +21,7 @@ class EncoderOnly(LocalHeads):
     """Projector and predictor stay on the clients: heads that fit their own data; fewer bytes.
 
     The encoder is the mean by examples. Heads never travel: each client's begin as the seed makes
-    them, all alike, and go on from its own last visit.
+    them, all alike, and go on from those of its own last round.
 
     For when heads would fit the clients' own examples, or are large: less is sent. A client that is
     seldom drawn has a head that lags behind the encoder. The projector in the run's

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fedssl.model_state import ModelParts
+from fedssl.model_state import TensorRoles
 from strategies.base import NO_PARTS
 from strategies.config import StrategyConfig
 from strategies.fedavg import MeanByExamples
@@ -36,9 +36,9 @@ class FedBN(MeanByExamples):
 
     config: Config
 
-    def __init__(self, config: Config | None = None, parts: ModelParts = NO_PARTS):
+    def __init__(self, config: Config | None = None, parts: TensorRoles = NO_PARTS):
         super().__init__(config, parts)
-        if not parts.norms:
+        if not parts.batchnorm_names:
             raise ValueError(
                 "fedbn: the model has no BatchNorm that could stay local (model.norm: group leaves "
                 "none); take fedavg"
@@ -46,7 +46,7 @@ class FedBN(MeanByExamples):
 
     def stays_local(self, name: str) -> bool:
         """Tell whether a tensor is BatchNorm's."""
-        return name in self.parts.norms
+        return name in self.parts.batchnorm_names
 
     def __repr__(self) -> str:
         return "FedBN: the mean by examples, of all but BatchNorm"

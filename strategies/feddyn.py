@@ -10,7 +10,7 @@ from torch import Tensor
 from fedssl.base.fields import Number
 from fedssl.client_rules import ClientRuleConfig
 from fedssl.client_rules.feddyn import DynamicRegulariser
-from fedssl.model_state import ModelParts, State
+from fedssl.model_state import State, TensorRoles
 from strategies.base import NO_PARTS, FoldingStrategy
 from strategies.config import StrategyConfig
 from strategies.fold import Fold, ParameterMean
@@ -57,7 +57,7 @@ class FedDyn(FoldingStrategy):
 
     config: Config
 
-    def __init__(self, config: StrategyConfig | None = None, parts: ModelParts = NO_PARTS):
+    def __init__(self, config: StrategyConfig | None = None, parts: TensorRoles = NO_PARTS):
         super().__init__(config, parts)
         self._gathered: State = {}
 

@@ -20,7 +20,7 @@ class FedEMA(MeanByExamples):
     far the client's last update moved its encoder (see `FedU`), and each client's λ = τ/d is fixed
     at its first use, so that μ is τ then. BatchNorm's statistics are the global ones. A client that
     was absent in the last round takes everything global, and its target network starts anew, as on
-    its first visit. The server takes the mean by examples.
+    its first round. The server takes the mean by examples.
 
     For BYOL and its like on clients that differ and take part in most rounds: it keeps what a
     client learned about its own examples. With few of many clients a round it hardly ever mixes.

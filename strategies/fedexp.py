@@ -10,7 +10,7 @@ from torch import Tensor
 from fedssl.base.fields import Number
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
-from strategies.fold import ExampleMean, Fold, Report, parameters, squared_norm
+from strategies.fold import ExampleMean, Fold, Report, parameter_names, squared_norm
 
 
 def step_size(mean_square: float, square_of_mean: float, clients: int, epsilon: float) -> float:
@@ -36,7 +36,7 @@ class _Extrapolated:
 
     def __init__(self, global_state: Mapping[str, Tensor], buffers: frozenset[str], epsilon: float):
         self._global = global_state
-        self._names = parameters(global_state, buffers)
+        self._names = parameter_names(global_state, buffers)
         self._epsilon = epsilon
         self._mean = ExampleMean(global_state)
         self._squares = 0.0

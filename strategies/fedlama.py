@@ -7,10 +7,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fedssl.model_state import ModelParts
+from fedssl.model_state import TensorRoles
 from strategies.base import NO_PARTS
 from strategies.config import StrategyConfig
-from strategies.fold import ExampleMean, Fold, Report, parameters, squared_norm
+from strategies.fold import ExampleMean, Fold, Report, parameter_names, squared_norm
 from strategies.layer_schedule import Scheduled
 
 
@@ -53,7 +53,7 @@ class _Measured:
         self._strategy = strategy
         self._global = global_state
         self._mean = ExampleMean(global_state)
-        weights = parameters(global_state, strategy.parts.buffers)
+        weights = parameter_names(global_state, strategy.parts.buffers)
         self._squares = {name: 0.0 for name in weights if global_state[name].dim() >= 2}
         self._examples = 0
 
@@ -103,7 +103,7 @@ class FedLAMA(Scheduled):
 
     config: Config
 
-    def __init__(self, config: Config | None = None, parts: ModelParts = NO_PARTS):
+    def __init__(self, config: Config | None = None, parts: TensorRoles = NO_PARTS):
         super().__init__(config, parts)
         self.slow: frozenset[str] = frozenset()
         """The tensors that are merged every φ rounds."""

@@ -12,7 +12,7 @@ from fedssl.base.fields import Number
 from strategies.base import FoldingStrategy
 from strategies.collected import Collected, columns, weighted
 from strategies.config import StrategyConfig
-from strategies.fold import Fold, check_examples, parameters, squared_norm
+from strategies.fold import Fold, check_examples, parameter_names, squared_norm
 
 
 def shrinking(
@@ -49,7 +49,7 @@ class _Shrunk(Collected):
         bounds: tuple[float, float, float],
     ):
         super().__init__(global_state)
-        self._names = parameters(global_state, buffers)
+        self._names = parameter_names(global_state, buffers)
         self._bounds = bounds
 
     def merge(self) -> dict[str, Tensor]:

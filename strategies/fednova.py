@@ -16,7 +16,7 @@ from strategies.fold import (
     WeightedMean,
     named,
     number,
-    parameters,
+    parameter_names,
     part_of,
 )
 from strategies.messages import STEPS
@@ -27,7 +27,7 @@ class _Normalised:
 
     def __init__(self, global_state: Mapping[str, Tensor], buffers: frozenset[str]):
         self._global = global_state
-        self._names = dict.fromkeys(parameters(global_state, buffers))
+        self._names = dict.fromkeys(parameter_names(global_state, buffers))
         rest = {name: t for name, t in global_state.items() if name not in self._names}
         self._mean = WeightedMean({name: global_state[name] for name in self._names})
         self._rest = ExampleMean(rest)

@@ -18,7 +18,7 @@ class FedU(MeanByExamples):
 
     d is the mean over the encoder's weights (its convolutions) of ‖w_start − w_end‖₂ in the
     client's last update. From d ≥ the threshold on, the client begins its next update with the
-    predictor that it ended its last one with, else, and on its first visit, with the global one.
+    predictor that it ended its last one with, else, and in its first round, with the global one.
     All else is the mean by examples.
 
     For objectives with a predictor (BYOL, SimSiam) on clients that differ; with others it is

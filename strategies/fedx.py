@@ -9,7 +9,7 @@ from torch import Tensor
 from fedssl.base.fields import Number
 from fedssl.client_rules import ClientRuleConfig
 from fedssl.client_rules.fedx import CrossDistillation
-from fedssl.model_state import ModelParts, State
+from fedssl.model_state import State, TensorRoles
 from strategies.base import NO_PARTS
 from strategies.config import StrategyConfig
 from strategies.fedavg import MeanByExamples
@@ -67,7 +67,7 @@ class FedX(MeanByExamples):
 
     config: Config
 
-    def __init__(self, config: StrategyConfig | None = None, parts: ModelParts = NO_PARTS):
+    def __init__(self, config: StrategyConfig | None = None, parts: TensorRoles = NO_PARTS):
         super().__init__(config, parts)
         self._predictor: State = {}
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fedssl.base.allocator import allocate
-from fedssl.model_state import State, parameters
+from fedssl.model_state import State, parameter_names
 
 __all__ = [
     "ExampleMean",
@@ -21,7 +21,7 @@ __all__ = [
     "merge",
     "named",
     "number",
-    "parameters",
+    "parameter_names",
     "part_of",
     "squared_norm",
     "zeros",
@@ -280,7 +280,7 @@ class ParameterMean:
     """
 
     def __init__(self, like: Mapping[str, Tensor], buffers: frozenset[str]):
-        self.names = dict.fromkeys(parameters(like, buffers))
+        self.names = dict.fromkeys(parameter_names(like, buffers))
         self._like = like
         self._mean = WeightedMean({name: like[name] for name in self.names})
         self._rest = ExampleMean({name: t for name, t in like.items() if name not in self.names})

@@ -6,11 +6,11 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from fedssl.model_state import ModelParts
+from fedssl.model_state import TensorRoles
 from strategies.base import NO_PARTS, FoldingStrategy
 from strategies.collected import Collected, products, squared_distances, weighted
 from strategies.config import StrategyConfig
-from strategies.fold import Fold, parameters
+from strategies.fold import Fold, parameter_names
 
 
 def ranking(inner: Tensor, byzantine: int) -> list[int]:
@@ -69,7 +69,7 @@ class KrumFold(Collected):
     def merge(self) -> dict[str, Tensor]:
         """Return the mean of the clients ranked first."""
         inner = products(
-            self.states, self.global_state, parameters(self.global_state, self._buffers)
+            self.states, self.global_state, parameter_names(self.global_state, self._buffers)
         )
         count = self._selected or len(self.states) - self._byzantine
         first = set(ranking(inner, self._byzantine)[:count])
@@ -106,7 +106,7 @@ class Krum(FoldingStrategy):
 
     config: Config
 
-    def __init__(self, config: Config | None = None, parts: ModelParts = NO_PARTS):
+    def __init__(self, config: Config | None = None, parts: TensorRoles = NO_PARTS):
         super().__init__(config, parts)
         self.minimum_clients = minimum_clients(self.config.byzantine)
 

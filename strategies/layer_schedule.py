@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt
 from torch import Tensor
 
-from fedssl.model_state import ModelParts
-from fedssl.training.travel import TravelPlan
+from fedssl.model_state import TensorRoles
+from fedssl.training.transmission import TransmissionPlan
 from strategies.base import NO_PARTS
 from strategies.config import StrategyConfig
 from strategies.fedavg import MeanByExamples
@@ -27,10 +27,10 @@ class Scheduled(MeanByExamples):
     def interval(self, name: str) -> int:
         """Return n of a tensor."""
 
-    def plan(self, server_round: int, global_state: Mapping[str, Tensor]) -> TravelPlan:
+    def plan(self, server_round: int, global_state: Mapping[str, Tensor]) -> TransmissionPlan:
         """Return which tensors were merged when, and which are not sent back this time."""
         slow = {name: n for name in global_state if (n := self.interval(name)) > 1}
-        return TravelPlan(
+        return TransmissionPlan(
             scheduled=tuple(slow),
             merged=tuple((server_round - 1) // n * n for n in slow.values()),
             withheld=tuple(name for name, n in slow.items() if server_round % n),
@@ -46,7 +46,7 @@ class LayerSchedule(Scheduled):
     """Layers are merged every n rounds, or never, by a table: where bytes are dear.
 
     The mean by examples. What is never merged never travels: each client's begins as the seed makes
-    it, and goes on from its own last visit.
+    it, and goes on from its own last round.
 
     For when bytes are dear: the last layers hold most of them, and the first ones agree first. Also
     for federating a part of the encoder alone. `fedlama` finds a table by itself.
@@ -67,7 +67,7 @@ class LayerSchedule(Scheduled):
 
     config: Config
 
-    def __init__(self, config: Config | None = None, parts: ModelParts = NO_PARTS):
+    def __init__(self, config: Config | None = None, parts: TensorRoles = NO_PARTS):
         super().__init__(config, parts)
         for layer in self.config.every:
             if not any(belongs(name, layer) for name in parts.names):

@@ -18,8 +18,8 @@ class MOON(MeanByExamples):
 
     Clients minimise L + μ·ℓ with ℓ = −log( e^{s(z, z_glob)/τ} / (e^{s(z, z_glob)/τ} +
     e^{s(z, z_prev)/τ}) ), where z are the projections of the same view by the model in training,
-    the one that was received, and the client's own at the end of its last visit, each with
-    BatchNorm by its own batch; s is the cosine. On a first visit there is no last one, and no
+    the one that was received, and the client's own at the end of its last round, each with
+    BatchNorm by its own batch; s is the cosine. In a first round there is no last one, and no
     term. The server takes the mean by examples; the training loss that is reported is L alone.
 
     For when clients differ so much that their representations drift apart. It costs two more

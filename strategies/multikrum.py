@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from fedssl.model_state import ModelParts
+from fedssl.model_state import TensorRoles
 from strategies.base import NO_PARTS, FoldingStrategy
 from strategies.config import StrategyConfig
 from strategies.fold import Fold
@@ -38,7 +38,7 @@ class MultiKrum(FoldingStrategy):
 
     config: Config
 
-    def __init__(self, config: Config | None = None, parts: ModelParts = NO_PARTS):
+    def __init__(self, config: Config | None = None, parts: TensorRoles = NO_PARTS):
         super().__init__(config, parts)
         self.minimum_clients = max(
             minimum_clients(self.config.byzantine), self.config.selected or 1

@@ -10,8 +10,8 @@ from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from fedssl.client_rules import ReportedMetric
-from fedssl.model_state import ModelParts, State
-from fedssl.model_state.check import first_fault
+from fedssl.model_state import State, TensorRoles
+from fedssl.model_state.check import first_error
 from strategies.base import FoldingStrategy
 from strategies.divergence import directed
 from strategies.fold import Report
@@ -53,12 +53,12 @@ class Expected:
     """The other metrics that it must have."""
     examples: int
     """The most examples that the client may say it has."""
-    parts: ModelParts
+    parts: TensorRoles
     """What the names of the tensors mean."""
 
 
 def expected_reply(
-    content: RecordDict, strategy: Strategy, parts: ModelParts, examples: int
+    content: RecordDict, strategy: Strategy, parts: TensorRoles, examples: int
 ) -> Expected:
     """Return what a strategy's message asks for.
 
@@ -68,7 +68,7 @@ def expected_reply(
         Of the message.
     strategy : Strategy
         Whose message it is. Flower's own need the same metrics of every client.
-    parts : ModelParts
+    parts : TensorRoles
         What the names of the model's tensors mean.
     examples : int
         How many examples the client has, as it registered.
@@ -81,13 +81,13 @@ def expected_reply(
         reported[DIVERGENCE] = ReportedMetric(-1.001, 1.0, len(directed(sent)))
     for rule in instructions.build_rules():
         name = rule.config.name
-        reported |= {f"{name}/{k}": m for k, m in rule.metrics_sent(sent, parts).items()}
-        extra |= {f"{name}/{k}": t for k, t in rule.tensors_sent(sent, parts).items()}
+        reported |= {f"{name}/{k}": m for k, m in rule.declared_metrics(sent, parts).items()}
+        extra |= {f"{name}/{k}": t for k, t in rule.declared_tensors(sent, parts).items()}
     if isinstance(strategy, FoldingStrategy):
         needed = strategy.needs
     else:
         needed = frozenset({*_NUMBERS, STEPS})
-    withheld = instructions.plan.withholds
+    withheld = instructions.transmission.absent_from_reply
     tensors = {name: tensor for name, tensor in sent.items() if name not in withheld}
     return Expected(tensors, extra, reported, needed | {"num-examples"}, examples, parts)
 
@@ -110,12 +110,12 @@ def read_reply(content: RecordDict, expected: Expected) -> tuple[State, Report]:
 
 
 def _read_tensors(
-    arrays: ArrayRecord, expected: Mapping[str, Tensor], what: str, parts: ModelParts
+    arrays: ArrayRecord, expected: Mapping[str, Tensor], what: str, parts: TensorRoles
 ) -> State:
     """Return tensors that are such as are expected, and finite."""
     _compare(arrays, expected, what)
     state = to_state(arrays)
-    if fault := first_fault(state, parts):
+    if fault := first_error(state, parts):
         raise ValueError(f"{fault}: try a lower client.lr, or set client.clip_norm")
     return {name: state[name] for name in expected}
 
@@ -162,13 +162,13 @@ def _read_metrics(metrics: MetricRecord, expected: Expected) -> tuple[int, float
             _check_number(name, metrics[name], least, LARGEST_NUMBER)
     for name, like in expected.reported.items():
         given = metrics[name]
-        if like.count is None:
-            _check_number(name, given, like.least, like.most)
+        if like.length is None:
+            _check_number(name, given, like.minimum, like.maximum)
             continue
-        if not isinstance(given, list) or len(given) != like.count:
-            raise ValueError(f"its metric {name} is no list of {like.count} numbers")
+        if not isinstance(given, list) or len(given) != like.length:
+            raise ValueError(f"its metric {name} is no list of {like.length} numbers")
         for value in given:
-            _check_number(name, value, like.least, like.most)
+            _check_number(name, value, like.minimum, like.maximum)
     loss = metrics.get("train-loss", math.nan)
     assert isinstance(loss, (int, float))
     return examples, float(loss)

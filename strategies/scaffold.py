@@ -10,7 +10,7 @@ from torch import Tensor
 from fedssl.base.fields import Number
 from fedssl.client_rules import ClientRuleConfig
 from fedssl.client_rules.scaffold import ControlVariates
-from fedssl.model_state import ModelParts, State, parameters
+from fedssl.model_state import State, TensorRoles, parameter_names
 from strategies.base import NO_PARTS, FoldingStrategy
 from strategies.config import StrategyConfig
 from strategies.fold import Fold, ParameterMean, Report, WeightedMean, named, part_of
@@ -55,7 +55,7 @@ class SCAFFOLD(FoldingStrategy):
     c' = c + |S|/N·mean_k(c[k]⁺ − c[k]) over the S clients of the round, of N in all, each counting
     the same. BatchNorm's statistics are averaged by examples; counters take the maximum.
 
-    c is at first 0, and it takes each client a visit to be corrected: with few of very many
+    c is at first 0, and it takes each client a round to be corrected: with few of very many
     clients a round it does little.
 
     Source: Karimireddy et al., "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning",
@@ -73,7 +73,7 @@ class SCAFFOLD(FoldingStrategy):
 
     config: Config
 
-    def __init__(self, config: StrategyConfig | None = None, parts: ModelParts = NO_PARTS):
+    def __init__(self, config: StrategyConfig | None = None, parts: TensorRoles = NO_PARTS):
         super().__init__(config, parts)
         self._control: State = {}
 
@@ -87,7 +87,7 @@ class SCAFFOLD(FoldingStrategy):
             f"{PREFIX}{name}": self._control.get(
                 f"{PREFIX}{name}", torch.zeros_like(global_state[name])
             )
-            for name in parameters(global_state, self.parts.buffers)
+            for name in parameter_names(global_state, self.parts.buffers)
         }
 
     def adapt(self, changes: Mapping[str, Tensor], clients: int) -> None:

@@ -8,10 +8,10 @@ from pydantic import Field
 from torch import Tensor
 
 from fedssl.base.fields import Number
-from fedssl.model_state import ModelParts, State
+from fedssl.model_state import State, TensorRoles
 from strategies.base import NO_PARTS, FoldingStrategy
 from strategies.config import StrategyConfig
-from strategies.fold import ExampleMean, Fold, Report, parameters
+from strategies.fold import ExampleMean, Fold, Report, parameter_names
 
 
 class ServerOptimizer(FoldingStrategy):
@@ -23,7 +23,7 @@ class ServerOptimizer(FoldingStrategy):
     such as momentum, is part of a checkpoint.
     """
 
-    def __init__(self, config: StrategyConfig | None = None, parts: ModelParts = NO_PARTS):
+    def __init__(self, config: StrategyConfig | None = None, parts: TensorRoles = NO_PARTS):
         super().__init__(config, parts)
         self._kept: dict[str, Tensor] = {}
 
@@ -72,7 +72,7 @@ class _Stepped:
     @torch.no_grad()
     def result(self) -> dict[str, Tensor]:
         merged = self._mean.result()
-        for name in parameters(merged, self._optimizer.parts.buffers):
+        for name in parameter_names(merged, self._optimizer.parts.buffers):
             before = self._global[name]
             torch.add(before, self._optimizer.step(name, merged[name] - before), out=merged[name])
         return merged

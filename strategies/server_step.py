@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fedssl.base.seeding import generator, numpy_generator
 from fedssl.data import Dataset
-from fedssl.model_state import adopt, clone
+from fedssl.model_state import clone, rebind_tensors
 from fedssl.models.blueprint import ModelBlueprint
 from fedssl.objectives import Objective
 
@@ -44,7 +44,7 @@ class ServerExamples:
     def objective(self, state: Mapping[str, Tensor]) -> Objective:
         """Build the objective with copies of these federated tensors."""
         built = self.blueprint.build().to(self.device)
-        adopt(built, clone(state))
+        rebind_tensors(built, clone(state))
         return built
 
 

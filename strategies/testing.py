@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fedssl.data import Dataset
-from fedssl.model_state import State, clone, model_parts
+from fedssl.model_state import State, clone, tensor_roles
 from fedssl.model_state.check import first_not_finite
 from fedssl.models.blueprint import ModelBlueprint
 from fedssl.testing.setting import EXAMPLES, IMAGES, Clients
@@ -105,7 +105,7 @@ class _Check:
         self.blueprint: ModelBlueprint = IMAGES.blueprint(
             objective={"name": "byol"}, client={"batch_size": BATCH}
         )
-        self.parts = model_parts(self.blueprint.build())
+        self.parts = tensor_roles(self.blueprint.build())
         self.clients = Clients(IMAGES, self.blueprint)
         self.privates: dict[int, State] = {}
 
@@ -171,7 +171,7 @@ class _Check:
             read.to_config() == config,
             f"{self.where}: clients read {read.to_config()} of the message {config}",
         )
-        plan = told.plan
+        plan = told.transmission
         odd = {*plan.scheduled, *plan.withheld} - set(turn.sent)
         require(not odd, f"{self.where}: its plan names {sorted(odd)[:1]}, which is no tensor")
         return told
@@ -183,7 +183,9 @@ class _Check:
             told = self._instructions(strategy, turn)
             shared = shared_state(strategy, sent)
             extra = strategy.extra(number, sent)
-        turn.awaited = {n: t for n, t in shared.items() if n not in told.plan.withholds}
+        turn.awaited = {
+            n: t for n, t in shared.items() if n not in told.transmission.absent_from_reply
+        }
         known = tuple(f"{rule.name}/" for rule in told.rules)
         odd = [name for name in extra if not name.startswith(known)]
         require(
@@ -205,12 +207,12 @@ class _Check:
                 raise AssertionError(
                     f"{self.where}: a client cannot do what it asks in round {number}: {error}"
                 ) from error
-            self.privates[client] = update.private
+            self.privates[client] = update.client_state
             metrics: dict[str, object] = {
-                "num-examples": update.examples,
-                "train-loss": update.trained.loss,
-                CHANCE_LOSS: update.trained.chance_loss,
-                STEPS: update.trained.steps,
+                "num-examples": update.example_count,
+                "train-loss": update.stats.loss,
+                CHANCE_LOSS: update.stats.chance_loss,
+                STEPS: update.stats.steps,
                 **update.metrics,
             }
             lacking = strategy.needs - metrics.keys()
@@ -218,7 +220,7 @@ class _Check:
                 not lacking, f"{self.where}: needs {sorted(lacking)[:1]}, which no client reports"
             )
             state = {name: update.state[name] for name in turn.awaited}
-            report = Report(update.examples, update.trained.loss, metrics, update.extra)
+            report = Report(update.example_count, update.stats.loss, metrics, update.extra)
             turn.answers.append(_Answer(state, report))
         return turn
 

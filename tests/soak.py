@@ -141,7 +141,7 @@ def main() -> None:
             carry_out(prepared, grid, folder, None, display=sampling)
         finally:
             grid.close()
-            allocator.release()
+            allocator.release_spare_blocks()
         show(sampling, time.perf_counter() - begin)
         if asked.out:
             keep(sampling, asked.out)

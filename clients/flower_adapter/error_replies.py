@@ -3,7 +3,7 @@
 from flwr.app import Error, Message
 from flwr.common.constant import ErrorCode
 
-from fedssl.base.import_path import place_in_own_code
+from fedssl.base.import_path import user_code_location
 
 NOT_HERE = ErrorCode.NODE_UNAVAILABLE
 NOT_WHOLE = ErrorCode.MESSAGE_UNAVAILABLE
@@ -17,7 +17,7 @@ RAISED = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
 
 def describe_error(error: BaseException) -> str:
     """Return what an error reply says: what a ClientApp raised, and where in own code."""
-    place = place_in_own_code(error)
+    place = user_code_location(error)
     return f"{type(error).__name__}: {error}" + (f" (in {place})" if place else "")
 
 

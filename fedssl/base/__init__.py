@@ -1,1 +1,1 @@
-"""What every part stands on: config files, plug-ins, files on disk, random numbers, tracing."""
+"""Foundations of all packages: configs, plug-ins, files, random numbers and tracing."""

@@ -1,8 +1,7 @@
-"""Where models' memory lies: in aligned blocks, and reused when it is freed.
+"""Where the memory of models lies: freed memory is reused, and a model is one aligned block.
 
-A large block that is new costs a page fault every 4 KiB, several times what copying into it costs:
-copies of a model, and the activations of a local step, are then mostly spent on faults
-(`docs/performance.md` has the figures). CUDA's allocator reuses by itself; this is for CPUs.
+A new large block costs a page fault every 4 KiB, which takes several times as long as copying into
+it (see `docs/performance.md`). CUDA's allocator already reuses memory.
 """
 
 import ctypes
@@ -16,16 +15,16 @@ import torch
 from torch import Tensor
 
 ALIGNMENT = 64
-"""At which addresses torch begins its tensors, in bytes."""
+"""The alignment of torch's tensors in bytes."""
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
-"""The names of glibc's ``malloc.h``."""
+"""Parameters of glibc's ``mallopt``, from ``malloc.h``."""
 
 
 def keep_freed_memory() -> None:
-    """Tell the C library to reuse what is freed; the process keeps its peak until it ends.
+    """Make the C library keep freed memory: the process holds its peak until it ends.
 
-    It does nothing where the C library is not glibc.
+    Only glibc can do so; with another C library nothing happens.
     """
     mallopt = _glibc("mallopt")
     if mallopt is None:
@@ -36,8 +35,8 @@ def keep_freed_memory() -> None:
     mallopt(_ARENA_MAX, 1)
 
 
-def give_back() -> None:
-    """Give the system the memory that is free now: after what is done once and needs much."""
+def return_freed_memory() -> None:
+    """Return memory that is free now to the system, after work that is done once and needs much."""
     if trim := _glibc("malloc_trim"):
         trim(0)
 
@@ -48,48 +47,55 @@ def _glibc(name: str) -> Callable[..., int] | None:
 
 
 class _Lease(np.ndarray):
-    """A block while a tensor refers to it; unlike a plain array it can be referred to weakly."""
+    """A block while a tensor uses it; unlike a plain array it can have weak references."""
 
 
-_STEP = 1 << 16
-"""Blocks are multiples of so many bytes, so that running sums fit where a model with its few
-counters was."""
-_spare: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+_GRANULARITY = 1 << 16
+"""Block sizes are multiples of it, so that a running sum fits into the block of a model, which has
+a few counters more."""
+_spare_blocks: defaultdict[int, list[np.ndarray]] = defaultdict(list)
 
 
-def block(size: int) -> Tensor:
-    """Return uint8 [size] on the CPU: memory that was returned and that no tensor uses any more.
+def acquire_block(size: int) -> Tensor:
+    """Return uninitialised memory on the CPU, uint8 [size]; a spare block if one has the size.
 
-    Models are all of about one size, so their blocks fit again; malloc, which has to align them,
-    would find most of them too small by a few bytes.
+    A block becomes spare when no tensor uses it. Models have about the same size, so their blocks
+    fit again; malloc, which must align them, would find most of them too small by a few bytes.
+
+    Examples
+    --------
+    >>> acquire_block(10).shape
+    torch.Size([10])
     """
-    rounded = -(-size // _STEP) * _STEP
-    spare = _spare[rounded]
+    rounded = -(-size // _GRANULARITY) * _GRANULARITY
+    spare_blocks = _spare_blocks[rounded]
     try:
-        memory = spare.pop()
+        block = spare_blocks.pop()
     except IndexError:
-        whole = np.empty(rounded + ALIGNMENT, np.uint8)
-        start = -whole.ctypes.data % ALIGNMENT
-        memory = whole[start : start + rounded]
-    lease = memory.view(_Lease)
-    weakref.finalize(lease, spare.append, memory).atexit = False
+        unaligned = np.empty(rounded + ALIGNMENT, np.uint8)
+        start = -unaligned.ctypes.data % ALIGNMENT
+        block = unaligned[start : start + rounded]
+    lease = block.view(_Lease)
+    weakref.finalize(lease, spare_blocks.append, block).atexit = False
     return torch.from_numpy(lease)[:size]
 
 
-def release() -> None:
-    """Let go of all blocks that no tensor uses."""
-    _spare.clear()
+def release_spare_blocks() -> None:
+    """Free all blocks that no tensor uses."""
+    _spare_blocks.clear()
 
 
 def allocate(like: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """Make tensors of the same shapes and types, side by side in one block of memory.
+    """Return uninitialised tensors of the same shapes and types, in one block of memory.
 
-    On a CPU the block is one that was used before and is free, if there is one (`block`).
+    On a CPU the block is reused memory, if there is any (`acquire_block`).
     """
-    sizes = _places(like.values())
+    sizes = _padded_sizes(like.values())
     on_cpu = device.type == "cpu"
     memory = (
-        block(sum(sizes)) if on_cpu else torch.empty(sum(sizes), dtype=torch.uint8, device=device)
+        acquire_block(sum(sizes))
+        if on_cpu
+        else torch.empty(sum(sizes), dtype=torch.uint8, device=device)
     )
     return {
         name: part[: tensor.nbytes].view(tensor.dtype).view(tensor.shape)
@@ -98,46 +104,48 @@ def allocate(like: Mapping[str, Tensor], device: torch.device) -> dict[str, Tens
 
 
 @torch.no_grad()
-def as_block(state: Mapping[str, Tensor]) -> Tensor:
-    """Return a state as the one block of memory that `allocate` makes for it, uint8 [bytes].
+def flatten_bytes(state: Mapping[str, Tensor]) -> Tensor:
+    """Return a state's bytes as one tensor, uint8 [bytes], laid out as by `allocate`.
 
-    It is the state's own memory where that lies so, as a client's model does; else a copy.
+    It shares the state's memory if that has this layout, as a client's model has; else it is a
+    copy.
     """
-    memory = _own_block(state)
-    if memory is None:
+    block = _shared_block(state)
+    if block is None:
         copies = allocate(state, next(iter(state.values())).device)
         torch._foreach_copy_(list(copies.values()), list(state.values()))
-        memory = _own_block(copies)
-        assert memory is not None
-    return memory
+        block = _shared_block(copies)
+        assert block is not None
+    return block
 
 
-def _own_block(state: Mapping[str, Tensor]) -> Tensor | None:
+def _shared_block(state: Mapping[str, Tensor]) -> Tensor | None:
+    """Return the block that holds a state's tensors in order; None if their layout is another."""
     filled = [tensor for tensor in state.values() if tensor.numel()]
     if not filled:
         return torch.empty(0, dtype=torch.uint8)
     storage = filled[0].untyped_storage()
-    place = begin = filled[0].data_ptr()
-    for tensor, size in zip(filled, _places(filled), strict=True):
-        within = tensor.untyped_storage().data_ptr() == storage.data_ptr()
-        if not (within and tensor.is_contiguous() and tensor.data_ptr() == place):
+    address = begin = filled[0].data_ptr()
+    for tensor, size in zip(filled, _padded_sizes(filled), strict=True):
+        same_storage = tensor.untyped_storage().data_ptr() == storage.data_ptr()
+        if not (same_storage and tensor.is_contiguous() and tensor.data_ptr() == address):
             return None
-        place += size
+        address += size
     offset = begin - storage.data_ptr()
-    if place - storage.data_ptr() > storage.nbytes():
+    if address - storage.data_ptr() > storage.nbytes():
         return None
     memory: Tensor = torch.empty(0, dtype=torch.uint8, device=filled[0].device)
-    return memory.set_(storage, offset, (place - begin,), (1,))
+    return memory.set_(storage, offset, (address - begin,), (1,))
 
 
-def _places(tensors: Iterable[Tensor]) -> list[int]:
-    """Return how many bytes each tensor takes in a block: as many as keep the next one aligned."""
+def _padded_sizes(tensors: Iterable[Tensor]) -> list[int]:
+    """Return each tensor's bytes in a block, padded so that the next tensor is aligned."""
     return [-(-tensor.nbytes // ALIGNMENT) * ALIGNMENT for tensor in tensors]
 
 
 def aligned(tensor: Tensor) -> Tensor:
-    """Return the tensor, or a copy where it does not lie as torch's own do.
+    """Return the tensor, or an aligned copy of one that is not aligned.
 
-    The order of a kernel's sums may depend on it, and memory of numpy or of a file lies anywhere.
+    On unaligned memory, as from numpy or a file, kernels may sum in another order.
     """
     return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor

@@ -1,6 +1,6 @@
-"""From a YAML file and ``key=value`` overrides to a validated config, with errors people can use.
+"""Read and validate a config from a YAML file and ``key=value`` overrides.
 
-Relative paths in a file are relative to that file; those in an override to the current folder.
+A relative path in a file is relative to that file; one in an override, to the current folder.
 """
 
 import re
@@ -14,19 +14,19 @@ from pydantic.fields import FieldInfo
 
 from fedssl.base import yaml_reader
 from fedssl.base.errors import ConfigError as ConfigError
-from fedssl.base.fields import Choice, Fields, FromShell, OfOther, nearest
+from fedssl.base.fields import Choice, DependentSection, Fields, FromShell, suggest_name
 from fedssl.base.plain_files import read_text
 from fedssl.base.printable import printable, printable_value
 
 Config = TypeVar("Config", bound=Fields)
 
 
-PROBLEMS = 20
-"""The most problems of a config that are told one by one."""
+MAX_PROBLEMS = 20
+"""The maximum number of a config's problems in a message."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what `yaml_reader` reads: a text that it would take for a number is quoted."""
+    """A dumper whose output `yaml_reader` reads unchanged: it quotes texts like numbers."""
 
 
 _Dumper.add_implicit_resolver(
@@ -43,7 +43,13 @@ def parse_yaml(
     most_bytes: int = yaml_reader.BYTES,
     most_values: int = yaml_reader.VALUES,
 ) -> Any:
-    """Parse YAML; ``source`` names it in errors. For the limits see `yaml_reader.parse`."""
+    """Parse YAML; errors name the ``source``. For the limits see `yaml_reader.parse`.
+
+    Examples
+    --------
+    >>> parse_yaml("rounds: 5", "config.yaml")
+    {'rounds': 5}
+    """
     try:
         return yaml_reader.parse(text, most_bytes, most_values)
     except yaml_reader.UnreadableError as error:
@@ -51,27 +57,31 @@ def parse_yaml(
 
 
 def read_yaml(path: Path) -> Any:
-    """Parse a plain YAML file; a ConfigError says that it cannot be read, or is no YAML."""
+    """Parse a YAML file; a ConfigError says if it cannot be read, or is not YAML."""
     return parse_yaml(read_text(path, yaml_reader.BYTES), str(path))
 
 
 def read(model: type[Config], path: Path, overrides: Iterable[str] = ()) -> Config:
     """Read, override and validate a config file.
 
+    With a file ``config.yaml``::
+
+        config = read(Experiment, Path("config.yaml"), ["rounds=5", "strategy.name=fedavg"])
+
     Parameters
     ----------
     model : type[Fields]
-        The config's model.
+        The model of the config.
     path : Path
         A YAML file.
     overrides : Iterable[str]
-        Such as ``rounds=5`` or ``strategy.name=fedavg``; the value is read as YAML. Where a
-        section's ``name`` is changed, the fields that only the old choice has are dropped.
+        Texts such as ``rounds=5`` or ``strategy.name=fedavg``; the value is read as YAML. If a
+        section's ``name`` changes, fields that only the old choice has are removed.
 
     Raises
     ------
     ConfigError
-        All that is wrong with the file, a line each.
+        Lists all problems of the file, one in a line.
     """
     shown = printable(path)
     try:
@@ -88,21 +98,21 @@ def read(model: type[Config], path: Path, overrides: Iterable[str] = ()) -> Conf
 def override(
     model: type[Config], values: Any, overrides: Iterable[str], *, base: Path, source: str
 ) -> Config:
-    """Override plain values, which are changed, and validate them; see `read`."""
+    """Override parsed values in place, and validate them; see `read`."""
     _check_fields(values, source)
-    # What a section may hold depends on others, so these are overridden first.
+    # The valid fields of some sections depend on other sections, which are overridden first.
     for each in sorted(overrides, key=lambda text: _is_dependent(model, text)):
         _override(model, values, each)
     return validate(model, values, base=base, source=source)
 
 
 def validate(model: type[Config], values: Any, *, base: Path, source: str) -> Config:
-    """Validate plain values, such as a parsed YAML file, against a model.
+    """Validate values, such as a parsed YAML file, with a model.
 
     Raises
     ------
     ConfigError
-        All that is wrong, a line each.
+        Lists all problems, one in a line.
     """
     _check_fields(values, source)
     try:
@@ -111,21 +121,23 @@ def validate(model: type[Config], values: Any, *, base: Path, source: str) -> Co
         problems = [
             problem
             for problem in error.errors(include_url=False, include_input=False)
-            # A section left out, whose default depends on one that is wrong.
+            # A section without a value, whose default depends on a wrong section.
             if problem["type"] != "default_factory_not_called"
         ]
-        count, told = len(problems), problems[:PROBLEMS]
+        count, listed = len(problems), problems[:MAX_PROBLEMS]
         head = f"{printable(source)}: " + ("a problem" if count == 1 else f"{count:,} problems")
-        lines = _once([_explain(model, values, problem) for problem in told])
-        if count > len(told):
-            lines.append(f"… and {count - len(told):,} more")
+        lines = _without_repeated_choices([_explain(model, values, problem) for problem in listed])
+        if count > len(listed):
+            lines.append(f"… and {count - len(listed):,} more")
         raise ConfigError("\n".join([head, *(f"  {line}" for line in lines)])) from None
 
 
 def explain(model: type[BaseModel], values: Any, error: ValidationError) -> list[str]:
-    """Return what is wrong with plain values of a section, a line each: field, value and fix."""
+    """Return the problems of a section's values, one in a line with field, value and fix."""
     problems = error.errors(include_url=False, include_input=False)
-    return _once([_explain(model, values, problem) for problem in problems[:PROBLEMS]])
+    return _without_repeated_choices(
+        [_explain(model, values, problem) for problem in problems[:MAX_PROBLEMS]]
+    )
 
 
 def _check_fields(values: Any, source: str) -> None:
@@ -136,30 +148,36 @@ def _check_fields(values: Any, source: str) -> None:
 
 
 def dump(config: BaseModel) -> str:
-    """Return a config as YAML, every default written out."""
+    """Return a config as YAML, with all defaults."""
     return as_yaml(config.model_dump(mode="json"))
 
 
 def as_yaml(values: Mapping[str, Any]) -> str:
-    """Return plain values as YAML that is read as these values."""
+    """Return values as YAML from which `parse_yaml` reads the same values.
+
+    Examples
+    --------
+    >>> print(as_yaml({"lr": 0.1, "note": "1e3"}), end="")
+    {lr: 0.1, note: '1e3'}
+    """
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, default_flow_style=None)
 
 
-def _once(lines: list[str]) -> list[str]:
-    """Leave out a list of choices that was told before."""
-    told: set[str] = set()
+def _without_repeated_choices(lines: list[str]) -> list[str]:
+    """Remove a list of choices from a line if an earlier line has it."""
+    listed: set[str] = set()
     shorter = []
     for line in lines:
         before, mark, choices = line.partition("; choose one of ")
-        shorter.append(before if mark and choices in told else line)
-        told.add(choices)
+        shorter.append(before if mark and choices in listed else line)
+        listed.add(choices)
     return shorter
 
 
 def _is_dependent(model: type[Fields], override: str) -> bool:
-    """Tell whether an override is of a section whose type depends on another section."""
+    """Return whether an override changes a section whose type depends on another one."""
     field = model.model_fields.get(re.split(r"[.=]", override.strip(), maxsplit=1)[0])
-    return field is not None and any(isinstance(mark, OfOther) for mark in field.metadata)
+    return field is not None and any(isinstance(mark, DependentSection) for mark in field.metadata)
 
 
 def _override(model: type[Fields], values: dict[str, Any], override: str) -> None:
@@ -186,24 +204,24 @@ def _override(model: type[Fields], values: dict[str, Any], override: str) -> Non
             place = printable(".".join(parts[: depth + 1]), 60)
             raise ConfigError(f"{shown}: {place} is a value, not a section of fields")
     if parts[-1] == "name" and choice and section.get("name") != value:
-        _forget_old_choice(choice, section, value)
+        _remove_old_fields(choice, section, value)
     section[parts[-1]] = value
 
 
 def _default_choice(field: FieldInfo | None) -> dict[str, Any]:
-    """Return a section that names what a field chooses where it is left out."""
+    """Return a section with the name that is the field's default."""
     if field is None or _choice(field) is None or field.is_required():
         return {}
     return {"name": field.get_default(call_default_factory=True).name}
 
 
-def _forget_old_choice(choice: Choice, section: dict[str, Any], value: object) -> None:
-    """Drop the fields that the section's old choice has and its new one does not."""
+def _remove_old_fields(choice: Choice, section: dict[str, Any], value: object) -> None:
+    """Remove the fields that the section's old choice has and its new one does not."""
     try:
         old, new = (
             choice.pick_section({**section, "name": n}) for n in (section.get("name"), value)
         )
-    except ValueError:  # It names a modality that is not there, which validation tells.
+    except ValueError:  # An unknown modality, which validation reports.
         return
     if old and new:
         for field in [f for f in section if _is_of_old(f, old, new)]:
@@ -211,12 +229,14 @@ def _forget_old_choice(choice: Choice, section: dict[str, Any], value: object) -
 
 
 def _is_of_old(field: str, old: type[BaseModel], new: type[BaseModel]) -> bool:
-    """Whether the old choice has a field, and the new one has none such, or one of other values."""
+    """Return whether only the old choice has a field, or the new one's has other values."""
     if field not in new.model_fields:
         return _knows(old, field)
-    here, there = (model.model_fields.get(field) for model in (old, new))
-    kinds = {getattr(f.annotation, "__args__", None) for f in (here, there) if f}
-    return field != "name" and len(kinds) == 2 and all(_is_literal(f) for f in (here, there))
+    old_field, new_field = (model.model_fields.get(field) for model in (old, new))
+    kinds = {getattr(f.annotation, "__args__", None) for f in (old_field, new_field) if f}
+    return (
+        field != "name" and len(kinds) == 2 and all(_is_literal(f) for f in (old_field, new_field))
+    )
 
 
 def _is_literal(field: FieldInfo | None) -> bool:
@@ -242,7 +262,7 @@ def _choice(field: FieldInfo | None) -> Choice | None:
 
 
 def _choice_of_items(annotation: Any) -> Choice | None:
-    """Return the choice that each item of a list makes: ``tuple[Annotated[X, choice], ...]``."""
+    """Return the choice of a list's items, as in ``tuple[Annotated[X, choice], ...]``."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     item = next(iter(get_args(annotation)), None)
@@ -250,9 +270,9 @@ def _choice_of_items(annotation: Any) -> Choice | None:
 
 
 def _models_along(model: type[BaseModel], values: Any, place: tuple[Any, ...]) -> Any:
-    """Follow an error's place: yield its parts.
+    """Yield each part of an error's location.
 
-    With each come the model that it is a field of, the values around it, and its choice.
+    With it come the model that has this field, the section's values, and the field's choice.
     """
     current: type[BaseModel] | None = model
     items: Choice | None = None
@@ -270,7 +290,7 @@ def _models_along(model: type[BaseModel], values: Any, place: tuple[Any, ...]) -
 def _model_of(
     field: FieldInfo | None, choice: Choice | None, around: Any, value: Any
 ) -> type[BaseModel] | None:
-    """Return the model of a field's value among the values around it; None where it has none."""
+    """Return the model of a field's value, given its section's values; None if it has none."""
     if choice is not None:
         return _picked(choice, value)
     annotation = _annotation(field, around)
@@ -279,10 +299,10 @@ def _model_of(
 
 
 def _annotation(field: FieldInfo | None, around: Any) -> Any:
-    """Return a field's type, among the values of its section."""
+    """Return a field's type, given its section's values."""
     if field is None:
         return None
-    marked = next((m for m in field.metadata if isinstance(m, OfOther)), None)
+    marked = next((m for m in field.metadata if isinstance(m, DependentSection)), None)
     return marked.pick(around) if marked else field.annotation
 
 
@@ -294,7 +314,7 @@ def _picked(choice: Choice, section: Any) -> type[BaseModel] | None:
 
 
 def _get(values: Any, part: Any) -> Any:
-    # A name stands for a section that holds nothing else.
+    # A name alone is a section without other fields.
     if isinstance(values, str) and part == "name":
         return values
     if isinstance(values, Mapping):
@@ -327,7 +347,7 @@ def _explain(model: type[BaseModel], values: Any, problem: Mapping[str, Any]) ->
     match problem["type"]:
         case "extra_forbidden":
             valid = [name for name in owner.model_fields if name != last] if owner else []
-            return f"{field}: unknown field; {nearest(str(last), valid)}"
+            return f"{field}: unknown field; {suggest_name(str(last), valid)}"
         case "missing":
             return f"{field}: is missing"
         case "union_tag_invalid" | "union_tag_not_found":
@@ -336,7 +356,7 @@ def _explain(model: type[BaseModel], values: Any, problem: Mapping[str, Any]) ->
             if given is None:
                 return f"{field}: needs a `name`; choose one of {', '.join(names)}"
             shown, name = printable_value(given), "" if isinstance(value, str) else ".name"
-            return f"{field}{name} = {shown}: there is no such choice; {nearest(shown, names)}"
+            return f"{field}{name} = {shown}: there is no such choice; {suggest_name(shown, names)}"
         case "value_error":
             message = str(context["error"])
             if isinstance(value, str):
@@ -359,12 +379,12 @@ def _explain(model: type[BaseModel], values: Any, problem: Mapping[str, Any]) ->
 
 
 def _quoted(value: Any) -> str:
-    """Write a value as in YAML: in quotes where it would be a number or the like without them."""
+    """Return a value as in YAML, with quotes if it would otherwise be a number or the like."""
     return f'"{value}"' if isinstance(value, str) and _plain(value) else printable_value(value)
 
 
 def _plain(text: str) -> bool:
-    """Whether a text is read as something else than text where it stands without quotes."""
+    """Return whether YAML reads a text without quotes as another type."""
     try:
         return len(text) < 100 and isinstance(yaml_reader.parse(text), (bool, int, float))
     except yaml_reader.UnreadableError:
@@ -385,4 +405,4 @@ def _hint(value: Any, kind: str) -> str:
 
 def _expected(context: Mapping[str, Any], value: object) -> str:
     valid = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-    return nearest(printable_value(value), valid)
+    return suggest_name(printable_value(value), valid)

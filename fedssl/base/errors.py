@@ -1,12 +1,12 @@
-"""What a person can mend."""
+"""The error for mistakes that a user can fix."""
 
 from fedssl.base.printable import printable_message
 
 
 class ConfigError(ValueError):
-    """A config or another file cannot be used; the message names file, field, value and fix.
+    """A config or another file is not valid; the message names the file, field, value and fix.
 
-    What in it came from outside is made printable, and its length bounded.
+    The message is made printable and is limited in length.
     """
 
     def __init__(self, message: str):

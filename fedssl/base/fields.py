@@ -1,4 +1,4 @@
-"""The base of every config model, and how a model is picked by its ``name``."""
+"""The base class of config models, common field types, and sections with a ``name``."""
 
 import difflib
 import math
@@ -24,7 +24,15 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
 class Fields(BaseModel):
-    """A part of the config: immutable, unknown keys refused, numbers never read from strings."""
+    """A section of a config: immutable, without unknown keys, and with strict types.
+
+    Examples
+    --------
+    >>> class Decay(Fields):
+    ...     factor: Number = 0.5
+    >>> Decay(factor=0.25)
+    Decay(factor=0.25)
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -51,7 +59,7 @@ class Fields(BaseModel):
 
 
 def _check_whole_numbers(value: Any) -> None:
-    """Refuse whole numbers that a config file could not hold again."""
+    """Raise a ValueError for an integer that a config file cannot hold."""
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ValueError("must fit into 64 bits")
     if isinstance(value, Mapping):
@@ -72,7 +80,7 @@ def _finite(value: float) -> float:
 
 
 class FromShell(str):
-    """A value given on the command line: as a path, it is relative to the current folder."""
+    """A value from the command line; as a path, it is relative to the current folder."""
 
 
 def _path(value: Any, info: ValidationInfo) -> Any:
@@ -87,69 +95,77 @@ def _path(value: Any, info: ValidationInfo) -> Any:
         raise ValueError(f"there is no such home folder: {error}") from None
 
 
-def nearest(name: str, valid: list[str]) -> str:
-    """Return a hint at the valid name nearest to ``name``, or at all of them where none is near."""
-    # Nothing so long is a misspelt name, and comparing takes time.
+def suggest_name(name: str, valid: list[str]) -> str:
+    """Return a hint with the valid name most similar to ``name``, or with all if none is similar.
+
+    Examples
+    --------
+    >>> suggest_name("simcrl", ["simclr", "byol"])
+    'did you mean simclr?'
+    >>> suggest_name("x", ["simclr", "byol"])
+    'choose one of simclr, byol'
+    """
+    # Comparing long texts takes time, and no name is so long.
     close = difflib.get_close_matches(name[:100], valid, n=1)
     return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(valid)}"
 
 
 Listed = BeforeValidator(_tuple)
-"""Marks a tuple field, which YAML writes as a list: ``Annotated[tuple[int, ...], Listed]``."""
+"""Lets a tuple field accept a list, as YAML has it: ``Annotated[tuple[int, ...], Listed]``."""
 
 Number = Annotated[float, AfterValidator(_finite)]
 """A finite float."""
 
 File = Annotated[Path, BeforeValidator(_path)]
-"""A path; relative ones are resolved against the config file's folder before validation."""
+"""A path; a relative one is resolved against the config file's folder before validation."""
 
 
 DOTTED_PATH = "my_module.MyClass"
 
-Dotted = Annotated[str, Field(pattern=r"\.")]
-"""The name of something of one's own: a dotted path."""
+DottedPath = Annotated[str, Field(pattern=r"\.")]
+"""The dotted path of user-defined code."""
 
 
-class OwnSection(Fields):
-    """A section that names a class of your own by its dotted path; its fields are that class's."""
+class CustomSection(Fields):
+    """A section that names your own class by its dotted path and has that class's fields."""
 
     model_config = ConfigDict(extra="allow")
 
-    name: Dotted
-    """The dotted path."""
+    name: DottedPath
+    """The dotted path of the class."""
 
 
 class Choices(Protocol):
-    """What a `Choice` chooses from: a registry."""
+    """The registry from which a `Choice` chooses."""
 
     @property
     def custom(self) -> "type[Fields] | None":
-        """The model of a section that names a class by its dotted path, where it has one."""
+        """The model of sections with a dotted path; None if there is none."""
 
     @property
     def is_closed(self) -> bool:
-        """Whether no class of the user's own can be named."""
+        """Whether user-defined classes are excluded."""
 
     @property
     def models(self) -> "Mapping[str, type[Fields]]":
-        """The models of all sections that there are names for."""
+        """The models of the sections of all names."""
 
     def model(self, name: str, /) -> "type[Fields] | None":
-        """Return the model of a section of this name, or None where there is none."""
+        """Return the model of the section with this name; None if there is none."""
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names."""
 
 
 class Choice:
-    """Validate a section by the model that its ``name`` picks.
+    """Validates a section with the model that belongs to its ``name``.
 
     Parameters
     ----------
     choices : Choices
         The models by name.
     base : type[Fields]
-        What each is a subclass of.
+        The base class of the models.
     """
 
     def __init__(self, choices: Choices, base: type[Fields]):
@@ -158,27 +174,27 @@ class Choice:
 
     @property
     def names(self) -> list[str]:
-        """The names to choose from; a dotted path is shown by an example."""
+        """The valid names, with an example of a dotted path."""
         return [*self.choices, *([] if self.choices.is_closed else [DOTTED_PATH])]
 
     @property
     def others(self) -> list[type[Fields]]:
-        """The models of sections that name something of the user's own."""
+        """The models of sections that name user-defined code."""
         if self.choices.custom or self.choices.is_closed:
             return [self.choices.custom] if self.choices.custom else []
-        return [OwnSection]
+        return [CustomSection]
 
     def names_for(self, section: object) -> list[str]:
-        """Return the names to choose from, in a section with these values."""
+        """Return the valid names for a section with these values."""
         return self.names
 
     def pick_section(self, section: object) -> type[Fields] | None:
-        """Return the model for a section's ``name``, or None where there is none.
+        """Return the model for a section's ``name``; None if there is none.
 
         Raises
         ------
         ValueError
-            It is a dotted path that leads to nothing of this kind.
+            The name is a dotted path, but not that of a class of this kind.
         """
         name = section.get("name") if isinstance(section, Mapping) else section
         return self.choices.model(name) if isinstance(name, str) else None
@@ -197,7 +213,7 @@ class Choice:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Build what validates by ``name``, whatever the annotated (base) type is."""
+        """Return a schema that validates by ``name`` and ignores the annotated base type."""
         return core_schema.with_info_plain_validator_function(
             self._validate, serialization=core_schema.simple_ser_schema("any")
         )
@@ -205,7 +221,7 @@ class Choice:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Describe a section by each name, or a name alone; only now are all of them imported."""
+        """Return a JSON schema of all sections, or of a name alone; this imports all plug-ins."""
         named = self.choices.models
         sections: list[CoreSchema] = [
             core_schema.tagged_union_schema(
@@ -217,9 +233,9 @@ class Choice:
         return handler(core_schema.union_schema([*sections, core_schema.str_schema()]))
 
 
-class OfOther(ABC):
-    """Marks a section whose type depends on another section of the same config."""
+class DependentSection(ABC):
+    """Marks a section whose type depends on another section of the config."""
 
     @abstractmethod
     def pick(self, around: object) -> Any:
-        """Return the section's type, for pydantic, in a config with these values."""
+        """Return the section's type for pydantic, in a config with these values."""

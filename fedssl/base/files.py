@@ -1,7 +1,7 @@
-"""Files that are whole or not there: written under another name, brought to the disk, renamed.
+"""Write files atomically: to a temporary file that is synchronised and renamed; and lock files.
 
-A writer that is killed leaves its temporary file behind, which `sweep` removes. A lock on it tells
-whether its writer still lives.
+A writer that is killed leaves a temporary file, which `remove_leftovers` removes. The
+writer holds a lock on it.
 """
 
 import errno
@@ -30,7 +30,7 @@ _FIXES = {
 
 
 class WriteError(OSError):
-    """A file cannot be written; what was there before still is."""
+    """A file cannot be written; its earlier content is unchanged."""
 
     def __str__(self) -> str:
         fix = f"; {_FIXES[self.errno]}" if self.errno in _FIXES else ""
@@ -38,12 +38,12 @@ class WriteError(OSError):
 
 
 class NoLocksError(OSError):
-    """The file system, or the operating system, has no locks that end with their process."""
+    """The file system or the operating system does not support file locks."""
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Turn an OSError, which often lacks a name, into a WriteError that names the file."""
+def name_write_errors(path: Path) -> Iterator[None]:
+    """Convert an OSError, which often has no file name, to a WriteError with this name."""
     try:
         yield
     except (WriteError, NoLocksError):
@@ -53,30 +53,39 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
-    """Yield an empty file beside ``path`` to be written, which then replaces it.
+def atomic_write(path: Path, mode: int = 0o666) -> Iterator[Path]:
+    """Yield a temporary file to write, which then replaces ``path``.
 
-    If the power fails, the old file may come back, but whole: see `sync_folder`.
+    After a power failure the old file may be there again, unchanged; see `sync_folder`.
 
     Parameters
     ----------
     path : Path
-        The file; it stays as it is if anything fails.
+        The file; if anything fails, it is unchanged.
     mode : int (default: 0o666)
-        Who may do what with it, less the process's umask.
+        The file's permission bits, before the process's umask.
 
     Raises
     ------
     WriteError
-        It cannot be written.
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "note.txt"
+    >>> with atomic_write(path) as temporary:
+    ...     _ = temporary.write_text("done")
+    >>> path.read_text()
+    'done'
     """
-    with naming(path):
-        temporary, file = _beside(path, mode)
+    with name_write_errors(path):
+        temporary, file = _temporary_file(path, mode)
         try:
             yield temporary
             os.fsync(file)
             if os.name == "nt":
-                # It renames no open file.
+                # Windows cannot rename an open file.
                 os.close(file)
                 file = -1
             os.replace(temporary, path)
@@ -90,40 +99,40 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add to the end of a file: all of the text, or where that fails nothing.
+    """Append a text to a file; if that fails, the file is unchanged.
 
     Raises
     ------
     WriteError
-        It cannot be written.
+        The file cannot be written.
     """
-    with naming(path), path.open("ab", buffering=0) as file:
+    with name_write_errors(path), path.open("ab", buffering=0) as file:
         before = file.tell()
-        left = memoryview(text.encode())
+        remaining = memoryview(text.encode())
         try:
-            while left:
-                left = left[file.write(left) :]
+            while remaining:
+                remaining = remaining[file.write(remaining) :]
         except BaseException:
             file.truncate(before)
             raise
 
 
 def sync(path: Path) -> None:
-    """Bring what was written to a file to the disk."""
-    with naming(path), path.open("rb+") as file:
+    """Flush a file's content to the disk."""
+    with name_write_errors(path), path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(path: Path) -> None:
-    """Bring a folder's names to the disk, where the system can: so that no old file comes back."""
+    """Flush a folder's names to the disk if the system can, so that no old file comes back."""
     if os.name == "nt":
         return
-    with naming(path):
+    with name_write_errors(path):
         file = os.open(path, os.O_RDONLY)
         try:
             os.fsync(file)
         except OSError as error:
-            # Some file systems do not know it of folders.
+            # Some file systems do not support it for folders.
             if error.errno not in (errno.EINVAL, errno.ENOTSUP):
                 raise
         finally:
@@ -131,51 +140,50 @@ def sync_folder(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those that it lies in, unless they are there."""
-    with naming(path):
+    """Create a folder and its parents, if they do not exist."""
+    with name_write_errors(path):
         path.mkdir(parents=True, exist_ok=True)
 
 
-def claim(path: Path, mode: int = 0o666) -> int | None:
-    """Open a file, made where it is not there, and lock it for as long as it is open.
+def lock_file(path: Path, mode: int = 0o666) -> int | None:
+    """Open or create a file, and lock it as long as it is open.
 
     Returns
     -------
     int | None
-        Its descriptor; None where another process, or another opening of it in this one, has it
-        locked.
+        The file's descriptor; None if another descriptor, of any process, holds the lock.
 
     Raises
     ------
     NoLocksError
-        There are no locks here.
+        File locks are not supported.
     OSError
-        It cannot be opened.
+        The file cannot be opened.
     """
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, mode)
-        taken = False
+        succeeded = False
         try:
             if not _lock(file, path, exclusive=True):
                 return None
-            # Whoever had it may have removed it just before: then it is no longer the one there.
-            taken = _is_at(file, path)
-            if taken:
+            # Its last owner may have removed the file just before: then this is another one.
+            succeeded = _is_at(file, path)
+            if succeeded:
                 return file
         finally:
-            if not taken:
+            if not succeeded:
                 os.close(file)
 
 
-def is_claimed(path: Path) -> bool:
-    """Tell whether a process has a file locked that is there; one may look who may only read.
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock on an existing file; read permission is enough.
 
     Raises
     ------
     NoLocksError
-        There are no locks here.
+        File locks are not supported.
     OSError
-        It cannot be opened.
+        The file cannot be opened.
     """
     file = os.open(path, os.O_RDONLY)
     try:
@@ -185,22 +193,28 @@ def is_claimed(path: Path) -> bool:
 
 
 def is_leftover(name: str) -> bool:
-    """Tell whether a file's name is that of a temporary one."""
+    """Return whether a file's name is that of a temporary file.
+
+    Examples
+    --------
+    >>> is_leftover(".plan.json.0123abcd.writing"), is_leftover("plan.json")
+    (True, False)
+    """
     return _LEFTOVER.fullmatch(name) is not None
 
 
-def sweep(folders: Iterable[Path]) -> None:
-    """Remove the temporary files whose writers were killed, as far as one can tell."""
+def remove_leftovers(folders: Iterable[Path]) -> None:
+    """Remove the temporary files in folders whose lock no process holds."""
     for folder in folders:
         with suppress(OSError):
             for path in list(folder.iterdir()):
-                if is_leftover(path.name) and (file := claim(path)) is not None:
+                if is_leftover(path.name) and (file := lock_file(path)) is not None:
                     path.unlink()
                     os.close(file)
 
 
 def _lock(file: int, path: Path, *, exclusive: bool) -> bool:
-    """Lock an open file; return whether that is so: not where another process has it."""
+    """Try to lock an open file, and return whether that succeeded."""
     if fcntl is None:
         raise NoLocksError(errno.ENOSYS, "there are no locks on this system", str(path))
     try:
@@ -214,13 +228,13 @@ def _lock(file: int, path: Path, *, exclusive: bool) -> bool:
     return True
 
 
-def _beside(path: Path, mode: int) -> tuple[Path, int]:
-    """Make a file beside another, with a name that nobody has, and lock it."""
+def _temporary_file(path: Path, mode: int) -> tuple[Path, int]:
+    """Create and lock a file with a new name in the folder of another."""
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.writing")
         try:
-            # None: just now somebody swept it away.
-            if (file := claim(temporary, mode)) is not None:
+            # None: another process has just removed it as a leftover.
+            if (file := lock_file(temporary, mode)) is not None:
                 return temporary, file
         except NoLocksError:
             return temporary, os.open(temporary, os.O_RDWR | os.O_CREAT, mode)

@@ -1,4 +1,4 @@
-"""The dotted paths in a config: which there are, what each leads to, and what went wrong in it."""
+"""Find the dotted paths in a config, import them, and locate errors in user-defined code."""
 
 import importlib
 import sysconfig
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from fedssl.base.printable import printable
 
-OURS = ("fedssl", "strategies", "clients", "simulations")
-"""The packages that fedssl installs."""
+OWN_PACKAGES = ("fedssl", "strategies", "clients", "simulations")
+"""The packages of fedssl's distribution."""
 NAMES_CODE = frozenset(
     {
         "name",
         "encoder",
         "modality",
-        # Where a name alone may stand for a section, or for one in a list.
+        # Sections, and lists of sections, for which a name alone is valid.
         "data",
         "partition",
         "objective",
@@ -26,45 +26,50 @@ NAMES_CODE = frozenset(
         "measures",
     }
 )
-"""The fields of a config, at any depth, that may name code by a dotted path."""
+"""The fields of a config, at any depth, whose value may be a dotted path."""
 ENCODER_FIELDS = ("model.encoder", "model.encoder.name")
-"""Those of them where a dot may also be in the name of a library's model."""
+"""Those of them in which the name of a library's model may have a dot, too."""
 _HOME = Path(__file__).resolve().parents[1]
-_NOT_OWN = tuple(
-    [str(_HOME / name) for name in OURS]
+_NOT_USER_CODE = tuple(
+    [str(_HOME / name) for name in OWN_PACKAGES]
     + [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
 )
 
 
 def dotted_names(values: object) -> Iterator[tuple[str, str]]:
-    """Yield what of a config may be a dotted path to code, before any of it is imported.
+    """Yield all fields of a config that may hold a dotted path, without importing anything.
 
     Parameters
     ----------
     values : object
-        Plain values, as they were read and before they are validated: of any kind and depth.
+        The values of the file before validation, of any kind and depth.
 
     Yields
     ------
     tuple[str, str]
-        The field, such as "objective.terms.0.name", and its text, which has a dot in it.
+        The field, such as "objective.terms.0.name", and its text, which has a dot.
+
+    Examples
+    --------
+    >>> list(dotted_names({"objective": {"name": "my_module.MyObjective"}}))
+    [('objective.name', 'my_module.MyObjective')]
     """
-    # No recursion: what comes from outside may be nested deeper than Python's stack.
-    ahead: list[tuple[str, object, bool]] = [("", values, False)]
-    while ahead:
-        place, value, names_code = ahead.pop()
+    # No recursion: a file may be nested deeper than Python's stack.
+    pending: list[tuple[str, object, bool]] = [("", values, False)]
+    while pending:
+        place, value, names_code = pending.pop()
         if isinstance(value, str):
             if names_code and "." in value:
                 yield place.removeprefix("."), value
         elif isinstance(value, Mapping):
             inner = [(f"{place}.{key}", part, key in NAMES_CODE) for key, part in value.items()]
-            ahead.extend(reversed(inner))
+            pending.extend(reversed(inner))
         elif isinstance(value, (list, tuple)):
-            ahead.extend(reversed([(f"{place}.{n}", p, names_code) for n, p in enumerate(value)]))
+            pending.extend(reversed([(f"{place}.{n}", p, names_code) for n, p in enumerate(value)]))
 
 
 class NotFoundError(ValueError):
-    """A dotted path leads to nothing, for a reason."""
+    """A dotted path cannot be imported; ``reason`` says why."""
 
     def __init__(self, path: str, reason: str):
         super().__init__(f"{printable(path, 100)}: {reason}")
@@ -72,18 +77,23 @@ class NotFoundError(ValueError):
 
 
 def load_dotted(path: str) -> object:
-    """Import ``my_module.MyClass``: the object that the last part names in the module before it.
+    """Import an object such as ``my_module.MyClass`` from the module before its last dot.
 
     Parameters
     ----------
     path : str
-        Dotted; the module must be importable, so installed or on ``PYTHONPATH``.
+        The dotted path; the module must be installed or on ``PYTHONPATH``.
 
     Raises
     ------
     NotFoundError
-        The path is malformed, or there is no such module or name in it. An error raised by the
-        module itself while it is imported passes through, since only its author can mend it.
+        The path is malformed, or the module or the name does not exist. Errors of the module
+        itself during the import pass through.
+
+    Examples
+    --------
+    >>> load_dotted("fractions.Fraction")
+    <class 'fractions.Fraction'>
     """
     module_name, _, name = path.rpartition(".")
     if not all(part.isidentifier() for part in path.split(".")) or not module_name:
@@ -94,7 +104,7 @@ def load_dotted(path: str) -> object:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         fix, top = "install it, or put its folder on PYTHONPATH", module_name.partition(".")[0]
-        if top in OURS:
+        if top in OWN_PACKAGES:
             fix = f"{top} is fedssl's own package; name yours otherwise"
         raise NotFoundError(path, f"no module '{printable(error.name, 100)}'; {fix}") from None
     try:
@@ -104,21 +114,21 @@ def load_dotted(path: str) -> object:
         raise NotFoundError(path, reason) from None
 
 
-def place_in_own_code(error: BaseException | None) -> str | None:
-    """Return where in a person's own code an error arose, as "FILE, line N, in FUNCTION".
+def user_code_location(error: BaseException | None) -> str | None:
+    """Return where an error arose in user-defined code, as "FILE, line N, in FUNCTION".
 
-    Own is what is neither part of fedssl nor installed; of several places the innermost is
-    returned, and None where there is none. An error counts with those that it was raised from.
+    User-defined code is neither a part of fedssl nor installed. The innermost place is returned, or
+    None if there is none. The error's causes are searched, too.
     """
     while error is not None:
-        if isinstance(error, SyntaxError) and error.filename and _is_own(error.filename):
+        if isinstance(error, SyntaxError) and error.filename and _is_user_code(error.filename):
             return f"{error.filename}, line {error.lineno}"
         for frame in reversed(traceback.extract_tb(error.__traceback__)):
-            if _is_own(frame.filename):
+            if _is_user_code(frame.filename):
                 return f"{frame.filename}, line {frame.lineno}, in {frame.name}"
         error = error.__cause__
     return None
 
 
-def _is_own(file: str) -> bool:
-    return not file.startswith("<") and not str(Path(file).resolve()).startswith(_NOT_OWN)
+def _is_user_code(file: str) -> bool:
+    return not file.startswith("<") and not str(Path(file).resolve()).startswith(_NOT_USER_CODE)

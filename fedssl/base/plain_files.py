@@ -1,7 +1,7 @@
-"""Read files that others may have written: plain ones only, and never more than they may hold.
+"""Read files that are not trusted: regular files only, and only up to a maximum size.
 
-A folder, a pipe or a device in a file's place is refused and not waited for; so are bytes that are
-no text, and JSON that is nested without end.
+A folder, a pipe or a device is refused without waiting for it. Bytes that are not text, and JSON
+that is nested too deeply, are refused, too.
 """
 
 import json
@@ -14,7 +14,7 @@ from fedssl.base.errors import ConfigError
 
 MEGABYTE = 2**20
 _DEPTH = 16
-"""The deepest nesting of any JSON that fedssl writes, and some more."""
+"""The maximum nesting of JSON, some levels more than fedssl writes."""
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -25,16 +25,16 @@ _KINDS = {
 }
 
 
-def open_plain(path: Path) -> BinaryIO:
-    """Open a file to read its bytes.
+def open_regular_file(path: Path) -> BinaryIO:
+    """Open a regular file to read its bytes.
 
     Raises
     ------
     ConfigError
-        There is none, it cannot be opened, or it is no plain file.
+        The file does not exist, cannot be opened, or is not a regular file.
     """
     try:
-        # Without O_NONBLOCK a pipe would be waited for.
+        # Without O_NONBLOCK, opening a pipe would wait for its writer.
         number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
@@ -46,20 +46,20 @@ def open_plain(path: Path) -> BinaryIO:
     return os.fdopen(number, "rb")
 
 
-def check_plain(path: Path) -> None:
-    """Refuse what `open_plain` does, for libraries that open a file themselves."""
-    open_plain(path).close()
+def check_regular_file(path: Path) -> None:
+    """Raise the errors of `open_regular_file`, for libraries that open files themselves."""
+    open_regular_file(path).close()
 
 
 def read_text(path: Path, most: int = MEGABYTE) -> str:
-    """Return a file's text, of at most so many bytes in UTF-8.
+    """Return the text of a UTF-8 file of at most ``most`` bytes.
 
     Raises
     ------
     ConfigError
-        See `open_plain`; or it is larger, or no text.
+        See `open_regular_file`; or the file is too large, or is not text.
     """
-    with open_plain(path) as file:
+    with open_regular_file(path) as file:
         try:
             content = file.read(most + 1)
         except OSError as error:
@@ -79,7 +79,12 @@ def parse_json(text: str, source: str) -> Any:
     Raises
     ------
     ConfigError
-        It is none, or nested deeper than anything that fedssl writes.
+        The text is not valid JSON, or is nested too deeply.
+
+    Examples
+    --------
+    >>> parse_json('{"round": 3}', "plan.json")
+    {'round': 3}
     """
     try:
         values = json.loads(text)
@@ -95,11 +100,17 @@ def parse_json(text: str, source: str) -> Any:
 
 
 def read_json(path: Path, most: int = MEGABYTE) -> Any:
-    """Return what a JSON file holds; a ConfigError names the file."""
+    """Return the content of a JSON file; a ConfigError names the file."""
     return parse_json(read_text(path, most), str(path))
 
 
-def short(value: object, most: int = 80) -> str:
-    """Return a value as a message can quote it: on one line, and not all of a long one."""
+def shorten(value: object, most: int = 80) -> str:
+    """Return a value's ``repr``, cut after ``most`` characters, for a message.
+
+    Examples
+    --------
+    >>> shorten("abcdef", 4)
+    "'abc…"
+    """
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}…"

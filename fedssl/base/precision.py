@@ -1,4 +1,4 @@
-"""How numbers are computed in a local update: float32, or its matrix products in bfloat16."""
+"""The precision of a local update: float32, or matrix products in bfloat16."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,44 +12,58 @@ Precision = Literal["fp32", "bf16"]
 P = ParamSpec("P")
 
 
-def bf16_is_native(device: torch.device) -> bool:
-    """Tell whether a device computes in bfloat16 itself; elsewhere it is emulated, and slow."""
+def has_native_bf16(device: torch.device) -> bool:
+    """Return whether a device's hardware computes in bfloat16; emulation is slow."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Every CPU with AMX's bfloat16 has AVX-512's too.
+    # Every CPU with bfloat16 in AMX also has it in AVX-512.
     native: bool = torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001
     return native
 
 
-def choose_precision(asked: Literal["fp32", "bf16", "auto"], device: torch.device) -> Precision:
-    """Return what ``client.precision`` means on a device."""
-    if asked == "auto":
-        return "bf16" if bf16_is_native(device) else "fp32"
-    return asked
+def choose_precision(setting: Literal["fp32", "bf16", "auto"], device: torch.device) -> Precision:
+    """Return the precision on a device for a value of ``client.precision``.
+
+    Examples
+    --------
+    >>> choose_precision("bf16", torch.device("cpu"))
+    'bf16'
+    """
+    if setting == "auto":
+        return "bf16" if has_native_bf16(device) else "fp32"
+    return setting
 
 
 def in_float32(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Decorate a loss, so that it is computed in float32 also where autocast is on.
+    """Decorate a loss to compute it in float32 even inside autocast.
 
-    Similarities and correlations in bfloat16 have two to three digits: too few for a softmax, or
-    for the sum of many squares. A wider type, float64, is left as it is.
+    In bfloat16, similarities and correlations have two to three digits: too few for a softmax or
+    for the sum of many squares. Tensors of a wider type, float64, are not converted.
 
     Parameters
     ----------
     loss : Callable[P, Tensor]
-        Takes tensors, the first of them on the device of all, and whatever else; returns a scalar.
+        A function of tensors on one device, and of other arguments, that returns a scalar.
+
+    Examples
+    --------
+    >>> @in_float32
+    ... def mean_square(z):
+    ...     return z.square().mean()
+    >>> mean_square(torch.ones(2, dtype=torch.bfloat16)).dtype
+    torch.float32
     """
 
     @wraps(loss)
-    def wide(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+    def in_float32_loss(*args: P.args, **kwargs: P.kwargs) -> Tensor:
         device = next(a.device for a in args if isinstance(a, Tensor))
         with torch.autocast(device.type, enabled=False):
-            return loss(*map(_wide, args), **{n: _wide(a) for n, a in kwargs.items()})  # type: ignore[arg-type]
+            return loss(*map(_to_float32, args), **{n: _to_float32(a) for n, a in kwargs.items()})  # type: ignore[arg-type]
 
-    return wide
+    return in_float32_loss
 
 
-def _wide(argument: object) -> object:
+def _to_float32(argument: object) -> object:
     if isinstance(argument, Tensor) and argument.is_floating_point():
         return argument.to(torch.promote_types(argument.dtype, torch.float32))
     return argument

@@ -1,7 +1,7 @@
-"""Text that came from outside, made safe to print: class names, file names, clients' errors.
+"""Make untrusted text safe to print: class names, file names, clients' errors.
 
-A terminal obeys control characters and escape sequences, and shows what follows a bidirectional
-override in another order than it is written; so these are spelled out. Lengths are bounded.
+A terminal executes control characters and escape sequences, and a bidirectional override changes
+the order of the text after it. So these are escaped. Lengths are limited.
 """
 
 import codecs
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from itertools import islice
 
 LINE = 300
-"""The most characters of a piece of foreign text."""
+"""The maximum length of an untrusted text."""
 _MESSAGE_LINE = 1000
 _MESSAGE_LINES = 60
 
@@ -21,30 +21,30 @@ _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def printable(text: object, most: int = LINE) -> str:
-    r"""Return a text as one line that no terminal obeys.
+    r"""Return a text as one line without anything that a terminal would execute.
 
     Parameters
     ----------
     text : object
-        Whatever it is, as ``str`` gives it.
+        Any object, which ``str`` converts.
     most : int, default 300
-        Of a longer one only so many characters are kept, and how many are left out is said.
+        The maximum length. A longer text is cut, and its length is appended.
 
     Examples
     --------
     >>> printable("cat\x1b[2J")
     'cat\\x1b[2J'
     """
-    whole = str(text)
-    safe = spelled_out(whole[: most + 1])
-    if max(len(whole), len(safe)) <= most:
+    full_text = str(text)
+    safe = escape_unsafe(full_text[: most + 1])
+    if max(len(full_text), len(safe)) <= most:
         return safe
-    end = f"… ({len(whole):,} characters)"
+    end = f"… ({len(full_text):,} characters)"
     return safe[: max(1, most - len(end))] + end
 
 
-def spelled_out(text: str) -> str:
-    r"""Return a line in which what a terminal would obey is written as in Python: ``\x1b``."""
+def escape_unsafe(text: str) -> str:
+    r"""Return a line in which unsafe characters are escaped as in Python: ``\x1b``."""
     return text if text.isascii() and text.isprintable() else "".join(map(_escaped, text))
 
 
@@ -57,22 +57,27 @@ def _escaped(character: str) -> str:
 
 
 def printable_message(text: object) -> str:
-    """Return a message of several lines that fits a screen and that no terminal obeys.
+    """Return a message of several lines, safe to print and limited in size.
 
-    A message that it made is returned as it is.
+    A message that this function returned is not changed again.
     """
     lines = str(text).split("\n")
     shown = [printable(line.replace("\t", "    "), _MESSAGE_LINE) for line in lines]
     if len(shown) > _MESSAGE_LINES:
-        left = len(shown) - _MESSAGE_LINES + 1
-        shown = [*shown[: _MESSAGE_LINES - 1], f"… and {left:,} more lines"]
+        omitted = len(shown) - _MESSAGE_LINES + 1
+        shown = [*shown[: _MESSAGE_LINES - 1], f"… and {omitted:,} more lines"]
     return "\n".join(shown)
 
 
 def printable_value(given: object, most: int = 80) -> str:
-    """Return a value of a config as people write it there, cut after ``most`` characters.
+    """Return a value as a config file has it, cut after ``most`` characters.
 
-    No more of a large value is looked at than is shown.
+    Only the part of a large value that is returned is read.
+
+    Examples
+    --------
+    >>> printable_value([1, True, None])
+    '[1, true, null]'
     """
     return printable(_written(given, most + 1), most)
 
@@ -111,7 +116,7 @@ _PLAIN = str.maketrans(
 
 
 def _spell_out(error: UnicodeError) -> tuple[str, int]:
-    """Write what an encoding lacks by what comes near it, or else by its number."""
+    """Replace characters that an encoding lacks by similar ones, or by escape sequences."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end].translate(_PLAIN)
@@ -119,5 +124,5 @@ def _spell_out(error: UnicodeError) -> tuple[str, int]:
 
 
 SPELL_OUT = "fedssl-spell-out"
-"""The name of how a stream encodes what its encoding lacks: ``stream.reconfigure(errors=…)``."""
+"""The name of this error handler, for ``stream.reconfigure(errors=…)``."""
 codecs.register_error(SPELL_OUT, _spell_out)

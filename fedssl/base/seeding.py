@@ -1,7 +1,7 @@
-"""Where every random number comes from: a generator per (seed, purpose, round, client).
+"""Generators for all random numbers, one for each (seed, purpose, round, client).
 
-Two draws with different purposes never share a stream, and no draw depends on how many came
-before it elsewhere; so neither the engine nor an interruption can change a bit.
+Different purposes never share a generator, and no draw depends on the number of draws elsewhere.
+So neither the engine nor an interruption changes a result.
 """
 
 import hashlib
@@ -13,34 +13,55 @@ import numpy as np
 import torch
 
 _GLOBAL_GENERATOR = threading.Lock()
-"""Workers build their models in threads, but torch has one global generator for all."""
+"""Guards torch's only global generator: models are also built in threads."""
 
 
-def derive(seed: int, purpose: str, round: int = 0, client: int = 0) -> int:
-    """Derive the 63-bit seed of one stream by SHA-256."""
-    text = f"{seed}/{purpose}/{round}/{client}".encode()
+def derive_seed(seed: int, purpose: str, server_round: int = 0, client: int = 0) -> int:
+    """Derive a 63-bit seed with SHA-256.
+
+    Examples
+    --------
+    >>> derive_seed(0, "cohort", 1)
+    4762326231972164591
+    """
+    text = f"{seed}/{purpose}/{server_round}/{client}".encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
-def generator(seed: int, purpose: str, round: int = 0, client: int = 0) -> torch.Generator:
-    """Return a torch generator (on the CPU, whatever the device of the work) for one stream."""
-    return torch.Generator().manual_seed(derive(seed, purpose, round, client))
+def generator(seed: int, purpose: str, server_round: int = 0, client: int = 0) -> torch.Generator:
+    """Return a torch generator on the CPU, whatever the device of the work.
+
+    Examples
+    --------
+    >>> first, second = (generator(0, "views", 3, client=1) for _ in range(2))
+    >>> torch.equal(torch.rand(4, generator=first), torch.rand(4, generator=second))
+    True
+    """
+    return torch.Generator().manual_seed(derive_seed(seed, purpose, server_round, client))
 
 
 def numpy_generator(
-    seed: int, purpose: str, round: int = 0, client: int = 0
+    seed: int, purpose: str, server_round: int = 0, client: int = 0
 ) -> np.random.Generator:
-    """Return a numpy generator for one stream."""
-    return np.random.Generator(np.random.PCG64(derive(seed, purpose, round, client)))
+    """Return a numpy generator; see `generator`."""
+    return np.random.Generator(np.random.PCG64(derive_seed(seed, purpose, server_round, client)))
 
 
 @contextmanager
-def initialising(seed: int) -> Iterator[None]:
-    """Let torch modules draw their initial weights from the seed, whatever was drawn before.
+def seeded_initialisation(seed: int) -> Iterator[None]:
+    """Seed the initial weights of the torch modules that are built inside this context.
 
-    Modules initialise themselves from torch's global generator: this is the one place where it
-    is used, and its state is put back afterwards.
+    Modules draw them from torch's global generator. Only this function uses that generator, and it
+    restores the generator's state.
+
+    Examples
+    --------
+    >>> def build():
+    ...     with seeded_initialisation(0):
+    ...         return torch.nn.Linear(2, 2)
+    >>> torch.equal(build().weight, build().weight)
+    True
     """
     with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive(seed, "initial weights"))
+        torch.default_generator.manual_seed(derive_seed(seed, "initial weights"))
         yield

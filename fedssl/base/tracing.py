@@ -1,6 +1,6 @@
-"""Spans of time: what each thread did when, noted only while somebody asks for it.
+"""Record spans of time: when each thread did what. By default nothing is recorded.
 
->>> with recording(torch.device("cpu")) as timeline:
+>>> with record_spans(torch.device("cpu")) as timeline:
 ...     with span("step"):
 ...         pass
 >>> timeline.spans[0].name
@@ -17,11 +17,11 @@ import torch
 
 _NOTHING = nullcontext()
 _active: "Timeline | None" = None
-"""Of the module, not of a context: the threads of a pool that exists already must see it too."""
+"""A global and not a context variable, so that existing threads of a pool also see it."""
 
 
 class Span(NamedTuple):
-    """What one thread did from ``begin`` to ``end``, in nanoseconds of `time.perf_counter_ns`."""
+    """One thread's work from ``begin`` to ``end``, in nanoseconds of `time.perf_counter_ns`."""
 
     name: str
     thread: int
@@ -36,35 +36,35 @@ class Timeline:
     Parameters
     ----------
     device : torch.device
-        Where the work is done. A GPU works on after it was told what to do, so on one every span
-        waits for it as it begins and as it ends, which costs some speed. The GPU is shared: with
-        several workers, a span also waits for what the other threads had given it to do.
+        The device of the work. A GPU works asynchronously, so every span waits for it at its begin
+        and its end, which costs some speed. With several workers, a span also waits for the work
+        of other threads on the same GPU.
     """
 
     def __init__(self, device: torch.device):
         self.spans: list[Span] = []
         self.threads: dict[int, str] = {}
-        """The name of each thread that has a span, by its identifier."""
+        """The names of the threads that have spans, by the thread's identifier."""
         self._device = device
 
     def now(self) -> int:
-        """Return the time in nanoseconds, once the device has done all that it was given."""
+        """Wait until the device has finished its work, and return the time in nanoseconds."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.perf_counter_ns()
 
     def add(self, name: str, begin: int, args: Mapping[str, int]) -> None:
-        """Note what this thread did from ``begin`` until now; any thread may call it."""
+        """Add a span of this thread from ``begin`` until now; any thread may call it."""
         end = self.now()
         thread = threading.get_ident()
         if thread not in self.threads:
             self.threads[thread] = threading.current_thread().name
-        # Appending to a list is atomic: no lock, for which threads would wait for each other.
+        # `list.append` is atomic, so no thread has to wait for a lock.
         self.spans.append(Span(name, thread, begin, end, args))
 
 
-class _Recorded:
-    """A span under way."""
+class _OpenSpan:
+    """The context of a span that is being recorded."""
 
     __slots__ = ("_args", "_begin", "_name", "_timeline")
 
@@ -81,35 +81,35 @@ class _Recorded:
 
 
 def span(name: str, **args: int) -> AbstractContextManager[None]:
-    """Note how long this thread spends in a block, where there is a recording; else do nothing.
+    """Return a context that records a span of this thread, if a recording is active.
 
     Parameters
     ----------
     name : str
-        What the thread does, such as ``step``.
+        The name of the work, such as ``step``.
     **args : int
-        What tells it from others of its name, such as the round.
+        Numbers that identify it, such as the round.
     """
-    return _NOTHING if _active is None else _Recorded(_active, name, args)
+    return _NOTHING if _active is None else _OpenSpan(_active, name, args)
 
 
 @contextmanager
-def recording(device: torch.device) -> Iterator[Timeline]:
-    """Record the spans of all threads of this process.
+def record_spans(device: torch.device) -> Iterator[Timeline]:
+    """Return a context in which the spans of all threads of this process are recorded.
 
     Parameters
     ----------
     device : torch.device
-        Where the work is done; see `Timeline`.
+        The device of the work; see `Timeline`.
 
     Raises
     ------
     RuntimeError
-        A recording is under way.
+        A recording is already active.
     """
     global _active
     if _active is not None:
-        raise RuntimeError("a recording is under way: a process can make one at a time")
+        raise RuntimeError("a recording is already active: a process can have only one")
     _active = Timeline(device)
     try:
         yield _active

@@ -1,8 +1,8 @@
-"""YAML as configs use it, read without trust: bounded in size, depth and number of values.
+"""Read YAML that is not trusted, with limits on size, depth and number of values.
 
-Fields' names are text, and values null, booleans, numbers, text, lists and sections. Numbers are
-what people mean, which YAML 1.1 does not always take them for: ``1e-3`` is one and ``1e1`` is
-whole; ``010`` is text, and so neither 8 nor 10; dates are text.
+Names of fields are text; values are null, booleans, numbers, text, lists and sections. Unlike in
+YAML 1.1, ``1e-3`` is a number and ``1e1`` an integer; ``010``, which could mean 8 or 10, and dates
+are text.
 """
 
 import os
@@ -18,15 +18,15 @@ import yaml
 from fedssl.base.printable import printable
 
 BYTES = 1_000_000
-"""The largest config."""
+"""The maximum size of a config in bytes."""
 VALUES = 10_000
-"""The most values of a config: fields, items and their names, all aliases written out."""
+"""The maximum number of values of a config: fields, items and names, with aliases expanded."""
 DEPTH = 32
-"""How deep sections and lists may be nested."""
+"""The maximum nesting of sections and lists."""
 SECONDS = 5.0
-"""How long a pipe or a device, such as standard input, may take."""
+"""The time limit for reading a pipe or a device, such as standard input."""
 DIGITS = 400
-"""The most characters of a number."""
+"""The maximum number of characters of a number."""
 
 _TAG = "tag:yaml.org,2002:"
 _KEPT = {_TAG + kind for kind in ("null", "bool", "merge")}
@@ -36,15 +36,15 @@ _FLOAT = re.compile(
     r"|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"
 )
 _EXACT = 2.0**53
-"""Up to here a float holds every whole number."""
+"""A float holds every integer up to this one."""
 
 
 class UnreadableError(ValueError):
-    """The text is nothing that can be read as a config; the message says where and why."""
+    """A text cannot be read as a config; the message says where and why."""
 
 
 class _Refused(yaml.MarkedYAMLError):
-    """Well-formed YAML that is not read as a config."""
+    """Well-formed YAML that is not valid in a config."""
 
 
 def _refused(node: yaml.Node | yaml.Event, why: str) -> _Refused:
@@ -53,7 +53,7 @@ def _refused(node: yaml.Node | yaml.Event, why: str) -> _Refused:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's nodes, counted while they are made; nothing is constructed by their tags."""
+    """A loader that counts nodes while it composes them; it constructs nothing by tags."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [(tag, pattern) for tag, pattern in resolvers if tag in _KEPT]
@@ -94,21 +94,26 @@ _Loader.add_implicit_resolver(f"{_TAG}float", _FLOAT, list("-+.0123456789"))
 
 
 def parse(text: str, most_bytes: int = BYTES, most_values: int = VALUES) -> Any:
-    """Return what a YAML text says.
+    """Parse a YAML text.
 
     Parameters
     ----------
     text : str
-        One document.
+        A single document.
     most_bytes, most_values : int
-        Larger texts are refused, before they take time or memory.
+        The limits; a larger text is refused before it takes time or memory.
 
     Raises
     ------
     UnreadableError
-        It is no YAML, or not such as configs use.
+        The text is not YAML, or has something that configs do not allow.
+
+    Examples
+    --------
+    >>> parse("{lr: 1e-3, code: 010}")
+    {'lr': 0.001, 'code': '010'}
     """
-    # A character has at least a byte, so nothing of a text that is far too long is encoded.
+    # A character has at least one byte, so a text that is far too long is not encoded.
     if len(text) > most_bytes or len(text.encode("utf-8", "replace")) > most_bytes:
         raise UnreadableError(f"is larger than {most_bytes / 1e6:g} MB, so it is no config")
     try:
@@ -179,12 +184,12 @@ def _within_64_bits(node: yaml.Node, number: int) -> int:
 
 
 def _section(node: yaml.MappingNode) -> dict[str, Any]:
-    own: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     lines: dict[str, int] = {}
     merged: dict[str, Any] = {}
-    for key, given in node.value:
+    for key, value in node.value:
         if key.tag == f"{_TAG}merge":
-            for section in given.value if isinstance(given, yaml.SequenceNode) else [given]:
+            for section in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 if not isinstance(section, yaml.MappingNode):
                     raise _refused(key, "<< takes the alias of a section, or a list of such")
                 merged = {**_section(section), **merged}
@@ -197,19 +202,19 @@ def _section(node: yaml.MappingNode) -> dict[str, Any]:
             first = "" if lines[name] == line else f"; the first is in line {lines[name]}"
             raise _refused(key, f"the key {printable(name, 60)} is given twice{first}")
         lines[name] = line
-        own[name] = _build(given)
-    return {**merged, **own}
+        fields[name] = _build(value)
+    return {**merged, **fields}
 
 
 def read_text(path: Path, most_bytes: int = BYTES) -> str:
-    """Read a config's text; of a pipe or a device no more, and for no longer, than a config needs.
+    """Read a config's text, with limits on size and, for a pipe or a device, on time.
 
     Raises
     ------
     UnreadableError
-        It is too large, does not come in time, or is no text in UTF-8.
+        The text is too large, does not arrive in time, or is not UTF-8.
     OSError
-        It cannot be opened or read.
+        The file cannot be opened or read.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
@@ -217,8 +222,8 @@ def read_text(path: Path, most_bytes: int = BYTES) -> str:
         data = bytearray()
         deadline = time.monotonic() + SECONDS
         while len(data) <= most_bytes:
-            left = deadline - time.monotonic()
-            if waits and (left <= 0 or not select.select([descriptor], [], [], left)[0]):
+            remaining = deadline - time.monotonic()
+            if waits and (remaining <= 0 or not select.select([descriptor], [], [], remaining)[0]):
                 raise UnreadableError(f"did not end within {SECONDS:g} s; give a file")
             try:
                 piece = os.read(descriptor, 1 << 16)

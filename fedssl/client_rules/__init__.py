@@ -1,4 +1,4 @@
-"""The client rules: what a client does for a strategy. One file each, named in messages."""
+"""Client rules: the parts of strategies that run on clients. Messages name them."""
 
 from typing import cast
 
@@ -9,7 +9,7 @@ from fedssl.client_rules.base import (
     CustomRuleConfig,
     ReportedMetric,
 )
-from fedssl.client_rules.context import LocalStep, Update, Visit
+from fedssl.client_rules.context import ClientRound, LocalStep, Update
 from fedssl.client_rules.feddyn import DynamicRegulariser
 from fedssl.client_rules.fedema import Mixture
 from fedssl.client_rules.fedu import KeepPredictor
@@ -21,12 +21,12 @@ from fedssl.client_rules.sensitivity import Sensitivity
 
 __all__ = [
     "CLIENT_RULES",
+    "ClientRound",
     "ClientRule",
     "ClientRuleConfig",
     "LocalStep",
     "ReportedMetric",
     "Update",
-    "Visit",
     "build_rule",
 ]
 
@@ -44,16 +44,21 @@ CLIENT_RULES = Registry(
     CrossDistillation,
     custom=CustomRuleConfig,
 )
-"""The client rules by name."""
+"""All client rules, by the names that messages give them."""
 
 
 def build_rule(config: ClientRuleConfig) -> ClientRule:
-    """Make a rule for one client and round.
+    """Build a rule for one client and round.
 
     Raises
     ------
     ValueError
-        There is no such rule, or a number of it is wrong.
+        No rule has this name, or one of its numbers is not valid.
+
+    Examples
+    --------
+    >>> build_rule(Proximal.Config(mu=0.1)).config.mu
+    0.1
     """
     if not isinstance(config, ClientRuleConfig):
         raise ValueError(
@@ -66,5 +71,5 @@ def build_rule(config: ClientRuleConfig) -> ClientRule:
             f"rules.name = {config.name}: there is no client rule of this name; give it an entry "
             f"point in the group {CLIENT_RULES.group}, or its dotted path, {path}, for a name"
         )
-    named, settled = CLIENT_RULES.settle(config, "rules")
-    return named(cast(ClientRuleConfig, settled))
+    rule, section = CLIENT_RULES.resolve(config, "rules")
+    return rule(cast(ClientRuleConfig, section))

@@ -1,4 +1,4 @@
-"""What every client rule is: the client half of a strategy."""
+"""The base class of client rules: the part of a strategy that runs on the clients."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,53 +7,59 @@ from typing import ClassVar
 from pydantic import ConfigDict
 from torch import Tensor, nn
 
-from fedssl.base.fields import Dotted, Fields
-from fedssl.client_rules.context import LocalStep, Update, Visit
+from fedssl.base.fields import DottedPath, Fields
+from fedssl.client_rules.context import ClientRound, LocalStep, Update
 from fedssl.config import ClientConfig
-from fedssl.model_state import ModelParts, State
+from fedssl.model_state import State, TensorRoles
 from fedssl.objectives.base import Objective
 
 
 class ClientRuleConfig(Fields):
-    """A rule as it stands in a message: its name and its numbers."""
+    """A client rule's section in a message: its name and its numbers."""
 
     name: str
-    """Which rule: one of `CLIENT_RULES`, or a dotted path."""
+    """The rule: one of `CLIENT_RULES`, or a dotted path."""
 
 
 class CustomRuleConfig(ClientRuleConfig):
-    """A rule of your own, by its dotted path; further fields go to its class."""
+    """The section of your own rule, named by its dotted path; its class reads the other fields."""
 
     model_config = ConfigDict(extra="allow")
 
-    name: Dotted
-    """The dotted path."""
+    name: DottedPath
+    """The dotted path of the rule's class."""
 
 
 @dataclass(frozen=True)
 class ReportedMetric:
-    """A metric that a rule reports, as it is declared: the server refuses any other."""
+    """The declaration of a metric that a rule reports; the server refuses any other value.
 
-    least: float
-    """The smallest number that it may be."""
-    most: float
-    """The largest."""
-    count: int | None = None
-    """How many numbers it has, if it is a list; None for one number."""
+    Examples
+    --------
+    >>> ReportedMetric(0.0, 1.0)  # one number from 0 to 1
+    ReportedMetric(minimum=0.0, maximum=1.0, length=None)
+    """
+
+    minimum: float
+    """The smallest valid number."""
+    maximum: float
+    """The largest valid number."""
+    length: int | None = None
+    """The number of values, if the metric is a list; None for a single number."""
 
 
 class ClientRule:
-    """What a client does for a strategy, beside training the model that it was sent.
+    """The part of a strategy that runs on a client, beside training the model.
 
-    One is made for each client and round. All that it does is optional: every method does nothing
-    unless it is overridden. What the rule sends is declared by `metrics_sent` and `tensors_sent`:
-    neither a client nor the server lets anything else pass. On the wire each name has the rule's
-    before it, as in ``scaffold/encoder.weight``; here it has not.
+    One instance is made for each client and round. Every method is optional: its default does
+    nothing. `declared_metrics` and `declared_tensors` declare all that the rule sends: the client
+    sends nothing else, and the server accepts nothing else. In messages each name has the rule's
+    name before it, as in ``scaffold/encoder.weight``; in the methods below it has not.
 
     Parameters
     ----------
     config : ClientRuleConfig
-        An instance of this class's ``Config``, which came in a message.
+        The rule's section of the message, an instance of this class's ``Config``.
 
     Examples
     --------
@@ -71,81 +77,91 @@ class ClientRule:
 
     Config: ClassVar[type[ClientRuleConfig]] = ClientRuleConfig
     config: ClientRuleConfig
-    watches: ClassVar[bool] = False
+    needs_projections: ClassVar[bool] = False
     """Whether `term` or `after_step` reads the step's projections."""
-    only_measures: ClassVar[bool] = False
-    """Whether clients train the same with and without it."""
+    metrics_only: ClassVar[bool] = False
+    """Whether the rule only reports metrics: clients train the same with it and without it."""
     network: nn.Module | None = None
-    """What the rule itself trains beside the model, if `begin` sets it: by an optimiser like the
-    client's, which begins anew in each round."""
+    """A network that the rule trains beside the model, if `on_round_start` sets one. Its optimiser
+    has the client's settings, and a new state in each round."""
 
     def __init__(self, config: ClientRuleConfig):
         self.config = config
 
     def check(self, client: ClientConfig, objective: Objective) -> None:
-        """Raise a ValueError where it makes no sense with such a local update."""
+        """Raise a ValueError if the rule cannot work with these settings or this objective."""
 
-    def start(self, visit: Visit) -> State:
-        """Return those tensors from which the client trains in place of the received ones."""
+    def initial_tensors(self, client_round: ClientRound) -> State:
+        """Return the federated tensors that replace those of the round's start, by name."""
         return {}
 
-    def starts_anew(self, visit: Visit) -> bool:
-        """Tell whether the objective's private state, such as a target, is set anew."""
+    def resets_private_state(self, client_round: ClientRound) -> bool:
+        """Return whether the client discards the objective's private state, such as a target."""
         return False
 
-    def begin(self, visit: Visit, objective: Objective, start: Mapping[str, Tensor]) -> None:
-        """Get ready for the steps.
+    def on_round_start(
+        self, client_round: ClientRound, objective: Objective, training_start: Mapping[str, Tensor]
+    ) -> None:
+        """Prepare the rule for the local steps.
 
         Parameters
         ----------
-        visit : Visit
+        client_round : ClientRound
             The client's round.
         objective : Objective
-            Holds the model that is trained, on the device where it is.
-        start : Mapping[str, Tensor]
-            All federated tensors as the update begins; only to be read.
+            The model that will be trained, on the device where it is trained.
+        training_start : Mapping[str, Tensor]
+            All federated tensors from which the update starts. Rules only read them.
         """
 
     def term(self, step: LocalStep) -> Tensor | None:
-        """Return what is added to the step's loss, a scalar; None for nothing.
+        """Return a term that is added to the step's loss, a scalar, or None.
 
-        The training loss that a client reports is the objective's alone.
+        The training loss that a client reports does not include it.
         """
         return None
 
     def after_step(self, step: LocalStep) -> None:
-        """Act after the optimiser's step."""
+        """Do something after each step of the optimiser."""
 
     def metrics(self, update: Update) -> dict[str, float | list[float]]:
-        """Return what is reported to the server, as `metrics_sent` declares."""
+        """Return the metrics for the server, as `declared_metrics` declares them."""
         return {}
 
     def tensors(self, update: Update) -> State:
-        """Return what is sent beside the model, as `tensors_sent` declares."""
+        """Return the extra tensors for the server, as `declared_tensors` declares them."""
         return {}
 
     def remember(self, update: Update) -> State:
-        """Return what this client remembers for its next visit; it never leaves the client.
+        """Return the tensors that this client stores for its next round; they never leave it.
 
-        A replay asks it of updates in which the rule was not at work: then neither `start` nor
-        `begin` was called.
+        A replay also calls it for updates in which the rule was not active: then neither
+        `initial_tensors` nor `on_round_start` was called.
         """
         return {}
 
-    def metrics_sent(
-        self, model: Mapping[str, Tensor], parts: ModelParts
+    def declared_metrics(
+        self, model: Mapping[str, Tensor], roles: TensorRoles
     ) -> Mapping[str, ReportedMetric]:
-        """Declare what `metrics` returns, of a model whose tensors were sent."""
-        return {}
-
-    def tensors_sent(self, model: Mapping[str, Tensor], parts: ModelParts) -> Mapping[str, Tensor]:
-        """Declare what `tensors` returns: tensors like these, of the same shapes and types.
+        """Return the declaration of each metric that `metrics` returns.
 
         Parameters
         ----------
         model : Mapping[str, Tensor]
-            The model's tensors that were sent; their values mean nothing here.
-        parts : ModelParts
-            What their names mean.
+            The tensors of the server's message; their values have no meaning here.
+        roles : TensorRoles
+            The roles of the model's tensors, by name.
+        """
+        return {}
+
+    def declared_tensors(
+        self, model: Mapping[str, Tensor], roles: TensorRoles
+    ) -> Mapping[str, Tensor]:
+        """Return tensors with the names, shapes and types of those that `tensors` returns.
+
+        Parameters
+        ----------
+        model, roles
+            See `declared_metrics`.
         """
         return {}

@@ -1,4 +1,4 @@
-"""What a client rule is told: of a visit before it trains, of each step, and of the update made."""
+"""The inputs of a client rule: the client's round, one local step, and the finished update."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -7,92 +7,93 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from fedssl.model_state import ModelParts
+from fedssl.model_state import TensorRoles
 from fedssl.objectives.base import Objective
 from fedssl.objectives.batch import Batch
 
 
 @dataclass(frozen=True)
-class Visit:
-    """A client's round, before its first step."""
+class ClientRound:
+    """What one client rule knows of a client's round before the first local step."""
 
-    round: int
-    """From 1."""
-    received: Mapping[str, Tensor]
-    """All federated tensors: as they were sent, and the client's own of what did not travel.
-    Only to be read."""
-    sent: Collection[str]
-    """The names of those that were sent, in the model's order: so sums over them are the same."""
-    trained: Collection[str]
-    """The names of those that are trained, in the model's order."""
-    parts: ModelParts
-    """What the names mean."""
+    server_round: int
+    """The number of the round, from 1."""
+    round_start: Mapping[str, Tensor]
+    """All federated tensors at the start of the round: those in the message as they were received,
+    the others as this client stored them. Rules only read them."""
+    received_names: Collection[str]
+    """The names of the tensors in the message, in the model's order, which fixes the order of
+    sums."""
+    trainable_names: Collection[str]
+    """The names of the federated tensors that are trained, in the model's order."""
+    roles: TensorRoles
+    """The roles of the model's tensors, by name."""
     memory: Mapping[str, Tensor] = field(default_factory=dict)
-    """What this rule remembered at the end of the last visit; empty on the first."""
+    """The tensors that this rule remembered in the client's last round; empty in its first."""
     last_round: int | None = None
-    """The round of the last visit; None on the first."""
+    """The last round in which this client trained; None in its first."""
     extra: Mapping[str, Tensor] = field(default_factory=dict)
-    """What the strategy sent for this rule beside the model."""
+    """The extra tensors that the strategy sent for this rule."""
     momentum: float = 0.0
-    """That of the client's optimiser."""
+    """The momentum of the client's optimiser."""
     nesterov: bool = False
-    """Whether it is Nesterov's."""
+    """Whether the optimiser uses Nesterov's momentum."""
     lr: float = 0.0
     """The learning rate of this round."""
     seed: int = 0
-    """The experiment's: for what begins alike on all clients."""
-    draws: torch.Generator = field(default_factory=torch.Generator)
-    """The source of all else that the rule draws; on the CPU."""
+    """The experiment's seed, for values that must be equal on all clients."""
+    generator: torch.Generator = field(default_factory=torch.Generator)
+    """The generator of all other random numbers of this rule, on the CPU."""
 
 
 @dataclass
 class LocalStep:
-    """A step of a local update, whose loss is known and whose gradients are not yet."""
+    """A local step after the objective's loss is computed and before the backward pass."""
 
     objective: Objective
-    """In training."""
+    """The model, in train mode."""
     batch: Batch
-    """What the step is made with."""
+    """The step's batch."""
     weights: Mapping[str, Tensor]
-    """The federated parameters in training, by name; their gradients flow."""
-    start: Mapping[str, Tensor]
-    """All federated tensors as the update began; only to be read."""
-    take_projections: Callable[[], list[tuple[Tensor, Tensor]]]
-    """Returns what was projected since the last call; see `projections`."""
-    draw_views: Callable[[], Tensor]
-    """Returns a view, float32 [B, …], of as many examples, which are drawn from the client's."""
+    """The trainable federated parameters by name; gradients flow through them."""
+    training_start: Mapping[str, Tensor]
+    """All federated tensors from which the update started. Rules only read them."""
+    read_projections: Callable[[], list[tuple[Tensor, Tensor]]]
+    """Returns the projections since the last call; see `projections`."""
+    sample_view: Callable[[], Tensor]
+    """Returns one view, float32 [B, …], of each example in a new random batch of the client's."""
 
     @cached_property
     def projections(self) -> list[tuple[Tensor, Tensor]]:
-        """Examples [B, …] as the encoder got them, and their projections [B, D], in their order.
+        """The encoder's inputs [B, …] and their projections [B, D], in the order of computation.
 
-        An objective that projects all views at once gives one pair of them all. Only for rules
-        that have ``watches`` set.
+        An objective that projects all views at once gives one pair for all of them. Only a rule
+        that sets ``needs_projections`` may read them.
         """
-        return self.take_projections()
+        return self.read_projections()
 
     @property
     def views(self) -> list[tuple[Tensor, Tensor]]:
-        """The same, each of one view: examples [B, …] and projections [B, D]."""
+        """The same inputs [B, …] and projections [B, D], as one pair for each view."""
         size = len(self.batch.index)
         return [
             (examples, projected)
-            for one, other in self.projections
+            for all_examples, all_projected in self.projections
             for examples, projected in zip(
-                torch.split(one, size), torch.split(other, size), strict=True
+                torch.split(all_examples, size), torch.split(all_projected, size), strict=True
             )
         ]
 
 
 @dataclass(frozen=True)
 class Update:
-    """A client's update, once it is made."""
+    """A client's finished local update, as its rules see it."""
 
-    visit: Visit
-    """What it began with."""
+    client_round: ClientRound
+    """The client's round, as it was before the first step."""
     before: Mapping[str, Tensor]
-    """All federated tensors as it began; only to be read."""
+    """All federated tensors from which the update started. Rules only read them."""
     after: Mapping[str, Tensor]
-    """The same as it ended."""
+    """All federated tensors at the end of the update."""
     steps: int
-    """How many steps there were."""
+    """The number of optimiser steps."""

@@ -1,4 +1,4 @@
-"""FedDyn's rule: a term that makes the clients' optima one, whose strength each client learns."""
+"""FedDyn's client rule: a regulariser that brings the clients' optima together."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -9,48 +9,52 @@ from torch import Tensor
 
 from fedssl.base.fields import Number
 from fedssl.client_rules.base import ClientRule, ClientRuleConfig
-from fedssl.client_rules.context import LocalStep, Update, Visit
+from fedssl.client_rules.context import ClientRound, LocalStep, Update
 from fedssl.client_rules.proximal import squared_distance
 from fedssl.model_state import State
 from fedssl.objectives.base import Objective
 
 
 class DynamicRegulariser(ClientRule):
-    """Adds −⟨h[k], w⟩ + α/2·‖w − g‖², where h[k] gathers what a client was held back by: FedDyn's.
+    """Adds FedDyn's regulariser −⟨h[k], w⟩ + α/2·‖w − g‖² to the loss of client k.
 
-    After an update, h[k] ← h[k] − α·(w − g). A client remembers h[k], 0 at first.
+    After an update, h[k] ← h[k] − α·(w − g). A client remembers h[k], which starts at 0.
     """
 
     class Config(ClientRuleConfig):
-        """The rule's numbers."""
+        """The rule's section of a message."""
 
         name: Literal["feddyn"] = "feddyn"
-        """The rule."""
+        """The name of the rule."""
         alpha: Number = Field(0.01, gt=0)
-        """α: how strongly weights are held."""
+        """α: the weight of the regulariser."""
 
     config: Config
     _linear: Mapping[str, Tensor]
 
-    def begin(self, visit: Visit, objective: Objective, start: Mapping[str, Tensor]) -> None:
-        """Take h[k] as it is remembered."""
-        self._linear = {n: t for n, t in visit.memory.items() if n in visit.trained}
+    def on_round_start(
+        self, client_round: ClientRound, objective: Objective, training_start: Mapping[str, Tensor]
+    ) -> None:
+        """Read h[k] from the memory."""
+        self._linear = {
+            n: t for n, t in client_round.memory.items() if n in client_round.trainable_names
+        }
 
     def term(self, step: LocalStep) -> Tensor | None:
         """Return −⟨h[k], w⟩ + α/2·‖w − g‖² over the parameters."""
-        held = self.config.alpha * squared_distance(step.weights, step.start)
+        term = self.config.alpha * squared_distance(step.weights, step.training_start)
         for name, linear in self._linear.items():
-            held = held - (step.weights[name] * linear.to(step.weights[name])).sum()
-        return held
+            term = term - (step.weights[name] * linear.to(step.weights[name])).sum()
+        return term
 
     @torch.no_grad()
     def remember(self, update: Update) -> State:
-        """Return h[k]⁺."""
-        memory = update.visit.memory
-        kept = {}
+        """Return h[k] after the update."""
+        memory = update.client_round.memory
+        updated = {}
         for name in update.before:
-            if name in update.visit.trained:
+            if name in update.client_round.trainable_names:
                 before, after = update.before[name], update.after[name]
-                moved = self.config.alpha * (after - before.to(after))
-                kept[name] = (memory[name].to(moved) if memory else 0) - moved
-        return kept
+                change = self.config.alpha * (after - before.to(after))
+                updated[name] = (memory[name].to(change) if memory else 0) - change
+        return updated

@@ -1,4 +1,4 @@
-"""FedU's rule: a client that moved far keeps its own predictor."""
+"""FedU's client rule: a client whose encoder moved far keeps its own predictor."""
 
 from typing import Literal
 
@@ -6,39 +6,39 @@ from pydantic import Field
 
 from fedssl.base.fields import Number
 from fedssl.client_rules.base import ClientRule, ClientRuleConfig
-from fedssl.client_rules.context import Update, Visit
-from fedssl.client_rules.movement import as_number, movement
+from fedssl.client_rules.context import ClientRound, Update
+from fedssl.client_rules.movement import movement, number_tensor
 from fedssl.model_state import State
 
 PREDICTOR = "predictor."
 
 
 class KeepPredictor(ClientRule):
-    """A client whose last update moved its encoder far keeps its own predictor: FedU's rule.
+    """Keeps a client's own predictor if its last update moved its encoder far, as in FedU.
 
-    A client remembers its predictor, and how far it moved.
+    A client remembers its predictor, and how far its encoder moved.
     """
 
     class Config(ClientRuleConfig):
-        """The rule's numbers."""
+        """The rule's section of a message."""
 
         name: Literal["fedu"] = "fedu"
-        """The rule."""
+        """The name of the rule."""
         threshold: Number = Field(0.4, ge=0)
-        """How far an encoder must have moved for the predictor to stay."""
+        """The smallest movement of the encoder at which the client keeps its predictor."""
 
     config: Config
 
-    def start(self, visit: Visit) -> State:
-        """Return the client's own predictor, if it moved far."""
-        if not visit.memory or visit.memory["moved"].item() < self.config.threshold:
+    def initial_tensors(self, client_round: ClientRound) -> State:
+        """Return the client's own predictor if its encoder moved far."""
+        if not client_round.memory or client_round.memory["moved"].item() < self.config.threshold:
             return {}
-        return {n: t for n, t in visit.memory.items() if n.startswith(PREDICTOR)}
+        return {n: t for n, t in client_round.memory.items() if n.startswith(PREDICTOR)}
 
     def remember(self, update: Update) -> State:
-        """Return the predictor, and how far the encoder moved."""
-        own = {n: t for n, t in update.after.items() if n.startswith(PREDICTOR)}
-        if not own:
+        """Return the predictor and how far the encoder moved."""
+        predictor = {n: t for n, t in update.after.items() if n.startswith(PREDICTOR)}
+        if not predictor:
             return {}
-        moved = movement(update.before, update.after, update.visit.trained)
-        return own | {"moved": as_number(moved)}
+        distance = movement(update.before, update.after, update.client_round.trainable_names)
+        return predictor | {"moved": number_tensor(distance)}

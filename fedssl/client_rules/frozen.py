@@ -1,4 +1,4 @@
-"""Other models' projections of the examples that a client trains on."""
+"""Compute projections with a frozen copy of another model of the same architecture."""
 
 from collections.abc import Mapping
 
@@ -10,8 +10,8 @@ from fedssl.model_state import clone
 from fedssl.objectives.base import Objective
 
 
-class _Projecting(nn.Module):
-    """An objective's encoder and projector, to be run with the tensors of other models."""
+class _EncoderWithProjector(nn.Module):
+    """An objective's encoder and projector, for `functional_call` with other tensors."""
 
     def __init__(self, objective: Objective):
         super().__init__()
@@ -23,39 +23,39 @@ class _Projecting(nn.Module):
 
 
 class FrozenModel:
-    """The encoder and projector of another model than the one in training, which never learns.
+    """The encoder and projector of a model that is not trained.
 
     Parameters
     ----------
     objective : Objective
-        In training: the network is its, the tensors are not.
+        The model in training, whose modules are used; its tensors are not.
     state : Mapping[str, Tensor]
-        At least the tensors of encoder and projector; copied.
+        The frozen model's tensors, at least those of encoder and projector; they are copied.
     own_statistics : bool (default: False)
-        Whether BatchNorm uses the statistics of ``state``, or those of each batch, like the model
-        in training.
+        Whether BatchNorm uses the running statistics in ``state``. By default it uses those of
+        each batch, like the model in training.
     """
 
     def __init__(
         self, objective: Objective, state: Mapping[str, Tensor], own_statistics: bool = False
     ):
-        self._network = _Projecting(objective)
+        self._network = _EncoderWithProjector(objective)
         device = next(self._network.parameters()).device
-        # Copies, as their BatchNorm goes on measuring, like that of the model in training.
+        # Copies, since BatchNorm in train mode updates its running statistics.
         self._tensors = clone({n: state[n].to(device) for n in self._network.state_dict()})
         self._own_statistics = own_statistics
 
     @torch.no_grad()
     def project(self, examples: Tensor) -> Tensor:
-        """Return the projections [B, D] of examples [B, …] as an encoder takes them."""
+        """Return the projections [B, D] of the encoder's inputs [B, …]."""
         if not self._own_statistics:
-            projected: Tensor = functional_call(self._network, self._tensors, (examples,))
-            return projected
-        modes = [(part, part.training) for part in self._network.modules()]
+            projection: Tensor = functional_call(self._network, self._tensors, (examples,))
+            return projection
+        modes = [(module, module.training) for module in self._network.modules()]
         self._network.eval()
         try:
-            projected = functional_call(self._network, self._tensors, (examples,))
+            projection = functional_call(self._network, self._tensors, (examples,))
         finally:
-            for part, training in modes:
-                part.training = training
-        return projected
+            for module, training in modes:
+                module.training = training
+        return projection

@@ -1,4 +1,4 @@
-"""MOON's term: projections are drawn to the global model's, and away from the client's last one."""
+"""MOON's client rule: a contrast with the projections of the global and the last local model."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from fedssl.base.fields import Number
 from fedssl.base.precision import in_float32
 from fedssl.client_rules.base import ClientRule, ClientRuleConfig
-from fedssl.client_rules.context import LocalStep, Update, Visit
+from fedssl.client_rules.context import ClientRound, LocalStep, Update
 from fedssl.client_rules.frozen import FrozenModel
 from fedssl.model_state import State
 from fedssl.objectives.base import Objective
@@ -24,9 +24,10 @@ def model_contrast(projection: Tensor, others: Tensor, temperature: float) -> Te
     Parameters
     ----------
     projection : Tensor
-        z [B, D]: of the model in training.
+        z [B, D]: projections of the model in training.
     others : Tensor
-        [2, B, D]: of the global model, and of the client's own last one; the same examples.
+        [2, B, D]: z_glob and z_prev, projections of the same examples by the global model and by
+        the client's last model.
     temperature : float
         τ > 0. s is the cosine.
 
@@ -37,34 +38,37 @@ def model_contrast(projection: Tensor, others: Tensor, temperature: float) -> Te
 
 
 class ModelContrast(ClientRule):
-    """Draws projections to the global model's and away from the client's last one: MOON's term.
+    """Adds MOON's term: projections near the global model's and far from the last local model's.
 
-    On a first visit there is no last model, and no term. All models have BatchNorm by their own
-    batch. A client remembers its encoder and projector.
+    In a client's first round there is no last model, and no term. BatchNorm of all models uses the
+    statistics of the batch. A client remembers its encoder and projector.
     """
 
-    watches = True
+    needs_projections = True
 
     class Config(ClientRuleConfig):
-        """The rule's numbers."""
+        """The rule's section of a message."""
 
         name: Literal["moon"] = "moon"
-        """The rule."""
+        """The name of the rule."""
         mu: Number = Field(1.0, ge=0)
-        """μ: the term's weight."""
+        """μ: the weight of the term."""
         temperature: Number = Field(0.5, gt=0)
-        """τ of the contrast."""
+        """τ: the temperature of the contrast."""
 
     config: Config
     _others: tuple[FrozenModel, ...] = ()
 
-    def begin(self, visit: Visit, objective: Objective, start: Mapping[str, Tensor]) -> None:
-        """Take the model that was received, and the last one, as they are."""
-        if visit.memory and self.config.mu:
-            self._others = tuple(FrozenModel(objective, s) for s in (start, visit.memory))
+    def on_round_start(
+        self, client_round: ClientRound, objective: Objective, training_start: Mapping[str, Tensor]
+    ) -> None:
+        """Freeze the received model and the client's last model."""
+        if client_round.memory and self.config.mu:
+            states = (training_start, client_round.memory)
+            self._others = tuple(FrozenModel(objective, s) for s in states)
 
     def term(self, step: LocalStep) -> Tensor | None:
-        """Return μ times the mean contrast of all views."""
+        """Return μ times the mean contrast over all views."""
         if not self._others:
             return None
         terms = []
@@ -74,7 +78,7 @@ class ModelContrast(ClientRule):
         return self.config.mu * torch.stack(terms).mean()
 
     def remember(self, update: Update) -> State:
-        """Return encoder and projector."""
+        """Return the tensors of the encoder and the projector."""
         if not self.config.mu:
             return {}
         return {

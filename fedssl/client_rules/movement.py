@@ -1,4 +1,4 @@
-"""How far a client's update moved its encoder: the divergence of FedU and FedEMA."""
+"""The distance that a client's update moved its encoder: the divergence of FedU and FedEMA."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -11,10 +11,16 @@ from torch import Tensor
 def movement(
     before: Mapping[str, Tensor], after: Mapping[str, Tensor], parameters: Collection[str]
 ) -> float:
-    """Return how far an update moved the encoder: the mean over its weights of ‖after − before‖₂.
+    """Return the mean of ‖after − before‖₂ over the encoder's weight tensors.
 
-    A weight is a trained tensor of the encoder of two dimensions or more: in a convolutional
-    network, the convolutions.
+    A weight tensor is a trained tensor of at least two dimensions: in a convolutional network, that
+    of a convolution.
+
+    Examples
+    --------
+    >>> before, after = {"encoder.w": torch.zeros(2, 2)}, {"encoder.w": torch.ones(2, 2)}
+    >>> movement(before, after, {"encoder.w"})
+    2.0
 
     Source: Zhuang et al., "Collaborative Unsupervised Visual Representation Learning from
     Decentralized Data", ICCV 2021, whose code takes the mean over the convolutions.
@@ -27,6 +33,6 @@ def movement(
     return math.fsum(distances) / max(1, len(distances))
 
 
-def as_number(value: float) -> Tensor:
-    """Return a number as a client remembers it: float64, so that it is not rounded."""
+def number_tensor(value: float) -> Tensor:
+    """Return a number as a float64 tensor, which a client remembers without rounding."""
     return torch.tensor(value, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""FedProx's term: weights are held near those that the client received."""
+"""FedProx's client rule: a penalty on the distance from the start of training."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -13,24 +13,29 @@ from fedssl.client_rules.context import LocalStep
 
 
 def squared_distance(weights: Mapping[str, Tensor], anchors: Mapping[str, Tensor]) -> Tensor:
-    """Return ½·Σ‖w − w₀‖², a scalar: how far weights are from where they began.
+    """Return ½·Σ‖w − w₀‖², a scalar: half the squared distance of weights from their anchors.
 
     Source: Li et al., "Federated Optimization in Heterogeneous Networks", MLSys 2020, equation 2.
+
+    Examples
+    --------
+    >>> squared_distance({"w": torch.tensor([3.0, 4.0])}, {"w": torch.zeros(2)})
+    tensor(12.5000)
     """
     distances = [(w - anchors[name].to(w)).square().sum() for name, w in weights.items()]
     return torch.stack(distances).sum() / 2
 
 
 class Proximal(ClientRule):
-    """Holds weights near those that the client started from: FedProx's term, μ/2·‖w − g‖²."""
+    """Adds FedProx's term μ/2·‖w − g‖²: weights stay near those that the client started from."""
 
     class Config(ClientRuleConfig):
-        """The rule's numbers."""
+        """The rule's section of a message."""
 
         name: Literal["proximal"] = "proximal"
-        """The rule."""
+        """The name of the rule."""
         mu: Number = Field(0.01, ge=0)
-        """μ: how strongly weights are held."""
+        """μ: the weight of the term."""
 
     config: Config
 
@@ -38,4 +43,4 @@ class Proximal(ClientRule):
         """Return μ/2·‖w − g‖² over the parameters."""
         if not self.config.mu:
             return None
-        return self.config.mu * squared_distance(step.weights, step.start)
+        return self.config.mu * squared_distance(step.weights, step.training_start)

@@ -1,4 +1,4 @@
-"""SCAFFOLD's rule: steps are corrected by how the client's gradients differ from all clients'."""
+"""SCAFFOLD's client rule: control variates correct the client's gradients."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -7,51 +7,56 @@ import torch
 from torch import Tensor
 
 from fedssl.client_rules.base import ClientRule, ClientRuleConfig
-from fedssl.client_rules.context import LocalStep, Update, Visit
+from fedssl.client_rules.context import ClientRound, LocalStep, Update
 from fedssl.config import ClientConfig
-from fedssl.model_state import ModelParts, State, parameters
+from fedssl.model_state import State, TensorRoles, parameter_names
 from fedssl.objectives.base import Objective
 
 
 def step_weights(steps: int, momentum: float, nesterov: bool = False) -> float:
-    """Return Σ_j a[j] of SGD: by how many learning rates a constant gradient of 1 moves a weight.
+    """Return Σ_j a[j] of SGD: the move of a weight by a constant gradient of 1, in learning rates.
 
     Parameters
     ----------
     steps : int
-        K: how many steps there are, from a momentum of zero.
+        K: the number of steps, starting without momentum.
     momentum : float
-        m. Without it the sum is K.
+        m. If it is 0, the sum is K.
     nesterov : bool (default: False)
-        Whether it is Nesterov's.
+        Whether it is Nesterov's momentum.
+
+    Examples
+    --------
+    >>> step_weights(2, momentum=0.5)
+    2.5
     """
     if momentum == 0:
         return float(steps)
-    # A gradient goes on in all later steps: 1 + m + m² + …
-    behind = [(1 - momentum ** (step + 1)) / (1 - momentum) for step in range(steps)]
-    return sum(1 + momentum * value if nesterov else value for value in behind)
+    # A gradient also acts in all later steps: 1 + m + m² + …
+    sums = [(1 - momentum ** (step + 1)) / (1 - momentum) for step in range(steps)]
+    return sum(1 + momentum * value if nesterov else value for value in sums)
 
 
 class ControlVariates(ClientRule):
-    """Corrects each gradient by c − c[k], all clients' mean gradient less one's own: SCAFFOLD's.
+    """Adds SCAFFOLD's correction c − c[k], the clients' mean gradient less one's own.
 
     The term Σ⟨c − c[k], w⟩ has that gradient. After K steps from x to y, c[k]⁺ = c[k] − c +
-    (x − y) / (η·Σ_j a[j]), where Σa is K without momentum (`step_weights`); c[k]⁺ − c[k] is sent
-    beside the model. A client remembers c[k], 0 at first; the strategy sends c.
+    (x − y) / (η·Σ_j a[j]), where Σa is K without momentum (`step_weights`). The client sends
+    c[k]⁺ − c[k] as extra tensors and remembers c[k], which starts at 0; the strategy sends c.
     """
 
     class Config(ClientRuleConfig):
-        """The rule has no numbers."""
+        """The rule's section of a message; it has no numbers."""
 
         name: Literal["scaffold"] = "scaffold"
-        """The rule."""
+        """The name of the rule."""
 
     config: Config
     _corrections: Mapping[str, Tensor]
     _changes: State | None = None
 
     def check(self, client: ClientConfig, objective: Objective) -> None:
-        """Refuse optimisers of which an update does not tell the mean gradient."""
+        """Refuse optimisers whose update does not give the mean gradient."""
         if client.optimizer != "sgd":
             raise ValueError(
                 f"client.optimizer = {client.optimizer}: scaffold takes a client's mean gradient "
@@ -60,23 +65,28 @@ class ControlVariates(ClientRule):
         if client.optimizer_state == "kept" and client.momentum:
             raise ValueError(
                 "client.optimizer_state = kept: scaffold takes a client's mean gradient from its "
-                "update, which momentum of earlier rounds would be in; use fresh"
+                "update, which would include the momentum of earlier rounds; use fresh"
             )
 
-    def begin(self, visit: Visit, objective: Objective, start: Mapping[str, Tensor]) -> None:
-        """Take c − c[k] of each parameter that is trained.
+    def on_round_start(
+        self, client_round: ClientRound, objective: Objective, training_start: Mapping[str, Tensor]
+    ) -> None:
+        """Compute c − c[k] for each trained parameter.
 
         Raises
         ------
         ValueError
-            The strategy sent no c.
+            The strategy did not send c.
         """
-        if lacking := [n for n in visit.sent if n in visit.trained and n not in visit.extra]:
-            raise ValueError(f"the strategy sends no mean gradient of {min(lacking)} for scaffold")
+        names = [n for n in client_round.received_names if n in client_round.trainable_names]
+        if missing := [n for n in names if n not in client_round.extra]:
+            raise ValueError(f"the strategy sends no mean gradient of {min(missing)} for scaffold")
         self._corrections = {
-            name: control - visit.memory[name].to(control) if visit.memory else control
-            for name, control in visit.extra.items()
-            if name in visit.trained
+            name: control - client_round.memory[name].to(control)
+            if client_round.memory
+            else control
+            for name, control in client_round.extra.items()
+            if name in client_round.trainable_names
         }
 
     def term(self, step: LocalStep) -> Tensor | None:
@@ -89,30 +99,33 @@ class ControlVariates(ClientRule):
 
     @torch.no_grad()
     def tensors(self, update: Update) -> State:
-        """Return c[k]⁺ − c[k] = (x − y) / (η·Σa) − c; 0 of what is not trained."""
+        """Return c[k]⁺ − c[k] = (x − y) / (η·Σa) − c; 0 for parameters that are not trained."""
         if self._changes is not None:
             return self._changes
-        visit = update.visit
-        length = visit.lr * step_weights(update.steps, visit.momentum, visit.nesterov)
+        client_round = update.client_round
+        sgd = client_round.momentum, client_round.nesterov
+        scale = client_round.lr * step_weights(update.steps, *sgd)
         changes = {}
-        for name, control in visit.extra.items():
-            if name in visit.trained and length:
-                moved = update.before[name] - update.after[name].to(update.before[name])
-                changes[name] = moved / length - control.to(moved)
+        for name, control in client_round.extra.items():
+            if name in client_round.trainable_names and scale:
+                difference = update.before[name] - update.after[name].to(update.before[name])
+                changes[name] = difference / scale - control.to(difference)
             else:
                 changes[name] = torch.zeros_like(control)
-        # What is sent is remembered, too, and need not be worked out twice.
+        # `remember` needs them, too.
         self._changes = changes
         return changes
 
     def remember(self, update: Update) -> State:
-        """Return c[k]⁺."""
-        memory = update.visit.memory
+        """Return c[k] after the update."""
+        memory = update.client_round.memory
         return {
             name: memory[name].to(change) + change if memory else change
             for name, change in self.tensors(update).items()
         }
 
-    def tensors_sent(self, model: Mapping[str, Tensor], parts: ModelParts) -> Mapping[str, Tensor]:
-        """Declare a tensor like each parameter."""
-        return {name: model[name] for name in parameters(model, parts.buffers)}
+    def declared_tensors(
+        self, model: Mapping[str, Tensor], roles: TensorRoles
+    ) -> Mapping[str, Tensor]:
+        """Declare one tensor for each parameter."""
+        return {name: model[name] for name in parameter_names(model, roles.buffers)}

@@ -4,7 +4,7 @@ import inspect
 
 from pydantic import ConfigDict
 
-from fedssl.base.fields import Dotted
+from fedssl.base.fields import DottedPath
 from fedssl.base.import_path import load_dotted
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Splits
@@ -19,7 +19,7 @@ class CustomData(DataConfig):
 
     model_config = ConfigDict(extra="allow")
 
-    name: Dotted
+    name: DottedPath
     """The dotted path."""
 
     def read(self) -> Splits:

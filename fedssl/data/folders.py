@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fedssl.base.printable import spelled_out
+from fedssl.base.printable import escape_unsafe
 from fedssl.data.file_kinds import FileKind
 from fedssl.data.layouts import Layout
 from fedssl.data.listed import in_order, read_list, with_classes
@@ -77,7 +77,7 @@ class Folders:
             kept, held = hold_out(whole.labels)
             if not len(kept) or not len(held):
                 raise ValueError(
-                    f"data.train = {spelled_out(str(self.train))}: too few {many} to hold out a "
+                    f"data.train = {escape_unsafe(str(self.train))}: too few {many} to hold out a "
                     "fifth for testing; give data.test"
                 )
             train, test = self._chosen(whole.take(kept), bare.take(held))
@@ -105,9 +105,9 @@ def refusal(
     start = f"{where}: " if where else ""
     if len(bad) == 1:
         path, reason = bad[0]
-        one = f"{start}{spelled_out(path)} cannot be read as {kind.one}: {reason}"
+        one = f"{start}{escape_unsafe(path)} cannot be read as {kind.one}: {reason}"
         return f"{one}; mend or remove it{fix}"
-    told = [f"{spelled_out(path)}: {reason}" for path, reason in bad[:_SHOWN]]
+    told = [f"{escape_unsafe(path)}: {reason}" for path, reason in bad[:_SHOWN]]
     more = [f"… and {len(bad) - _SHOWN:,} more"] if len(bad) > _SHOWN else []
     many = f"{len(bad):,} of {total:,} files cannot be read as {kind.noun[1]}"
     return "\n  ".join([f"{start}{many}; mend or remove them{fix}", *told, *more])

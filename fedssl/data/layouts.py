@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from fedssl.base.printable import spelled_out
+from fedssl.base.printable import escape_unsafe
 from fedssl.data.file_kinds import FileKind
 from fedssl.data.listing import Listing
 from fedssl.data.walking import Found
@@ -68,7 +68,7 @@ def arrange(
     """
 
     def wrong(problem: str) -> ValueError:
-        return ValueError(f"{what} = {spelled_out(str(root))}: {problem}")
+        return ValueError(f"{what} = {escape_unsafe(str(root))}: {problem}")
 
     if not found.folders:
         seen = found.seen()
@@ -115,11 +115,11 @@ def _depth(
         if least >= wanted:
             return wanted
         raise wrong(
-            f"{spelled_out(shallow[1][0])} lies in too few folders for data.layout = {layout}: "
+            f"{escape_unsafe(shallow[1][0])} lies in too few folders for data.layout = {layout}: "
             f"use root/{layout}/file throughout"
         )
     pair = [shallow[1][0], (deep if deep is not shallow else found.folders[-1])[1][-1]]
-    files = " and ".join(map(spelled_out, dict.fromkeys(pair)))
+    files = " and ".join(map(escape_unsafe, dict.fromkeys(pair)))
     fits = "do not fit one layout" if len(set(pair)) > 1 else "does not fit a layout"
     if least == 0:
         raise wrong(f"{files} {fits}: {_USES}")
@@ -167,7 +167,7 @@ def _doubt(
     names: Sequence[str] = listing.class_names
     if depth == 1 and len(names) == 1:
         return (
-            f"; if {names[0]} is no class, give {what} = {spelled_out(str(root / names[0]))} for "
+            f"; if {names[0]} is no class, give {what} = {escape_unsafe(str(root / names[0]))} for "
             f"unlabelled {kind.noun[1]}"
         )
     if depth == 2:

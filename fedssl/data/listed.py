@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedssl.base.printable import spelled_out
+from fedssl.base.printable import escape_unsafe
 from fedssl.data.file_kinds import FileKind, suffix
 from fedssl.data.listing import Listing
 
@@ -34,7 +34,7 @@ def read_list(path: Path, what: str, kind: FileKind) -> Listing:
     """
 
     def wrong(problem: str) -> ValueError:
-        return ValueError(f"{what} = {spelled_out(str(path))}: {problem}")
+        return ValueError(f"{what} = {escape_unsafe(str(path))}: {problem}")
 
     try:
         if path.stat().st_size > _LARGEST:

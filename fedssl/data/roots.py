@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fedssl.base.printable import spelled_out
+from fedssl.base.printable import escape_unsafe
 from fedssl.data.file_kinds import FileKind
 from fedssl.data.layouts import Layout, arrange, splits_of
 from fedssl.data.listing import Listing
@@ -26,7 +26,7 @@ class Root:
         """Find the files; ``what`` is what errors call the folder."""
         if not path.is_dir():
             raise ValueError(
-                f"{what} = {spelled_out(str(path))}: there is no such folder; correct the path"
+                f"{what} = {escape_unsafe(str(path))}: there is no such folder; correct the path"
             )
         try:
             found = walk(str(path), kind)
@@ -46,7 +46,7 @@ class Root:
         there = [self.splits[each] for each in ("train", "val", "test") if each in self.splits]
         shown = ", ".join(f"{folder}/" for folder in there)
         told = (
-            f"{what}: the splits {shown} of one set found in {spelled_out(str(self.path))}, and "
+            f"{what}: the splits {shown} of one set found in {escape_unsafe(str(self.path))}, and "
             f"{name}/ taken; set data.layout: domain/class if they are domains"
         )
         return replace(listing, notes=(told, *listing.notes))

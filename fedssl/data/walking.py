@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 
-from fedssl.base.printable import spelled_out
+from fedssl.base.printable import escape_unsafe
 from fedssl.data.file_kinds import FileKind, suffix
 
 _DEEPEST = 32
@@ -55,15 +55,15 @@ def walk(root: str, kind: FileKind) -> Found:
         count += 1
         if len(parts) > _DEEPEST or count > _MOST:
             raise ValueError(
-                f"{spelled_out(folder)}: lies more than {_DEEPEST} folders deep, or there are more "
-                f"than {_MOST:,} folders; see whether links lead back"
+                f"{escape_unsafe(folder)}: lies more than {_DEEPEST} folders deep, or there are "
+                f"more than {_MOST:,} folders; see whether links lead back"
             )
         files, folders = [], []
         try:
             here = os.stat(folder)
             if (here.st_dev, here.st_ino) in above:
                 raise ValueError(
-                    f"{spelled_out(folder)}: is a link to a folder above it, so it has no end; "
+                    f"{escape_unsafe(folder)}: is a link to a folder above it, so it has no end; "
                     "remove it"
                 )
             with os.scandir(folder) as entries:
@@ -81,17 +81,17 @@ def walk(root: str, kind: FileKind) -> Found:
                     elif ending in kind.unreadable:
                         found.bad.append((parts, entry.path, kind.unreadable[ending]))
                     else:
-                        found.others[spelled_out(ending) or "without suffix"] += 1
+                        found.others[escape_unsafe(ending) or "without suffix"] += 1
         except OSError as error:
             raise ValueError(
-                f"{spelled_out(folder)}: cannot be listed ({error.strerror})"
+                f"{escape_unsafe(folder)}: cannot be listed ({error.strerror})"
             ) from None
         if files:
             found.folders.append((parts, sorted(files)))
         for name in sorted(folders):
             visit(
                 os.path.join(folder, name),
-                (*parts, spelled_out(name)),
+                (*parts, escape_unsafe(name)),
                 above | {(here.st_dev, here.st_ino)},
             )
 

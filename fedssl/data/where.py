@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator
 
-from fedssl.base.fields import nearest
+from fedssl.base.fields import suggest_name
 from fedssl.data.dataset import Dataset
 from fedssl.data.listing import Listing
 
@@ -68,7 +68,7 @@ def chosen(part: Dataset | Listing, where: Mapping[str, Sequence[str]], what: st
         for name in wanted:
             if name not in names:
                 raise ValueError(
-                    f"{what}.{column} = {name}: there is no such value; {nearest(name, names)}"
+                    f"{what}.{column} = {name}: there is no such value; {suggest_name(name, names)}"
                 )
         numbers = [v for name, v in zip(names, values.tolist(), strict=True) if name in wanted]
         kept &= np.isin(part.fields[column], numbers)

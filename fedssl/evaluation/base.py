@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
-from fedssl.base.fields import Dotted, Fields
+from fedssl.base.fields import DottedPath, Fields
 from fedssl.evaluation.metrics import METRICS, MetricDescription
 from fedssl.evaluation.subject import Measured, Subject
 
@@ -23,7 +23,7 @@ class CustomMeasureConfig(MeasureConfig):
 
     model_config = ConfigDict(extra="allow")
 
-    name: Dotted
+    name: DottedPath
     """The dotted path."""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedssl.base.seeding import derive
+from fedssl.base.seeding import derive_seed
 from fedssl.data.select import balanced
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
@@ -120,7 +120,7 @@ class UMAPMap(Measure):
 def _mapped(subject: Subject, reducer: Callable[[int, int], Any]) -> Measured:
     features, details = _chosen(subject)
     # Both take seeds of 32 bits.
-    seed = derive(subject.seed, "measure map") % 2**32
+    seed = derive_seed(subject.seed, "measure map") % 2**32
     found = reducer(len(features), seed).fit_transform(features.cpu().numpy())
     return Measured({}, {**details, "places": np.asarray(found, float).tolist()})
 

@@ -58,7 +58,7 @@ def measure(section: MeasureConfig, subject: Subject) -> Measured:
         It cannot be done; the message starts with the name.
     """
     try:
-        chosen, config = MEASURES.settle(section, "evaluation.measures")
+        chosen, config = MEASURES.resolve(section, "evaluation.measures")
     except ValueError as error:
         raise ValueError(f"{section.name}: {error}") from error
     return compute(chosen(cast(MeasureConfig, config)), subject)

@@ -101,7 +101,7 @@ class Modality(ABC):
     model: ClassVar[type[ModelConfig]]
     """Its ``model`` section."""
     encoders: ClassVar[Registry[nn.Module]]
-    """Its encoders, by `encoders_of`."""
+    """Its encoders, by `encoder_registry`."""
     steps: ClassVar[Sequence[type[Step]] | Mapping[str, type[Step]]]
     """The steps of a view policy, each with its name; of a mapping, its values."""
     step: ClassVar[type[Step]] = Change

@@ -10,7 +10,7 @@ from fedssl.model_state import State
 
 
 class DescribedModel(Protocol):
-    """What a format knows of the model: `fedssl.models.model_file.About` has it."""
+    """What a format knows of the model: `fedssl.models.model_file.ModelDescription` has it."""
 
     @property
     def example(self) -> ExampleSpec:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fedssl.base.printable import spelled_out
+from fedssl.base.printable import escape_unsafe
 from fedssl.data.config import DataConfig
 from fedssl.data.dataset import Dataset, Splits
 from fedssl.data.select import balanced
@@ -74,14 +74,14 @@ def _on_lines(splits: Splits) -> Splits:
     train, test = (
         replace(
             part,
-            class_names=tuple(map(spelled_out, part.class_names)),
+            class_names=tuple(map(escape_unsafe, part.class_names)),
             field_names={
-                name: tuple(map(spelled_out, values)) for name, values in part.field_names.items()
+                name: tuple(map(escape_unsafe, values)) for name, values in part.field_names.items()
             },
         )
         for part in (splits.train, splits.test)
     )
-    return replace(splits, train=train, test=test, notes=tuple(map(spelled_out, splits.notes)))
+    return replace(splits, train=train, test=test, notes=tuple(map(escape_unsafe, splits.notes)))
 
 
 def _check(dataset: Dataset, modality: Modality, where: str) -> None:

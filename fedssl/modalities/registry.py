@@ -18,7 +18,7 @@ class Modalities(Instances[Modality]):
     def __init__(self, *own: Modality):
         super().__init__("modality", GROUP, Modality, {each.name: each for each in own})
 
-    def added(self, name: str, item: Modality) -> Modality:
+    def check_added(self, name: str, item: Modality) -> Modality:
         """Refuse what is added under another name than its own, which configs and files have."""
         if item.name != name:
             raise ValueError(

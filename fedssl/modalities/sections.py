@@ -14,9 +14,9 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from fedssl.base.fields import DOTTED_PATH, Choice, Dotted, Fields, OfOther
+from fedssl.base.fields import DOTTED_PATH, Choice, DependentSection, DottedPath, Fields
 from fedssl.base.import_path import NotFoundError, load_dotted
-from fedssl.base.registry import accepting
+from fedssl.base.registry import model_with_name
 from fedssl.data.config import DataConfig
 from fedssl.modalities.base import Modality
 from fedssl.modalities.model_config import ModelConfig
@@ -46,7 +46,7 @@ class OfOwnModality(DataConfig):
 
     model_config = ConfigDict(extra="allow")
 
-    modality: Dotted
+    modality: DottedPath
     """The dotted path of the modality."""
 
 
@@ -118,10 +118,10 @@ def _own_set(path: str, modality: Modality) -> type[Fields]:
     except NotFoundError:  # Told when the function is called: a section can be read without it.
         return modality.own_data
     is_section = isinstance(found, type) and issubclass(found, DataConfig)
-    return accepting(found, path) if is_section else modality.own_data
+    return model_with_name(found, path) if is_section else modality.own_data
 
 
-class OfModality(OfOther):
+class OfModality(DependentSection):
     """Validates a section by the type that the modality of the ``data`` section gives it.
 
     Parameters

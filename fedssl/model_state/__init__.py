@@ -1,39 +1,39 @@
-"""A model's state: its tensors by name; how they are split, copied, and kept in files."""
+"""A model's state: its tensors by name, and how to split, copy, check and save them."""
 
-from fedssl.model_state.copying import adopt, check_same, clone, copy_into
-from fedssl.model_state.parts import (
-    ModelParts,
+from fedssl.model_state.copying import check_same_layout, clone, copy_into, rebind_tensors
+from fedssl.model_state.state_file import load_state, save_state
+from fedssl.model_state.tensor_roles import (
     SplitModel,
     State,
+    TensorRoles,
     count_bytes,
     federated_state,
-    floating_buffers,
+    floating_buffer_names,
     is_private,
-    model_parts,
-    parameters,
+    parameter_names,
     private_state,
     split_state,
-    trained_names,
+    tensor_roles,
+    trainable_names,
 )
-from fedssl.model_state.state_file import load_state, save_state
 
 __all__ = [
-    "ModelParts",
     "SplitModel",
     "State",
-    "adopt",
-    "check_same",
+    "TensorRoles",
+    "check_same_layout",
     "clone",
     "copy_into",
     "count_bytes",
     "federated_state",
-    "floating_buffers",
+    "floating_buffer_names",
     "is_private",
     "load_state",
-    "model_parts",
-    "parameters",
+    "parameter_names",
     "private_state",
+    "rebind_tensors",
     "save_state",
     "split_state",
-    "trained_names",
+    "tensor_roles",
+    "trainable_names",
 ]

@@ -1,4 +1,4 @@
-"""Copies of states: new ones, into each other, or none where memory is shared."""
+"""Copy states, copy one into another, or let a model share the memory of others."""
 
 from collections.abc import Mapping
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from fedssl.base.allocator import aligned, allocate
-from fedssl.model_state.parts import SplitModel, State, split_state
+from fedssl.model_state.tensor_roles import SplitModel, State, split_state
 
 
 @torch.no_grad()
 def clone(state: Mapping[str, Tensor]) -> State:
-    """Copy a state, so that it no longer shares memory."""
+    """Return a copy of a state that shares no memory with it."""
     if not state:
         return {}
     copies = allocate(state, next(iter(state.values())).device)
@@ -21,62 +21,62 @@ def clone(state: Mapping[str, Tensor]) -> State:
 
 @torch.no_grad()
 def copy_into(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> None:
-    """Copy one state into another in place; a differing element type is converted.
+    """Copy one state into another in place, and convert element types where they differ.
 
     Raises
     ------
     ValueError
-        The two do not have the same names and shapes; both are left as they were.
+        Names or shapes differ; then nothing is copied.
     """
-    check_same(target, source)
+    check_same_layout(target, source)
     for name, tensor in target.items():
         tensor.copy_(_converted(source[name], tensor))
 
 
 @torch.no_grad()
-def adopt(
+def rebind_tensors(
     objective: SplitModel,
     federated: Mapping[str, Tensor],
     private: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Let an objective's tensors take the memory of others as their own, without a copy.
+    """Make an objective's parameters and buffers share the memory of other tensors.
 
-    What their memory was stays with whoever else refers to it. Only a tensor of another element
-    type, device or alignment is copied.
+    Only a tensor of another element type, device or alignment is copied. Other references to the
+    objective's former memory stay valid.
 
     Parameters
     ----------
     objective : Objective
-        Whose parameters and buffers are meant; the objects stay the same.
+        The model; its parameter and buffer objects stay the same.
     federated : Mapping[str, Tensor]
-        What the federated ones become; from now on shared with the objective.
+        New values of the federated tensors; the objective shares their memory from now on.
     private : Mapping[str, Tensor] | None (default: None)
-        What the private ones become; None leaves them.
+        New values of the private tensors; None leaves them unchanged.
 
     Raises
     ------
     ValueError
-        Names or shapes are not the objective's, which is left as it was.
+        Names or shapes are not the objective's; then nothing is changed.
     """
-    own = split_state(objective, keep_vars=True)
+    targets = split_state(objective, keep_vars=True)
     pairs = (
-        [(own[0], federated)]
+        [(targets[0], federated)]
         if private is None
-        else list(zip(own, (federated, private), strict=True))
+        else list(zip(targets, (federated, private), strict=True))
     )
     for target, source in pairs:
-        check_same(target, source)
+        check_same_layout(target, source)
     for target, source in pairs:
         for name, tensor in target.items():
             value = _converted(source[name].detach(), tensor).to(tensor.device, tensor.dtype)
             tensor.data = aligned(value)
 
 
-def check_same(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> None:
-    """Raise a ValueError where two states do not have the same names and shapes."""
-    if missing := sorted(target.keys() ^ source.keys()):
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ValueError(f"the models differ: only one of them has {missing[0]}{more}")
+def check_same_layout(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> None:
+    """Raise a ValueError if two states do not have the same names and shapes."""
+    if unmatched := sorted(target.keys() ^ source.keys()):
+        more = f" and {len(unmatched) - 1} more" if len(unmatched) > 1 else ""
+        raise ValueError(f"the models differ: only one of them has {unmatched[0]}{more}")
     for name, tensor in target.items():
         if tensor.shape != source[name].shape:
             raise ValueError(
@@ -86,7 +86,7 @@ def check_same(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> No
 
 
 def _converted(value: Tensor, like: Tensor) -> Tensor:
-    """Round where a float becomes an integer: the nearest count to a mean of counts, not below."""
+    """Round a float that becomes an integer, such as a mean of counts, to the nearest one."""
     if value.is_floating_point() and not like.is_floating_point():
         return value.round()
     return value

@@ -1,4 +1,4 @@
-"""A state as a safetensors file."""
+"""Write a state to a safetensors file, and read it."""
 
 import json
 import zlib
@@ -9,9 +9,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from fedssl.base.files import replacing
-from fedssl.base.plain_files import check_plain
-from fedssl.model_state.parts import State
+from fedssl.base.files import atomic_write
+from fedssl.base.plain_files import check_regular_file
+from fedssl.model_state.tensor_roles import State
 
 _DTYPES = {
     torch.int64: "I64",
@@ -32,7 +32,7 @@ _NAMES = list(_DTYPES.values())
 def save_state(
     path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str], *, mode: int = 0o666
 ) -> int:
-    """Write a state as safetensors, never half a file, and without a copy of it in memory.
+    """Write a state to a safetensors file, atomically and without a copy of it in memory.
 
     Parameters
     ----------
@@ -41,27 +41,27 @@ def save_state(
     state : Mapping[str, Tensor]
         The tensors.
     metadata : Mapping[str, str]
-        What else the file is to say.
+        The metadata of the file's header.
     mode : int (default: 0o666)
-        Who may do what with the file, less the process's umask.
+        The file's permission bits, before the process's umask.
 
     Returns
     -------
     int
-        The CRC-32 of what the file holds.
+        The CRC-32 of the file's content.
 
     Raises
     ------
     WriteError
-        It cannot be written.
+        The file cannot be written.
     KeyError
-        A tensor has a type that none of ours have.
+        A tensor has an unsupported type.
     """
-    # Not by safetensors' own writers: that of files leaves one without a name of ours where it is
-    # killed, and that of bytes takes twice the state's memory.
+    # Not by safetensors' own writers: if killed, `save_file` leaves a temporary file that nothing
+    # removes, and `save` takes twice the state's memory.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     crc32 = 0
-    with replacing(path, mode) as temporary, temporary.open("wb") as file:
+    with atomic_write(path, mode) as temporary, temporary.open("wb") as file:
         for piece in _pieces(tensors, metadata):
             file.write(piece)
             crc32 = zlib.crc32(piece, crc32)
@@ -71,18 +71,18 @@ def save_state(
 def _pieces(
     tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> Iterator[bytes | memoryview]:
-    """Yield what a safetensors file holds: the length of its head, the head, and each tensor."""
-    head: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    """Yield the content of a safetensors file: the header's length, the header, each tensor."""
+    header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     # The widest first, so that all are aligned.
     order = sorted(tensors, key=lambda name: (_NAMES.index(_DTYPES[tensors[name].dtype]), name))
-    place = 0
+    offset = 0
     for name in order:
         tensor = tensors[name]
-        end = place + tensor.nbytes
+        end = offset + tensor.nbytes
         dtype, shape = _DTYPES[tensor.dtype], list(tensor.shape)
-        head[name] = {"dtype": dtype, "shape": shape, "data_offsets": [place, end]}
-        place = end
-    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little")
     yield text
@@ -91,16 +91,16 @@ def _pieces(
 
 
 def load_state(path: Path) -> tuple[State, dict[str, str]]:
-    """Read a safetensors file: its tensors and its metadata.
+    """Return a safetensors file's tensors and metadata.
 
     Raises
     ------
     ConfigError
-        There is no such file, or it is no plain one.
+        The file does not exist, or is not a regular file.
     SafetensorError
-        It is damaged.
+        The file is damaged.
     """
-    check_plain(path)
+    check_regular_file(path)
     with safe_open(path, framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return state, dict(file.metadata() or {})

@@ -1,1 +1,1 @@
-"""Whole models: how one is built, its file, and its forms for other tools."""
+"""Build models, save and load them, and export them to other tools."""

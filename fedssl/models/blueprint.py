@@ -1,4 +1,4 @@
-"""The blueprint of a model: all that is needed to build it, made once for an experiment."""
+"""A model's blueprint: all that is needed to build the model of an experiment."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,12 +7,19 @@ import torch
 from torch import nn
 
 from fedssl.base import allocator
-from fedssl.base.seeding import initialising
+from fedssl.base.seeding import seeded_initialisation
 from fedssl.config import LearningConfig
 from fedssl.data import Dataset
 from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities import Modality, Preparation, ViewPolicy, modality_of, spec_of
-from fedssl.model_state import ModelParts, adopt, clone, count_bytes, model_parts, split_state
+from fedssl.model_state import (
+    TensorRoles,
+    clone,
+    count_bytes,
+    rebind_tensors,
+    split_state,
+    tensor_roles,
+)
 from fedssl.models.warm_start import warm_start
 from fedssl.networks import encoder as encoders
 from fedssl.networks.norms import use_group_norm
@@ -21,142 +28,143 @@ from fedssl.objectives import Objective, build
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What is known of a model once it was built."""
+    """Properties of a model that are known only after it was built."""
 
-    parts: ModelParts
-    """What the names of its tensors mean."""
+    parts: TensorRoles
+    """The roles of the model's tensors, by name."""
     bytes: int
-    """The size of all its tensors."""
+    """The size of all tensors in bytes."""
     views: int
-    """How many views of each example a local step takes."""
+    """The number of views of each example in a local step."""
     minimum_batch: int
-    """The fewest examples that a step makes sense with."""
+    """The smallest number of examples in a step."""
 
 
 @dataclass(frozen=True)
 class ModelBlueprint:
-    """How to build an experiment's model, and what follows from that.
+    """All that is needed to build an experiment's model, and to prepare examples for it.
 
-    Examples
-    --------
-    >>> blueprint = ModelBlueprint.of(config, splits.train)
-    >>> objective = blueprint.build()
-    >>> features = objective.encoder(blueprint.preparation(splits.train.fetch()))
+    With a validated config and its loaded data set::
+
+        blueprint = ModelBlueprint.of(config, splits.train)
+        objective = blueprint.build()
+        features = objective.encoder(blueprint.preparation(splits.train.fetch()))
     """
 
     config: LearningConfig
-    """The experiment's learning."""
+    """The learning part of the experiment's config."""
     spec: ExampleSpec
-    """What its examples are, as they are stored."""
+    """The modality, shape and type of stored examples."""
 
     @classmethod
     def of(cls, config: LearningConfig, dataset: Dataset) -> "ModelBlueprint":
-        """Return the blueprint of a model that learns from a loaded data set."""
+        """Return the blueprint of a config's model, for a loaded data set."""
         return cls(config, spec_of(config.data, dataset))
 
     @cached_property
     def modality(self) -> Modality:
-        """Of the examples."""
+        """The examples' modality."""
         return modality_of(self.config.data)
 
     @property
-    def is_known(self) -> bool:
-        """Whether its encoder's name stands for code of fedssl's or of a library it knows."""
-        own = self.modality.encoders.own(self.config.model.encoder.name)
-        return own is not None and "." not in self.spec.modality
+    def has_known_encoder(self) -> bool:
+        """Whether the encoder is built into fedssl or comes from a library that fedssl supports."""
+        builtin = self.modality.encoders.builtin(self.config.model.encoder.name)
+        return builtin is not None and "." not in self.spec.modality
 
     @cached_property
     def preparation(self) -> Preparation:
-        """Turns stored examples into what the encoder takes."""
+        """The transformation of stored examples to the encoder's inputs."""
         return self.modality.preparation(self.config.data)
 
     @cached_property
     def views(self) -> ViewPolicy:
-        """Makes the views that the clients train on."""
+        """The augmentation that makes the views for training."""
         return self.modality.views(self.config.views, self.config.data)
 
     @cached_property
     def weak_views(self) -> ViewPolicy:
-        """Makes views that alter examples little: what probes are fitted on."""
+        """The weak augmentation that makes the views on which probes are fitted."""
         policy = self.modality.view_policies[self.modality.weak_policy]
         return self.modality.views(policy.steps, self.config.data)
 
     def build(self) -> Objective:
         """Build the objective with its encoder and heads, on the CPU.
 
-        Its weights derive from the seed alone, but for those of an encoder that ``model.init``
-        gives.
+        All weights derive from the seed alone, except those that ``model.init`` gives.
 
         Raises
         ------
         ValueError
-            Something that the config names does not fit; see also `warm_start`.
+            Parts of the config do not fit together; see also `warm_start`.
         """
         model = self.config.model
-        with initialising(self.config.seed):
+        with seeded_initialisation(self.config.seed):
             encoder = self.build_encoder()
             if model.init is not None:
                 warm_start(encoder, model.init)
             objective = build(self.config.objective, encoder, model.projector, self.modality)
         if model.norm == "group":
             use_group_norm(objective)
-        # Into one block of memory, as all models are, which is used again once this one is let go.
-        adopt(objective, *map(clone, split_state(objective)))
-        # What the parts were built in lies free between what stays, and no block fits into it.
-        allocator.give_back()
+        # All models are in one block of memory each, which a later model can reuse.
+        rebind_tensors(objective, *map(clone, split_state(objective)))
+        # The memory in which the parts were built is free now, but too fragmented for a block.
+        allocator.return_freed_memory()
         return objective
 
     def build_encoder(self) -> nn.Module:
-        """Build the encoder alone with torch's global generator (see `seeding.initialising`)."""
-        return encoders.build(self.modality.encoders, self.config.model.encoder, self.spec)
+        """Build the encoder alone; torch's global generator draws its weights."""
+        return encoders.build_from_section(
+            self.modality.encoders, self.config.model.encoder, self.spec
+        )
 
     @cached_property
     def facts(self) -> ModelFacts:
-        """What is known of the model once it was built."""
-        return self.note(self.build())
+        """The model's properties; the model is built if it was not built before."""
+        return self.set_facts(self.build())
 
-    def note(self, objective: Objective) -> ModelFacts:
-        """Return what is known of a model that was just built, and keep it as `facts`."""
+    def set_facts(self, objective: Objective) -> ModelFacts:
+        """Set `facts` to the properties of a model that was built, and return them."""
         facts = ModelFacts(
-            model_parts(objective),
+            tensor_roles(objective),
             count_bytes(objective.state_dict()),
             objective.views_in_all,
             objective.minimum_batch,
         )
-        # So that it is not built again to be looked at.
+        # So that `facts` does not build the model again.
         self.__dict__["facts"] = facts
         return facts
 
     @torch.no_grad()
     def try_out(self) -> Objective:
-        """Build the objective, and show its encoder examples and views that are all zeros.
+        """Build the objective, and run its encoder on examples and views that are all zeros.
 
         Returns
         -------
         Objective
-            In eval mode.
+            The model, in eval mode.
 
         Raises
         ------
         ValueError
-            It cannot be built, or its encoder does not take such examples or views.
+            The model cannot be built, or the encoder does not accept the examples or the views.
         """
         objective = self.build().eval()
-        facts, name = self.note(objective), self.config.model.encoder.name
+        facts, name = self.set_facts(objective), self.config.model.encoder.name
         features = objective.encoder(self.preparation.spec_of(self.spec).blank(2))
         if features.shape != (2, objective.encoder.features):
             raise ValueError(
                 f"model.encoder = {name}: gives {list(features.shape)} for two "
                 f"{self.modality.noun[1]}, not [2, {objective.encoder.features}]"
             )
-        of_views = (self.views.spec_of(self.spec, view) for view in range(1, facts.views + 1))
-        numbers = {spec.shape: (spec, view) for view, spec in enumerate(of_views, start=1)}
-        for spec, view in numbers.values():
+        view_specs = (self.views.spec_of(self.spec, view) for view in range(1, facts.views + 1))
+        by_shape = {spec.shape: (spec, view) for view, spec in enumerate(view_specs, start=1)}
+        for spec, view in by_shape.values():
             try:
                 objective.encoder(spec.blank(2))
             except (RuntimeError, ValueError, AssertionError) as error:
                 raise ValueError(
                     f"views: view {view} has the shape {list(spec.shape)}, which {name} does not "
-                    f"take; change its steps: {error}"
+                    f"accept; change the steps of the views: {error}"
                 ) from error
         return objective

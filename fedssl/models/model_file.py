@@ -1,4 +1,4 @@
-"""The file of a trained model, ``model.safetensors``, which says how to rebuild the encoder."""
+"""Write and read ``model.safetensors``, a trained model with what is needed to rebuild it."""
 
 import json
 import os
@@ -18,14 +18,14 @@ from fedssl.modalities import MODALITIES, Modality
 from fedssl.modalities.model_config import ModelConfig
 from fedssl.model_state import (
     State,
-    check_same,
+    check_same_layout,
     copy_into,
     federated_state,
     load_state,
     save_state,
 )
 from fedssl.models.blueprint import ModelBlueprint
-from fedssl.networks.encoder import EncoderConfig, build
+from fedssl.networks.encoder import EncoderConfig, build_from_section
 from fedssl.networks.norms import use_group_norm
 from fedssl.objectives import Objective
 
@@ -35,28 +35,28 @@ Constants = dict[
 
 
 @dataclass(frozen=True)
-class About:
-    """What is needed to use a model file."""
+class ModelDescription:
+    """A model's description in its file: what is needed to rebuild and use its encoder."""
 
     example: ExampleSpec
-    """What the examples are that it was trained on, as they are stored."""
+    """The modality, shape and type of the stored training examples."""
     prepared: ExampleSpec
-    """What its encoder takes."""
+    """The modality, shape and type of the encoder's inputs."""
     constants: Constants
-    """By what examples are prepared: an image's mean and spread by channel, say."""
+    """The constants of the preparation, such as an image's mean and deviation by channel."""
     fields: dict[str, Any]
-    """The ``model`` section of its config."""
+    """The ``model`` section of the experiment's config."""
     objective: str
-    """As in the config."""
+    """The name of the objective."""
 
     @cached_property
     def modality(self) -> Modality:
-        """Of its examples.
+        """The examples' modality.
 
         Raises
         ------
         ValueError
-            It is none of `MODALITIES`: a file never decides which code is run.
+            It is not one of `MODALITIES`: a file never decides which code is run.
         """
         if "." in self.example.modality:
             raise ValueError(
@@ -67,15 +67,15 @@ class About:
 
     @cached_property
     def model(self) -> ModelConfig:
-        """The ``model`` section; of an encoder that is not fedssl's, the name alone is read."""
+        """The ``model`` section; only the name is read of an encoder that fedssl does not know."""
         fields = self.fields
-        if not self.is_known:
+        if not self.has_known_encoder:
             fields = {**fields, "encoder": EncoderConfig(name=self.encoder)}
         return self.modality.model.model_validate(fields)
 
     @property
     def encoder(self) -> str:
-        """What the file says that its encoder is called."""
+        """The name of the encoder in the file."""
         section = self.fields.get("encoder")
         name = section.get("name") if isinstance(section, Mapping) else section
         if not isinstance(name, str):
@@ -83,53 +83,55 @@ class About:
         return name
 
     @cached_property
-    def is_known(self) -> bool:
-        """Whether its encoder's name stands for code of fedssl's or of a library it knows."""
+    def has_known_encoder(self) -> bool:
+        """Whether the encoder is built into fedssl or comes from a library that fedssl supports."""
         modality = self.example.modality
-        return "." not in modality and self.modality.encoders.own(self.encoder) is not None
+        return "." not in modality and self.modality.encoders.builtin(self.encoder) is not None
 
     def encoder_in(self, state: State) -> State:
-        """Return a model's tensors that are the encoder's, by its own names."""
+        """Return the encoder's tensors of a model, without ``encoder.`` in their names."""
         prefix = "encoder."
         return {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
 
     def blank(self, count: int) -> Tensor:
-        """Return prepared examples that are all zeros: to try the encoder on."""
+        """Return prepared examples that are all zeros, for a test of the encoder."""
         return self.prepared.blank(count)
 
     def to_json(self) -> str:
-        """Return it as a file's metadata holds it, under ``fedssl``."""
+        """Return the JSON that the file's metadata holds under ``fedssl``."""
         return json.dumps(asdict(self))
 
 
-_ABOUT = TypeAdapter(About)
+_DESCRIPTION = TypeAdapter(ModelDescription)
 
 
 def save_model(path: Path, objective: Objective, blueprint: ModelBlueprint) -> None:
-    """Write the encoder's and the projector's tensors, with what is needed to use them.
+    """Write an encoder and its projector to a file, with the model's description.
 
     Parameters
     ----------
     path : Path
-        The file, replaced as a whole.
+        The file, which is replaced atomically.
     objective : Objective
-        Holds both.
+        The model with the encoder and the projector.
     blueprint : ModelBlueprint
-        What it was built by; it goes into the file's metadata, as JSON under ``fedssl``.
+        The blueprint of the model; the description is JSON under ``fedssl`` in the metadata.
     """
-    state, about = model_of(objective, blueprint)
+    state, about = describe_model(objective, blueprint)
     save_state(path, state, {"fedssl": about.to_json()})
 
 
-def model_of(objective: Objective, blueprint: ModelBlueprint) -> tuple[State, About]:
-    """Return what the file of a model holds; see `save_model`."""
+def describe_model(
+    objective: Objective, blueprint: ModelBlueprint
+) -> tuple[State, ModelDescription]:
+    """Return the tensors and the description that `save_model` writes."""
     state = {
         name: tensor
         for name, tensor in federated_state(objective).items()
         if name.startswith(("encoder.", "projector."))
     }
     preparation = blueprint.preparation
-    about = About(
+    about = ModelDescription(
         example=blueprint.spec,
         prepared=preparation.spec_of(blueprint.spec),
         constants=dict(preparation.constants),
@@ -139,8 +141,8 @@ def model_of(objective: Objective, blueprint: ModelBlueprint) -> tuple[State, Ab
     return state, about
 
 
-def read_model(path: str | Path) -> tuple[State, About]:
-    """Read a run's model: its tensors, named as in the objective, and what they are.
+def read_model(path: str | Path) -> tuple[State, ModelDescription]:
+    """Read a run's model: its tensors, named as in the objective, and its description.
 
     Parameters
     ----------
@@ -150,7 +152,7 @@ def read_model(path: str | Path) -> tuple[State, About]:
     Raises
     ------
     ValueError
-        The file is no model of fedssl.
+        The file is not a model of fedssl.
     """
     file = _file(path)
     if not os.path.lexists(file):
@@ -160,16 +162,16 @@ def read_model(path: str | Path) -> tuple[State, About]:
         if "fedssl" not in metadata:
             raise ValueError("it does not say what the model is")
         values = json.loads(metadata["fedssl"])
-        about = _ABOUT.validate_python(_of_images(values) if "image_size" in values else values)
+        about = _DESCRIPTION.validate_python(_upgrade(values) if "image_size" in values else values)
         if "." not in about.example.modality:
-            _check_about(about)
+            _check_description(about)
     except Exception as error:
         raise ValueError(f"{file}: is not a model that fedssl wrote: {error}") from error
     return state, about
 
 
-def _check_about(about: About) -> None:
-    """Refuse a wrong section of the model, or examples that the modality does not have."""
+def _check_description(about: ModelDescription) -> None:
+    """Raise an error if the ``model`` section or the examples' shape is not valid."""
     _ = about.model
     dimensions = about.modality.dimensions
     if len(about.example.shape) != dimensions or about.prepared.modality != about.example.modality:
@@ -179,8 +181,8 @@ def _check_about(about: About) -> None:
         )
 
 
-def _of_images(old: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a file says that was written when every example was an image."""
+def _upgrade(old: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description of a file from a version in which every example was an image."""
     side = old["image_size"]
     shape = [3, side, side]
     return {
@@ -205,41 +207,48 @@ def _file(path: str | Path) -> Path:
 def load_encoder(path: str | Path, encoder: nn.Module | None = None) -> nn.Module:
     """Load a trained encoder.
 
+    With a finished run in ``runs/my-run``::
+
+        encoder = load_encoder("runs/my-run")
+        features = encoder(images)  # normalised images, float32 [B, 3, H, W]
+
     Parameters
     ----------
     path : str | Path
         A run folder, or its ``model.safetensors``.
     encoder : nn.Module | None
-        The network to fill, with its GroupNorms where ``model.norm`` was group; needed only where
-        it is neither fedssl's nor a library's: a file never decides which code is run.
+        The network that gets the weights, with GroupNorm if ``model.norm`` was group. It is needed
+        only if fedssl cannot build it: a file never decides which code is run.
 
     Returns
     -------
     nn.Module
-        In eval mode, on the CPU. It maps prepared examples, such as images float32 [B, 3, H, W]
-        normalised by the experiment's ``data.mean`` and ``data.std``, to features
+        The encoder, in eval mode, on the CPU. It maps prepared examples, such as images float32
+        [B, 3, H, W] normalised by the experiment's ``data.mean`` and ``data.std``, to features
         [B, ``features``].
 
     Raises
     ------
     ValueError
-        The file is no model of fedssl, or another network's.
+        The file is not a model of fedssl, or holds another network.
     """
     state, about = read_model(path)
     try:
-        return encoder_of(state, about, encoder)
+        return rebuild_encoder(state, about, encoder)
     except ValueError as error:
         raise ValueError(f"{_file(path)}: {error}") from error
 
 
-def encoder_of(state: State, about: About, encoder: nn.Module | None = None) -> nn.Module:
-    """Return the encoder of a model; see `load_encoder`."""
+def rebuild_encoder(
+    state: State, about: ModelDescription, encoder: nn.Module | None = None
+) -> nn.Module:
+    """Return a model's encoder; see `load_encoder`."""
     weights = about.encoder_in(state)
     if encoder is None:
-        # That of an unknown modality says so.
-        if about.modality.encoders.own(about.encoder) is None:
+        # An unknown modality raises its own error.
+        if about.modality.encoders.builtin(about.encoder) is None:
             raise ValueError(
-                f"holds a {about.encoder}, which is not fedssl's: make one and pass it as "
+                f"holds a {about.encoder}, which fedssl cannot build: pass one as "
                 "load_encoder(path, encoder=...)"
             )
         _check_size(weights, about)
@@ -248,13 +257,13 @@ def encoder_of(state: State, about: About, encoder: nn.Module | None = None) -> 
     return encoder.eval()
 
 
-def _build(about: About) -> nn.Module:
-    encoder = build(about.modality.encoders, about.model.encoder, about.example)
+def _build(about: ModelDescription) -> nn.Module:
+    encoder = build_from_section(about.modality.encoders, about.model.encoder, about.example)
     return use_group_norm(encoder) if about.model.norm == "group" else encoder
 
 
-def _check_size(weights: State, about: About) -> None:
-    """Refuse a file that names a far larger network than it holds, before that takes any memory.
+def _check_size(weights: State, about: ModelDescription) -> None:
+    """Check that a network has the file's tensors, before it takes memory: it may be huge.
 
     Raises
     ------
@@ -264,7 +273,7 @@ def _check_size(weights: State, about: About) -> None:
     try:
         with torch.device("meta"):
             planned = _build(about).state_dict()
-    # Some of timm's cannot be built without memory.
+    # Some networks of timm cannot be built without memory.
     except (RuntimeError, NotImplementedError):
         return
-    check_same(planned, weights)
+    check_same_layout(planned, weights)

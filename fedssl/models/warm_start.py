@@ -1,4 +1,4 @@
-"""Start from an encoder that was trained before: ``model.init``."""
+"""Initialise an encoder with the weights of an earlier one (``model.init``)."""
 
 from pathlib import Path
 
@@ -10,22 +10,21 @@ _PREFIX = "encoder."
 
 
 def warm_start(encoder: nn.Module, path: Path) -> None:
-    """Fill an encoder from a safetensors file.
+    """Load an encoder's weights from a safetensors file.
 
     Parameters
     ----------
     encoder : nn.Module
-        Filled in place; left as it was where the file does not fit it.
+        The encoder, which is changed in place; if the file does not fit, nothing is changed.
     path : Path
-        The ``model.safetensors`` of a run, or a run's folder, or any safetensors file with the
-        encoder's tensors by their names, with or without ``encoder.`` before each. What such a
-        model holds beside its encoder is not used: heads start anew. Of the encoder's own, only
-        counters may be missing.
+        A run's folder, its ``model.safetensors``, or any safetensors file with the encoder's
+        tensors by their names, with or without ``encoder.`` before each. Other tensors of the file,
+        such as a projector's, are ignored. Only counters may be missing.
 
     Raises
     ------
     ValueError
-        The file cannot be read, or its names or shapes are another encoder's.
+        The file cannot be read, or its names or shapes are not those of the encoder.
     """
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.is_file():
@@ -34,15 +33,15 @@ def warm_start(encoder: nn.Module, path: Path) -> None:
         state, _ = load_state(file)
     except Exception as error:
         raise ValueError(
-            f"model.init = {file}: is no safetensors file ({error}); other formats are not read, "
-            "since they may run code"
+            f"model.init = {file}: is not a safetensors file ({error}); other formats are not "
+            "read, since they may run code"
         ) from None
     if any(name.startswith(_PREFIX) for name in state):
         state = {n.removeprefix(_PREFIX): t for n, t in state.items() if n.startswith(_PREFIX)}
-    own = encoder.state_dict()
-    counters = {n: t for n, t in own.items() if not t.is_floating_point() and n not in state}
+    target = encoder.state_dict()
+    counters = {n: t for n, t in target.items() if not t.is_floating_point() and n not in state}
     try:
-        copy_into(own, state | counters)
+        copy_into(target, state | counters)
     except ValueError as error:
         raise ValueError(
             f"model.init = {file}: does not fit the encoder: {error}; give the model.encoder, with "

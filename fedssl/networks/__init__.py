@@ -1,1 +1,1 @@
-"""The parts that networks are made of, whatever the examples are."""
+"""Building blocks of networks that do not depend on the kind of example."""

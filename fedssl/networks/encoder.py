@@ -1,4 +1,4 @@
-"""What is asked of every encoder, whatever its examples are."""
+"""The contract of encoders, their registries, and how to build one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor, nn
 
-from fedssl.base.fields import Dotted, Fields
+from fedssl.base.fields import DottedPath, Fields
 from fedssl.base.import_path import load_dotted
 from fedssl.base.registry import Registry
 from fedssl.data.example_spec import ExampleSpec
@@ -19,53 +19,53 @@ class EncoderConfig(Fields):
     """The ``model.encoder`` section."""
 
     name: str
-    """The network to train: a name that `fedssl list` prints, or a dotted path."""
+    """The encoder to train: a name that `fedssl list` prints, or a dotted path."""
 
 
 class CustomEncoderConfig(EncoderConfig):
-    """An encoder of your own, by its dotted path; further fields are those of its ``Config``."""
+    """The section of your own encoder, with a dotted path; its ``Config`` has more fields."""
 
     model_config = ConfigDict(extra="allow")
 
-    name: Dotted
-    """The dotted path."""
+    name: DottedPath
+    """The dotted path of the encoder's class or function."""
 
 
 class MaskableEncoder(nn.Module, ABC):
-    """An encoder that can be shown some patches of its examples alone: what `mae` needs."""
+    """An encoder that can process some patches of each example alone, as `mae` needs."""
 
     features: int
     """The width of its features."""
-    patch_values: int
-    """P: how many numbers a patch holds."""
+    values_per_patch: int
+    """P: the number of values in a patch."""
 
     @abstractmethod
     def patches(self, examples: Tensor) -> Tensor:
-        """Cut prepared examples [B, …] into patches [B, T, P]; NaN is a value that is not there.
+        """Cut prepared examples [B, …] into patches [B, T, P], where NaN is a missing value.
 
         Raises
         ------
         ValueError
-            The examples are smaller than a patch.
+            An example is smaller than a patch.
         """
 
-    def there(self, examples: Tensor) -> Tensor | None:
-        """Tell which patches of examples [B, …] have a value at all, bool [B, T]; None for all.
+    def observed_patches(self, examples: Tensor) -> Tensor | None:
+        """Return which patches of examples [B, …] have any value, bool [B, T]; None if all have.
 
-        Where it is a tensor, patches may hold NaN, and no attention looks at those not there.
+        If it is a tensor, patches may hold NaN, and the encoder's attention ignores the others.
         """
         return None
 
     @abstractmethod
     def tokens(self, examples: Tensor, shown: Tensor | None = None) -> Tensor:
-        """Return the last block's tokens, normalised.
+        """Return the normalised tokens of the last block.
 
         Parameters
         ----------
         examples : Tensor
-            float32 [B, …], prepared.
+            Prepared examples, float32 [B, …].
         shown : Tensor | None
-            int64 [B, S]: the patches of each example that are shown; None for all T.
+            The indices of the patches to process, int64 [B, S]; None for all T.
 
         Returns
         -------
@@ -74,85 +74,99 @@ class MaskableEncoder(nn.Module, ABC):
         """
 
     @abstractmethod
-    def places(self, examples: Tensor, width: int) -> Tensor:
-        """Return encodings [T, width] of the places of the examples' patches."""
+    def position_encodings(self, examples: Tensor, width: int) -> Tensor:
+        """Return encodings [T, width] of the positions of the examples' patches."""
 
 
-def encoders_of(
+def encoder_registry(
     modality: str,
-    *own: type[nn.Module],
+    *builtin: type[nn.Module],
     families: Mapping[str, type[nn.Module]] = MappingProxyType({}),
 ) -> Registry[nn.Module]:
-    """Return the registry of a modality's encoders, whose entry points are named after it.
+    """Return the registry of a modality's encoders.
 
     Parameters
     ----------
     modality : str
-        Its name: that of images has the entry points fedssl.image_encoders.
-    *own, families
-        See `Registry`. Each class is made from its config and the spec of stored examples.
+        The modality's name, such as "image", whose entry points are "fedssl.image_encoders".
+    *builtin, families
+        See `Registry`. Each class is built from its config and the spec of stored examples.
+
+    Examples
+    --------
+    >>> encoder_registry("point").group
+    'fedssl.point_encoders'
     """
     return Registry(
         "encoder",
         f"fedssl.{modality}_encoders",
         nn.Module,
-        *own,
+        *builtin,
         custom=CustomEncoderConfig,
         families=families,
     )
 
 
-def build(encoders: Registry[nn.Module], section: EncoderConfig, spec: ExampleSpec) -> nn.Module:
-    """Build an encoder with torch's global generator (see `seeding.initialising`).
+def build_from_section(
+    encoders: Registry[nn.Module], section: EncoderConfig, spec: ExampleSpec
+) -> nn.Module:
+    """Build an encoder, whose weights come from torch's global generator.
 
     Parameters
     ----------
     encoders : Registry[nn.Module]
-        Those of the examples' modality; see `encoders_of`.
+        The encoders of the examples' modality; see `encoder_registry`.
     section : EncoderConfig
-        The ``model.encoder`` section. A dotted path leads to a module's class with a ``Config``,
-        or to a callable without arguments.
+        The ``model.encoder`` section. A dotted path names a module's class with a ``Config``, or a
+        function without parameters.
     spec : ExampleSpec
-        What the stored examples are.
+        The shape and type of stored examples.
 
     Returns
     -------
     nn.Module
-        Maps prepared examples [B, …] to features [B, ``features``].
+        The encoder, which maps prepared examples [B, …] to features [B, ``features``].
 
     Raises
     ------
     ValueError
-        There is no such encoder, a field is wrong, or what is made has no ``features``.
+        The encoder does not exist, a field is not valid, or the network has no ``features``.
     """
     name = section.name
-    if name in encoders or _is_plugin(found := load_dotted(name)):
-        encoder, config = encoders.settle(section, "model.encoder")
-        made: object = encoder(config, spec)
+    if name in encoders or _is_plugin(imported := load_dotted(name)):
+        encoder_class, config = encoders.resolve(section, "model.encoder")
+        encoder: object = encoder_class(config, spec)
     elif fields := list(section.model_extra or {}):
         raise ValueError(
             f"model.encoder.{fields[0]}: {name} has no fields, since it is no class with a Config"
         )
     else:
-        made = cast(Callable[[], object], found)()
-    if not isinstance(made, nn.Module) or not isinstance(getattr(made, "features", None), int):
+        encoder = cast(Callable[[], object], imported)()
+    features = getattr(encoder, "features", None)
+    if not isinstance(encoder, nn.Module) or not isinstance(features, int):
         raise ValueError(
             f"model.encoder = {name}: must return a torch module with an int attribute `features`, "
             "the width of its output"
         )
-    return made
+    return encoder
 
 
-def _is_plugin(found: object) -> bool:
-    """Tell whether this is a class that is made from its config and a spec."""
-    if not isinstance(found, type) or not issubclass(found, nn.Module):
+def _is_plugin(imported: object) -> bool:
+    """Return whether an object is a class that is built from its config and a spec."""
+    if not isinstance(imported, type) or not issubclass(imported, nn.Module):
         return False
-    config = getattr(found, "Config", None)
+    config = getattr(imported, "Config", None)
     return isinstance(config, type) and issubclass(config, Fields)
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Count the trainable parameters."""
+    """Return the number of trainable values of a module.
+
+    Examples
+    --------
+    >>> count_parameters(nn.Linear(3, 2))
+    8
+    """
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 

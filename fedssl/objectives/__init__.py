@@ -6,7 +6,7 @@ from typing import cast
 from pydantic import ConfigDict
 from torch import nn
 
-from fedssl.base.fields import Dotted
+from fedssl.base.fields import DottedPath
 from fedssl.base.registry import Registry
 from fedssl.modalities.base import Modality
 from fedssl.objectives.all4one import All4One
@@ -51,7 +51,7 @@ class CustomObjectiveConfig(ObjectiveConfig):
 
     model_config = ConfigDict(extra="allow")
 
-    name: Dotted
+    name: DottedPath
     """The dotted path."""
 
 
@@ -108,12 +108,12 @@ def build(
         There is no such objective, the dotted path names no `Objective`, a field is wrong, or the
         examples or the encoder lack what the objective or a term needs.
     """
-    named, settled = OBJECTIVES.settle(config, "objective")
+    named, settled = OBJECTIVES.resolve(config, "objective")
     named.check_fits(encoder, modality)
     objective = named(encoder, projector, cast(ObjectiveConfig, settled))
     # Last, so that the objective's own initial weights are the same with and without them.
     for term in config.terms:
-        chosen, own = TERMS.settle(term, "objective.terms")
+        chosen, own = TERMS.resolve(term, "objective.terms")
         features = cast(int, objective.encoder.features)
         objective.terms.append(chosen(cast(TermConfig, own), config.name, features, modality))
     return objective

@@ -1,4 +1,9 @@
-"""What every objective is."""
+"""The base class of objectives.
+
+An objective is one torch module that holds a whole model: the encoder, the projector, all other
+heads and copies, and the loss that trains them. So ``objective`` is also what is saved, transmitted
+and evaluated.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence

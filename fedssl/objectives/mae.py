@@ -11,7 +11,7 @@ from fedssl.base.fields import Number
 from fedssl.base.precision import in_float32
 from fedssl.modalities.base import Modality
 from fedssl.networks.encoder import MaskableEncoder
-from fedssl.networks.transformer import blocks
+from fedssl.networks.transformer import transformer_blocks
 from fedssl.objectives.base import Objective, ObjectiveConfig
 from fedssl.objectives.batch import Batch
 
@@ -120,8 +120,8 @@ class MAE(Objective):
         self.encoder, self.projector = encoder, nn.Identity()
         self.embed = nn.Linear(maskable.features, width)
         self.mask = nn.Parameter(0.02 * torch.randn(width))
-        self.decoder = blocks(width, self.config.decoder_depth, heads)
-        self.pixels = nn.Linear(width, maskable.patch_values)
+        self.decoder = transformer_blocks(width, self.config.decoder_depth, heads)
+        self.pixels = nn.Linear(width, maskable.values_per_patch)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of one view, a scalar."""
@@ -133,7 +133,10 @@ class MAE(Objective):
                 "objective.name = mae: an example has one patch only; nothing can be masked"
             )
         kept = min(max(1, round((1 - self.config.masked) * total)), total - 1)
-        ranks, there = torch.rand(count, total, generator=batch.draws), encoder.there(examples)
+        ranks, there = (
+            torch.rand(count, total, generator=batch.draws),
+            encoder.observed_patches(examples),
+        )
         if there is not None:
             ranks = with_both(ranks, there.cpu())
         order = ranks.argsort(1).to(examples.device)
@@ -141,7 +144,7 @@ class MAE(Objective):
         known = self.embed(encoder.tokens(examples, shown))
         width = known.shape[2]
         unknown = self.mask.to(known.dtype).expand(count, total - kept, width)
-        places = encoder.places(examples, width).to(examples.device)[order]
+        places = encoder.position_encodings(examples, width).to(examples.device)[order]
         absent = None
         if there is not None:
             # Where nothing is there, everything is looked at: a softmax over nothing is NaN.

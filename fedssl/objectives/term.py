@@ -6,7 +6,7 @@ from typing import ClassVar
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
-from fedssl.base.fields import Dotted, Fields, Number
+from fedssl.base.fields import DottedPath, Fields, Number
 from fedssl.modalities.base import Modality
 from fedssl.objectives.batch import Batch
 
@@ -25,7 +25,7 @@ class CustomTermConfig(TermConfig):
 
     model_config = ConfigDict(extra="allow")
 
-    name: Dotted
+    name: DottedPath
     """The dotted path."""
 
 

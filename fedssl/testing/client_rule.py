@@ -1,13 +1,13 @@
-"""Does a client rule keep its contract?"""
+"""Check that a client rule keeps its contract."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from fedssl.client_rules import CLIENT_RULES, ClientRule, ClientRuleConfig, Visit, build_rule
-from fedssl.client_rules.running import Metrics, of_rule, remembered_by
-from fedssl.model_state import ModelParts, State, clone, model_parts
+from fedssl.client_rules import CLIENT_RULES, ClientRound, ClientRule, ClientRuleConfig, build_rule
+from fedssl.client_rules.rule_runner import Metrics, memory_after, select_rule_tensors
+from fedssl.model_state import State, TensorRoles, clone, tensor_roles
 from fedssl.model_state.check import first_not_finite
 from fedssl.models.blueprint import ModelBlueprint
 from fedssl.testing.setting import IMAGES, Clients
@@ -26,34 +26,34 @@ from fedssl.training.instructions import Instructions
 from fedssl.training.local_update import LocalUpdate
 
 OBJECTIVES = ("simclr", "byol")
-"""Without private state of its own, and with it."""
-AWAY = 5
-"""The round of a client's third visit: it missed two."""
+"""One without private tensors, and one with them."""
+RETURN_ROUND = 5
+"""The third round in which the client trains, after two that it missed."""
 
 
 def check_client_rule(
     rule: type[ClientRule] | str, extra: Mapping[str, Tensor] | None = None, **fields: object
 ) -> None:
-    """Check that a client rule keeps its contract, as `ClientRule` says.
+    """Check that a client rule keeps the contract that `ClientRule` documents.
 
-    A client follows it for three rounds, of which it misses some, with ``simclr`` and ``byol``.
+    A client trains with it in rounds 1, 2 and 5, with ``simclr`` and with ``byol``.
 
     Parameters
     ----------
     rule : type[ClientRule] | str
-        Its class, the name that it is registered by, or its dotted path.
+        The rule's class, its registered name, or its dotted path.
     extra : Mapping[str, Tensor] | None (default: None)
-        What the strategy sends it in the first round, by the rule's own names. None for nothing, or
-        if the rule refuses that, for zeros like what it sends.
+        The strategy's extra tensors in the first round, by the rule's own names. None for no
+        tensors, or, if the rule refuses that, for zeros like the tensors that it sends.
     **fields : object
-        Its numbers that are not to have their defaults.
+        Values for fields of the rule's ``Config``.
 
     Raises
     ------
     AssertionError
-        It does not; the message says what, and where it can be seen.
+        The rule breaks its contract; the message says how.
     ValueError
-        There is no such rule, or a number of it is wrong.
+        The rule does not exist, or a value is not valid.
 
     Examples
     --------
@@ -66,8 +66,8 @@ def check_client_rule(
     assert isinstance(config, ClientRuleConfig)
     check_section(config, f"client rule {plugin.name}")
     instructions = Instructions(rules=(config,))
-    again = Instructions.from_config(instructions.to_config())
-    require(again == instructions, f"client rule {plugin.name}: is another one after a message")
+    decoded = Instructions.from_config(instructions.to_config())
+    require(decoded == instructions, f"client rule {plugin.name}: changes in a message")
     for objective in OBJECTIVES:
         for precision in ("fp32", "bf16"):
             blueprint = IMAGES.blueprint(
@@ -78,7 +78,7 @@ def check_client_rule(
 
 
 class _Check:
-    """A rule that is tried with one model."""
+    """A check of one rule with one model."""
 
     def __init__(
         self,
@@ -94,44 +94,52 @@ class _Check:
         self.instructions = instructions
         self.blueprint = blueprint
         self.clients = Clients(IMAGES, blueprint)
-        self.parts = model_parts(blueprint.build())
+        self.roles = tensor_roles(blueprint.build())
         self.received = self.clients.initial
         self.extra = self._first_extra(extra)
 
     def run(self) -> None:
-        """Let a client follow it, and look at all that comes of it."""
+        """Train a client with the rule, and check all that results."""
         with unchanged(self.received, self.where, "the received model"), nothing_drawn(self.where):
             first = self._train(self.clients, self.received, {}, 1, self.extra)
-        again = self._train(self.clients, self.received, {}, 1, self.extra)
-        self._same(first, again, "gives other bits for the same client and round")
+        repeated = self._train(self.clients, self.received, {}, 1, self.extra)
+        self._same(first, repeated, "gives other bits for the same client and round")
         self._check_sent(first)
         self._check_memory(first)
-        self._check_measuring(first)
-        sent = self._own(first.extra)
-        # Another client in between: nothing of one may be left for the next.
-        self._train(self.clients, self.received, {}, 2, sent, client=1)
-        second = self._train(self.clients, first.state, first.private, 2, sent)
+        self._check_metrics_only(first)
+        extra = self._rule_tensors(first.extra)
+        # Another client in between: none of its tensors may remain for the next.
+        self._train(self.clients, self.received, {}, 2, extra, client=1)
+        second = self._train(self.clients, first.state, first.client_state, 2, extra)
         resumed = self._train(
             Clients(IMAGES, self.blueprint),
             through_file(first.state),
-            through_file(first.private),
+            through_file(first.client_state),
             2,
-            sent,
+            extra,
         )
-        self._same(second, resumed, "a resumed client ends elsewhere: is it all in `remember`?")
+        self._same(
+            second,
+            resumed,
+            "a resumed client gives other bits: does `remember` return all that the rule needs?",
+        )
         third = self._train(
-            self.clients, second.state, second.private, AWAY, self._own(second.extra)
+            self.clients,
+            second.state,
+            second.client_state,
+            RETURN_ROUND,
+            self._rule_tensors(second.extra),
         )
         self._check_sent(third)
         self._check_replay(first)
 
-    def _first_extra(self, given: Mapping[str, Tensor] | None) -> State:
-        if given is not None:
-            return dict(given)
+    def _first_extra(self, extra: Mapping[str, Tensor] | None) -> State:
+        if extra is not None:
+            return dict(extra)
         try:
             self._update(self.clients, self.received, {}, 1, {})
         except ValueError:
-            like = self.rule.tensors_sent(self.received, self.parts)
+            like = self.rule.declared_tensors(self.received, self.roles)
             return {name: torch.zeros(t.shape, dtype=t.dtype) for name, t in like.items()}
         return {}
 
@@ -139,16 +147,16 @@ class _Check:
         self,
         clients: Clients,
         received: Mapping[str, Tensor],
-        private: Mapping[str, Tensor],
-        round: int,
+        client_state: Mapping[str, Tensor],
+        server_round: int,
         extra: Mapping[str, Tensor],
         client: int = 0,
     ) -> LocalUpdate:
         return clients.train(
             received,
-            private,
+            client_state,
             client=client,
-            round=round,
+            round=server_round,
             instructions=self.instructions,
             extra={f"{self.name}/{name}": tensor for name, tensor in extra.items()},
         )
@@ -157,96 +165,100 @@ class _Check:
         self,
         clients: Clients,
         received: Mapping[str, Tensor],
-        private: Mapping[str, Tensor],
-        round: int,
+        client_state: Mapping[str, Tensor],
+        server_round: int,
         extra: Mapping[str, Tensor],
         client: int = 0,
     ) -> LocalUpdate:
-        visit = "the first visit" if not private else f"a visit in round {round}"
+        nth = f"round {server_round}" if client_state else "the client's first round"
         try:
-            return self._update(clients, received, private, round, extra, client)
+            return self._update(clients, received, client_state, server_round, extra, client)
         except Exception as error:
             raise AssertionError(
-                f"{self.where}: {visit} fails with {type(error).__name__}: {error}"
+                f"{self.where}: {nth} fails with {type(error).__name__}: {error}"
             ) from error
 
-    def _own(self, extra: Mapping[str, Tensor]) -> State:
-        return of_rule(self.name, extra)
+    def _rule_tensors(self, extra: Mapping[str, Tensor]) -> State:
+        return select_rule_tensors(self.name, extra)
 
-    def _same(self, one: LocalUpdate, other: LocalUpdate, what: str) -> None:
+    def _same(self, one: LocalUpdate, other: LocalUpdate, problem: str) -> None:
         for first, second in (
             (one.state, other.state),
-            (one.private, other.private),
+            (one.client_state, other.client_state),
             (one.extra, other.extra),
         ):
-            require_same(first, second, f"{self.where}: {what}")
-        require(one.metrics == other.metrics, f"{self.where}: {what}: see its metrics")
+            require_same(first, second, f"{self.where}: {problem}")
+        require(one.metrics == other.metrics, f"{self.where}: {problem}: see its metrics")
 
     def _check_sent(self, update: LocalUpdate) -> None:
-        """Check what it reports; that it sends what it declares is checked with each update."""
-        declared = self.rule.metrics_sent(self.received, self.parts)
+        """Check the values that are sent; each update checks that the rule declares them."""
+        declared = self.rule.declared_metrics(self.received, self.roles)
         for name, metric in declared.items():
             for value in _numbers(update.metrics, f"{self.name}/{name}"):
                 require(
-                    isinstance(value, (int, float)) and metric.least <= value <= metric.most,
+                    isinstance(value, (int, float)) and metric.minimum <= value <= metric.maximum,
                     f"{self.where}: its metric {name} is {value}, and it declares "
-                    f"{metric.least:g} to {metric.most:g}: the server would refuse it",
+                    f"{metric.minimum:g} to {metric.maximum:g}: the server would refuse it",
                 )
-        broken = first_not_finite(update.extra)
-        require(broken is None, f"{self.where}: sends {broken}, which is infinite or NaN")
+        bad_tensor = first_not_finite(update.extra)
+        require(bad_tensor is None, f"{self.where}: sends {bad_tensor}, which is infinite or NaN")
 
     def _check_memory(self, update: LocalUpdate) -> None:
-        memory = ClientMemory.from_private(update.private)
-        kept = dict(memory.rules.get(self.name, {})) if memory else {}
-        again = ClientMemory.from_private(through_file(update.private))
-        found = dict(again.rules.get(self.name, {})) if again else {}
-        require_same(kept, found, f"{self.where}: what it remembers is another after a file")
-        broken = first_not_finite(kept)
-        require(broken is None, f"{self.where}: remembers {broken}, which is infinite or NaN")
+        remembered = self._remembered(update.client_state)
+        loaded = self._remembered(through_file(update.client_state))
+        require_same(remembered, loaded, f"{self.where}: its memory changes in a file")
+        bad_tensor = first_not_finite(remembered)
+        require(
+            bad_tensor is None, f"{self.where}: remembers {bad_tensor}, which is infinite or NaN"
+        )
 
-    def _check_measuring(self, update: LocalUpdate) -> None:
-        """Check `only_measures`: a replay takes such a rule for none."""
-        if not self.rule.only_measures:
+    def _remembered(self, client_state: State) -> State:
+        memory = ClientMemory.from_client_state(client_state)
+        return dict(memory.rules.get(self.name, {})) if memory else {}
+
+    def _check_metrics_only(self, update: LocalUpdate) -> None:
+        """Check `metrics_only`: a replay ignores such a rule."""
+        if not self.rule.metrics_only:
             return
         plain = self.clients.train(self.received, {})
         require_same(
             plain.state,
             update.state,
-            f"{self.where}: says that it only_measures, and clients train otherwise with it",
+            f"{self.where}: sets metrics_only, but clients train differently with it",
         )
 
     def _check_replay(self, update: LocalUpdate) -> None:
-        """Have it remember an update in which it was not at work."""
+        """Check `remember` for an update in which the rule was not active."""
         plain = self.clients.train(self.received, {})
-        trained = frozenset(self.received) & {
+        trainable = frozenset(self.received) & {
             name for name, p in self.blueprint.build().named_parameters() if p.requires_grad
         }
-        seen = _visit(self.received, trained, self.parts, self.extra, self.name)
+        client_round = _first_round(self.received, trainable, self.roles, self.extra, self.name)
         rules = self.instructions.build_rules()
         try:
-            found = remembered_by(rules, seen, self.received, plain.state, plain.trained.steps)
+            memory = memory_after(
+                rules, client_round, self.received, plain.state, plain.stats.steps
+            )
         except Exception as error:
             raise AssertionError(
-                f"{self.where}: remember fails with {type(error).__name__} where neither start nor "
-                f"begin was called, as in a replay: {error}"
+                f"{self.where}: remember fails with {type(error).__name__} if neither "
+                f"initial_tensors nor on_round_start was called, as in a replay: {error}"
             ) from error
-        memory = ClientMemory.from_private(update.private)
-        shapes = _shapes(memory.rules.get(self.name, {}) if memory else {})
         require(
-            _shapes(found.get(self.name, {})) == shapes,
-            f"{self.where}: remembers other tensors where it was not at work, as in a replay",
+            _shapes(memory.get(self.name, {})) == _shapes(self._remembered(update.client_state)),
+            f"{self.where}: remembers other tensors if it was not active, as in a replay",
         )
 
 
-def _visit(
-    received: State, trained: frozenset[str], parts: ModelParts, extra: State, name: str
-) -> Visit:
-    return Visit(
-        round=1,
-        received=clone(received),
-        sent=frozenset(received),
-        trained=trained,
-        parts=parts,
+def _first_round(
+    received: State, trainable: frozenset[str], roles: TensorRoles, extra: State, name: str
+) -> ClientRound:
+    return ClientRound(
+        server_round=1,
+        round_start=clone(received),
+        received_names=frozenset(received),
+        trainable_names=trainable,
+        roles=roles,
         extra={f"{name}/{key}": tensor for key, tensor in extra.items()},
         momentum=0.9,
         lr=0.02,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fedssl.base.config_file import validate
 from fedssl.base.import_path import load_dotted
 from fedssl.base.registry import config_of
-from fedssl.base.seeding import initialising
+from fedssl.base.seeding import seeded_initialisation
 from fedssl.config import LearningConfig
 from fedssl.modalities import MODALITIES, Modality, load
 from fedssl.model_state import clone, federated_state
@@ -33,7 +33,7 @@ from fedssl.testing.shared import (
     same,
     unchanged,
 )
-from fedssl.training.local_update import Worker
+from fedssl.training.local_update import LocalTrainer
 
 EXAMPLES = 12
 
@@ -123,7 +123,7 @@ def check_built_encoder(where: str, blueprint: ModelBlueprint, examples: Tensor)
 
 
 def _built(blueprint: ModelBlueprint, seed: int = 0) -> nn.Module:
-    with initialising(seed):
+    with seeded_initialisation(seed):
         return blueprint.build_encoder()
 
 
@@ -177,8 +177,9 @@ def _check_maskable(encoder: MaskableEncoder, prepared: Tensor, where: str) -> N
     patches = encoder.patches(prepared)
     count = patches.shape[1]
     require(
-        patches.shape == (len(prepared), count, encoder.patch_values),
-        f"{where}: patches are {list(patches.shape)}, and patch_values is {encoder.patch_values}",
+        patches.shape == (len(prepared), count, encoder.values_per_patch),
+        f"{where}: patches are {list(patches.shape)}, and values_per_patch is "
+        f"{encoder.values_per_patch}",
     )
     every = torch.arange(count).expand(len(prepared), -1)
     tokens = encoder.tokens(prepared)
@@ -192,7 +193,7 @@ def _check_maskable(encoder: MaskableEncoder, prepared: Tensor, where: str) -> N
     )
     few = encoder.tokens(prepared, every[:, : max(1, count // 2)])
     require(few.shape[1] == max(1, count // 2), f"{where}: shows other patches than it is told")
-    places = encoder.places(prepared, 24)
+    places = encoder.position_encodings(prepared, 24)
     require(places.shape == (count, 24), f"{where}: places are {list(places.shape)}")
 
 
@@ -216,10 +217,10 @@ def _check_loading(
 def _check_learning(where: str, blueprint: ModelBlueprint, examples: Tensor) -> None:
     """Let a client train for one step, through the door that clients train by."""
     blueprint.try_out()
-    worker = Worker(blueprint, torch.device("cpu"), threading.Event())
+    worker = LocalTrainer(blueprint, torch.device("cpu"), threading.Event())
     received = clone(federated_state(worker.objective))
     labels = torch.full((len(examples),), -1)
-    update = worker.run(examples, labels, received, {}, client=0, round=1)
+    update = worker.run(examples, labels, received, {}, client=0, server_round=1)
     moved = any(not torch.equal(received[n], t) for n, t in update.state.items())
     require(moved, f"{where}: a local step changes nothing")
 
@@ -231,7 +232,7 @@ def _check_model_file(where: str, blueprint: ModelBlueprint, examples: Tensor) -
         file = Path(folder) / "model.safetensors"
         save_model(file, objective, blueprint)
         # A file never decides which code is run.
-        given = None if blueprint.is_known else blueprint.build_encoder()
+        given = None if blueprint.has_known_encoder else blueprint.build_encoder()
         prepared = blueprint.preparation(examples)
         again = load_encoder(file, given)(prepared)
         require(

@@ -285,9 +285,9 @@ def check_update(learned: Learned) -> None:
     require(broken is None, f"{where}: a local update makes {broken} infinite or NaN")
     # Of more examples, so that what is resized is, and is again.
     clients.train(received, {}, client=1, round=2, count=learned.count + 3)
-    again = clients.train(first.state, first.private, round=2)
+    again = clients.train(first.state, first.client_state, round=2)
     resumed = learned.clients().train(
-        through_file(first.state), through_file(first.private), round=2
+        through_file(first.state), through_file(first.client_state), round=2
     )
     hint = (
         "what it keeps between steps and rounds belongs into its state_dict, as a parameter or a "
@@ -295,6 +295,6 @@ def check_update(learned: Learned) -> None:
     )
     for one, other, what in (
         (again.state, resumed.state, "model"),
-        (again.private, resumed.private, "private state"),
+        (again.client_state, resumed.client_state, "private state"),
     ):
         require_same(one, other, f"{where}: a resumed client ends with another {what}; {hint}")

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from fedssl.base.config_file import validate
-from fedssl.base.seeding import initialising
+from fedssl.base.seeding import seeded_initialisation
 from fedssl.data import Dataset, Splits
 from fedssl.evaluation import (
     MEASURES,
@@ -153,7 +153,7 @@ def _check_labels(where: str, chosen: type[Measure], section: MeasureConfig, who
 
 
 def _encoder(seed: int) -> nn.Module:
-    with initialising(seed):
+    with seeded_initialisation(seed):
         return IMAGES.blueprint().build_encoder()
 
 

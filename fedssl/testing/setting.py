@@ -18,7 +18,7 @@ from fedssl.model_state import State, clone, federated_state
 from fedssl.models.blueprint import ModelBlueprint
 from fedssl.testing.shared import rng
 from fedssl.training.instructions import Instructions
-from fedssl.training.local_update import LocalUpdate, Worker
+from fedssl.training.local_update import LocalTrainer, LocalUpdate
 
 CLASSES = 3
 ROUNDS = 8
@@ -93,7 +93,7 @@ class Clients:
         self.setting = setting
         self.blueprint = blueprint
         self.count = count
-        self.worker = Worker(blueprint, torch.device("cpu"), threading.Event())
+        self.worker = LocalTrainer(blueprint, torch.device("cpu"), threading.Event())
 
     @cached_property
     def initial(self) -> State:
@@ -119,15 +119,15 @@ class Clients:
             received,
             private,
             client=client,
-            round=round,
+            server_round=round,
             instructions=instructions or Instructions(),
             extra=extra,
         )
         return LocalUpdate(
             state=clone(update.state),
-            private=clone(update.private),
-            examples=update.examples,
-            trained=update.trained,
+            client_state=clone(update.client_state),
+            example_count=update.example_count,
+            stats=update.stats,
             seconds=update.seconds,
             metrics=update.metrics,
             extra=clone(update.extra),

@@ -152,7 +152,7 @@ def find_plugin(
     where = f"{given.__module__}.{given.__qualname__}"
     registry.check(given, where)
     for name in names_of(given):
-        if registry.own(name) is given:
+        if registry.builtin(name) is given:
             return Plugin(name, given, fields)
     try:
         reached = load_dotted(where)

@@ -1,1 +1,1 @@
-"""A client's local update: what it is told, what it does, and what it remembers."""
+"""A client's local update: its instructions, the training, and the memory between rounds."""

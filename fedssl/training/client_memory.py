@@ -1,6 +1,7 @@
-"""What a client remembers of its last visit, for the strategy.
+"""What a strategy has a client store from round to round, as a part of the client state.
 
-It is part of the private client state: it survives between the client's rounds, and never leaves.
+The client state is all that a client stores between its rounds: the objective's private tensors,
+the optimiser's tensors, and this memory. It never leaves the client.
 """
 
 from collections.abc import Mapping
@@ -12,68 +13,69 @@ from torch import Tensor
 
 from fedssl.model_state import State, clone
 
-# No tensor of a model has a space in its name.
-_OWN = "own "
-"""Prefix of the client's own tensors."""
+# A space marks the names of the client state that are no tensors of a model.
+_LOCAL = "own "
+"""Prefix of the local tensors."""
 _ROUND = "last round"
 _RULE = "rule "
-"""Prefix of what a client rule remembers, before the rule's name and a space."""
-_OLD = "last moved"
-"""What versions before the client rules remembered for all of them."""
+"""Prefix of a client rule's tensors, before the rule's name and a space."""
+_OLD_FORMAT = "last moved"
+"""A name in the memory of versions before the client rules."""
 
 
 @dataclass(frozen=True)
 class ClientMemory:
-    """What a client remembers."""
+    """What a strategy has a client store between its rounds.
 
-    round: int
-    """The round of its last visit."""
-    own: Mapping[str, Tensor] = field(default_factory=dict)
-    """Its own tensors of the model that do not travel in each round, as the visit left them."""
+    Examples
+    --------
+    >>> memory = ClientMemory(3, {"head.bias": torch.zeros(2)})
+    >>> ClientMemory.from_client_state(memory.to_client_state()).last_round
+    3
+    """
+
+    last_round: int
+    """The last round in which the client trained."""
+    local_tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    """The model's tensors that are not transmitted in every round, as the client trained them."""
     rules: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
-    """What each client rule remembers, by the rule's name."""
+    """The tensors that each client rule remembers, by the rule's name."""
 
-    def to_private(self) -> State:
-        """Return it as tensors of the private state; empty where there is nothing to remember."""
+    def to_client_state(self) -> State:
+        """Return the memory as tensors of the client state; empty if there is nothing to store."""
         rules = {
             f"{_RULE}{rule} {name}": tensor
-            for rule, kept in self.rules.items()
-            for name, tensor in kept.items()
+            for rule, remembered in self.rules.items()
+            for name, tensor in remembered.items()
         }
-        tensors = {_OWN + name: tensor for name, tensor in self.own.items()} | rules
+        tensors = {_LOCAL + name: tensor for name, tensor in self.local_tensors.items()} | rules
         if not tensors:
             return {}
         # Cloned, so that a few tensors do not keep the memory of the whole model they were part of.
-        return {_ROUND: torch.tensor(self.round, dtype=torch.float64), **clone(tensors)}
+        return {_ROUND: torch.tensor(self.last_round, dtype=torch.float64), **clone(tensors)}
 
     @classmethod
-    def from_private(cls, private: Mapping[str, Tensor]) -> Self | None:
-        """Find it in the private state; None where there is none.
-
-        Raises
-        ------
-        ValueError
-            A version of fedssl that had no client rules wrote it, for such a rule.
-        """
-        if _ROUND not in private:
+    def from_client_state(cls, client_state: Mapping[str, Tensor]) -> Self | None:
+        """Read the memory from a client state; None if it holds none."""
+        if _ROUND not in client_state:
             return None
-        own: dict[str, Tensor] = {}
+        local_tensors: dict[str, Tensor] = {}
         rules: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in private.items():
-            if name.startswith(_OWN):
-                own[name.removeprefix(_OWN)] = tensor
+        for name, tensor in client_state.items():
+            if name.startswith(_LOCAL):
+                local_tensors[name.removeprefix(_LOCAL)] = tensor
             elif name.startswith(_RULE):
                 rule, _, key = name.removeprefix(_RULE).partition(" ")
                 rules.setdefault(rule, {})[key] = tensor
-        return cls(int(private[_ROUND].item()), own, rules)
+        return cls(int(client_state[_ROUND].item()), local_tensors, rules)
 
     @staticmethod
-    def is_old(private: Mapping[str, Tensor]) -> bool:
-        """Tell whether a version before the client rules wrote it."""
-        return _OLD in private
+    def has_old_format(client_state: Mapping[str, Tensor]) -> bool:
+        """Return whether a version before the client rules wrote the memory."""
+        return _OLD_FORMAT in client_state
 
 
-def without_memory(private: Mapping[str, Tensor]) -> State:
-    """Return a private state without what a strategy had the client remember."""
-    ours = (_OWN, _RULE, "last ")
-    return {name: tensor for name, tensor in private.items() if not name.startswith(ours)}
+def without_memory(client_state: Mapping[str, Tensor]) -> State:
+    """Return a client state without the strategy's memory."""
+    prefixes = (_LOCAL, _RULE, "last ")
+    return {n: tensor for n, tensor in client_state.items() if not n.startswith(prefixes)}

@@ -1,6 +1,6 @@
-"""What a strategy has its clients do, beside training the model that it sends: as a message's text.
+"""A strategy's instructions to its clients, and how a message's config holds them.
 
-Rules travel by name and numbers, never as code.
+A message names client rules and gives their numbers; it never holds code.
 """
 
 import json
@@ -13,41 +13,49 @@ from pydantic import TypeAdapter, ValidationError
 
 from fedssl.client_rules import CLIENT_RULES, ClientRule, ClientRuleConfig, build_rule
 from fedssl.client_rules.proximal import Proximal
-from fedssl.training.travel import TravelPlan
+from fedssl.training.transmission import TransmissionPlan
 
 ConfigValue = bool | int | float | str | list[str] | list[int]
 
 RULES = "rules"
-"""The key of a message's config under which rules stand, as JSON."""
+"""The key of a message's config that holds the client rules, as JSON."""
 PROXIMAL_MU = "proximal-mu"
-"""The key of Flower's own FedProx."""
-MOST_RULES = 16
-_LONGEST = 1 << 16
+"""The key that Flower's FedProx uses."""
+MAX_RULES = 16
+_MAX_CHARACTERS = 1 << 16
 
 _ADAPTER: TypeAdapter[tuple[ClientRuleConfig, ...]] = TypeAdapter(
     tuple[Annotated[ClientRuleConfig, CLIENT_RULES.choice], ...]
 )
-_ALL = TravelPlan()
+_TRANSMIT_ALL = TransmissionPlan()
 
 
 @dataclass(frozen=True)
 class Instructions:
-    """What clients do in a round, beside training; nothing by default.
+    """What a strategy has its clients do in a round, beside training; by default nothing.
 
-    In a message it is part of the config; what is at its default is left out. So strategies that
-    only merge, such as Flower's own, say nothing, and Flower's FedProx is understood.
+    A message's config holds it, without fields that have their default. So Flower's own strategies,
+    which only merge, send none; Flower's FedProx is read as the client rule ``proximal``.
+
+    Examples
+    --------
+    >>> instructions = Instructions(rules=(Proximal.Config(mu=0.5),))
+    >>> instructions.to_config()
+    {'rules': '[{"name": "proximal", "mu": 0.5}]'}
+    >>> Instructions.from_config(instructions.to_config()) == instructions
+    True
     """
 
-    plan: TravelPlan = _ALL
-    """Which tensors travel."""
+    transmission: TransmissionPlan = _TRANSMIT_ALL
+    """Which tensors the server sends and clients return."""
     rules: tuple[ClientRuleConfig, ...] = ()
-    """The client rules that apply, in this order."""
+    """The client rules, in the order in which they are applied."""
 
     def to_config(self) -> dict[str, ConfigValue]:
-        """Return it as a message's config holds it."""
-        fields = TravelPlan.model_fields
+        """Return the entries of a message's config."""
+        fields = TransmissionPlan.model_fields
         config: dict[str, ConfigValue] = {
-            name: list(value) for name, value in self.plan if value != fields[name].default
+            name: list(value) for name, value in self.transmission if value != fields[name].default
         }
         if self.rules:
             config[RULES] = rules_to_json(self.rules)
@@ -55,68 +63,70 @@ class Instructions:
 
     @classmethod
     def from_config(cls, config: Mapping[str, object]) -> Self:
-        """Read what ``to_config`` returned; no rule of one's own is imported yet.
+        """Read the instructions of a message's config; no user-defined rule is imported yet.
 
         Raises
         ------
         ValueError
-            There is something that clients do not do, or with numbers that make no sense.
+            The config asks for something unknown, or a number is not valid.
         """
-        known = {*TravelPlan.model_fields, RULES, PROXIMAL_MU}
+        known = {*TransmissionPlan.model_fields, RULES, PROXIMAL_MU}
         if unknown := sorted(config.keys() - known):
             raise ValueError(
                 f"the strategy asks its clients for {', '.join(unknown)}, which they do not do: "
                 "choose a strategy that merges only"
             )
-        plan = {name: value for name, value in config.items() if name in TravelPlan.model_fields}
+        plan = {
+            name: value for name, value in config.items() if name in TransmissionPlan.model_fields
+        }
         rules = rules_from_json(config[RULES]) if RULES in config else ()
-        if held := _flowers_proximal(config.get(PROXIMAL_MU, 0)):
-            rules = _each_once((held, *rules))
-        return cls(TravelPlan.model_validate(plan), rules)
+        if proximal := _flower_proximal(config.get(PROXIMAL_MU, 0)):
+            rules = _without_repeats((proximal, *rules))
+        return cls(TransmissionPlan.model_validate(plan), rules)
 
     def build_rules(self) -> list[ClientRule]:
-        """Make the rules for one client and round; those of one's own are imported now.
+        """Build the rules for one client and round; user-defined rules are imported now.
 
         Raises
         ------
         ValueError
-            There is no such rule, or a number of it is wrong.
+            A rule does not exist, or one of its numbers is not valid.
         """
         return [build_rule(config) for config in self.rules]
 
 
 def rules_to_json(rules: tuple[ClientRuleConfig, ...]) -> str:
-    """Return rules as JSON: their names and numbers."""
+    """Return the names and numbers of client rules as JSON."""
     return json.dumps([rule.model_dump(mode="json") for rule in rules])
 
 
 def rules_from_json(text: object) -> tuple[ClientRuleConfig, ...]:
-    """Read what `rules_to_json` returned; what came from outside is not trusted.
+    """Read client rules from JSON, which need not come from `rules_to_json`.
 
     Raises
     ------
     ValueError
-        It is no such text, a rule is not known, or it stands there twice.
+        The text is too long or no such JSON, or a rule is unknown, not valid or repeated.
     """
-    if not isinstance(text, str) or len(text) > _LONGEST:
-        raise ValueError(f"{RULES} must be a text of at most {_LONGEST:,} characters")
+    if not isinstance(text, str) or len(text) > _MAX_CHARACTERS:
+        raise ValueError(f"{RULES} must be text of at most {_MAX_CHARACTERS:,} characters")
     try:
-        listed = json.loads(text)
+        sections = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError(f"{RULES} is no JSON") from None
-    if not isinstance(listed, list) or len(listed) > MOST_RULES:
-        raise ValueError(f"{RULES} must be a list of at most {MOST_RULES} rules")
+        raise ValueError(f"{RULES} is not valid JSON") from None
+    if not isinstance(sections, list) or len(sections) > MAX_RULES:
+        raise ValueError(f"{RULES} must be a list of at most {MAX_RULES} rules")
     try:
-        rules = _ADAPTER.validate_python(tuple(listed))
+        rules = _ADAPTER.validate_python(tuple(sections))
     except ValidationError as error:
-        where = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
-        raise ValueError(f"{RULES}.{where}{_first_problem(error)}") from None
+        field = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
+        raise ValueError(f"{RULES}.{field}{_first_problem(error)}") from None
     except RecursionError:
         raise ValueError(f"{RULES} is nested too deeply") from None
-    return _each_once(rules)
+    return _without_repeats(rules)
 
 
-def _flowers_proximal(mu: object) -> ClientRuleConfig | None:
+def _flower_proximal(mu: object) -> ClientRuleConfig | None:
     try:
         config = Proximal.Config.model_validate({"mu": mu})
     except ValidationError as error:
@@ -124,13 +134,13 @@ def _flowers_proximal(mu: object) -> ClientRuleConfig | None:
     return config if config.mu else None
 
 
-def _each_once(rules: tuple[ClientRuleConfig, ...]) -> tuple[ClientRuleConfig, ...]:
+def _without_repeats(rules: tuple[ClientRuleConfig, ...]) -> tuple[ClientRuleConfig, ...]:
     if len({rule.name for rule in rules}) < len(rules):
         raise ValueError(f"{RULES} has a rule twice")
     return rules
 
 
 def _first_problem(error: ValidationError) -> str:
-    """Say what is wrong first; of a value from outside only the beginning."""
+    """Return the first problem with the beginning of its value, which may be long."""
     problem = error.errors(include_url=False)[0]
     return f" = {reprlib.repr(problem['input'])}: {problem['msg']}"

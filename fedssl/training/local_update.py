@@ -1,4 +1,4 @@
-"""The local update: what one client does with the global model in one round."""
+"""The local update: one client trains the global model for one round."""
 
 import math
 import threading
@@ -15,18 +15,23 @@ from torch.optim import Optimizer
 from fedssl.base.precision import choose_precision
 from fedssl.base.seeding import generator
 from fedssl.base.tracing import span
-from fedssl.client_rules import ClientRule, Update, Visit
-from fedssl.client_rules.running import Metrics, RunningRules, of_rule, outcome
+from fedssl.client_rules import ClientRound, ClientRule, Update
+from fedssl.client_rules.rule_runner import (
+    Metrics,
+    RuleRunner,
+    collect_outputs,
+    select_rule_tensors,
+)
 from fedssl.model_state import (
-    ModelParts,
     State,
-    adopt,
+    TensorRoles,
     clone,
     federated_state,
-    model_parts,
     private_state,
+    rebind_tensors,
     split_state,
-    trained_names,
+    tensor_roles,
+    trainable_names,
 )
 from fedssl.model_state.check import first_not_finite
 from fedssl.models.blueprint import ModelBlueprint
@@ -39,67 +44,68 @@ from fedssl.training.optimizers import (
     optimizer_state,
     restore_optimizer,
 )
-from fedssl.training.travel import TravelPlan
+from fedssl.training.transmission import TransmissionPlan
 
-_NOTHING = Instructions()
+_NO_INSTRUCTIONS = Instructions()
 _OPTIMIZER = "optimizer "
-"""Prefix of the optimiser's tensors in the private state: no tensor of a model has a space."""
+"""Prefix of the optimiser's tensors in the client state; no tensor of a model has a space in its
+name."""
 
 _LAST_ROUND = "objective round"
-"""Name of the round that a private state is from, kept where `Objective.on_return` asks for it."""
+"""Name of the last round in the client state, stored where `Objective.on_return` needs it."""
 
 
-class Stopped(RuntimeError):
-    """A local update was told to end before its last step; nothing of it is kept."""
+class UpdateCancelledError(RuntimeError):
+    """A local update was cancelled before its last step; its result is discarded."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a client's local steps gave, beside the model."""
+class TrainingStats:
+    """Statistics of a client's local steps."""
 
     loss: float = 0.0
-    """The mean loss over all examples seen."""
+    """The mean loss over all examples of all batches."""
     chance_loss: float = 0.0
-    """What it would be of an encoder that tells nothing apart, at the same batches."""
+    """The mean loss, on the same batches, of an encoder that cannot tell examples apart."""
     steps: int = 0
-    """How many optimiser steps there were."""
+    """The number of optimiser steps."""
 
 
 @dataclass(frozen=True)
 class LocalUpdate:
-    """What a client's round gives."""
+    """The result of a client's round."""
 
     state: State
-    """The federated tensors after it, which nobody writes to any more."""
-    private: State
-    """What the client keeps for its next round; empty where the objective keeps nothing."""
-    examples: int
-    """How many examples the client has."""
-    trained: Trained
-    """Of the local steps."""
+    """All federated tensors after training; nothing writes to them any more."""
+    client_state: State
+    """All tensors that the client stores for its next round; they never leave it."""
+    example_count: int
+    """The number of the client's examples."""
+    stats: TrainingStats
+    """Statistics of the local steps."""
     seconds: float
-    """Wall time."""
+    """Wall time of the update."""
     metrics: Metrics = field(default_factory=dict)
-    """What the client rules report, each name with the rule's before it."""
+    """The metrics of the client rules, with keys such as ``sensitivity/omega``."""
     extra: State = field(default_factory=dict)
-    """What they send beside the model, likewise."""
+    """The extra tensors of the client rules, with keys such as ``scaffold/encoder.weight``."""
 
 
-class Worker:
-    """One resident model that runs the local updates of many clients in turn.
+class LocalTrainer:
+    """Trains many clients, one after the other, with one model that stays in memory.
 
-    Nothing of a client is left for the next: the model takes a copy of the global tensors and of
-    the client's private ones as its own, trains in it, and lets it go with the answer, so that a
-    model is copied once a client; the optimiser starts anew.
+    No client's tensors remain for the next client. For each client the model's tensors are rebound
+    to a copy of the received and the private tensors, and the update returns these tensors: so a
+    model is copied once for each client. The optimiser is reset or restored.
 
     Parameters
     ----------
     blueprint : ModelBlueprint
-        Of the experiment's model.
+        The blueprint of the experiment's model.
     device : torch.device
-        Where the model lives and the examples are.
+        The device of the model and the examples.
     stop : threading.Event
-        Once set, the update under way ends by raising `Stopped` before its next step.
+        Cancels an update before its next step, if it is set; see `UpdateCancelledError`.
     """
 
     def __init__(
@@ -116,7 +122,7 @@ class Worker:
         parameters = [p for p in self.objective.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(parameters, config.client)
         self.precision = choose_precision(config.client.precision, device)
-        self._new_private = clone(private_state(self.objective))
+        self._initial_private = clone(private_state(self.objective))
         self.views = blueprint.views
 
     def run(
@@ -124,11 +130,11 @@ class Worker:
         examples: Tensor,
         labels: Tensor,
         received: Mapping[str, Tensor],
-        private: Mapping[str, Tensor],
+        client_state: Mapping[str, Tensor],
         *,
         client: int,
-        round: int,
-        instructions: Instructions = _NOTHING,
+        server_round: int,
+        instructions: Instructions = _NO_INSTRUCTIONS,
         extra: Mapping[str, Tensor] | None = None,
     ) -> LocalUpdate:
         """Train the received model on one client's examples.
@@ -136,27 +142,29 @@ class Worker:
         Parameters
         ----------
         examples : Tensor
-            [n, …] as stored, on the worker's device.
+            [n, …] as stored, on the trainer's device.
         labels : Tensor
-            int64 [n], -1 where unlabelled.
+            int64 [n], -1 for unlabelled examples.
         received : Mapping[str, Tensor]
-            The global model, without what is local to clients; it is copied, never written to.
-        private : Mapping[str, Tensor]
-            What this client's last round left; empty on its first.
-        client, round : int
-            The client's number from 0, and the round's from 1: they choose the random numbers.
+            The transmitted tensors of the global model. They are copied and not written to.
+        client_state : Mapping[str, Tensor]
+            The tensors that this client stored after its last round; empty in its first.
+        client, server_round : int
+            The client's number, from 0, and the round's, from 1; random numbers derive from them.
         instructions : Instructions (default: none)
-            What the strategy has the client do, beside training.
+            The strategy's instructions, beside training.
         extra : Mapping[str, Tensor] | None (default: None)
-            What it sent beside the model, for the rules.
+            The strategy's extra tensors for the client rules.
 
         Raises
         ------
         ValueError
             The client has too few examples for the objective, the loss became infinite or NaN, or
-            a rule cannot be followed.
+            a client rule cannot be applied.
+        UpdateCancelledError
+            ``stop`` was set.
         """
-        begin = time.perf_counter()
+        started_at = time.perf_counter()
         if len(examples) < self.objective.minimum_batch:
             raise ValueError(
                 f"client {client} has {len(examples)} example(s), but {self.config.objective.name} "
@@ -164,215 +172,242 @@ class Worker:
             )
         torch.set_num_threads(self.config.client.threads)
         rules = instructions.build_rules()
-        memory = _recall(private, rules)
-        plan, draws_views = instructions.plan, self._views_of(examples)
-        whole = self._received(plan, received, memory)
-        sent = dict.fromkeys(received)
-        visits = self._visits(rules, whole, sent, memory, extra or {}, client=client, round=round)
-        start = dict(whole)
-        anew = False
-        for rule, visit in zip(rules, visits, strict=True):
-            start |= rule.start(visit)
-            anew = anew or rule.starts_anew(visit)
-        self._restore(start, {} if anew else private, len(examples), client=client, round=round)
-        with RunningRules(
-            rules, visits, self.objective, start, self._optimizer_of, draws_views
-        ) as running:
-            trained = self._train(examples, labels, running, client=client, round=round)
-        state, kept = split_state(self.objective)
-        kept |= self._optimizer_to_keep() | self._round_to_keep(round)
-        updates = [Update(visit, start, state, trained.steps) for visit in visits]
-        metrics, beside, remembered = outcome(rules, updates)
-        own = {name: tensor for name, tensor in state.items() if name in plan.kept}
-        kept |= ClientMemory(round, own, remembered).to_private()
+        memory = _read_memory(client_state, rules)
+        transmission, names = instructions.transmission, dict.fromkeys(received)
+        round_start = self._round_start(transmission, received, memory)
+        client_rounds = self._client_rounds(
+            rules, round_start, names, memory, extra or {}, client=client, server_round=server_round
+        )
+        training_start = dict(round_start)
+        resets = False
+        for rule, client_round in zip(rules, client_rounds, strict=True):
+            training_start |= rule.initial_tensors(client_round)
+            resets = resets or rule.resets_private_state(client_round)
+        client_state = {} if resets else client_state
+        self._restore(
+            training_start, client_state, len(examples), client=client, server_round=server_round
+        )
+        with RuleRunner(
+            rules,
+            client_rounds,
+            self.objective,
+            training_start,
+            self._build_rule_optimizer,
+            self._view_sampler(examples),
+        ) as runner:
+            stats = self._train(examples, labels, runner, client=client, server_round=server_round)
+        state, new_client_state = split_state(self.objective)
+        new_client_state |= self._optimizer_tensors() | self._last_round_tensor(server_round)
+        updates = [Update(each, training_start, state, stats.steps) for each in client_rounds]
+        metrics, extra_tensors, remembered = collect_outputs(rules, updates)
+        local_tensors = {n: t for n, t in state.items() if n in transmission.stored_on_client}
+        memory = ClientMemory(server_round, local_tensors, remembered)
         return LocalUpdate(
             state=state,
-            private=kept,
-            examples=len(examples),
-            trained=trained,
-            seconds=time.perf_counter() - begin,
+            client_state=new_client_state | memory.to_client_state(),
+            example_count=len(examples),
+            stats=stats,
+            seconds=time.perf_counter() - started_at,
             metrics=metrics,
-            extra=beside,
+            extra=extra_tensors,
         )
 
-    def _received(
-        self, plan: TravelPlan, received: Mapping[str, Tensor], memory: ClientMemory | None
+    def _round_start(
+        self,
+        transmission: TransmissionPlan,
+        received: Mapping[str, Tensor],
+        memory: ClientMemory | None,
     ) -> State:
-        """Return all federated tensors: those that were sent, and the client's own of the rest."""
+        """Return all federated tensors: the received ones, and the client's own of the others."""
         state = dict(received)
-        if plan.local:
-            own = memory.own if memory else self._initial
-            state |= {name: own[name] for name in plan.local if name in own}
+        if transmission.local:
+            local_tensors = memory.local_tensors if memory else self._initial_federated
+            state |= {n: local_tensors[n] for n in transmission.local if n in local_tensors}
         if memory:
-            state |= {name: memory.own[name] for name in plan.newer(memory.own, memory.round)}
+            local_tensors = memory.local_tensors
+            newer = transmission.newer_on_client(local_tensors, memory.last_round)
+            state |= {name: local_tensors[name] for name in newer}
         return state
 
-    def _visits(
+    def _client_rounds(
         self,
         rules: Sequence[ClientRule],
-        received: State,
-        sent: Collection[str],
+        round_start: State,
+        received_names: Collection[str],
         memory: ClientMemory | None,
         extra: Mapping[str, Tensor],
         *,
         client: int,
-        round: int,
-    ) -> list[Visit]:
-        """Return what each rule is told of the client's round."""
+        server_round: int,
+    ) -> list[ClientRound]:
+        """Return the client's round as each rule knows it."""
         config = self.config.client
-        visits = []
+        client_rounds = []
         for rule in rules:
             rule.check(config, self.objective)
             name = rule.config.name
-            visits.append(
-                Visit(
-                    round=round,
-                    received=received,
-                    sent=sent,
-                    trained=self._trained_names,
-                    parts=self._parts,
+            client_rounds.append(
+                ClientRound(
+                    server_round=server_round,
+                    round_start=round_start,
+                    received_names=received_names,
+                    trainable_names=self._trainable_names,
+                    roles=self._roles,
                     memory=memory.rules.get(name, {}) if memory else {},
-                    last_round=memory.round if memory else None,
-                    extra=of_rule(name, extra),
+                    last_round=memory.last_round if memory else None,
+                    extra=select_rule_tensors(name, extra),
                     momentum=config.momentum,
                     nesterov=config.nesterov,
-                    lr=learning_rate(config, round, self.config.rounds),
+                    lr=learning_rate(config, server_round, self.config.rounds),
                     seed=self.config.seed,
-                    draws=generator(self.config.seed, f"rule {name}", round, client),
+                    generator=generator(self.config.seed, f"rule {name}", server_round, client),
                 )
             )
-        return visits
+        return client_rounds
 
-    def _optimizer_of(self, parameters: list[nn.Parameter]) -> Optimizer:
-        """Return an optimiser, like the client's, of what rules train themselves."""
+    def _build_rule_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
+        """Build an optimiser, with the client's settings, for the networks of client rules."""
         optimizer = build_optimizer(parameters, self.config.client)
-        for own, ours in zip(optimizer.param_groups, self.optimizer.param_groups, strict=True):
-            own["lr"] = ours["lr"]
+        for group, model_group in zip(
+            optimizer.param_groups, self.optimizer.param_groups, strict=True
+        ):
+            group["lr"] = model_group["lr"]
         return optimizer
 
-    def _views_of(self, examples: Tensor) -> Callable[[torch.Generator], Tensor]:
-        """Return what draws as many examples as a step has, and makes a view of each."""
+    def _view_sampler(self, examples: Tensor) -> Callable[[torch.Generator], Tensor]:
+        """Return a function that returns one view of each example in a new random batch."""
         size = min(len(examples), self.config.client.batch_size)
 
-        def draw(draws: torch.Generator) -> Tensor:
-            rows = torch.randperm(len(examples), generator=draws)[:size]
-            # A rule asks in the middle of a step, where autocast is on, and views are float32.
+        def sample_view(generator: torch.Generator) -> Tensor:
+            rows = torch.randperm(len(examples), generator=generator)[:size]
+            # A rule calls it within a step, where autocast is on, and views are float32.
             with torch.autocast(self.device.type, enabled=False):
-                view: Tensor = self.views(examples[rows.to(self.device)], draws, 1)
+                view: Tensor = self.views(examples[rows.to(self.device)], generator, 1)
             return view
 
-        return draw
+        return sample_view
 
     @cached_property
-    def _parts(self) -> ModelParts:
-        return model_parts(self.objective)
+    def _roles(self) -> TensorRoles:
+        return tensor_roles(self.objective)
 
     @cached_property
-    def _trained_names(self) -> dict[str, None]:
-        return trained_names(self.objective)
+    def _trainable_names(self) -> dict[str, None]:
+        return trainable_names(self.objective)
 
     @cached_property
-    def _initial(self) -> State:
-        """The federated tensors that the seed makes."""
+    def _initial_federated(self) -> State:
+        """The federated tensors of a newly built model."""
         return federated_state(self.blueprint.build().to(self.device))
 
     def _restore(
         self,
-        received: Mapping[str, Tensor],
-        private: Mapping[str, Tensor],
-        examples: int,
+        training_start: Mapping[str, Tensor],
+        client_state: Mapping[str, Tensor],
+        example_count: int,
         *,
         client: int,
-        round: int,
+        server_round: int,
     ) -> None:
+        """Load a client's tensors into the model and the optimiser."""
         objective = self.objective
-        objective.resize(examples)
-        own = {n: t for n, t in private.items() if " " not in n}
-        last = private.get(_LAST_ROUND)
-        resync = last is not None and objective.on_return == "resync" and round > int(last) + 1
-        if own and not resync:
-            adopt(objective, clone(received), clone(own))
+        objective.resize(example_count)
+        private = {n: t for n, t in client_state.items() if " " not in n}
+        last_round = client_state.get(_LAST_ROUND)
+        was_absent = last_round is not None and server_round > int(last_round) + 1
+        if private and not (was_absent and objective.on_return == "resync"):
+            rebind_tensors(objective, clone(training_start), clone(private))
         else:
-            adopt(objective, clone(received), clone(self._unstarted()))
-            objective.start(generator(self.config.seed, "private state", round, client))
-        kept = {
-            n.removeprefix(_OPTIMIZER): t for n, t in private.items() if n.startswith(_OPTIMIZER)
+            rebind_tensors(objective, clone(training_start), clone(self._new_private_state()))
+            objective.start(generator(self.config.seed, "private state", server_round, client))
+        optimizer_tensors = {
+            name.removeprefix(_OPTIMIZER): tensor
+            for name, tensor in client_state.items()
+            if name.startswith(_OPTIMIZER)
         }
-        restore_optimizer(self.optimizer, kept)
+        restore_optimizer(self.optimizer, optimizer_tensors)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config.client, round, self.config.rounds)
+            group["lr"] = learning_rate(self.config.client, server_round, self.config.rounds)
 
-    def _unstarted(self) -> State:
-        """Return the private state of a new model; what has another shape now is set by `start`."""
+    def _new_private_state(self) -> State:
+        """Return a new model's private state, which `Objective.start` sets where shapes differ."""
         return {
-            name: new if (new := self._new_private[name]).shape == now.shape else now
-            for name, now in private_state(self.objective).items()
+            name: new if (new := self._initial_private[name]).shape == current.shape else current
+            for name, current in private_state(self.objective).items()
         }
 
-    def _optimizer_to_keep(self) -> State:
+    def _optimizer_tensors(self) -> State:
         if self.config.client.optimizer_state == "fresh":
             return {}
         state = optimizer_state(self.optimizer)
         return {_OPTIMIZER + name: value.clone() for name, value in state.items()}
 
-    def _round_to_keep(self, round: int) -> State:
-        return {_LAST_ROUND: torch.tensor(round)} if self.objective.on_return == "resync" else {}
+    def _last_round_tensor(self, server_round: int) -> State:
+        if self.objective.on_return != "resync":
+            return {}
+        return {_LAST_ROUND: torch.tensor(server_round)}
 
     def _train(
-        self, examples: Tensor, labels: Tensor, rules: RunningRules, *, client: int, round: int
-    ) -> Trained:
+        self,
+        examples: Tensor,
+        labels: Tensor,
+        rules: RuleRunner,
+        *,
+        client: int,
+        server_round: int,
+    ) -> TrainingStats:
         config = self.config.client
-        draws = generator(self.config.seed, "views", round, client)
-        own_draws = generator(self.config.seed, "objective", round, client)
-        batches = list(self._batches(len(examples), client=client, round=round))
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        chance = 0.0
+        view_generator = generator(self.config.seed, "views", server_round, client)
+        objective_generator = generator(self.config.seed, "objective", server_round, client)
+        batches = list(self._batches(len(examples), client=client, server_round=server_round))
+        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        chance_sum = 0.0
         self.objective.train()
         for step, rows in enumerate(batches):
             if self.stop.is_set():
-                raise Stopped(f"client {client} was stopped in round {round}")
+                raise UpdateCancelledError(f"client {client} was stopped in round {server_round}")
             rows = rows.to(self.device)
-            chance += len(rows) * self.objective.chance_loss(len(rows))
+            chance_sum += len(rows) * self.objective.chance_loss(len(rows))
             with span("views"):
                 chosen = examples[rows]
-                count = self.objective.views_in_all
-                views = [self.views(chosen, draws, view) for view in range(1, count + 1)]
+                view_numbers = range(1, self.objective.views_in_all + 1)
+                views = [self.views(chosen, view_generator, number) for number in view_numbers]
             with span("step"):
                 # Weights, and so all that a client sends, stay float32: Flower has no bfloat16.
                 with torch.autocast(
                     self.device.type, torch.bfloat16, enabled=self.precision == "bf16"
                 ):
-                    progress = (round - 1 + step / len(batches)) / self.config.rounds
-                    batch = Batch(views, rows, labels[rows], own_draws, progress)
+                    progress = (server_round - 1 + step / len(batches)) / self.config.rounds
+                    batch = Batch(views, rows, labels[rows], objective_generator, progress)
                     loss = self.objective.loss(batch)
-                    whole = rules.add_to(loss, batch)
+                    total_loss = rules.total_loss(loss, batch)
                 self.optimizer.zero_grad(set_to_none=True)
-                torch.autograd.backward(whole)
+                torch.autograd.backward(total_loss)
                 if config.clip_norm is not None:
                     clip_grad_norm_(self.objective.parameters(), config.clip_norm)
                 self.optimizer.step()
-                share = (step + 1) / len(batches)
-                self.objective.after_step((round - 1 + share) / self.config.rounds)
+                round_progress = (step + 1) / len(batches)
+                self.objective.after_step((server_round - 1 + round_progress) / self.config.rounds)
                 rules.after_step()
-            total += loss.detach() * len(rows)
-        seen = sum(map(len, batches))
-        mean = total.item() / seen
-        if not math.isfinite(mean):
-            what = f"loss became {mean}"
-        # Only of what stays here: the model is looked at by who merges it.
-        elif broken := first_not_finite(private_state(self.objective)):
-            what = f"private state became infinite or NaN, in {broken} first,"
+            loss_sum += loss.detach() * len(rows)
+        processed = sum(map(len, batches))
+        mean_loss = loss_sum.item() / processed
+        if not math.isfinite(mean_loss):
+            problem = f"loss became {mean_loss}"
+        # Only private tensors: the server checks the others.
+        elif bad_tensor := first_not_finite(private_state(self.objective)):
+            problem = f"private state became infinite or NaN, in {bad_tensor} first,"
         else:
-            return Trained(mean, chance / seen, len(batches))
+            return TrainingStats(mean_loss, chance_sum / processed, len(batches))
         raise ValueError(
-            f"client {client}'s {what} in round {round}: try a lower client.lr (now {config.lr}) "
-            "or set client.clip_norm"
+            f"client {client}'s {problem} in round {server_round}: try a lower client.lr (now "
+            f"{config.lr}) or set client.clip_norm"
         )
 
-    def _batches(self, count: int, *, client: int, round: int) -> Iterator[Tensor]:
-        """Yield the rows of each step: shuffled passes, too small last batches left out."""
+    def _batches(self, count: int, *, client: int, server_round: int) -> Iterator[Tensor]:
+        """Yield the rows of each step: shuffled epochs without too small last batches."""
         config = self.config.client
-        draws = generator(self.config.seed, "batches", round, client)
+        shuffle_generator = generator(self.config.seed, "batches", server_round, client)
         smallest = self.objective.minimum_batch
         per_epoch = sum(
             min(config.batch_size, count - start) >= smallest
@@ -380,17 +415,21 @@ class Worker:
         )
         steps = config.local_steps or (config.local_epochs or 1) * per_epoch
         while steps > 0:
-            for rows in torch.split(torch.randperm(count, generator=draws), config.batch_size):
+            for rows in torch.split(
+                torch.randperm(count, generator=shuffle_generator), config.batch_size
+            ):
                 if len(rows) >= smallest and steps > 0:
                     steps -= 1
                     yield rows
 
 
-def _recall(private: Mapping[str, Tensor], rules: Sequence[ClientRule]) -> ClientMemory | None:
-    """Return what a client remembers; a ValueError says that another version wrote it."""
-    if rules and ClientMemory.is_old(private):
+def _read_memory(
+    client_state: Mapping[str, Tensor], rules: Sequence[ClientRule]
+) -> ClientMemory | None:
+    """Return a client's memory; a ValueError says that rules cannot read an old format."""
+    if rules and ClientMemory.has_old_format(client_state):
         raise ValueError(
-            f"what this client remembers for {rules[0].config.name} was written by an older "
-            "version of fedssl: begin the run anew, or resume it with that version"
+            f"what this client stored for {rules[0].config.name} was written by an older version "
+            "of fedssl: start a new run, or resume this one with that version"
         )
-    return ClientMemory.from_private(private)
+    return ClientMemory.from_client_state(client_state)

@@ -1,4 +1,4 @@
-"""The optimisers of a local update, their learning rate by round, and their state as tensors."""
+"""The optimisers of local updates, their learning rate in each round, and their state."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class LARS(SGD):
-    """SGD whose step is scaled, tensor by tensor, to the size of the weights.
+    """SGD with a learning rate for each weight tensor, in proportion to its norm.
 
     Each weight tensor w with gradient g (weight decay included) has its gradient multiplied by
     η‖w‖ / ‖g‖ before the momentum; biases and normalisation weights (tensors of one dimension)
@@ -60,7 +60,7 @@ class LARS(SGD):
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], config: "ClientConfig") -> Optimizer:
-    """Make the optimiser that the `client` section names."""
+    """Build the optimiser that the ``client`` section names."""
     lr, decay = config.lr, config.weight_decay
     momentum, nesterov = config.momentum, config.nesterov
     match config.optimizer:
@@ -74,23 +74,23 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: "ClientConfig") 
             return LARS(parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay)
 
 
-def learning_rate(config: "ClientConfig", round: int, rounds: int) -> float:
+def learning_rate(config: "ClientConfig", server_round: int, rounds: int) -> float:
     """Return the learning rate of a round, from 1 to ``rounds``.
 
-    It rises linearly over ``warmup_rounds``, reaching ``lr`` in the round after them; then it
-    stays, or falls to zero along half a cosine, whose last round still learns a little.
+    It rises linearly over ``warmup_rounds`` and reaches ``lr`` in the round after them. Then it is
+    constant, or falls along half a cosine, which would reach zero in the round after the last.
     """
     warmup = config.warmup_rounds
-    if round <= warmup:
-        return config.lr * round / (warmup + 1)
+    if server_round <= warmup:
+        return config.lr * server_round / (warmup + 1)
     if config.schedule == "constant":
         return config.lr
-    done = (round - 1 - warmup) / max(1, rounds - warmup)
-    return config.lr * 0.5 * (1 + math.cos(math.pi * done))
+    progress = (server_round - 1 - warmup) / max(1, rounds - warmup)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def optimizer_state(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Flatten an optimiser's state into tensors named ``<parameter index>.<what>``."""
+    """Flatten an optimiser's state into tensors named ``<parameter index>.<entry>``."""
     return {
         f"{index}.{name}": value
         for index, values in optimizer.state_dict()["state"].items()
@@ -100,7 +100,7 @@ def optimizer_state(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: Optimizer, state: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_state` returned; an empty state makes the optimiser new."""
+    """Restore a state that `optimizer_state` returned; an empty state resets the optimiser."""
     optimizer.state.clear()
     if not state:
         return

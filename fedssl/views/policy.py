@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple, cast
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from fedssl.base.registry import Named, Registry, accepting
+from fedssl.base.registry import Named, Registry, model_with_name
 from fedssl.views.step import Step
 
 
@@ -29,7 +29,7 @@ class Policies(Named[NamedPolicy]):
             return NamedPolicy("", found)
         raise ValueError(f"{where}: must be a NamedPolicy, or a tuple of steps")
 
-    def when(self, name: str) -> str:
+    def summary(self, name: str) -> str:
         """Return the policy's own line."""
         return self[name].when
 
@@ -79,7 +79,9 @@ def _as_found(step: Step, known: Registry[Step]) -> Step:
         return step
     path = f"{kind.__module__}.{kind.__qualname__}"
     known.find(path, "a step of the policy")
-    return cast(Step, accepting(kind, path).model_validate({**step.model_dump(), "name": path}))
+    return cast(
+        Step, model_with_name(kind, path).model_validate({**step.model_dump(), "name": path})
+    )
 
 
 def _ordered_by(order: str) -> Callable[[tuple[Step, ...]], tuple[Step, ...]]:

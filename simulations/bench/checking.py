@@ -6,7 +6,7 @@ from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from clients.flower_adapter.messages import become_server, number_message
 from fedssl.base.allocator import keep_freed_memory
 from fedssl.evaluation.parallel import one_thread
-from fedssl.model_state import clone, model_parts
+from fedssl.model_state import clone, tensor_roles
 from simulations.bench.figure import Figure, Target
 from simulations.bench.setting import encoder
 from simulations.bench.timing import compare, cpu_seconds
@@ -25,7 +25,7 @@ def a_reply(replies: int, times: int) -> list[Figure]:
     models = [clone(sent) for _ in range(4)]
     floats = [[t for t in model.values() if t.is_floating_point()] for model in models]
     own, sums = ([t.clone() for t in floats[0]] for _ in range(2))
-    check = ReplyCheck(FedAvg(), FedAvg.Config(), model_parts(model), lambda _: 1)
+    check = ReplyCheck(FedAvg(), FedAvg.Config(), tensor_roles(model), lambda _: 1)
     config = ConfigRecord({"server-round": 1})
     message = Message(RecordDict({ARRAYS: to_record(sent), CONFIG: config}), 1, "train")
     number_message(message, "1")

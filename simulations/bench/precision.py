@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fedssl.base.allocator import keep_freed_memory
-from fedssl.base.precision import bf16_is_native
+from fedssl.base.precision import has_native_bf16
 from fedssl.evaluation.parallel import one_thread
 from fedssl.model_state import clone, federated_state
 from fedssl.objectives import Batch
@@ -29,7 +29,7 @@ def on_cpu(batch_size: int, times: int) -> list[Figure]:
     """Measure forward and backward of ResNet-18 in bf16 against float32."""
     name = "resnet18 forward + backward, bf16 on the CPU"
     target = Target(1.7, at_least=True, of_ratio=True)
-    if not bf16_is_native(torch.device("cpu")):
+    if not has_native_bf16(torch.device("cpu")):
         why = "not measured: this CPU has no avx512_bf16"
         return [Figure(name, "images per CPU-s", target=target, note=why)]
     keep_freed_memory()
@@ -100,7 +100,7 @@ def gpu_rate(device: str, encoder: str, count: int, batch_size: int) -> tuple[fl
     for _ in range(3):
         # The update ends by reading the loss, so it waits for the device.
         begin = time.perf_counter()
-        resident.run(shown, labels, received, {}, client=0, round=1)
+        resident.run(shown, labels, received, {}, client=0, server_round=1)
         rates.append(2 * count / (time.perf_counter() - begin))
     return max(rates[1:]), _operations_per_view(config.model.encoder.name)
 

@@ -79,7 +79,7 @@ def measures(train: int, test: int, times: int) -> list[Figure]:
         rankme(queries)
 
     def client() -> None:
-        resident.run(shown, torch.full((IMAGES_EACH,), -1), received, {}, client=0, round=1)
+        resident.run(shown, torch.full((IMAGES_EACH,), -1), received, {}, client=0, server_round=1)
 
     with one_thread():
         return [

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from clients import ClientRuntime, make_client_app
 from fedssl.base.config_file import validate
-from fedssl.base.seeding import generator, initialising
+from fedssl.base.seeding import generator, seeded_initialisation
 from fedssl.data import Dataset, Splits
 from fedssl.data.example_spec import ExampleSpec
 from fedssl.evaluation.parallel import one_thread
 from fedssl.models.blueprint import ModelBlueprint
 from fedssl.partitions import Partition
-from fedssl.training.local_update import Trained, Worker
+from fedssl.training.local_update import LocalTrainer, TrainingStats
 from simulations.engines.local import LocalGrid
 from simulations.progress.display import Quiet
 from simulations.server.server import Server
@@ -65,20 +65,20 @@ def blueprint(config: Experiment, side: int = 32) -> ModelBlueprint:
 
 def encoder(name: str) -> nn.Module:
     """Build an encoder for 32×32 images."""
-    with initialising(0):
+    with seeded_initialisation(0):
         return blueprint(experiment(model={"encoder": name})).build_encoder()
 
 
-def worker(config: Experiment, side: int = 32, device: str = "cpu") -> Worker:
+def worker(config: Experiment, side: int = 32, device: str = "cpu") -> LocalTrainer:
     """Return a resident model of an experiment."""
-    return Worker(blueprint(config, side), torch.device(device), threading.Event())
+    return LocalTrainer(blueprint(config, side), torch.device(device), threading.Event())
 
 
-class IdleWorker(Worker):
+class IdleWorker(LocalTrainer):
     """Does all that a local update does but the learning."""
 
-    def _train(self, *given: object, client: int, round: int) -> Trained:
-        return Trained(steps=1)
+    def _train(self, *given: object, client: int, server_round: int) -> TrainingStats:
+        return TrainingStats(steps=1)
 
 
 class IdleRuntime(ClientRuntime):

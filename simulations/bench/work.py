@@ -100,7 +100,7 @@ def local_update(encoder: str, count: int, batch_size: int, times: int) -> list[
             optimizer.step()
 
     def whole() -> None:
-        resident.run(shown, labels, received, {}, client=0, round=1)
+        resident.run(shown, labels, received, {}, client=0, server_round=1)
 
     with one_thread():
         return [

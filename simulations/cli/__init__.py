@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from clients.network import spare_loopback
-from fedssl.base.fields import nearest
+from fedssl.base.fields import suggest_name
 from fedssl.base.printable import printable
 from simulations.cli import (
     bench as benching,
@@ -74,7 +74,7 @@ class _Commands(TyperGroup):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in self.commands:
             name = printable(args[0], 60)
-            ctx.fail(f"there is no command {name}; {nearest(name, list(self.commands))}")
+            ctx.fail(f"there is no command {name}; {suggest_name(name, list(self.commands))}")
         return super().resolve_command(ctx, args)
 
 

@@ -44,15 +44,15 @@ def export(
         fedssl export runs/resnet --format torchvision --out resnet18.safetensors
     """
     with clear_errors():
-        from fedssl.models.export import check_form, default_file, write
+        from fedssl.models.export import check_format, default_export_file, write
         from simulations.running.trained_model import trained
 
         try:
-            check_form(form)
+            check_format(form)
             if not (run / "model.safetensors").exists():
                 say_own_code(run)
             model = trained(run, lambda text: err.print(text, markup=False, soft_wrap=True))
-            file = out_file or default_file(run if run.is_dir() else run.parent, form)
+            file = out_file or default_export_file(run if run.is_dir() else run.parent, form)
             lines = write(model.state, model.about, form, file)
         except ValueError as error:
             fail(str(error))

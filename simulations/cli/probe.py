@@ -125,7 +125,7 @@ def _listing() -> "Table":
 
     table = Table("protocol", "when to use it", box=None, pad_edge=False)
     for name in MEASURES:
-        table.add_row(name, MEASURES.when(name))
+        table.add_row(name, MEASURES.summary(name))
     return table
 
 

@@ -91,10 +91,10 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        from fedssl.base.import_path import place_in_own_code
+        from fedssl.base.import_path import user_code_location
         from simulations import ConfigError, RunError
 
-        place = place_in_own_code(error)
+        place = user_code_location(error)
         can_be_mended = isinstance(error, (ConfigError, RunError, OSError))
         if _is_debugging() or not (can_be_mended or place):
             raise

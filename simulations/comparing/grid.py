@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedssl.base.config_file import ConfigError
-from fedssl.base.fields import nearest
+from fedssl.base.fields import suggest_name
 from simulations.comparing.arms import (
     CENTRAL,
     LOCAL_ONLY,
@@ -232,7 +232,9 @@ def _words(text: str | None) -> list[str]:
 def _check_names(option: str, names: Sequence[str], valid: Sequence[str]) -> None:
     for name in names:
         if name not in valid:
-            raise ConfigError(f"{option} {name}: there is no such; {nearest(name, list(valid))}")
+            raise ConfigError(
+                f"{option} {name}: there is no such; {suggest_name(name, list(valid))}"
+            )
 
 
 def _check_fields(grid: _Grid) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from fedssl.base.printable import spelled_out
+from fedssl.base.printable import escape_unsafe
 from simulations.comparing import statistics
 from simulations.comparing.costs import Cost
 from simulations.comparing.findings import Difference, Finding
@@ -171,7 +171,7 @@ def as_tables(lines: Sequence[Finding], metric: Metric = LINEAR) -> list[Table]:
         before = ""
         for line in lines:
             if (cell := cell_name(line.values)) != before:
-                table.add_row(Text(spelled_out(cell), style="bold"))
+                table.add_row(Text(escape_unsafe(cell), style="bold"))
                 before = cell
             table.add_row(*(column.show(line) for column in columns.values()))
         tables.append(table)

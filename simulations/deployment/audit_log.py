@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedssl.base.files import append_text, make_folder
-from fedssl.base.plain_files import open_plain
+from fedssl.base.plain_files import open_regular_file
 from fedssl.base.printable import printable
 
 EVENTS = (
@@ -64,7 +64,7 @@ class AuditLog:
         make_folder(self._path.parent)
         if not self._path.exists():
             return ""
-        with open_plain(self._path) as file:
+        with open_regular_file(self._path) as file:
             if file.seek(0, 2) == 0:
                 return ""
             file.seek(-1, 2)

@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from clients.keys import MOST, UNREADABLE, PrivateKey, format_digest, read_certificate
 from fedssl.base.config_file import ConfigError
-from fedssl.base.plain_files import read_text, short
+from fedssl.base.plain_files import read_text, shorten
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """By these the server reaches itself."""
@@ -102,8 +102,8 @@ def general_name(host: str) -> x509.GeneralName:
         labels = host.removeprefix("*.").split(".")
         if len(host) > 253 or not all(map(_LABEL.fullmatch, labels)):
             raise ConfigError(
-                f"--host = {short(host)}: give a name or an address, without scheme or port, such "
-                "as server.example.org"
+                f"--host = {shorten(host)}: give a name or an address, without scheme or port, "
+                "such as server.example.org"
             ) from None
         return x509.DNSName(host)
 

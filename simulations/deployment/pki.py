@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from clients.keys import CURVE, ClientKeys, PrivateKey, fingerprint, read_certificate, write
 from clients.request import read_request
 from fedssl.base.config_file import ConfigError
-from fedssl.base.files import naming
+from fedssl.base.files import name_write_errors
 from simulations.deployment.certificates import (
     WARN_DAYS,
     certificate_fingerprint,
@@ -326,7 +326,7 @@ def revoke(folder: Path, clients: Sequence[int]) -> None:
                 )
         for number in clients:
             # First: if this ends here, the client is out, and a second try notes it.
-            with naming(keys.client(number).public):
+            with name_write_errors(keys.client(number).public):
                 keys.client(number).public.unlink(missing_ok=True)
             numbers.revoke(number)
         numbers.write()
@@ -335,7 +335,7 @@ def revoke(folder: Path, clients: Sequence[int]) -> None:
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
     """Keep everybody else from changing the keys, and the folder for its owner alone."""
-    with naming(folder):
+    with name_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with locked(folder, lambda text: None):
         yield

@@ -271,7 +271,7 @@ def ray_grid(
         finally:
             clients.close()
             grid.close()
-            allocator.release()
+            allocator.release_spare_blocks()
 
 
 def _store_bytes(prepared: Prepared, workers: int) -> int:

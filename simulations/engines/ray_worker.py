@@ -16,7 +16,7 @@ from ray import ObjectRef
 from clients import ClientRuntime, make_client_app
 from clients.flower_adapter.error_replies import describe_error
 from clients.flower_adapter.messages import become_server, number_message
-from fedssl.base.allocator import allocate, as_block
+from fedssl.base.allocator import allocate, flatten_bytes
 from fedssl.config import LearningConfig
 from fedssl.data import Dataset, Examples
 from fedssl.partitions import Partition
@@ -51,14 +51,14 @@ def pack_model(record: ArrayRecord) -> Model:
     """Return the form in which a model crosses; it shares memory with the record if it can."""
     state = {name: tensor.cpu() for name, tensor in to_state(record).items()}
     tensors = {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}
-    return Model(tensors, as_block(state).numpy())
+    return Model(tensors, flatten_bytes(state).numpy())
 
 
 def unpack_model(model: Model, device: torch.device) -> ArrayRecord:
     """Copy a model to memory of one's own, aligned as any model's is: Ray's can be used again."""
     like = {n: torch.empty(s, dtype=kind, device="meta") for n, (s, kind) in model.tensors.items()}
     own = allocate(like, torch.device("cpu"))
-    np.copyto(as_block(own).numpy(), model.memory)
+    np.copyto(flatten_bytes(own).numpy(), model.memory)
     return to_record({name: tensor.to(device) for name, tensor in own.items()})
 
 

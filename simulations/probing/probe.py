@@ -246,7 +246,7 @@ def _encoder(
         return at_checkpoint(files, blueprint_of(own), said)[0].encoder
     try:
         blueprint = ModelBlueprint.of(own, splits.train)
-        made = None if blueprint.is_known else blueprint.build_encoder()
+        made = None if blueprint.has_known_encoder else blueprint.build_encoder()
         return load_encoder(files.model, made)
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fedssl.base.config_file import ConfigError
-from fedssl.base.fields import nearest
+from fedssl.base.fields import suggest_name
 from simulations.progress.display import Display
 from simulations.progress.profiling import Rows
 from simulations.record.answer import Answer
@@ -96,7 +96,9 @@ class Logged:
 
     def __init__(self, display: Display, name: str, folder: Path):
         if name not in LOGS:
-            raise ConfigError(f"--log {name}: there is no such log; {nearest(name, list(LOGS))}")
+            raise ConfigError(
+                f"--log {name}: there is no such log; {suggest_name(name, list(LOGS))}"
+            )
         module, self._open = LOGS[name]
         try:
             __import__(module)

@@ -32,7 +32,7 @@ import torch
 from rich.table import Table
 
 from fedssl.base.files import make_folder
-from fedssl.base.tracing import Span, Timeline, recording
+from fedssl.base.tracing import Span, Timeline, record_spans
 from simulations.record.files import replace_text
 
 PARTS = ("views", "step", "merge", "probe", "save", "engine", "wait")
@@ -64,7 +64,7 @@ def profiled(
     show : Callable[[Rows], None]
         Called with the rows.
     """
-    with recording(device) as timeline:
+    with record_spans(device) as timeline:
         try:
             yield
         finally:

@@ -5,7 +5,7 @@ from typing import IO, Any
 from rich.console import Console
 from rich.text import Text
 
-from fedssl.base.printable import spelled_out
+from fedssl.base.printable import escape_unsafe
 
 
 class Terminal(Console):
@@ -32,4 +32,4 @@ class Terminal(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """Return text for the screen; all that is printed, tables' cells too, comes along here."""
         lines = text.replace("\t", "    ").split("\n")
-        return super().render_str("\n".join(map(spelled_out, lines)), **options)
+        return super().render_str("\n".join(map(escape_unsafe, lines)), **options)

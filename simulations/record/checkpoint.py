@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from fedssl.base.files import make_folder, sync_folder
-from fedssl.base.plain_files import open_plain
+from fedssl.base.plain_files import open_regular_file
 from fedssl.model_state import State, load_state, save_state
 from simulations.record.files import replace_text
 from simulations.record.members import MemberChange
@@ -302,7 +302,7 @@ def _parts(*generations: _Generation | None) -> set[_Part]:
 def _text(index: Path) -> bytes | None:
     if not os.path.lexists(index):
         return None
-    with open_plain(index) as file:
+    with open_regular_file(index) as file:
         return file.read(_LONGEST)
 
 
@@ -369,7 +369,7 @@ def _crc32_of(path: Path) -> str:
     crc32 = 0
     if not os.path.lexists(path):
         raise FileNotFoundError(path)
-    with open_plain(path) as file:
+    with open_regular_file(path) as file:
         while chunk := file.read(_CHUNK):
             crc32 = zlib.crc32(chunk, crc32)
     return f"{crc32:08x}"

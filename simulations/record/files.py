@@ -9,19 +9,19 @@ from fedssl.base import files
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
+def atomic_write(path: Path) -> Iterator[TextIO]:
     """Open a temporary file beside ``path``, which replaces it once all is written."""
-    with files.replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with files.atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         yield file
 
 
 def replace_text(path: Path, text: str) -> None:
     """Replace a file by a text, as UTF-8."""
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(text)
 
 
 def replace_bytes(path: Path, content: bytes) -> None:
     """Replace a file by bytes."""
-    with files.replacing(path) as temporary:
+    with files.atomic_write(path) as temporary:
         temporary.write_bytes(content)

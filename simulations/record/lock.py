@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fedssl.base.config_file import ConfigError
-from fedssl.base.files import NoLocksError, claim, is_claimed, is_leftover, naming
+from fedssl.base.files import NoLocksError, is_leftover, is_locked, lock_file, name_write_errors
 from fedssl.base.printable import printable
 
 LOCK = ".lock"
@@ -46,11 +46,11 @@ def locked(folder: Path, said: Callable[[str], None], name: str = LOCK) -> Itera
         Nothing can be written there.
     """
     file = folder / name
-    with naming(file):
+    with name_write_errors(file):
         made = _make(folder)
     try:
-        with naming(file):
-            handle = claim(file)
+        with name_write_errors(file):
+            handle = lock_file(file)
     except NoLocksError:
         file.unlink(missing_ok=True)
         said(f"{folder}: this file system has no locks: see that nothing else writes there")
@@ -85,7 +85,7 @@ def is_held(folder: Path) -> bool:
         It cannot be told: the file cannot be opened, or there are no locks here.
     """
     file = folder / LOCK
-    return file.exists() and is_claimed(file)
+    return file.exists() and is_locked(file)
 
 
 def is_passing(name: str) -> bool:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from fedssl.base.config_file import ConfigError, dump, read_yaml, validate
-from fedssl.base.files import append_text, make_folder, sweep, sync, sync_folder
+from fedssl.base.files import append_text, make_folder, remove_leftovers, sync, sync_folder
 from fedssl.base.plain_files import read_json, read_text
 from fedssl.partitions import Counts
 from simulations.record.checkpoint import CheckpointFolder
-from simulations.record.files import replace_bytes, replace_text, replacing
+from simulations.record.files import atomic_write, replace_bytes, replace_text
 from simulations.record.lock import is_passing, locked
 from simulations.record.tables import (
     MEND,
@@ -72,10 +72,10 @@ class RunFolder:
         """Return the context in which nobody else writes here; see `simulations.record.lock`."""
         return locked(self.path, said)
 
-    def sweep(self) -> None:
+    def remove_leftovers(self) -> None:
         """Remove what writers left that were killed."""
         names = ("checkpoint", "plots", "probes", "profile")
-        sweep([self.path, *(self.path / name for name in names)])
+        remove_leftovers([self.path, *(self.path / name for name in names)])
         self.checkpoint.tidy()
 
     def has_trained(self) -> bool:
@@ -178,7 +178,7 @@ class RunFolder:
         self, counts: Counts, classes: Sequence[str], names: Sequence[str] = ()
     ) -> None:
         """Write ``partition.csv``; see `begin`."""
-        with replacing(self.partition) as file:
+        with atomic_write(self.partition) as file:
             file.write(f"client,class,examples{',name' if names else ''}\n")
             # Not by csv, which takes twice as long over millions of lines.
             middle = [_middle(name) for name in classes]
@@ -216,7 +216,7 @@ class RunFolder:
         """Drop what was written of rounds after this one, which are run again; see `check_rows`."""
         kept = read_metrics(self.metrics, server_round)
         replace_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
-        with replacing(self.divergence) as file:
+        with atomic_write(self.divergence) as file:
             for number, line in enumerate(whole_lines(self.divergence)):
                 # Rounds are in order.
                 if number and int(line.split(",", 1)[0]) > server_round:

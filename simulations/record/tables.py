@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from fedssl.base.config_file import ConfigError
-from fedssl.base.plain_files import MEGABYTE, open_plain, parse_json, short
+from fedssl.base.plain_files import MEGABYTE, open_regular_file, parse_json, shorten
 from fedssl.partitions import Counts
 
 Row = dict[str, Any]
@@ -117,7 +117,7 @@ def whole_lines(path: Path, longest: int = _LONGEST_LINE) -> Generator[str, None
     """
     if not path.exists() and not path.is_symlink():
         raise ConfigError(f"{path} is missing: the run folder is not whole; {MEND}")
-    with open_plain(path) as file:
+    with open_regular_file(path) as file:
         # Not by iterating: a file without an end of line may be larger than the memory.
         for number, line in enumerate(iter(partial(file.readline, longest), b""), start=1):
             if not line.endswith(b"\n"):
@@ -174,7 +174,7 @@ def check_row(row: object, place: str) -> None:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         what = ".".join(map(str, problem["loc"])) or "it"
-        given = "" if problem["type"] == "missing" else f" = {short(problem['input'])}"
+        given = "" if problem["type"] == "missing" else f" = {shorten(problem['input'])}"
         raise ConfigError(
             f"{place}, is no row of metrics: {what}{given}: {problem['msg']}; {MEND}"
         ) from None
@@ -281,14 +281,14 @@ def _check_cells(path: Path, table: Counts, names: Sequence[str]) -> None:
     if len(again):
         place = again[0]
         raise ConfigError(
-            f"{path}: client {who[place]} has class {short(names[what[place]])} twice; {MEND}"
+            f"{path}: client {who[place]} has class {shorten(names[what[place]])} twice; {MEND}"
         )
 
 
 def _within(text: str, least: int, end: int) -> int:
     number = int(text)
     if not least <= number < end:
-        raise ValueError(f"{short(text)} is not from {least} to {end - 1}")
+        raise ValueError(f"{shorten(text)} is not from {least} to {end - 1}")
     return number
 
 
@@ -334,7 +334,7 @@ def _deltas(path: Path, last: int | None) -> Iterator[_Line]:
                 raise ValueError("it names no tensor")
             # Six digits of a cosine.
             if not abs(value := float(delta)) <= 1.00001:
-                raise ValueError(f"{short(delta)} is no cosine")
+                raise ValueError(f"{shorten(delta)} is no cosine")
         except ValueError as error:
             raise _no_line(path, number, heading, error) from None
         before = server_round
@@ -441,7 +441,7 @@ def read_predictions(path: Path) -> dict[str, np.ndarray]:
         made once the file is seen to hold it.
     """
     try:
-        with open_plain(path) as file, zipfile.ZipFile(file) as archive:
+        with open_regular_file(path) as file, zipfile.ZipFile(file) as archive:
             found = {
                 name: _labels(archive, info)
                 for name in PREDICTIONS

@@ -18,7 +18,7 @@ from torch import nn
 from fedssl.base.config_file import ConfigError
 from fedssl.evaluation import Gathered, evaluate, gather
 from fedssl.evaluation.recalibrate import recalibrated
-from fedssl.model_state import State, copy_into, floating_buffers
+from fedssl.model_state import State, copy_into, floating_buffer_names
 from simulations.comparing.statistics import over_test_examples
 from simulations.errors import RunError
 from simulations.record.files import replace_text
@@ -77,7 +77,7 @@ def audit(
             server.complete()
             merged = server.state()
             if norms is None:
-                names = weights(merged, floating_buffers(server.objective))
+                names = weights(merged, floating_buffer_names(server.objective))
                 norms, _ = mean_norms(moment.models(), names)
             restored = norms_restored(merged, norms)
             found = probing.look(candidate.label, "merged", merged)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fedssl.base.config_file import ConfigError
 from fedssl.client_rules import ClientRule, ClientRuleConfig
-from fedssl.model_state import State, federated_state, floating_buffers, model_parts
+from fedssl.model_state import State, federated_state, floating_buffer_names, tensor_roles
 from fedssl.training.instructions import Instructions
 from simulations.comparing.arms import Arm
 from simulations.record.run_folder import RunFolder
@@ -46,12 +46,12 @@ class Candidate:
     @property
     def trains_in_another_way(self) -> bool:
         """Whether it has clients do more than minimise their objective."""
-        return not all(rule.only_measures for rule in self.rules)
+        return not all(rule.metrics_only for rule in self.rules)
 
     @property
     def measuring(self) -> tuple[ClientRuleConfig, ...]:
         """Those of its client rules that change nothing of how clients train."""
-        return tuple(rule.config for rule in self.rules if rule.only_measures)
+        return tuple(rule.config for rule in self.rules if rule.metrics_only)
 
 
 def load(folder: RunFolder, overrides: Sequence[str]) -> Experiment:
@@ -75,19 +75,19 @@ def build_candidate(
     own = prepared.experiment
     objective = prepared.blueprint.build()
     try:
-        strategy = build_strategy(experiment.strategy, model_parts(objective))
+        strategy = build_strategy(experiment.strategy, tensor_roles(objective))
     # Classes of a person's own are among them.
     except Exception as error:
         raise ConfigError(f"--strategies {arm.label}: {error}") from error
     check_cohort(experiment, prepared.partition.clients, strategy)
-    model, parts = federated_state(objective), model_parts(objective)
+    model, parts = federated_state(objective), tensor_roles(objective)
     instructions = instructions_of(strategy, server_round, model)
     rules = tuple(instructions.build_rules())
     sent = [
         f"{rule.config.name}/{name}"
         for rule in rules
-        if not rule.only_measures
-        for name in (*rule.tensors_sent(model, parts), *rule.metrics_sent(model, parts))
+        if not rule.metrics_only
+        for name in (*rule.declared_tensors(model, parts), *rule.declared_metrics(model, parts))
     ]
     return Candidate(
         arm.label,
@@ -100,8 +100,8 @@ def build_candidate(
         isinstance(strategy, Stateful),
         not isinstance(strategy, (FoldingStrategy, Stateful)),
         any(
-            f"encoder.{name}" in instructions.plan.local
-            for name in floating_buffers(objective.encoder)
+            f"encoder.{name}" in instructions.transmission.local
+            for name in floating_buffer_names(objective.encoder)
         ),
     )
 
@@ -134,11 +134,11 @@ def _numbers(rule: ClientRuleConfig) -> str:
 
 def check_replies(own: Candidate, candidates: Sequence[Candidate]) -> None:
     """Raise a ConfigError where a strategy needs what the run's own leaves on the clients."""
-    withheld = own.instructions.plan.withholds
+    withheld = own.instructions.transmission.absent_from_reply
     for each in candidates:
         if each.is_own:
             continue
-        if missing := withheld - each.instructions.plan.withholds:
+        if missing := withheld - each.instructions.transmission.absent_from_reply:
             raise ConfigError(
                 f"--strategies {each.label}: needs all clients' {min(missing)}, which the run's "
                 f"own strategy, {own.label}, leaves on the clients; leave it out"

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol
 
-from fedssl.client_rules import Visit
-from fedssl.client_rules.running import remembered_by
+from fedssl.client_rules import ClientRound
+from fedssl.client_rules.rule_runner import memory_after
 from fedssl.model_state import State
 from fedssl.training.client_memory import ClientMemory, without_memory
 from fedssl.training.instructions import Instructions
@@ -24,8 +24,8 @@ class Replies(Protocol):
 
 def whole(before: Checkpoint, client: int, reply: State) -> State:
     """Return a client's model after a round: what it sent back, and its own of the rest."""
-    memory = ClientMemory.from_private(before.clients.get(client, {}))
-    return {**before.model, **(memory.own if memory else {}), **reply}
+    memory = ClientMemory.from_client_state(before.clients.get(client, {}))
+    return {**before.model, **(memory.local_tensors if memory else {}), **reply}
 
 
 def kept_under(
@@ -33,7 +33,7 @@ def kept_under(
     before: Checkpoint,
     replies: Replies,
     clients: Collection[int],
-    visit: Visit,
+    client_round: ClientRound,
 ) -> dict[int, State]:
     """Return what clients would keep of a round, had they had these instructions in it.
 
@@ -51,8 +51,8 @@ def kept_under(
         What came back.
     clients : Collection[int]
         Those who are in rounds that follow.
-    visit : Visit
-        What rules would have been told of the round: to all clients their first visit.
+    client_round : ClientRound
+        The round as client rules would have known it; for all clients it is their first.
     """
     kept = {client: without_memory(state) for client, state in before.clients.items()}
     memories: dict[int, ClientMemory] = {}
@@ -60,15 +60,19 @@ def kept_under(
         if client in clients:
             after = whole(before, client, reply)
             steps, rules = replies.steps.get(client, 0), instructions.build_rules()
-            remembered = remembered_by(rules, visit, dict(before.model), after, steps)
-            stayed = {name: t for name, t in after.items() if name in instructions.plan.kept}
+            remembered = memory_after(rules, client_round, dict(before.model), after, steps)
+            stayed = {
+                name: t
+                for name, t in after.items()
+                if name in instructions.transmission.stored_on_client
+            }
             memories[client] = ClientMemory(before.round + 1, stayed, remembered)
     for client in clients:
         if client not in memories:
             model = whole(before, client, {})
-            local = {name: model[name] for name in instructions.plan.local}
+            local = {name: model[name] for name in instructions.transmission.local}
             memories[client] = ClientMemory(0, local)
     for client, memory in memories.items():
-        if private := memory.to_private():
+        if private := memory.to_client_state():
             kept[client] = kept.get(client, {}) | private
     return kept

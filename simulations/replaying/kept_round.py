@@ -205,7 +205,7 @@ class Moment:
             return error_reply(message, kept.error)
         model = self._model(client)
         instructions = instructions_of(config_of(message.content))
-        withheld = instructions.plan.withholds
+        withheld = instructions.transmission.absent_from_reply
         wanted = [n for n in arrays_of(message.content) if n not in withheld]
         rules = tuple(f"{rule.name}/" for rule in instructions.rules)
         if missing := [name for name in wanted if name not in model]:

@@ -9,9 +9,9 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedssl.base.config_file import ConfigError
-from fedssl.client_rules import ClientRuleConfig, Visit
+from fedssl.client_rules import ClientRound, ClientRuleConfig
 from fedssl.evaluation.parallel import one_thread
-from fedssl.model_state import clone, model_parts, trained_names
+from fedssl.model_state import clone, tensor_roles, trainable_names
 from fedssl.training.optimizers import learning_rate
 from simulations.comparing.arms import Arm, arms
 from simulations.engines.client_states import give_to_clients, kept_by_clients
@@ -214,12 +214,16 @@ class Opened:
                 before,
                 moment,
                 {client for number in rounds for client in server.draw_cohort(number)},
-                Visit(
-                    round=moment.round,
-                    received=before.model,
-                    sent=[n for n in before.model if n not in candidate.instructions.plan.local],
-                    trained=trained_names(server.objective),
-                    parts=model_parts(server.objective),
+                ClientRound(
+                    server_round=moment.round,
+                    round_start=before.model,
+                    received_names=[
+                        n
+                        for n in before.model
+                        if n not in candidate.instructions.transmission.local
+                    ],
+                    trainable_names=trainable_names(server.objective),
+                    roles=tensor_roles(server.objective),
                     extra=candidate.extra,
                     momentum=config.momentum,
                     nesterov=config.nesterov,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fedssl.model_state import State, clone, floating_buffers
+from fedssl.model_state import State, clone, floating_buffer_names
 from fedssl.models.model_file import save_model
 from simulations.comparing.arms import file_name
 from simulations.comparing.statistics import over_test_examples
@@ -93,7 +93,7 @@ def _merge_all(opened: Opened, moment: Moment, last: int) -> list[Merge]:
         made = _merge(opened, candidate, moment, last)
         if first is None:
             first = made
-            names = weights(before, floating_buffers(made.server.objective))
+            names = weights(before, floating_buffer_names(made.server.objective))
             norm = mean_norms(moment.models(), names)[1]
             names = [name for name in names if name in next(moment.models())[2]]
         found.append(

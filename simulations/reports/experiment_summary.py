@@ -14,14 +14,14 @@ from rich.syntax import Syntax
 
 from fedssl.base.config_file import as_yaml, dump
 from fedssl.base.printable import printable
-from fedssl.client_rules import Visit
-from fedssl.client_rules.running import remembered_by
+from fedssl.client_rules import ClientRound
+from fedssl.client_rules.rule_runner import memory_after
 from fedssl.model_state import (
     count_bytes,
     federated_state,
-    model_parts,
     private_state,
-    trained_names,
+    tensor_roles,
+    trainable_names,
 )
 from fedssl.networks.encoder import count_parameters
 from fedssl.training.client_memory import ClientMemory
@@ -58,25 +58,29 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
     cohort = draw_cohort(experiment.seed, 1, prepared.partition.sizes(), experiment.participation)
     if experiment.only_client is not None:
         cohort = [experiment.only_client]
-    strategy = build_strategy(experiment.strategy, model_parts(objective))
+    strategy = build_strategy(experiment.strategy, tensor_roles(objective))
     state = federated_state(objective)
     instructions = instructions_of(strategy, 1, state)
     extra = extra_of_strategy(strategy, 1, state)
     sent = (count_bytes(shared_state(strategy, state)) + count_bytes(extra)) / 1e6
-    visit = Visit(
-        round=1,
-        received=state,
-        sent=[name for name in state if name not in instructions.plan.local],
-        trained=trained_names(objective),
-        parts=model_parts(objective),
+    client_round = ClientRound(
+        server_round=1,
+        round_start=state,
+        received_names=[name for name in state if name not in instructions.transmission.local],
+        trainable_names=trainable_names(objective),
+        roles=tensor_roles(objective),
         extra=extra,
     )
     memory = ClientMemory(
         1,
-        {name: tensor for name, tensor in state.items() if name in instructions.plan.kept},
-        remembered_by(instructions.build_rules(), visit, state, state, 1),
+        {
+            name: tensor
+            for name, tensor in state.items()
+            if name in instructions.transmission.stored_on_client
+        },
+        memory_after(instructions.build_rules(), client_round, state, state, 1),
     )
-    kept = (count_bytes(private_state(objective)) + count_bytes(memory.to_private())) / 1e6
+    kept = (count_bytes(private_state(objective)) + count_bytes(memory.to_client_state())) / 1e6
     lines = [
         f"{modality.noun[1]:<10} {len(train):,} train, {len(test):,} test, {_times(train.shape)}, "
         f"{len(train.class_names)} classes",

@@ -10,7 +10,7 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 
-from fedssl.base.printable import printable, spelled_out
+from fedssl.base.printable import escape_unsafe, printable
 
 USUAL = "DejaVu Sans"
 """The font that comes with matplotlib."""
@@ -52,7 +52,7 @@ def numbers_told(names: Sequence[str]) -> str:
 
 def literal(text: str) -> str:
     """Keep matplotlib from reading a name as mathematics, or as hidden from the legend."""
-    text = "\n".join(map(spelled_out, text.split("\n"))).replace("$", r"\$")
+    text = "\n".join(map(escape_unsafe, text.split("\n"))).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 
 

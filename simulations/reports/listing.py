@@ -71,7 +71,7 @@ def _is_of_a_round(measure: str) -> bool:
 
 def _when(registry: Named[Any], name: str) -> str:
     try:
-        return registry.when(name)
+        return registry.summary(name)
     except ValueError as error:
         return str(error)
 

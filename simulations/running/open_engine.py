@@ -50,7 +50,7 @@ def _local(prepared: Prepared, engine: LocalConfig) -> Iterator[Engine]:
     finally:
         runtime.stop.set()
         grid.close()
-        allocator.release()
+        allocator.release_spare_blocks()
 
 
 def _ray(prepared: Prepared, display: Display) -> AbstractContextManager[Engine]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedssl.base.config_file import ConfigError
-from fedssl.model_state import State, adopt
+from fedssl.model_state import State, rebind_tensors
 from fedssl.models.blueprint import ModelBlueprint
-from fedssl.models.model_file import About, load_encoder, model_of, read_model
+from fedssl.models.model_file import ModelDescription, describe_model, load_encoder, read_model
 from fedssl.objectives import Objective
 from simulations.record.checkpoint import Checkpoint
 from simulations.record.run_folder import RunFolder
@@ -23,7 +23,7 @@ class Trained:
 
     state: State
     """Their tensors, named as in the objective."""
-    about: About
+    about: ModelDescription
     """What is needed to use them."""
     unfinished: str | None
     """Which round they are of, in words, where the run is not finished."""
@@ -47,14 +47,14 @@ def trained(run: Path, said: Callable[[str], None] = lambda _: None) -> Trained:
     files = RunFolder(run)
     if not files.config.is_file() or os.path.lexists(files.model):
         state, about = read_model(run)
-        if about.is_known:
+        if about.has_known_encoder:
             # Damage within a tensor's name would otherwise be exported, too.
             load_encoder(run)
         return Trained(state, about, None)
     experiment = load_run_config(run)
     blueprint = blueprint_of(experiment)
     objective, found = at_checkpoint(files, blueprint, said)
-    state, about = model_of(objective, blueprint)
+    state, about = describe_model(objective, blueprint)
     words = f"after round {found.round} of {experiment.rounds}: the run is not finished"
     return Trained(state, about, words)
 
@@ -83,7 +83,7 @@ def at_checkpoint(
     found = last_checkpoint(files, said)
     try:
         objective = blueprint.build()
-        adopt(objective, found.model)
+        rebind_tensors(objective, found.model)
     # Classes of a person's own may raise anything, as may sizes that no machine has memory for.
     except Exception as error:
         raise ConfigError(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clients.flower_adapter.error_replies import LOST, REFUSED, error_reply
 from fedssl.base.printable import printable
-from fedssl.model_state import ModelParts, State
+from fedssl.model_state import State, TensorRoles
 from simulations.record.answer import Answer
 from strategies.config import StrategyConfig
 from strategies.fold import Report
@@ -35,7 +35,7 @@ class ReplyCheck:
         Whose messages are replied to.
     config : StrategyConfig
         Its ``max_update_norm`` and ``on_exceed``.
-    parts : ModelParts
+    parts : TensorRoles
         What the names of the model's tensors mean.
     size_of : Callable[[int], int]
         How many examples a client has.
@@ -45,7 +45,7 @@ class ReplyCheck:
         self,
         strategy: Strategy,
         config: StrategyConfig,
-        parts: ModelParts,
+        parts: TensorRoles,
         size_of: Callable[[int], int],
     ):
         self._strategy = strategy

@@ -91,7 +91,7 @@ def _carry_out(
     profile: bool,
     display: Display,
 ) -> None:
-    folder.sweep()
+    folder.remove_leftovers()
     device = torch.device(prepared.experiment.engine.device)
     recorded = profiled(folder.path, device, display.profiled) if profile else nullcontext()
     # Merging, too, uses a single thread: its sums must not depend on the machine.

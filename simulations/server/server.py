@@ -15,7 +15,13 @@ from fedssl.data import Splits
 from fedssl.evaluation import Gathered, Subject, evaluate, gather
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.recalibrate import recalibrated
-from fedssl.model_state import State, adopt, federated_state, floating_buffers, model_parts
+from fedssl.model_state import (
+    State,
+    federated_state,
+    floating_buffer_names,
+    rebind_tensors,
+    tensor_roles,
+)
 from fedssl.models.blueprint import ModelBlueprint
 from fedssl.partitions import Partition
 from simulations.engines.engine import Engine
@@ -76,7 +82,7 @@ class Server:
         self.blueprint = blueprint
         device = torch.device(experiment.engine.device)
         self.objective = blueprint.build().to(device)
-        self._strategy = build_strategy(experiment.strategy, model_parts(self.objective))
+        self._strategy = build_strategy(experiment.strategy, tensor_roles(self.objective))
         if isinstance(self._strategy, FoldingStrategy) and self._strategy.needs_examples:
             self._strategy.server_examples = ServerExamples(splits.train, blueprint, device)
         self._splits = splits
@@ -109,7 +115,7 @@ class Server:
 
     def restore(self, model: Mapping[str, Tensor], strategy: Mapping[str, Tensor]) -> None:
         """Put the server back to where a checkpoint found it."""
-        adopt(self.objective, model)
+        rebind_tensors(self.objective, model)
         if isinstance(self._strategy, Stateful):
             self._strategy.load_state_dict(dict(strategy))
 
@@ -213,7 +219,7 @@ class Server:
     @property
     def _lacks_statistics(self) -> bool:
         """Whether clients keep BatchNorm's statistics, so that the server must measure its own."""
-        names, shared = floating_buffers(self.objective.encoder), self.shared()
+        names, shared = floating_buffer_names(self.objective.encoder), self.shared()
         return any(f"encoder.{name}" not in shared for name in names)
 
     def _clipped(self, good: Sequence[Answer]) -> dict[str, int]:
@@ -244,7 +250,7 @@ class Server:
             self.objective.encoder, self._gathered.recalibration, self.blueprint.preparation
         )
         own = {f"encoder.{name}": tensor for name, tensor in measured.state_dict().items()}
-        adopt(self.objective, self.state() | own)
+        rebind_tensors(self.objective, self.state() | own)
 
     def round(self, server_round: int, cohort: list[int]) -> tuple[dict[str, object], list[Answer]]:
         """Run a round: train, merge, measure; round 0 measures the untrained encoder alone.

@@ -90,7 +90,11 @@ def after_update(
         worker = runtime[0].worker()
         with one_thread():
             worker.run(
-                *runtime[0].examples_of(client), state(), {}, client=client, round=server_round
+                *runtime[0].examples_of(client),
+                state(),
+                {},
+                client=client,
+                server_round=server_round,
             )
         return worker.objective.encoder.eval()
 

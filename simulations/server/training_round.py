@@ -17,8 +17,8 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fedssl.base.tracing import span
-from fedssl.model_state import State, adopt, clone, federated_state, model_parts
-from fedssl.model_state.check import first_fault, first_too_large
+from fedssl.model_state import State, clone, federated_state, rebind_tensors, tensor_roles
+from fedssl.model_state.check import first_error, first_too_large
 from fedssl.objectives import Objective
 from simulations.engines.engine import Engine
 from simulations.errors import (
@@ -82,7 +82,7 @@ class Training:
         self._sizes = sizes
         self._display = display
         self._look = look
-        self._parts = model_parts(objective)
+        self._parts = tensor_roles(objective)
         self._check = ReplyCheck(strategy, experiment.strategy, self._parts, self._size_of)
         self._measures_norms = self._check.measures
         self._grid = CohortGrid(
@@ -189,20 +189,20 @@ class Training:
     def _adopt(self, merged: State) -> None:
         """Let the merged model become the global one; a BadModelError says that it cannot."""
         before = federated_state(self._objective)
-        adopt(self._objective, merged)
+        rebind_tensors(self._objective, merged)
         now = federated_state(self._objective)
-        fault = first_fault(now, self._parts)
+        fault = first_error(now, self._parts)
         if fault is None and (name := first_too_large(now)):
             fault = f"its tensor {name} is so large that its square is infinite"
         fault = fault or self._fault_of_extra(now)
         if fault := fault or self._look():
-            adopt(self._objective, before)
+            rebind_tensors(self._objective, before)
             raise BadModelError(f"gave a model that cannot be used: {fault}")
 
     def _fault_of_extra(self, model: State) -> str | None:
         """Say that what would go to clients beside the model cannot be used, if so."""
         extra = extra_of_strategy(self._strategy, self._round + 1, model)
-        fault = first_fault(extra, self._parts)
+        fault = first_error(extra, self._parts)
         if fault is None and (name := first_too_large(extra)):
             fault = f"{name} is so large that its square is infinite"
         return None if fault is None else f"beside it, {fault}"

@@ -86,7 +86,7 @@ def own_code_of(folder: Path) -> list[str]:
 def dotted_paths(experiment: Experiment) -> Iterator[tuple[str, str]]:
     """Yield each field of an experiment that names code of a person's own, and the dotted path."""
     for field, path in dotted_names(experiment.model_dump(mode="json")):
-        is_encoder = field in ENCODER_FIELDS and modality_of(experiment.data).encoders.own(path)
+        is_encoder = field in ENCODER_FIELDS and modality_of(experiment.data).encoders.builtin(path)
         if not is_encoder:
             yield field, path
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from fedssl.base.config_file import ConfigError
 from fedssl.base.plain_files import read_json
-from fedssl.base.printable import spelled_out
+from fedssl.base.printable import escape_unsafe
 from simulations.record.files import replace_text
 from simulations.record.tables import whole_lines
 from simulations.settings.cautions import cautions
@@ -43,7 +43,7 @@ def write_notes(folder: Path, prepared: Prepared) -> None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["path", "reason"])
-        writer.writerows((spelled_out(path), reason) for path, reason in skipped)
+        writer.writerows((escape_unsafe(path), reason) for path, reason in skipped)
         replace_text(folder / "skipped.csv", text.getvalue())
 
 
@@ -60,7 +60,7 @@ def check_skipped(folder: Path, prepared: Prepared) -> None:
             before = {row["path"] for row in csv.DictReader(rows)}
     except (ConfigError, KeyError, csv.Error):
         before = set()
-    now = {spelled_out(path) for path, _ in prepared.splits.skipped}
+    now = {escape_unsafe(path) for path, _ in prepared.splits.skipped}
     for path in sorted(before ^ now):
         was, now_is = ("left out", "can be read") if path in before else ("read", "cannot be read")
         raise ConfigError(

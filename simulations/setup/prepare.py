@@ -168,7 +168,7 @@ def _check_measures(experiment: Experiment, splits: Splits) -> None:
     labelled = all(bool((part.labels >= 0).any()) for part in (splits.train, splits.test))
     for section in experiment.evaluation.measures:
         try:
-            chosen, _ = MEASURES.settle(section, "evaluation.measures")
+            chosen, _ = MEASURES.resolve(section, "evaluation.measures")
             check_of_a_round(chosen)
             if chosen.labels and not labelled:
                 raise ValueError(
@@ -200,7 +200,7 @@ def _try_to_build(experiment: Experiment, blueprint: ModelBlueprint) -> tuple[Ob
         model = federated_state(objective)
         for rule in instructions_of(strategy, 1, model).build_rules():
             rule.check(experiment.client, objective)
-            if experiment.strategy.max_update_norm and rule.tensors_sent(model, parts):
+            if experiment.strategy.max_update_norm and rule.declared_tensors(model, parts):
                 raise ValueError(
                     f"strategy.max_update_norm = {experiment.strategy.max_update_norm:g}: bounds "
                     f"the model alone, and {rule.config.name} has clients send tensors beside it; "

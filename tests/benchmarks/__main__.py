@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from fedssl.base.fields import nearest
+from fedssl.base.fields import suggest_name
 from simulations.bench import Figure, Measure
 from simulations.cli.bench import JsonFile, check_json_file, measure_and_print, show_measuring
 from simulations.cli.shared import clear_errors, fail, out
@@ -51,7 +51,7 @@ def main(
         names = [name.strip() for name in against.split(",") if name.strip()]
         for name in names:
             if name not in PEERS:
-                fail(f"--against {name}: there is no such peer; {nearest(name, list(PEERS))}")
+                fail(f"--against {name}: there is no such peer; {suggest_name(name, list(PEERS))}")
         if growth_folder and (json_file or names):
             fail("--growth writes growth.json and meets no peers; leave out --json and --against")
         check_json_file(json_file)

@@ -118,7 +118,7 @@ def of_side(side: int) -> Cost:
     draws = generator(0, "bench views")
 
     def update() -> None:
-        resident.run(shown, labels, received, {}, client=0, round=1)
+        resident.run(shown, labels, received, {}, client=0, server_round=1)
 
     def views() -> None:
         for _ in range(resident.objective.number_of_views):

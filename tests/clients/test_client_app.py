@@ -13,9 +13,9 @@ from fedssl.client_rules import CLIENT_RULES, ClientRuleConfig
 from fedssl.client_rules.fedx import CrossDistillation
 from fedssl.client_rules.scaffold import ControlVariates
 from fedssl.client_rules.sensitivity import Sensitivity
-from fedssl.model_state import federated_state, model_parts, parameters
+from fedssl.model_state import federated_state, parameter_names, tensor_roles
 from fedssl.training.instructions import Instructions
-from fedssl.training.travel import TravelPlan
+from fedssl.training.transmission import TransmissionPlan
 from simulations.settings.experiment import Experiment
 from simulations.setup.prepare import prepare
 from strategies.divergence import divergence
@@ -95,7 +95,7 @@ def test_what_is_local_or_withheld_is_not_in_the_reply(
     become_server()
     local = [name for name in arrays if name.startswith("predictor.")]
     instructions = Instructions(
-        TravelPlan(local=tuple(local), withheld=("encoder.layers.0.weight",)),
+        TransmissionPlan(local=tuple(local), withheld=("encoder.layers.0.weight",)),
         (Sensitivity.Config(decay=0.5),),
     )
     sent = {name: tensor for name, tensor in arrays.items() if name not in local}
@@ -110,7 +110,7 @@ def test_what_is_local_or_withheld_is_not_in_the_reply(
     assert isinstance(divergences, list)
     assert isinstance(sensitivities, list)
     assert len(divergences) == len(divergence(sent, sent))
-    assert len(sensitivities) == len(runtime.worker()._trained_names.keys() - set(local))
+    assert len(sensitivities) == len(runtime.worker()._trainable_names.keys() - set(local))
     kept = about.state.array_records["private"]
     assert {name for name in kept if name.startswith("own ")} == {f"own {name}" for name in local}
 
@@ -150,9 +150,9 @@ def test_nothing_leaves_a_client_but_what_its_rule_declares(
     arrays: dict[str, torch.Tensor],
     rule: ClientRuleConfig,
 ) -> None:
-    parts = model_parts(blueprint(small(), 16).build())
+    parts = tensor_roles(blueprint(small(), 16).build())
     app, about = make_client_app(lambda _: runtime), context(1)
-    named = parameters(arrays, parts.buffers)
+    named = parameter_names(arrays, parts.buffers)
     extra: dict[str, torch.Tensor] = {}
     metrics: set[str] = set()
     expected: dict[str, torch.Size] = {}
@@ -189,8 +189,8 @@ def test_a_rule_that_would_send_more_than_it_declares_ends_the_round(
 ) -> None:
     app, about = make_client_app(lambda _: runtime), context(1)
     for fields, what in (
-        ({"metric": 0.5}, "would send the metric secret, which `metrics_sent`"),
-        ({"tensor": "any"}, "would send the tensor example, which `tensors_sent`"),
+        ({"metric": 0.5}, "would send the metric secret, which `declared_metrics`"),
+        ({"tensor": "any"}, "would send the tensor example, which `declared_tensors`"),
     ):
         rule = custom_rules.Leaking.Config.model_validate(fields)
         with pytest.raises(ValueError, match=rf"custom_rules\.Leaking {what}"):
@@ -208,7 +208,7 @@ class Mine(ClientRule):
     def metrics(self, update):
         return {"steps": update.steps}
 
-    def metrics_sent(self, model, parts):
+    def declared_metrics(self, model, parts):
         from fedssl.client_rules import ReportedMetric
         return {"steps": ReportedMetric(1, 99)}
 """

@@ -31,7 +31,7 @@ def test_every_name_has_a_row_and_every_field_a_meaning(printed: str) -> None:
     for section in sections():
         chapter = printed.partition(f"## {section.field}\n")[2].partition("\n## ")[0]
         for name in section.names:
-            assert f"| `{name}` | {section.registry.when(name)} |" in chapter
+            assert f"| `{name}` | {section.registry.summary(name)} |" in chapter
     row = "| `simclr` | `margin` | number ≥ 0, < 2 | `0.0` | m: an example's views must be closer"
     assert row in printed
     assert "any |" not in printed

@@ -16,7 +16,7 @@ from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities.image.encoders import ENCODERS, ConvNet, build_encoder
 from fedssl.model_state import save_state
 from fedssl.models.model_file import load_encoder, read_model
-from fedssl.networks.encoder import CustomEncoderConfig, EncoderConfig, build
+from fedssl.networks.encoder import CustomEncoderConfig, EncoderConfig, build_from_section
 from tests.tools.blueprints import blueprint, image_spec
 
 
@@ -169,7 +169,7 @@ def test_the_fields_are_the_networks() -> None:
 
 def own(name: str, **fields: object) -> nn.Module:
     section = CustomEncoderConfig.model_validate({"name": f"{__name__}.{name}", **fields})
-    return build(ENCODERS, section, image_spec())
+    return build_from_section(ENCODERS, section, image_spec())
 
 
 def test_a_class_of_ones_own_gets_its_config_and_what_the_examples_are() -> None:
@@ -260,7 +260,7 @@ def test_a_file_runs_no_code_but_fedssls_and_its_libraries(
     section = name if short else {"name": name, "width": 5}
     network = Sums(Sums.Config(), image_spec(16))
     run = file_of(tmp_path, network, encoder=section)
-    with pytest.raises(ValueError, match=f"holds a {name}, which is not fedssl's"):
+    with pytest.raises(ValueError, match=f"holds a {name}, which fedssl cannot build"):
         load_encoder(run)
     assert installed == []
     assert read_model(run)[1].model.encoder.name == name

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from fedssl.models.model_file import encoder_of
+from fedssl.models.model_file import rebuild_encoder
 from simulations import ConfigError, Experiment, load_experiment, run
 from simulations.cli import app
 from simulations.probing.probe import probe
@@ -103,7 +103,7 @@ def _resume(folder: Path, made: Made) -> None:
 
 def _export(folder: Path, made: Made) -> None:
     model = trained(folder)
-    encoder_of(model.state, model.about)
+    rebuild_encoder(model.state, model.about)
 
 
 READERS: dict[str, tuple[Reader, Collection[str]]] = {

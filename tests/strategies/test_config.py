@@ -11,7 +11,7 @@ from torch import Tensor
 import strategies
 from fedssl.base import registry
 from fedssl.base.registry import Registry
-from fedssl.model_state import ModelParts
+from fedssl.model_state import TensorRoles
 from strategies import (
     STRATEGIES,
     CustomStrategyConfig,
@@ -23,7 +23,7 @@ from strategies import (
 )
 from strategies.fold import ExampleMean, Fold
 
-PARTS = ModelParts(("bn.weight",), frozenset({"bn.running_mean"}), frozenset({"bn.weight"}))
+PARTS = TensorRoles(("bn.weight",), frozenset({"bn.running_mean"}), frozenset({"bn.weight"}))
 
 
 SECTION: TypeAdapter[StrategyConfig] = TypeAdapter(Annotated[StrategyConfig, STRATEGIES.choice])
@@ -244,7 +244,7 @@ def test_an_installed_package_adds_a_strategy(monkeypatch: pytest.MonkeyPatch) -
     heavier = build(section.validate_python({"name": "heavier", "lr": 0.5}), PARTS)
     assert isinstance(heavier, Heavier)
     assert (heavier.config.name, heavier.config.lr) == ("heavier", 0.5)
-    assert strategies.STRATEGIES.when("heavier") == "Twice the step."
+    assert strategies.STRATEGIES.summary("heavier") == "Twice the step."
     with pytest.raises(ValidationError, match="greater than 0"):
         section.validate_python({"name": "heavier", "lr": -1})
     assert isinstance(build(section.validate_python("plain"), PARTS), Plain)

@@ -8,7 +8,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp.strategy import Strategy
 
 from clients.flower_adapter.error_replies import error_reply
-from fedssl.model_state import ModelParts
+from fedssl.model_state import TensorRoles
 from strategies import LDAWA, STRATEGIES, FedAvg, Stateful
 from strategies.fedavg import merge as fedavg
 from strategies.ldawa import DivergenceAware
@@ -18,7 +18,7 @@ from tests.tools.fake_grid import FakeGrid, reply
 from tests.tools.strategy_models import BUFFERS, State, model
 
 NODES = [31, 4, 15]
-PARTS = ModelParts(buffers=BUFFERS)
+PARTS = TensorRoles(buffers=BUFFERS)
 
 
 def update(node: int, state: State) -> State:

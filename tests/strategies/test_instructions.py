@@ -17,9 +17,9 @@ from fedssl.client_rules.moon import ModelContrast
 from fedssl.client_rules.proximal import Proximal
 from fedssl.client_rules.scaffold import ControlVariates
 from fedssl.client_rules.sensitivity import Sensitivity
-from fedssl.model_state import ModelParts
+from fedssl.model_state import TensorRoles
 from fedssl.training.instructions import Instructions
-from fedssl.training.travel import TravelPlan
+from fedssl.training.transmission import TransmissionPlan
 from strategies import FedAvg, FedLAMA, FoldingStrategy, Stateful, build
 from strategies.base import instructions_of, shared_state
 from strategies.fedlama import slow_layers
@@ -43,7 +43,7 @@ from tests.tools.tensors import assert_states_close
 quick = settings(deadline=None, max_examples=12)
 CONV, HEAD = "encoder.conv.weight", "projector.weight"
 HEADS = ("projector.weight", "predictor.temperature")
-NORMS = tuple(name for name in NAMES.values() if name in PARTS.norms)
+NORMS = tuple(name for name in NAMES.values() if name in PARTS.batchnorm_names)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,9 @@ NORMS = tuple(name for name in NAMES.values() if name in PARTS.norms)
         ("moon", {"mu": 2.0}, Instructions(rules=(ModelContrast.Config(mu=2.0, temperature=0.5),))),
         ("fedu", {}, Instructions(rules=(KeepPredictor.Config(threshold=0.4),))),
         ("fedema", {}, Instructions(rules=(Mixture.Config(tau=0.7),))),
-        ("fedbn", {}, Instructions(TravelPlan(local=NORMS))),
-        ("encoder-only", {}, Instructions(TravelPlan(local=HEADS))),
-        ("fedvssl", {}, Instructions(TravelPlan(local=HEADS))),
+        ("fedbn", {}, Instructions(TransmissionPlan(local=NORMS))),
+        ("encoder-only", {}, Instructions(TransmissionPlan(local=HEADS))),
+        ("fedvssl", {}, Instructions(TransmissionPlan(local=HEADS))),
         ("elastic", {}, Instructions(rules=(Sensitivity.Config(decay=0.95),))),
     ],
 )
@@ -70,7 +70,9 @@ def test_a_message_names_what_clients_do_with_its_numbers_and_lacks_what_is_loca
         config = dict(config_of(message.content))
         assert config.pop("server-round") == 3
         assert Instructions.from_config(config) == expected
-        assert list(arrays_of(message.content)) == [n for n in g if n not in expected.plan.local]
+        assert list(arrays_of(message.content)) == [
+            n for n in g if n not in expected.transmission.local
+        ]
         assert set(message.content) == {"arrays", "config"}
     assert instructions_of(strategy, 3, g) == expected
 
@@ -102,19 +104,21 @@ def pass_on(node: int, state: State) -> State:
 
 def test_without_batchnorm_there_is_nothing_for_fedbn() -> None:
     with pytest.raises(ValueError, match="no BatchNorm"):
-        build(read_strategy(name="fedbn"), ModelParts())
+        build(read_strategy(name="fedbn"), TensorRoles())
 
 
 # Schedules
 
 
-def scheduled(name: str, **fields: object) -> Callable[[int], tuple[tuple[str, ...], TravelPlan]]:
+def scheduled(
+    name: str, **fields: object
+) -> Callable[[int], tuple[tuple[str, ...], TransmissionPlan]]:
     """From a round to the tensors that come back, and the plan."""
     strategy = make_strategy(name, **fields)
 
-    def at(server_round: int) -> tuple[tuple[str, ...], TravelPlan]:
-        plan = instructions_of(strategy, server_round, model(77)).plan
-        return tuple(n for n in NAMES.values() if n not in plan.withholds), plan
+    def at(server_round: int) -> tuple[tuple[str, ...], TransmissionPlan]:
+        plan = instructions_of(strategy, server_round, model(77)).transmission
+        return tuple(n for n in NAMES.values() if n not in plan.absent_from_reply), plan
 
     return at
 
@@ -269,7 +273,7 @@ def near_its_defaults(rule: type[ClientRule]) -> st.SearchStrategy[ClientRuleCon
 
 each_rule = [near_its_defaults(rule) for rule in CLIENT_RULES.values()]
 plans = st.builds(
-    TravelPlan,
+    TransmissionPlan,
     local=names,
     scheduled=st.just(("a", "b")),
     merged=st.just((0, 3)),
@@ -278,11 +282,11 @@ plans = st.builds(
 
 
 @given(
-    plan=st.just(TravelPlan()) | plans,
+    plan=st.just(TransmissionPlan()) | plans,
     rules=st.lists(st.one_of(each_rule), unique_by=lambda rule: rule.name).map(tuple),
 )
 def test_a_messages_config_carries_it(
-    plan: TravelPlan, rules: tuple[ClientRuleConfig, ...]
+    plan: TransmissionPlan, rules: tuple[ClientRuleConfig, ...]
 ) -> None:
     instructions = Instructions(plan, rules)
     record = ConfigRecord({**instructions.to_config()})

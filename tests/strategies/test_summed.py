@@ -31,7 +31,7 @@ def built(name: str) -> FoldingStrategy:
 
 
 def awaited(strategy: FoldingStrategy, g: State) -> State:
-    withheld = instructions_of(strategy, 1, g).plan.withholds
+    withheld = instructions_of(strategy, 1, g).transmission.absent_from_reply
     return {n: t for n, t in shared_state(strategy, g).items() if n not in withheld}
 
 

@@ -45,7 +45,7 @@ def played(name: str, g: State, answers: list[Client]) -> State:
 
 def test_every_formula_is_a_strategys_and_no_two_are_for_the_same_use() -> None:
     assert set(FORMULAS) <= set(STRATEGIES)
-    lines = [STRATEGIES.when(name) for name in STRATEGIES]
+    lines = [STRATEGIES.summary(name) for name in STRATEGIES]
     assert len(set(lines)) == len(lines)
 
 

@@ -11,7 +11,7 @@ from fedssl.client_rules import ClientRuleConfig
 from fedssl.client_rules.scaffold import ControlVariates
 from fedssl.model_state import State
 from fedssl.testing import check_strategy
-from fedssl.training.travel import TravelPlan
+from fedssl.training.transmission import TransmissionPlan
 from strategies import STRATEGIES, FedAvg, FoldingStrategy, StrategyConfig
 from strategies.fedavg import MeanByExamples
 from strategies.fold import ExampleMean, Fold, Report
@@ -178,8 +178,8 @@ class _WrongSum(ExampleMean):
 class Pointing(Toy):
     """Withholds what there is not."""
 
-    def plan(self, server_round: int, global_state: Mapping[str, Tensor]) -> TravelPlan:
-        return TravelPlan(withheld=("nothing",))
+    def plan(self, server_round: int, global_state: Mapping[str, Tensor]) -> TransmissionPlan:
+        return TransmissionPlan(withheld=("nothing",))
 
 
 class Stray(Toy):

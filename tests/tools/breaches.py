@@ -275,7 +275,7 @@ class Boasting(Rule):
     def metrics(self, update: Update) -> dict[str, float | list[float]]:
         return {"size": 2.0}
 
-    def metrics_sent(self, model: object, parts: object) -> dict[str, ReportedMetric]:
+    def declared_metrics(self, model: object, roles: object) -> dict[str, ReportedMetric]:
         return {"size": ReportedMetric(0.0, 1.0)}
 
 
@@ -297,7 +297,7 @@ class Gambling(Rule):
 class Meddling(Rule):
     """Says that it only measures, and does not."""
 
-    only_measures = True
+    metrics_only = True
 
     def term(self, step: LocalStep) -> Tensor | None:
         return torch.stack([w.square().sum() for w in step.weights.values()]).sum()

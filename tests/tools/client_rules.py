@@ -1,4 +1,4 @@
-"""What tests of client rules share: models, visits, and rules at work."""
+"""What tests of client rules share: models, clients' rounds, and rules at work."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from fedssl.client_rules import ClientRule, Update, Visit
-from fedssl.client_rules.running import RunningRules
+from fedssl.client_rules import ClientRound, ClientRule, Update
+from fedssl.client_rules.rule_runner import RuleRunner
 from fedssl.config import LearningConfig
-from fedssl.model_state import ModelParts, State, clone, federated_state, model_parts
+from fedssl.model_state import State, TensorRoles, clone, federated_state, tensor_roles
 from fedssl.objectives import Batch, Objective, ObjectiveConfig
 from tests.tools.blueprints import blueprint
 
@@ -28,14 +28,22 @@ def constant_state(value: float) -> State:
     return tensors | small
 
 
-def visit(received: Mapping[str, Tensor] | None = None, **fields: Any) -> Visit:
-    """A visit in round 4, of the small model unless another is given."""
-    whole = constant_state(1.0) if received is None else received
-    told: dict[str, Any] = {"round": 4, "sent": frozenset(whole), "trained": frozenset(PARAMETERS)}
-    return Visit(**{"received": whole, "parts": ModelParts(), **told, **fields})
+def client_round(round_start: Mapping[str, Tensor] | None = None, **fields: Any) -> ClientRound:
+    """A client's round 4, of the small model unless another is given."""
+    tensors = constant_state(1.0) if round_start is None else round_start
+    usual: dict[str, Any] = {
+        "server_round": 4,
+        "round_start": tensors,
+        "received_names": frozenset(tensors),
+        "trainable_names": frozenset(PARAMETERS),
+        "roles": TensorRoles(),
+    }
+    return ClientRound(**{**usual, **fields})
 
 
-def remembered(rule: ClientRule, seen: Visit, before: float = 1.0, after: float = 3.0) -> State:
+def remembered(
+    rule: ClientRule, seen: ClientRound, before: float = 1.0, after: float = 3.0
+) -> State:
     """What a client remembers of an update from one value to another."""
     return rule.remember(Update(seen, constant_state(before), constant_state(after), 3))
 
@@ -59,16 +67,16 @@ def run_rules(
     rule: ClientRule,
     objective: Objective,
     start: State,
-    draw_views: Callable[[torch.Generator], Tensor] = lambda draws: torch.empty(0),
+    sample_view: Callable[[torch.Generator], Tensor] = lambda draws: torch.empty(0),
     **fields: Any,
-) -> RunningRules:
+) -> RuleRunner:
     """A rule in one update."""
     trained = frozenset(
         n for n, p in objective.named_parameters() if p.requires_grad and n in start
     )
-    seen = visit(start, trained=trained, parts=model_parts(objective), **fields)
-    return RunningRules(
-        [rule], [seen], objective, start, lambda parameters: SGD(parameters, lr=0.5), draw_views
+    seen = client_round(start, trainable_names=trained, roles=tensor_roles(objective), **fields)
+    return RuleRunner(
+        [rule], [seen], objective, start, lambda parameters: SGD(parameters, lr=0.5), sample_view
     )
 
 

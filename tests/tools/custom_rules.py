@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fedssl.client_rules import ClientRule, ClientRuleConfig, LocalStep, ReportedMetric, Update
-from fedssl.model_state import ModelParts, State
+from fedssl.model_state import State, TensorRoles
 
 
 class Small(ClientRule):
@@ -29,15 +29,17 @@ class Small(ClientRule):
         return {"sum": _total(update.after)[None]}
 
     def remember(self, update: Update) -> State:
-        visits = update.visit.memory.get("visits", torch.zeros(()))
+        visits = update.client_round.memory.get("visits", torch.zeros(()))
         return {"visits": visits + 1}
 
-    def metrics_sent(
-        self, model: Mapping[str, Tensor], parts: ModelParts
+    def declared_metrics(
+        self, model: Mapping[str, Tensor], roles: TensorRoles
     ) -> Mapping[str, ReportedMetric]:
         return {"size": ReportedMetric(0.0, 1e9), "steps": ReportedMetric(1.0, 1e6, 1)}
 
-    def tensors_sent(self, model: Mapping[str, Tensor], parts: ModelParts) -> Mapping[str, Tensor]:
+    def declared_tensors(
+        self, model: Mapping[str, Tensor], roles: TensorRoles
+    ) -> Mapping[str, Tensor]:
         return {"sum": torch.zeros(1)}
 
 
@@ -64,13 +66,15 @@ class Leaking(ClientRule):
         found = sent.get(self.config.tensor, torch.zeros(2))
         return {"example": found} if isinstance(found, Tensor) else {}
 
-    def metrics_sent(
-        self, model: Mapping[str, Tensor], parts: ModelParts
+    def declared_metrics(
+        self, model: Mapping[str, Tensor], roles: TensorRoles
     ) -> Mapping[str, ReportedMetric]:
         declares = self.config.declares and not self.config.tensor
         return {"secret": ReportedMetric(0.0, 1.0, 2)} if declares else {}
 
-    def tensors_sent(self, model: Mapping[str, Tensor], parts: ModelParts) -> Mapping[str, Tensor]:
+    def declared_tensors(
+        self, model: Mapping[str, Tensor], roles: TensorRoles
+    ) -> Mapping[str, Tensor]:
         declares = self.config.declares and bool(self.config.tensor)
         return {"example": torch.zeros(2)} if declares else {}
 

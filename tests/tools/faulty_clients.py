@@ -20,7 +20,7 @@ from flwr.app import (
 from torch import Tensor, nn
 
 from fedssl.base.seeding import generator
-from fedssl.model_state import ModelParts
+from fedssl.model_state import TensorRoles
 from strategies.divergence import directed
 from strategies.elastic import SENSITIVITY
 from strategies.messages import (
@@ -363,13 +363,13 @@ class FaultyApp:
     ----------
     faults : dict[int, Fault]
         What each faulty client does.
-    parts : ModelParts
+    parts : TensorRoles
         Of the model.
     crossing : bool
         Whether models cross as bytes, as from a device.
     """
 
-    def __init__(self, faults: dict[int, Fault], parts: ModelParts, crossing: bool = False):
+    def __init__(self, faults: dict[int, Fault], parts: TensorRoles, crossing: bool = False):
         self.faults = faults
         self.parts = parts
         self.crossing = crossing
@@ -404,7 +404,7 @@ class FaultyApp:
             if t.is_floating_point()
             else t + 1
             for name, t in received.items()
-            if name not in instructions.plan.withheld
+            if name not in instructions.transmission.withheld
         }
         metrics: dict[str, Any] = {
             "num-examples": 1 + client % EXAMPLES,
@@ -418,9 +418,9 @@ class FaultyApp:
         extra: dict[str, Tensor] = {}
         for rule in instructions.build_rules():
             before = f"{rule.config.name}/"
-            for name, reported in rule.metrics_sent(received, self.parts).items():
-                metrics[before + name] = [1.0] * reported.count if reported.count else 1.0
-            for name, like in rule.tensors_sent(received, self.parts).items():
+            for name, reported in rule.declared_metrics(received, self.parts).items():
+                metrics[before + name] = [1.0] * reported.length if reported.length else 1.0
+            for name, like in rule.declared_tensors(received, self.parts).items():
                 extra[before + name] = 0.01 * torch.rand(like.shape, generator=draws)
         return Given(model, metrics, extra)
 

@@ -7,14 +7,14 @@ import torch
 from fedssl.config import LearningConfig
 from fedssl.model_state import State, clone, federated_state
 from fedssl.training.instructions import Instructions
-from fedssl.training.local_update import LocalUpdate, Worker
+from fedssl.training.local_update import LocalTrainer, LocalUpdate
 from tests.tools.blueprints import blueprint
 
 NOTHING = Instructions()
 
 
-def make_worker(config: LearningConfig) -> tuple[Worker, State]:
-    worker = Worker(blueprint(config, 16), torch.device("cpu"), threading.Event())
+def make_worker(config: LearningConfig) -> tuple[LocalTrainer, State]:
+    worker = LocalTrainer(blueprint(config, 16), torch.device("cpu"), threading.Event())
     return worker, clone(federated_state(blueprint(config, 16).build()))
 
 
@@ -24,12 +24,12 @@ def random_examples(count: int, seed: int = 0) -> torch.Tensor:
 
 
 def run_update(
-    worker: Worker,
+    worker: LocalTrainer,
     received: State,
     count: int = 20,
     private: State | None = None,
     client: int = 0,
-    round: int = 1,
+    server_round: int = 1,
     instructions: Instructions = NOTHING,
     extra: State | None = None,
 ) -> LocalUpdate:
@@ -39,7 +39,7 @@ def run_update(
         received,
         private or {},
         client=client,
-        round=round,
+        server_round=server_round,
         instructions=instructions,
         extra=extra,
     )

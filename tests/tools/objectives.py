@@ -5,7 +5,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from fedssl.base.seeding import initialising
+from fedssl.base.seeding import seeded_initialisation
 from fedssl.modalities.image.vit import VisionTransformer
 from fedssl.objectives import Batch, Objective
 from fedssl.objectives.mae import MAE
@@ -52,7 +52,7 @@ def make_objective(
     kind: type[Kind], projector: tuple[int, ...] = (16, 8), **fields: object
 ) -> Kind:
     """Make an objective, as a client of 32 examples starts with it."""
-    with initialising(0):
+    with seeded_initialisation(0):
         objective = kind(encoder_for(kind), projector, kind.Config.model_validate(fields))
     objective.resize(32)
     objective.start(torch.Generator())

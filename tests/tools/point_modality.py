@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fedssl.data import CustomData, DataConfig, Dataset, Splits
 from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities import Modality, ModelConfig, NamedPolicy
-from fedssl.networks.encoder import EncoderConfig, encoders_of
+from fedssl.networks.encoder import EncoderConfig, encoder_registry
 from fedssl.views.recipe import Change, Recipe
 from fedssl.views.step import Step
 
@@ -99,7 +99,7 @@ class Wide(nn.Module):
         return features
 
 
-ENCODERS = encoders_of("point", Layers)
+ENCODERS = encoder_registry("point", Layers)
 
 
 class PointModel(ModelConfig):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fedssl.base.fields import Fields
 from fedssl.client_rules import ClientRuleConfig
-from fedssl.model_state import ModelParts
+from fedssl.model_state import TensorRoles
 from strategies import STRATEGIES, StrategyConfig, build
 from strategies.elastic import SENSITIVITY
 from strategies.messages import arrays_of, config_of, instructions_of, to_record, to_state
@@ -28,10 +28,10 @@ NAMES = {
     "head.weight": "projector.weight",
     "temperature": "predictor.temperature",
 }
-PARTS = ModelParts(
+PARTS = TensorRoles(
     names=tuple(NAMES.values()),
     buffers=frozenset(NAMES[name] for name in strategy_models.BUFFERS),
-    norms=frozenset(new for new in NAMES.values() if ".bn." in new),
+    batchnorm_names=frozenset(new for new in NAMES.values() if ".bn." in new),
 )
 PARAMETERS = [n for n in NAMES.values() if "running" not in n and "tracked" not in n]
 
@@ -111,7 +111,7 @@ def _reply(message: Message, client: Client) -> Message:
         }
     )
     instructions = instructions_of(config_of(message.content))
-    plan = instructions.plan
+    plan = instructions.transmission
     received = arrays_of(message.content)
     sent = {name: client.state[name] for name in received if name not in plan.withheld}
     content = RecordDict({"arrays": to_record(sent), "metrics": metrics})

@@ -12,7 +12,7 @@ from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities.image.library_encoders import Timm, Torchvision
 from fedssl.modalities.image.stem import Stem, is_small
 from fedssl.modalities.image.vit import ViTTiny
-from fedssl.networks.encoder import EncoderConfig, build, encoders_of
+from fedssl.networks.encoder import EncoderConfig, build_from_section, encoder_registry
 
 
 def _layout(channels_last: bool) -> torch.memory_format:
@@ -124,7 +124,7 @@ class ResNet50(ResNet):
     depth = 50
 
 
-ENCODERS = encoders_of(
+ENCODERS = encoder_registry(
     "image",
     ConvNet,
     ResNet18,
@@ -145,4 +145,6 @@ def build_encoder(name: str, side: int, **fields: object) -> nn.Module:
         There is no such encoder, or a field is wrong.
     """
     section = cast(EncoderConfig, ENCODERS.read({"name": name, **fields}))
-    return build(ENCODERS, section, ExampleSpec.of("image", (3, side, side), torch.uint8))
+    return build_from_section(
+        ENCODERS, section, ExampleSpec.of("image", (3, side, side), torch.uint8)
+    )

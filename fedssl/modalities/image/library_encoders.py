@@ -9,7 +9,7 @@ import torchvision
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from fedssl.base.fields import nearest
+from fedssl.base.fields import suggest_name
 from fedssl.data.example_spec import ExampleSpec
 from fedssl.networks.encoder import EncoderConfig
 
@@ -71,7 +71,7 @@ def _known(name: str) -> str:
     """Refuse what torchvision does not have; timm is asked when the network is built."""
     own, names = name.partition("/")[2], torchvision.models.list_models(module=torchvision.models)
     if own not in names:
-        raise ValueError(f"torchvision has no such classifier; {nearest(own, names)}")
+        raise ValueError(f"torchvision has no such classifier; {suggest_name(own, names)}")
     if own in _UNFIT:
         raise ValueError(f"it {_UNFIT[own]}; choose another")
     return name
@@ -153,7 +153,7 @@ def timm_network(name: str, image_size: int) -> tuple[nn.Module, dict[str, int]]
         raise ValueError("timm is not installed: pip install 'fedssl[timm]'") from None
     # Its names may also be addresses, from which it would fetch weights or code.
     if name.partition(".")[0] not in timm.list_models():
-        raise ValueError(f"timm has no such model; {nearest(name, timm.list_models())}")
+        raise ValueError(f"timm has no such model; {suggest_name(name, timm.list_models())}")
     make = timm.create_model
     size = {"img_size": image_size}
     try:

@@ -9,16 +9,18 @@ from torch.nn import functional as F
 from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities.image.stem import Stem, is_small
 from fedssl.networks.encoder import EncoderConfig, MaskableEncoder
-from fedssl.networks.transformer import blocks, sinusoids
+from fedssl.networks.transformer import sinusoidal_encodings, transformer_blocks
 
 
 def positions_2d(rows: int, columns: int, width: int) -> Tensor:
     """Return sinusoidal encodings [rows · columns, width] of the places of a grid, row by row.
 
     A quarter of the width each for the sine and the cosine of the row and of the column; see
-    `sinusoids`. A ValueError says that the width is not a multiple of 4.
+    `sinusoidal_encodings`. A ValueError says that the width is not a multiple of 4.
     """
-    return sinusoids(torch.cartesian_prod(torch.arange(rows), torch.arange(columns)), width)
+    return sinusoidal_encodings(
+        torch.cartesian_prod(torch.arange(rows), torch.arange(columns)), width
+    )
 
 
 class VisionTransformer(MaskableEncoder):
@@ -37,9 +39,9 @@ class VisionTransformer(MaskableEncoder):
 
     def __init__(self, patch: int, width: int = 192, depth: int = 12, heads: int = 3):
         super().__init__()
-        self.patch, self.features, self.patch_values = patch, width, 3 * patch**2
-        self.embed = nn.Linear(self.patch_values, width)
-        self.blocks = blocks(width, depth, heads)
+        self.patch, self.features, self.values_per_patch = patch, width, 3 * patch**2
+        self.embed = nn.Linear(self.values_per_patch, width)
+        self.blocks = transformer_blocks(width, depth, heads)
 
     def patches(self, examples: Tensor) -> Tensor:
         """Cut images [B, 3, H, W] into patches [B, T, 3·patch²], row by row.
@@ -60,7 +62,7 @@ class VisionTransformer(MaskableEncoder):
         """Return how many rows and columns of patches images [B, 3, H, W] have."""
         return images.shape[2] // self.patch, images.shape[3] // self.patch
 
-    def places(self, examples: Tensor, width: int) -> Tensor:
+    def position_encodings(self, examples: Tensor, width: int) -> Tensor:
         """Return encodings [T, width] of the places of the images' patches."""
         return positions_2d(*self.grid(examples), width)
 
@@ -79,7 +81,7 @@ class VisionTransformer(MaskableEncoder):
         Tensor
             [B, S, D], or [B, T, D].
         """
-        places = self.places(examples, self.features).to(examples.device)
+        places = self.position_encodings(examples, self.features).to(examples.device)
         tokens = self.embed(self.patches(examples)) + places
         if shown is not None:
             tokens = tokens.gather(1, shown.unsqueeze(2).expand(-1, -1, self.features))

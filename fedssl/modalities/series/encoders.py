@@ -2,7 +2,7 @@
 
 from fedssl.modalities.series.convolution import Conv1dNet
 from fedssl.modalities.series.patches import PatchEncoder
-from fedssl.networks.encoder import encoders_of
+from fedssl.networks.encoder import encoder_registry
 
-ENCODERS = encoders_of("series", Conv1dNet, PatchEncoder)
+ENCODERS = encoder_registry("series", Conv1dNet, PatchEncoder)
 """The encoders of series by name."""

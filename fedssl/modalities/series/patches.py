@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from fedssl.data.example_spec import ExampleSpec
 from fedssl.networks.encoder import EncoderConfig, MaskableEncoder
-from fedssl.networks.transformer import blocks, sinusoids
+from fedssl.networks.transformer import sinusoidal_encodings, transformer_blocks
 
 
 class PatchTransformer(MaskableEncoder):
@@ -37,23 +37,23 @@ class PatchTransformer(MaskableEncoder):
         self, channels: int, patch: int = 8, width: int = 96, depth: int = 4, heads: int = 3
     ):
         super().__init__()
-        self.patch, self.features, self.patch_values = patch, width, channels * patch
-        self.embed = nn.Linear(self.patch_values, width)
-        self.blocks = blocks(width, depth, heads)
+        self.patch, self.features, self.values_per_patch = patch, width, channels * patch
+        self.embed = nn.Linear(self.values_per_patch, width)
+        self.blocks = transformer_blocks(width, depth, heads)
 
     def patches(self, examples: Tensor) -> Tensor:
         """Cut series [B, C, T] into patches [B, ⌈T / patch⌉, C·patch], with NaN as it is there."""
         whole = F.pad(examples, (0, -examples.shape[2] % self.patch), value=torch.nan)
         return whole.unfold(2, self.patch, self.patch).transpose(1, 2).flatten(2)
 
-    def there(self, examples: Tensor) -> Tensor:
+    def observed_patches(self, examples: Tensor) -> Tensor:
         """Tell which patches have a value: bool [B, T]."""
         return ~self.patches(examples).isnan().all(2)
 
-    def places(self, examples: Tensor, width: int) -> Tensor:
+    def position_encodings(self, examples: Tensor, width: int) -> Tensor:
         """Return encodings [T, width] of the places of the series' patches."""
         count = -(-examples.shape[2] // self.patch)
-        return sinusoids(torch.arange(count)[:, None], width)
+        return sinusoidal_encodings(torch.arange(count)[:, None], width)
 
     def tokens(self, examples: Tensor, shown: Tensor | None = None) -> Tensor:
         """Return the last block's tokens, normalised.
@@ -70,8 +70,8 @@ class PatchTransformer(MaskableEncoder):
         Tensor
             [B, S, D], or one for every patch.
         """
-        patches, there = self.patches(examples), self.there(examples)
-        places = self.places(examples, self.features).to(examples.device)
+        patches, there = self.patches(examples), self.observed_patches(examples)
+        places = self.position_encodings(examples, self.features).to(examples.device)
         tokens = self.embed(patches.nan_to_num(0.0)) + places
         if shown is not None:
             tokens = tokens.gather(1, shown.unsqueeze(2).expand(-1, -1, self.features))
@@ -82,7 +82,7 @@ class PatchTransformer(MaskableEncoder):
 
     def forward(self, series: Tensor) -> Tensor:
         """Return features [B, D] of series [B, C, T]."""
-        there = self.there(series).unsqueeze(2)
+        there = self.observed_patches(series).unsqueeze(2)
         return (self.tokens(series) * there).sum(1) / there.sum(1).clamp(min=1)
 
 

@@ -4,36 +4,36 @@ import pytest
 import torch
 
 from fedssl.base import allocator
-from fedssl.base.allocator import allocate, as_block
+from fedssl.base.allocator import allocate, flatten_bytes
 from fedssl.model_state import clone
 
 
 @pytest.fixture(autouse=True)
 def _none_spare() -> None:
     gc.collect()
-    allocator.release()
+    allocator.release_spare_blocks()
 
 
 def test_a_block_is_used_again_once_no_tensor_uses_it() -> None:
-    first = allocator.block(200_000)
+    first = allocator.acquire_block(200_000)
     place, view = first.data_ptr(), first[10:20]
     del first
-    assert allocator.block(200_000).data_ptr() != place
+    assert allocator.acquire_block(200_000).data_ptr() != place
     del view
-    assert allocator.block(199_000).data_ptr() == place
+    assert allocator.acquire_block(199_000).data_ptr() == place
 
 
 def test_a_block_that_was_released_is_forgotten_but_not_one_in_use() -> None:
-    used = allocator.block(100_000).fill_(7)
-    allocator.block(100_000)
-    allocator.release()
+    used = allocator.acquire_block(100_000).fill_(7)
+    allocator.acquire_block(100_000)
+    allocator.release_spare_blocks()
     assert (used == 7).all()
-    assert not any(allocator._spare.values())
+    assert not any(allocator._spare_blocks.values())
 
 
 @pytest.mark.parametrize("size", [1, 63, 64, 70_000])
 def test_blocks_are_aligned_as_torch_aligns_its_tensors(size: int) -> None:
-    made = allocator.block(size)
+    made = allocator.acquire_block(size)
     assert made.data_ptr() % allocator.ALIGNMENT == 0
     assert made.shape == (size,)
     assert made.dtype == torch.uint8
@@ -72,7 +72,7 @@ LIKE = {
 
 def test_a_state_that_was_allocated_is_one_block_already() -> None:
     state = clone(LIKE)
-    memory = as_block(state)
+    memory = flatten_bytes(state)
     assert memory.data_ptr() == state["weight"].data_ptr()
     memory.zero_()
     assert all(not tensor.any() for tensor in state.values())
@@ -93,11 +93,11 @@ def test_a_state_that_was_allocated_is_one_block_already() -> None:
 def test_any_other_state_is_copied_to_a_block_from_which_it_can_be_read(
     state: dict[str, torch.Tensor],
 ) -> None:
-    memory = as_block(state)
+    memory = flatten_bytes(state)
     if state:
         assert memory.data_ptr() not in [tensor.data_ptr() for tensor in state.values()]
     read = allocate(state, torch.device("cpu"))
-    as_block(read).copy_(memory)
+    flatten_bytes(read).copy_(memory)
     assert read.keys() == state.keys()
     for name, tensor in read.items():
         assert torch.equal(tensor, state[name])

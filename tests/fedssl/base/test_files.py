@@ -11,11 +11,11 @@ from fedssl.base.files import (
     NoLocksError,
     WriteError,
     append_text,
-    claim,
+    atomic_write,
     is_leftover,
+    lock_file,
     make_folder,
-    replacing,
-    sweep,
+    remove_leftovers,
     sync,
 )
 
@@ -27,7 +27,7 @@ def names(folder: Path) -> list[str]:
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("before")
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("half")
         assert path.read_text() == "before"
         assert all(is_leftover(name) for name in names(tmp_path) if name != "a.txt")
@@ -52,7 +52,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", replace)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("all")
     assert events == ["sync all", "rename"]
 
@@ -66,7 +66,7 @@ def test_what_fails_leaves_the_file_as_it_was(tmp_path: Path, error: type[BaseEx
         temporary.write_text("half")
         raise error
 
-    with pytest.raises(error), replacing(path) as temporary:
+    with pytest.raises(error), atomic_write(path) as temporary:
         fail(temporary)
     assert path.read_text() == "before"
     assert names(tmp_path) == ["a.txt"]
@@ -78,7 +78,7 @@ def test_what_fails_leaves_the_file_as_it_was(tmp_path: Path, error: type[BaseEx
 )
 def test_an_error_names_the_file_and_the_fix(tmp_path: Path, number: int, fix: str) -> None:
     path = tmp_path / "a.txt"
-    with pytest.raises(WriteError) as error, replacing(path):
+    with pytest.raises(WriteError) as error, atomic_write(path):
         raise OSError(number, os.strerror(number))
     assert str(error.value) == f"{path}: cannot be written: {os.strerror(number)}; " + (
         fix if fix != "ulimit -f" else "raise the limit of a file's size (ulimit -f)"
@@ -94,7 +94,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    with replacing(path) as first, replacing(path) as second:
+    with atomic_write(path) as first, atomic_write(path) as second:
         assert first != second
         first.write_text("first")
         second.write_text("second")
@@ -106,7 +106,7 @@ def test_who_may_read_a_file_is_asked_for_less_the_umask(tmp_path: Path) -> None
     before = os.umask(0o022)
     try:
         for mode in (0o666, 0o600):
-            with replacing(tmp_path / "a", mode):
+            with atomic_write(tmp_path / "a", mode):
                 pass
             assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode & ~0o022
     finally:
@@ -141,19 +141,19 @@ def test_leftovers_of_the_dead_are_swept_and_those_of_the_living_stay(tmp_path: 
     dead.write_text("half")
     (tmp_path / ".config.yaml.writing").write_text("of an earlier version")
     (tmp_path / ".notes.writing").write_text("somebody's")
-    with replacing(tmp_path / "b.txt") as living:
-        sweep([tmp_path, tmp_path / "not there"])
+    with atomic_write(tmp_path / "b.txt") as living:
+        remove_leftovers([tmp_path, tmp_path / "not there"])
         assert names(tmp_path) == sorted([".notes.writing", living.name])
     assert names(tmp_path) == [".notes.writing", "b.txt"]
 
 
 def test_a_claim_is_for_one(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    first = claim(path)
+    first = lock_file(path)
     assert first is not None
-    assert claim(path) is None
+    assert lock_file(path) is None
     os.close(first)
-    second = claim(path)
+    second = lock_file(path)
     assert second is not None
     os.close(second)
 
@@ -173,7 +173,7 @@ def test_a_claim_on_a_file_that_was_removed_is_none(
         real(file, operation)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    file = claim(path)
+    file = lock_file(path)
     assert file is not None
     assert os.path.samestat(os.fstat(file), path.stat())
     os.close(file)
@@ -188,12 +188,12 @@ def test_without_locks_files_are_still_replaced(
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with pytest.raises(NoLocksError):
-        claim(tmp_path / "lock")
+        lock_file(tmp_path / "lock")
     (tmp_path / "lock").unlink()
     left = tmp_path / ".b.0123abcd.writing"
     left.touch()
     # Whether its writer lives cannot be told.
-    sweep([tmp_path])
-    with replacing(tmp_path / "a") as temporary:
+    remove_leftovers([tmp_path])
+    with atomic_write(tmp_path / "a") as temporary:
         temporary.write_text("all")
     assert names(tmp_path) == [left.name, "a"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedssl.base.import_path import dotted_names, load_dotted, place_in_own_code
+from fedssl.base.import_path import dotted_names, load_dotted, user_code_location
 
 
 def test_finds_what_is_named() -> None:
@@ -70,8 +70,8 @@ def test_the_place_of_an_error_is_the_innermost_line_of_own_code(
     with pytest.raises(ValueError, match="Expecting value") as caught:
         read()
     place = f"{tmp_path / 'own_json.py'}, line 3, in read"
-    assert place_in_own_code(caught.value) == place
+    assert user_code_location(caught.value) == place
     wrapper = KeyError("x")
-    assert place_in_own_code(wrapper) is None
+    assert user_code_location(wrapper) is None
     wrapper.__cause__ = caught.value
-    assert place_in_own_code(wrapper) == place
+    assert user_code_location(wrapper) == place

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedssl.base.errors import ConfigError
-from fedssl.base.plain_files import check_plain, parse_json, read_json, read_text, short
+from fedssl.base.plain_files import check_regular_file, parse_json, read_json, read_text, shorten
 
 
 def test_a_text_is_read_as_it_is(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         (tmp_path / "loop", "symbolic links"),
     ):
         with pytest.raises(ConfigError, match=rf"{path}: cannot be read: .*{message}"):
-            check_plain(path)
+            check_regular_file(path)
 
 
 def test_bytes_that_are_no_text_are_told_by_line(tmp_path: Path) -> None:
@@ -53,4 +53,4 @@ def test_what_is_no_json_of_ours_is_told(text: str) -> None:
 
 
 def test_messages_quote_little() -> None:
-    assert short("x" * 500) == "'" + "x" * 79 + "…"
+    assert shorten("x" * 500) == "'" + "x" * 79 + "…"

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedssl.base.precision import bf16_is_native, choose_precision
+from fedssl.base.precision import choose_precision, has_native_bf16
 from fedssl.objectives.barlow import barlow_twins
 from fedssl.objectives.byol import prediction_error
 from fedssl.objectives.simclr import nt_xent
@@ -46,7 +46,7 @@ def test_float64_is_not_narrowed(name: str) -> None:
 def test_auto_asks_the_cpu(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
     cpu = torch.device("cpu")
-    assert bf16_is_native(cpu) is native
+    assert has_native_bf16(cpu) is native
     assert choose_precision("auto", cpu) == ("bf16" if native else "fp32")
     assert choose_precision("bf16", cpu) == "bf16"
     assert choose_precision("fp32", cpu) == "fp32"
@@ -56,8 +56,8 @@ def test_a_gpu_that_only_emulates_bfloat16_does_not_have_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    assert not bf16_is_native(torch.device("cuda"))
+    assert not has_native_bf16(torch.device("cuda"))
 
 
 def test_the_cpu_answers() -> None:
-    assert bf16_is_native(torch.device("cpu")) in (True, False)
+    assert has_native_bf16(torch.device("cpu")) in (True, False)

@@ -285,8 +285,8 @@ def test_installed_packages_add_to_every_kind(install: Install) -> None:
     assert isinstance(made.data, Letters)
     assert isinstance(made.views[1], Invert)
     assert again(config(views="mine")).views == config(views="mine").views
-    assert OBJECTIVES.when("margin") == "A built-in objective that is changed a little."
-    assert IMAGE.view_policies.when("mine") == "To try it."
+    assert OBJECTIVES.summary("margin") == "A built-in objective that is changed a little."
+    assert IMAGE.view_policies.summary("mine") == "To try it."
 
 
 def test_what_nobody_asks_for_is_not_imported(
@@ -308,7 +308,7 @@ def test_an_entry_point_of_another_kind_or_a_taken_name_is_told(install: Install
     with pytest.raises(ConfigError, match=r"the entry point .*Margin: must be a subclass"):
         config(partition="margin")
     install(partitions=("iid", f"{HERE}:Backwards"))
-    with pytest.raises(ConfigError, match="adds the partition iid, which there is already"):
+    with pytest.raises(ConfigError, match="adds the partition iid, which exists already"):
         config(partition="iid")
     # It is in nobody's way who does not ask for it.
     with pytest.raises(ConfigError, match="there is no such choice; did you mean shards"):
@@ -328,7 +328,7 @@ def test_a_package_that_cannot_be_imported_is_told_to_who_asks_for_it(
     assert "broken" in OBJECTIVES
     assert "broken" not in OBJECTIVES.models
     with pytest.raises(ValueError, match="cannot be imported"):
-        OBJECTIVES.when("broken")
+        OBJECTIVES.summary("broken")
 
 
 class Unfit(SimCLR):
@@ -340,7 +340,7 @@ class Unfit(SimCLR):
 
 def test_a_config_that_is_no_model_is_told_with_what_it_must_be() -> None:
     with pytest.raises(ValueError, match="Unfit: its Config must be a subclass"):
-        OBJECTIVES.settle(config(objective=f"{HERE}.Unfit").objective, "objective")
+        OBJECTIVES.resolve(config(objective=f"{HERE}.Unfit").objective, "objective")
 
 
 def test_what_no_config_could_choose_is_refused() -> None:

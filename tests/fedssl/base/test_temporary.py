@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedssl.base.temporary import sweep_temporary, temporary_folder
+from fedssl.base.temporary import remove_stale_folders, temporary_folder
 
 STAY = """
 import sys, time
@@ -37,13 +37,13 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) 
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=os.getcwd()) as process:
         assert process.stdout is not None
         left = Path(process.stdout.readline().strip())
-        sweep_temporary(str(tmp_path))
+        remove_stale_folders(str(tmp_path))
         assert (left / "secret").exists(), "its process lives"
         process.send_signal(signal.SIGKILL)
         process.wait()
     with temporary_folder("", str(tmp_path)) as own:
         assert not left.exists()
-        sweep_temporary(str(tmp_path))
+        remove_stale_folders(str(tmp_path))
         assert own.exists()
     kept = {path.name for path in tmp_path.iterdir()}
     assert kept == {"fedssl-runs", "fedssl-link", "fedssl-file"}

@@ -5,14 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from fedssl.base.tracing import recording, span
+from fedssl.base.tracing import record_spans, span
 
 CPU = torch.device("cpu")
 
 
 def test_nothing_is_noted_while_nobody_records() -> None:
     assert span("before") is span("another", round=1)
-    with span("before"), recording(CPU) as timeline:
+    with span("before"), record_spans(CPU) as timeline:
         pass
     with span("after"):
         pass
@@ -21,7 +21,7 @@ def test_nothing_is_noted_while_nobody_records() -> None:
 
 def test_a_span_tells_name_thread_time_and_arguments() -> None:
     begin = time.perf_counter_ns()
-    with recording(CPU) as timeline, span("client", client=3, round=1), span("step"):
+    with record_spans(CPU) as timeline, span("client", client=3, round=1), span("step"):
         pass
     end = time.perf_counter_ns()
     inner, outer = timeline.spans
@@ -43,7 +43,7 @@ def test_no_span_of_any_thread_is_lost_even_of_a_pool_that_was_there_before() ->
 
     with ThreadPoolExecutor(threads, thread_name_prefix="client") as pool:
         list(pool.map(lambda _: started.wait(), range(threads)))
-        with recording(CPU) as timeline:
+        with record_spans(CPU) as timeline:
             list(pool.map(work, range(threads)))
     assert sorted(timeline.threads.values()) == [f"client_{n}" for n in range(threads)]
     for thread in timeline.threads:
@@ -52,17 +52,17 @@ def test_no_span_of_any_thread_is_lost_even_of_a_pool_that_was_there_before() ->
 
 
 def test_what_fails_is_noted_and_the_recording_ends() -> None:
-    with pytest.raises(KeyError), recording(CPU) as timeline, span("step"):
+    with pytest.raises(KeyError), record_spans(CPU) as timeline, span("step"):
         raise KeyError
     assert [s.name for s in timeline.spans] == ["step"]
-    with recording(CPU) as later:
+    with record_spans(CPU) as later:
         pass
     assert later.spans == []
 
 
 def test_a_second_recording_is_refused_and_leaves_the_first() -> None:
-    with recording(CPU) as timeline:
-        with pytest.raises(RuntimeError, match="one at a time"), recording(CPU):
+    with record_spans(CPU) as timeline:
+        with pytest.raises(RuntimeError, match="already active"), record_spans(CPU):
             pass
         with span("step"):
             pass
@@ -75,7 +75,7 @@ def test_a_gpu_is_waited_for_where_a_span_begins_and_ends(
 ) -> None:
     waited: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
-    with recording(torch.device(device)):
+    with record_spans(torch.device(device)):
         assert waited == []
         with span("step"):
             assert len(waited) == times // 2

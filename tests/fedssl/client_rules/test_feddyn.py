@@ -23,7 +23,7 @@ def test_the_term_and_its_gradient(small: Small, first: bool) -> None:
     # Another start than the weights, or the squares would be zero.
     with run_rules(rule, objective, other, memory={} if first else linear) as rules:
         loss = objective(batch)
-        term = rules.add_to(loss, batch) - loss
+        term = rules.total_loss(loss, batch) - loss
     expected, pulls = 0.0, {}
     for name, weight in weights.items():
         held = linear[name].double() * (0 if first else 1)
@@ -39,7 +39,7 @@ def test_the_term_and_its_gradient(small: Small, first: bool) -> None:
 
 def test_the_memory_over_three_visits(small: Small) -> None:
     worker, received = make_worker(small(*PULLED, "client.momentum=0"))
-    names = sorted(worker._trained_names)
+    names = sorted(worker._trainable_names)
     rule = Instructions(rules=(DynamicRegulariser.Config(alpha=ALPHA),))
     linear = {n: torch.zeros_like(received[n], dtype=torch.float64) for n in names}
     private: State = {}
@@ -50,10 +50,10 @@ def test_the_memory_over_three_visits(small: Small) -> None:
             received,
             private,
             client=0,
-            round=round,
+            server_round=round,
             instructions=rule,
         )
-        memory = ClientMemory.from_private(update.private)
+        memory = ClientMemory.from_client_state(update.client_state)
         assert memory is not None
         assert sorted(memory.rules["feddyn"]) == names
         for name in names:
@@ -66,6 +66,6 @@ def test_the_memory_over_three_visits(small: Small) -> None:
             assert_close(memory.rules["feddyn"][name], linear[name], 1e-5)
         assert not update.extra
         assert not update.metrics
-        private = update.private
+        private = update.client_state
         # Another model than its own comes next.
         received = {n: t + 0.25 if t.is_floating_point() else t for n, t in update.state.items()}

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from fedssl.client_rules import Update
 from fedssl.client_rules.fedx import CrossDistillation, relational
 from fedssl.config import ClientConfig
-from fedssl.model_state import State, clone, model_parts
+from fedssl.model_state import State, clone, tensor_roles
 from fedssl.objectives import Objective
 from fedssl.training.instructions import Instructions
-from tests.tools.client_rules import Small, make_setting, projections, run_rules, visit
+from tests.tools.client_rules import Small, client_round, make_setting, projections, run_rules
 from tests.tools.formulas import nt_xent_by_formula
 from tests.tools.local_updates import make_worker, run_update
 from tests.tools.tensors import same_state
@@ -86,9 +86,9 @@ def test_the_term_by_its_formula_and_what_it_leaves_as_it_is(small: Small, name:
 
     made = rule()
     # What was received differs from what is trained, as it does after the first step.
-    with run_rules(made, objective, received, draw, draws=draws) as rules:
+    with run_rules(made, objective, received, draw, generator=draws) as rules:
         loss = objective(batch)
-        term = rules.add_to(loss, batch) - loss
+        term = rules.total_loss(loss, batch) - loss
     assert asked == [draws]
     state = {n: t for n, t in reference.state_dict().items() if n in received}
     if name == "simclr":
@@ -141,16 +141,16 @@ def test_the_predictor_begins_alike_on_all_clients_and_goes_on_from_what_was_sen
     still, received = make_worker(small(*STILL))
     first = [run_update(still, received, client=c, instructions=FEDX).extra for c in (0, 1)]
     assert same_state(*first)
-    later = run_update(still, received, client=2, round=2, instructions=FEDX).extra
+    later = run_update(still, received, client=2, server_round=2, instructions=FEDX).extra
     assert same_state(later, first[0])
     other = run_update(make_worker(small(*STILL, "seed=4"))[0], received, instructions=FEDX).extra
     assert not same_state(other, first[0])
-    parts = model_parts(still.objective)
-    declared = rule().tensors_sent(received, parts)
+    parts = tensor_roles(still.objective)
+    declared = rule().declared_tensors(received, parts)
     assert {n: (t.shape, t.dtype) for n, t in first[0].items()} == {
         f"fedx/{n}": (t.shape, t.dtype) for n, t in declared.items()
     }
-    assert parts.projection == 8
+    assert parts.projection_width == 8
     sent = {n: t + 0.5 for n, t in first[0].items()}
     before = clone(sent)
     assert same_state(run_update(still, received, instructions=FEDX, extra=sent).extra, sent)
@@ -176,11 +176,11 @@ def test_the_predictor_is_trained_by_the_clients_optimiser(small: Small, optimiz
     assert not any(torch.equal(first.extra[n], start[n]) for n in start)
     plain = run_update(worker, received)
     assert not same_state(plain.state, first.state)
-    assert first.trained.steps == plain.trained.steps
+    assert first.stats.steps == plain.stats.steps
     # It draws from a source of its own: the batches and views are those without it.
     one_step, _ = make_worker(small("objective={name: byol}", "client.local_steps=1"))
     losses = {
-        run_update(one_step, received, instructions=i).trained.loss for i in (FEDX, Instructions())
+        run_update(one_step, received, instructions=i).stats.loss for i in (FEDX, Instructions())
     }
     assert len(losses) == 1
 
@@ -190,4 +190,4 @@ def received_of(small: Small) -> State:
 
 
 def test_nothing_is_remembered() -> None:
-    assert rule().remember(Update(visit(), {}, {}, 1)) == {}
+    assert rule().remember(Update(client_round(), {}, {}, 1)) == {}

@@ -12,12 +12,12 @@ from fedssl.client_rules.moon import ModelContrast, model_contrast
 from fedssl.model_state import clone
 from tests.tools.client_rules import (
     Small,
+    client_round,
     constant_state,
     make_setting,
     projections,
     remembered,
     run_rules,
-    visit,
 )
 
 quick = settings(deadline=None, max_examples=25)
@@ -65,7 +65,7 @@ def test_the_term_is_that_of_the_objectives_own_views(small: Small, name: str) -
     rule = ModelContrast(ModelContrast.Config(mu=0.3, temperature=0.7))
     with run_rules(rule, objective, start, memory=own) as rules:
         loss = objective(batch)
-        whole = rules.add_to(loss, batch)
+        whole = rules.total_loss(loss, batch)
     parts = [torch.cat(batch.views)] if name == "simclr" else batch.views
     expected = []
     for part in parts:
@@ -90,11 +90,11 @@ def test_on_a_first_visit_or_without_weight_there_is_no_term(
     rule = ModelContrast(ModelContrast.Config(mu=mu))
     with run_rules(rule, objective, start, memory={} if first else own) as rules:
         loss = objective(batch)
-        assert rules.add_to(loss, batch) is loss
+        assert rules.total_loss(loss, batch) is loss
 
 
 def test_encoder_and_projector_are_remembered() -> None:
-    kept = remembered(ModelContrast(ModelContrast.Config(mu=1.0)), visit(), after=3.0)
+    kept = remembered(ModelContrast(ModelContrast.Config(mu=1.0)), client_round(), after=3.0)
     assert kept.keys() == {n for n in constant_state(1.0) if not n.startswith("predictor.")}
     assert all((tensor == 3.0).all() for tensor in kept.values())
-    assert remembered(ModelContrast(ModelContrast.Config(mu=0.0)), visit()) == {}
+    assert remembered(ModelContrast(ModelContrast.Config(mu=0.0)), client_round()) == {}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fedssl.client_rules.movement import as_number, movement
+from fedssl.client_rules.movement import movement, number_tensor
 from fedssl.model_state import State
 from tests.tools.client_rules import PARAMETERS, constant_state
 
@@ -40,4 +40,4 @@ def test_movement_is_the_mean_distance_of_the_encoders_weights(one: Tensor, two:
 
 @given(st.floats(allow_nan=False))
 def test_a_number_is_remembered_to_the_bit(value: float) -> None:
-    assert as_number(value).item() == value
+    assert number_tensor(value).item() == value

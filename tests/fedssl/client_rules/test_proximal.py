@@ -3,7 +3,7 @@
 import torch
 
 from fedssl.client_rules.proximal import Proximal, squared_distance
-from tests.tools.client_rules import Small, make_setting, remembered, run_rules, visit
+from tests.tools.client_rules import Small, client_round, make_setting, remembered, run_rules
 
 
 def test_half_the_squared_distance_and_its_gradient() -> None:
@@ -24,7 +24,7 @@ def test_it_covers_the_federated_parameters(small: Small) -> None:
     trained = [p for p in objective.parameters() if p.requires_grad]
     with run_rules(Proximal(Proximal.Config(mu=0.5)), objective, shifted) as rules:
         loss = objective(batch)
-        added = rules.add_to(loss, batch) - loss
+        added = rules.total_loss(loss, batch) - loss
     expected = 0.5 / 2 * sum(p.numel() for p in trained)
     torch.testing.assert_close(added.item(), expected, rtol=1e-4, atol=0.0)
 
@@ -33,8 +33,8 @@ def test_without_weight_it_adds_nothing(small: Small) -> None:
     objective, start, _, batch = make_setting(small, "simclr")
     with run_rules(Proximal(Proximal.Config(mu=0.0)), objective, start) as rules:
         loss = objective(batch)
-        assert rules.add_to(loss, batch) is loss
+        assert rules.total_loss(loss, batch) is loss
 
 
 def test_nothing_is_remembered() -> None:
-    assert remembered(Proximal(Proximal.Config()), visit()) == {}
+    assert remembered(Proximal(Proximal.Config()), client_round()) == {}

@@ -10,11 +10,18 @@ from torch import Tensor
 
 from fedssl.client_rules import Update
 from fedssl.client_rules.scaffold import ControlVariates, step_weights
-from fedssl.model_state import State, clone, model_parts, parameters
+from fedssl.model_state import State, clone, parameter_names, tensor_roles
 from fedssl.training.client_memory import ClientMemory
 from fedssl.training.instructions import Instructions
-from fedssl.training.local_update import LocalUpdate, Worker
-from tests.tools.client_rules import PULLED, Small, assert_close, make_setting, run_rules, visit
+from fedssl.training.local_update import LocalTrainer, LocalUpdate
+from tests.tools.client_rules import (
+    PULLED,
+    Small,
+    assert_close,
+    client_round,
+    make_setting,
+    run_rules,
+)
 from tests.tools.local_updates import make_worker, random_examples, run_update
 from tests.tools.tensors import same_state
 
@@ -27,7 +34,13 @@ def of_extra(controls: Mapping[str, Tensor]) -> State:
 
 
 def pulled(
-    worker: Worker, received: State, controls: State, *, client: int, round: int, private: State
+    worker: LocalTrainer,
+    received: State,
+    controls: State,
+    *,
+    client: int,
+    server_round: int,
+    private: State,
 ) -> LocalUpdate:
     """A client whose gradients are each weight less its number."""
     return worker.run(
@@ -36,7 +49,7 @@ def pulled(
         received,
         private,
         client=client,
-        round=round,
+        server_round=server_round,
         instructions=SCAFFOLD,
         extra=of_extra(controls),
     )
@@ -73,18 +86,20 @@ def test_two_clients_of_three_steps_by_the_formula(
     worker, x = make_worker(
         small(*PULLED, f"client.momentum={momentum}", f"client.nesterov={str(nesterov).lower()}")
     )
-    names = parameters(x, model_parts(worker.objective).buffers)
+    names = parameter_names(x, tensor_roles(worker.objective).buffers)
     assert len(names) > 3
     c = {name: torch.zeros_like(x[name]) for name in names}
     own = {client: clone(c) for client in (1, 3)}
     private: dict[int, State] = {1: {}, 3: {}}
-    for round in (1, 2, 3):
+    for server_round in (1, 2, 3):
         changes, models = [], []
         for client, controls in own.items():
-            update = pulled(worker, x, c, client=client, round=round, private=private[client])
-            private[client] = update.private
+            update = pulled(
+                worker, x, c, client=client, server_round=server_round, private=private[client]
+            )
+            private[client] = update.client_state
             assert list(update.extra) == [f"scaffold/{name}" for name in names]
-            memory = ClientMemory.from_private(update.private)
+            memory = ClientMemory.from_client_state(update.client_state)
             assert memory is not None
             for name in names:
                 y, control = naive(x[name], client, c[name], controls[name], momentum, nesterov)
@@ -117,22 +132,22 @@ def test_the_steps_weights_are_how_far_a_gradient_of_one_goes(
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_a_client_alone_takes_plain_steps_of_sgd(small: Small, momentum: float) -> None:
     worker, received = make_worker(small(f"client.momentum={momentum}", "objective={name: simclr}"))
-    names = parameters(received, model_parts(worker.objective).buffers)
+    names = parameter_names(received, tensor_roles(worker.objective).buffers)
     c = {name: torch.zeros_like(received[name]) for name in names}
     private: State = {}
-    for round in (1, 2, 3):
-        plain = run_update(worker, received, round=round)
+    for server_round in (1, 2, 3):
+        plain = run_update(worker, received, server_round=server_round)
         update = run_update(
             worker,
             received,
             private=private,
-            round=round,
+            server_round=server_round,
             instructions=SCAFFOLD,
             extra=of_extra(c),
         )
         assert same_state(plain.state, update.state)
-        assert plain.trained == update.trained
-        received, private = update.state, update.private
+        assert plain.stats == update.stats
+        received, private = update.state, update.client_state
         c = {name: c[name] + update.extra[f"scaffold/{name}"] for name in names}
         assert c[names[0]].any()
 
@@ -150,7 +165,7 @@ def test_momentum_of_earlier_rounds_is_refused(small: Small) -> None:
     with pytest.raises(ValueError, match=r"client\.optimizer_state = kept: .* use fresh"):
         run_update(worker, received, instructions=SCAFFOLD)
     worker, received = make_worker(small(kept, "client.momentum=0"))
-    names = parameters(received, model_parts(worker.objective).buffers)
+    names = parameter_names(received, tensor_roles(worker.objective).buffers)
     c = {name: torch.zeros_like(received[name]) for name in names}
     assert run_update(worker, received, instructions=SCAFFOLD, extra=of_extra(c)).extra.keys()
 
@@ -165,15 +180,15 @@ def test_what_is_not_trained_has_no_control(small: Small) -> None:
     objective, start, other, batch = make_setting(small, "simclr")
     objective.encoder.requires_grad_(False)
     rule = ControlVariates(ControlVariates.Config())
-    parts = model_parts(objective)
-    c = {n: torch.ones_like(t) for n, t in rule.tensors_sent(start, parts).items()}
-    assert list(c) == parameters(start, parts.buffers)
+    parts = tensor_roles(objective)
+    c = {n: torch.ones_like(t) for n, t in rule.declared_tensors(start, parts).items()}
+    assert list(c) == parameter_names(start, parts.buffers)
     with run_rules(rule, objective, start, extra=c) as rules:
         loss = objective(batch)
-        added = (rules.add_to(loss, batch) - loss).item()
+        added = (rules.total_loss(loss, batch) - loss).item()
     heads = frozenset(n for n in c if n.startswith("projector."))
     assert added == pytest.approx(sum(float(start[n].sum()) for n in heads), abs=1e-4)
-    seen = visit(start, extra=c, trained=heads, lr=0.1)
+    seen = client_round(start, extra=c, trainable_names=heads, lr=0.1)
     changes = rule.tensors(Update(seen, start, other, 3))
     for name, change in changes.items():
         expected = (start[name] - other[name]) / 0.3 - 1 if name in heads else 0 * start[name]

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedssl.client_rules import Update, Visit
+from fedssl.client_rules import ClientRound, Update
 from fedssl.client_rules.base import ReportedMetric
-from fedssl.client_rules.sensitivity import LARGEST, Sensitivity
-from fedssl.model_state import State, model_parts
+from fedssl.client_rules.sensitivity import MAX_OMEGA, Sensitivity
+from fedssl.model_state import State, tensor_roles
 from fedssl.objectives import Objective
-from tests.tools.client_rules import Small, make_setting, run_rules, visit
+from tests.tools.client_rules import Small, client_round, make_setting, run_rules
 
 
 def naive_sensitivity(objective: Objective, examples: list[Tensor]) -> dict[str, float]:
@@ -29,7 +29,7 @@ def naive_sensitivity(objective: Objective, examples: list[Tensor]) -> dict[str,
     }
 
 
-def reported(rule: Sensitivity, seen: Visit, start: State) -> list[float]:
+def reported(rule: Sensitivity, seen: ClientRound, start: State) -> list[float]:
     metrics = rule.metrics(Update(seen, start, start, 3))
     assert metrics.keys() == {"omega"}
     omega = metrics["omega"]
@@ -49,23 +49,25 @@ def test_it_is_a_moving_average_of_the_gradients_norm(small: Small, name: str) -
             now = naive_sensitivity(objective, parts)
             expected = {n: 0.8 * expected.get(n, v) + 0.2 * v for n, v in now.items()}
             plain = objective(batch)
-            loss = rules.add_to(plain, batch)
+            loss = rules.total_loss(plain, batch)
             assert loss is plain
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
             rules.after_step()
     parameters = [n for n in start if n in dict(objective.named_parameters())]
-    seen = visit(start, parts=model_parts(objective))
+    seen = client_round(start, roles=tensor_roles(objective))
     omega = dict(zip(parameters, reported(rule, seen, start), strict=True))
     assert omega == pytest.approx(expected, rel=1e-3, abs=1e-6)
     assert all(v == 0 for n, v in expected.items() if n.startswith("predictor."))
     assert expected["encoder.layers.0.weight"] > 0
-    declared = rule.metrics_sent(start, model_parts(objective))
-    assert declared == {"omega": ReportedMetric(0.0, LARGEST, len(parameters))}
+    declared = rule.declared_metrics(start, tensor_roles(objective))
+    assert declared == {"omega": ReportedMetric(0.0, MAX_OMEGA, len(parameters))}
     # Of what was sent alone.
     sent = frozenset(n for n in start if n.startswith("projector."))
-    heads = reported(rule, visit(start, parts=model_parts(objective), sent=sent), start)
+    heads = reported(
+        rule, client_round(start, roles=tensor_roles(objective), received_names=sent), start
+    )
     assert heads == [omega[n] for n in parameters if n in sent]
 
 
@@ -74,8 +76,8 @@ def test_what_is_not_trained_has_none(small: Small) -> None:
     objective.encoder.requires_grad_(False)
     rule = Sensitivity(Sensitivity.Config())
     with run_rules(rule, objective, start) as rules:
-        rules.add_to(objective(batch), batch)
+        rules.total_loss(objective(batch), batch)
     parameters = [n for n in start if n in dict(objective.named_parameters())]
-    seen = visit(start, parts=model_parts(objective))
+    seen = client_round(start, roles=tensor_roles(objective))
     for name, omega in zip(parameters, reported(rule, seen, start), strict=True):
         assert (omega > 0) is name.startswith("projector.")

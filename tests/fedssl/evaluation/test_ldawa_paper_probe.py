@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedssl.base.seeding import initialising
+from fedssl.base.seeding import seeded_initialisation
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.ldawa_paper_probe import Paper, fit_by_sgd
 from fedssl.evaluation.linear import accuracy
@@ -16,7 +16,7 @@ measure = Paper(Paper.Config()).measure
 
 
 def encoder_of(name: str) -> nn.Module:
-    with initialising(0):
+    with seeded_initialisation(0):
         return build_encoder(name, 32)
 
 

@@ -200,7 +200,7 @@ def test_an_entry_point_of_a_name_that_there_is_already_is_told(
     monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints((point, point)))
     found = Modalities(IMAGE)
     assert list(found) == ["image", "point"]
-    with pytest.raises(ValueError, match="adds the modality point, which there is already"):
+    with pytest.raises(ValueError, match="adds the modality point, which exists already"):
         found["point"]
 
 

@@ -5,10 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedssl.model_state import ModelParts
-from fedssl.model_state.check import first_fault, first_not_finite, first_too_large
+from fedssl.model_state import TensorRoles
+from fedssl.model_state.check import first_error, first_not_finite, first_too_large
 
-PARTS = ModelParts(norms=frozenset({"bn.running_var", "bn.num_batches_tracked", "bn.weight"}))
+PARTS = TensorRoles(
+    batchnorm_names=frozenset({"bn.running_var", "bn.num_batches_tracked", "bn.weight"})
+)
 
 
 @given(
@@ -51,11 +53,11 @@ def test_large_finite_weights_whose_sum_overflows_are_finite() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "fault"),
     [
-        ("bn.running_var", torch.tensor([1.0, -1e-6]), "is a variance, but negative"),
+        ("bn.running_var", torch.tensor([1.0, -1e-6]), "is a running variance, but negative"),
         ("bn.running_var", torch.tensor([0.0, 1e10]), None),
         ("bn.weight", torch.tensor([-1.0]), None),
-        ("bn.num_batches_tracked", torch.tensor(-1), "is a count, but not one"),
-        ("bn.num_batches_tracked", torch.tensor(1 << 60), "is a count, but not one"),
+        ("bn.num_batches_tracked", torch.tensor(-1), "is a batch counter, but not"),
+        ("bn.num_batches_tracked", torch.tensor(1 << 60), "is a batch counter, but not"),
         ("bn.num_batches_tracked", torch.tensor(7), None),
         ("other.index", torch.tensor([-1]), None),
     ],
@@ -63,11 +65,11 @@ def test_large_finite_weights_whose_sum_overflows_are_finite() -> None:
 def test_what_a_tensor_stands_for_bounds_it(
     name: str, value: torch.Tensor, fault: str | None
 ) -> None:
-    found = first_fault({name: value}, PARTS)
+    found = first_error({name: value}, PARTS)
     assert found is None if fault is None else found is not None and fault in found
 
 
 def test_an_empty_model_has_no_fault() -> None:
-    assert first_fault({}, PARTS) is None
-    assert first_fault({"w": torch.empty(0)}, PARTS) is None
+    assert first_error({}, PARTS) is None
+    assert first_error({"w": torch.empty(0)}, PARTS) is None
     assert first_too_large({"w": torch.empty(0)}) is None

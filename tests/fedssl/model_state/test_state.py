@@ -10,17 +10,17 @@ from torch import nn
 
 from fedssl.modalities.image.encoders import build_encoder
 from fedssl.model_state import (
-    adopt,
     clone,
     copy_into,
     count_bytes,
     federated_state,
-    floating_buffers,
+    floating_buffer_names,
     is_private,
     load_state,
-    model_parts,
     private_state,
+    rebind_tensors,
     save_state,
+    tensor_roles,
 )
 from fedssl.objectives import Objective
 from fedssl.objectives.byol import BYOL
@@ -68,7 +68,7 @@ def test_an_objective_adopts_memory_and_lets_go_of_its_own(objective: Objective)
     before = federated_state(objective)
     kept = clone(before)
     given = {n: t + 1 for n, t in before.items()}
-    adopt(objective, given)
+    rebind_tensors(objective, given)
     after = federated_state(objective)
     assert all(after[n].data_ptr() == given[n].data_ptr() for n in given)
     assert all(torch.equal(before[n], kept[n]) for n in kept)
@@ -81,7 +81,7 @@ def test_adopting_rounds_mean_counts_and_converts_types(objective: Objective) ->
     given: dict[str, torch.Tensor] = {
         n: t.double() + 0.7 for n, t in federated_state(objective).items()
     }
-    adopt(objective, given)
+    rebind_tensors(objective, given)
     after = federated_state(objective)
     counter = next(n for n in after if n.endswith("num_batches_tracked"))
     assert after[counter].dtype == torch.int64
@@ -93,7 +93,7 @@ def test_memory_that_is_not_aligned_is_copied(objective: Objective) -> None:
     given = {n: t + 1 for n, t in federated_state(objective).items()}
     name = "encoder.layers.0.weight"
     given[name] = torch.cat([torch.zeros(1), given[name].flatten()])[1:].view_as(given[name])
-    adopt(objective, given)
+    rebind_tensors(objective, given)
     after = federated_state(objective)
     assert torch.equal(after[name], given[name])
     assert all(t.data_ptr() % 64 == 0 for t in after.values())
@@ -104,24 +104,28 @@ def test_adopting_another_model_is_refused_and_changes_nothing(objective: Object
     own = clone(private_state(objective))
     given = {n: t + 1 for n, t in before.items()}
     with pytest.raises(ValueError, match="only one of them has"):
-        adopt(objective, given, {})
+        rebind_tensors(objective, given, {})
     with pytest.raises(ValueError, match="extra"):
-        adopt(objective, given | {"extra": torch.ones(1)}, own)
+        rebind_tensors(objective, given | {"extra": torch.ones(1)}, own)
     assert all(torch.equal(t, before[n]) for n, t in federated_state(objective).items())
 
 
 def test_a_models_parts_are_known_by_name() -> None:
     module = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.BatchNorm1d(2)), nn.LayerNorm(2))
-    parts = model_parts(module)
+    parts = tensor_roles(module)
     assert parts.names == tuple(module.state_dict())
     assert parts.buffers == {"1.0.running_mean", "1.0.running_var"}
-    assert parts.norms == parts.buffers | {"1.0.weight", "1.0.bias", "1.0.num_batches_tracked"}
-    assert model_parts(nn.BatchNorm1d(2)).norms == set(nn.BatchNorm1d(2).state_dict())
+    assert parts.batchnorm_names == parts.buffers | {
+        "1.0.weight",
+        "1.0.bias",
+        "1.0.num_batches_tracked",
+    }
+    assert tensor_roles(nn.BatchNorm1d(2)).batchnorm_names == set(nn.BatchNorm1d(2).state_dict())
 
 
 def test_floating_buffers_are_batchnorms_statistics() -> None:
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.BatchNorm2d(2))
-    assert floating_buffers(module) == {"1.running_mean", "1.running_var"}
+    assert floating_buffer_names(module) == {"1.running_mean", "1.running_var"}
 
 
 def test_files_keep_values_types_and_metadata(tmp_path: Path) -> None:

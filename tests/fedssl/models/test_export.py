@@ -13,8 +13,8 @@ from fedssl import load_encoder
 from fedssl.config import LearningConfig
 from fedssl.data.example_spec import ExampleSpec
 from fedssl.model_state import save_state
-from fedssl.models.export import captured, export
-from fedssl.models.model_file import About, save_model
+from fedssl.models.export import export, export_program
+from fedssl.models.model_file import ModelDescription, save_model
 from tests.tools.blueprints import blueprint, image_spec
 
 Save = Callable[..., Path]
@@ -49,10 +49,10 @@ def save(tmp_path: Path) -> Save:
     return write
 
 
-def about_of(encoder: str, side: int) -> About:
+def about_of(encoder: str, side: int) -> ModelDescription:
     prepared = ExampleSpec("image", (3, side, side), "float32")
     constants: dict[str, tuple[float, ...]] = {"mean": (0.5,), "std": (0.5,)}
-    return About(image_spec(side), prepared, constants, {"encoder": encoder}, "simclr")
+    return ModelDescription(image_spec(side), prepared, constants, {"encoder": encoder}, "simclr")
 
 
 def loaded(lines: str) -> Any:
@@ -165,7 +165,7 @@ def test_a_captured_encoder_computes_the_same_for_any_number_of_examples(
     save: Save, encoder: str
 ) -> None:
     ours = load_encoder(save(encoder))
-    program = captured(ours, torch.zeros(2, 3, 32, 32)).module()
+    program = export_program(ours, torch.zeros(2, 3, 32, 32)).module()
     for count in (1, 3):
         shown = examples(32)[:count]
         torch.testing.assert_close(program(shown), ours(shown), atol=1e-5, rtol=1e-5)

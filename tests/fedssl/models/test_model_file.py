@@ -83,7 +83,7 @@ def test_examples_that_there_cannot_be_are_refused(
 
 def test_a_file_never_decides_which_code_is_run(tmp_path: Path) -> None:
     run = write(tmp_path, build_encoder("convnet", 16), encoder="os.getcwd")
-    with pytest.raises(ValueError, match=r"holds a os\.getcwd, which is not fedssl's"):
+    with pytest.raises(ValueError, match=r"holds a os\.getcwd, which fedssl cannot build"):
         load_encoder(run)
     assert load_encoder(run, build_encoder("convnet", 16)) is not None
 

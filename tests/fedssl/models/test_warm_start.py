@@ -64,7 +64,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(
 
 def test_a_pickle_is_refused_and_never_opened(tmp_path: Path, trained: dict[str, Tensor]) -> None:
     torch.save(trained, tmp_path / "model.pt")
-    with pytest.raises(ValueError, match="is no safetensors file"):
+    with pytest.raises(ValueError, match="is not a safetensors file"):
         warm_start(build_encoder("convnet", 16, width=4), tmp_path / "model.pt")
     with pytest.raises(ValueError, match="there is no such file"):
         warm_start(build_encoder("convnet", 16, width=4), tmp_path / "gone.safetensors")

@@ -11,11 +11,11 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fedssl.base.seeding import initialising
+from fedssl.base.seeding import seeded_initialisation
 from fedssl.modalities.image import IMAGE
 from fedssl.modalities.image.encoders import ENCODERS, build_encoder
-from fedssl.model_state import floating_buffers, model_parts
-from fedssl.networks.norms import CHANNELS, groups, use_group_norm
+from fedssl.model_state import floating_buffer_names, tensor_roles
+from fedssl.networks.norms import MIN_GROUP_CHANNELS, group_count, use_group_norm
 from fedssl.objectives import OBJECTIVES, ObjectiveConfig, build
 from tests.tools.objectives import batch_of, encoder_for, normal
 
@@ -24,14 +24,14 @@ from tests.tools.objectives import batch_of, encoder_for, normal
     ("channels", "expected"), [(32, 2), (64, 4), (512, 32), (12, 1), (65, 1), (100, 5), (7, 1)]
 )
 def test_a_group_has_sixteen_channels_where_it_can(channels: int, expected: int) -> None:
-    assert groups(channels) == expected
+    assert group_count(channels) == expected
 
 
 @given(st.integers(1, 3000))
 def test_groups_divide_the_channels_and_are_never_small(channels: int) -> None:
-    size, rest = divmod(channels, groups(channels))
+    size, rest = divmod(channels, group_count(channels))
     assert rest == 0
-    assert size >= min(CHANNELS, channels)
+    assert size >= min(MIN_GROUP_CHANNELS, channels)
 
 
 def test_each_example_is_normalised_by_itself_and_alike_in_training_and_evaluation() -> None:
@@ -91,7 +91,7 @@ class Scaled(nn.BatchNorm2d):
 
 
 def test_a_batchnorm_that_does_something_of_its_own_is_refused() -> None:
-    with pytest.raises(ValueError, match="norm = group: no GroupNorm can stand for a Scaled"):
+    with pytest.raises(ValueError, match="norm = group: no GroupNorm can replace a Scaled"):
         use_group_norm(nn.Sequential(Scaled(32)))
 
 
@@ -111,12 +111,12 @@ FEDSSLS = [name for name in ENCODERS if "/" not in name]
 
 @pytest.mark.parametrize("name", [*FEDSSLS, "torchvision/shufflenet_v2_x0_5"])
 def test_no_encoder_keeps_a_batchnorm_or_a_statistic(name: str) -> None:
-    with initialising(0):
+    with seeded_initialisation(0):
         before = build_encoder(name, 32).state_dict()
-    with initialising(0):
+    with seeded_initialisation(0):
         encoder = use_group_norm(build_encoder(name, 32))
     assert not any(isinstance(module, _BatchNorm) for module in encoder.modules())
-    assert not floating_buffers(encoder)
+    assert not floating_buffer_names(encoder)
     # The same weights under the same names: runs with both norms are paired.
     after = encoder.state_dict()
     assert after.keys() <= before.keys()
@@ -134,7 +134,7 @@ def test_every_objective_trains_without_batchnorm(name: str) -> None:
     objective.resize(32)
     objective.start(torch.Generator().manual_seed(0))
     assert not any(isinstance(module, _BatchNorm) for module in objective.modules())
-    assert not model_parts(objective).norms
+    assert not tensor_roles(objective).batchnorm_names
     loss = objective(batch_of(objective))
     loss.backward()
     assert loss.isfinite()

@@ -68,15 +68,17 @@ def test_clients_of_different_sizes_take_turns_on_one_worker(
     worker, received = make_worker(experiment)
     alone = run_update(worker, received, count=20, client=1)
     other = run_update(worker, received, count=9, client=2)
-    assert alone.private["head"].shape == (20, 128)
-    assert other.private["head"].shape == (9, 128)
+    assert alone.client_state["head"].shape == (20, 128)
+    assert other.client_state["head"].shape == (9, 128)
     again = run_update(worker, received, count=20, client=1)
     assert same_state(alone.state, again.state)
-    assert same_state(alone.private, again.private)
+    assert same_state(alone.client_state, again.client_state)
     # The head goes on from where it was, and it is never another client's.
-    later = run_update(worker, received, count=20, client=1, private=alone.private, round=2)
-    new = run_update(worker, received, count=20, client=1, round=2)
-    assert not torch.equal(later.private["head"], new.private["head"])
-    assert (later.private["head"] - alone.private["head"]).abs().max() < 0.05
+    later = run_update(
+        worker, received, count=20, client=1, private=alone.client_state, server_round=2
+    )
+    new = run_update(worker, received, count=20, client=1, server_round=2)
+    assert not torch.equal(later.client_state["head"], new.client_state["head"])
+    assert (later.client_state["head"] - alone.client_state["head"]).abs().max() < 0.05
     with pytest.raises(ValueError, match=r"head is \(20, 128\) in one and \(19, 128\)"):
-        run_update(worker, received, count=19, client=1, private=alone.private, round=3)
+        run_update(worker, received, count=19, client=1, private=alone.client_state, server_round=3)

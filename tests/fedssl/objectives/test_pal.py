@@ -186,8 +186,8 @@ def test_a_clients_relations_survive_and_are_never_anothers(
     def run(client: int, count: int, private: dict[str, Tensor], round: int) -> dict[str, Tensor]:
         labels = torch.arange(count) % 2
         shown = random_examples(count, client)
-        update = worker.run(shown, labels, received, private, client=client, round=round)
-        return update.private
+        update = worker.run(shown, labels, received, private, client=client, server_round=round)
+        return update.client_state
 
     first = run(1, 16, {}, 1)
     other = run(2, 9, {}, 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from fedssl.base.seeding import initialising
+from fedssl.base.seeding import seeded_initialisation
 from fedssl.modalities.image import IMAGE
 from fedssl.model_state import federated_state, private_state
 from fedssl.objectives import OBJECTIVES, TERMS, Objective, ObjectiveConfig, build
@@ -18,7 +18,7 @@ Section = TypeAdapter(Annotated[ObjectiveConfig, OBJECTIVES.choice])
 
 def built(name: str, *terms: dict[str, object]) -> Objective:
     config: ObjectiveConfig = Section.validate_python({"name": name, "terms": list(terms)})
-    with initialising(0):
+    with seeded_initialisation(0):
         objective = build(config, encoder_for(OBJECTIVES[name]), (16, 8), IMAGE)
     objective.resize(32)
     objective.start(torch.Generator())

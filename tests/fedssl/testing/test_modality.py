@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fedssl.data import DataConfig, Dataset
 from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities import NamedPolicy
-from fedssl.networks.encoder import encoders_of
+from fedssl.networks.encoder import encoder_registry
 from fedssl.testing import check_modality
 from fedssl.views.recipe import Recipe
 from fedssl.views.step import Step
@@ -107,7 +107,7 @@ def _policies(step: Turn) -> dict[str, NamedPolicy]:
 
 
 def _encoder(network: type[Layers]) -> dict[str, object]:
-    return {"encoders": encoders_of("point", network)}
+    return {"encoders": encoder_registry("point", network)}
 
 
 @pytest.mark.parametrize(

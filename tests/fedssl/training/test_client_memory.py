@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedssl.client_rules.movement import as_number
+from fedssl.client_rules.movement import number_tensor
 from fedssl.training.client_memory import ClientMemory, without_memory
 from tests.tools.client_rules import constant_state
 
@@ -21,16 +21,16 @@ def test_a_visit_is_remembered_to_the_bit(round: int, moved: float, scale: float
     own = constant_state(2.0)
     facts = {"moved": moved} | ({} if scale is None else {"scale": scale})
     rules = {
-        "fedema": own | {name: as_number(value) for name, value in facts.items()},
+        "fedema": own | {name: number_tensor(value) for name, value in facts.items()},
         "mine.Rule": {"a/b c.d": own["encoder.bias"]},
     }
-    private = ClientMemory(round, own, rules).to_private()
+    private = ClientMemory(round, own, rules).to_client_state()
     assert all(" " in name for name in private)
-    back = ClientMemory.from_private({**private, **OTHERS})
+    back = ClientMemory.from_client_state({**private, **OTHERS})
     assert back is not None
-    assert back.round == round
-    assert back.own.keys() == own.keys()
-    assert all(torch.equal(back.own[n], t) for n, t in own.items())
+    assert back.last_round == round
+    assert back.local_tensors.keys() == own.keys()
+    assert all(torch.equal(back.local_tensors[n], t) for n, t in own.items())
     assert {rule: kept.keys() for rule, kept in back.rules.items()} == {
         rule: kept.keys() for rule, kept in rules.items()
     }
@@ -38,14 +38,14 @@ def test_a_visit_is_remembered_to_the_bit(round: int, moved: float, scale: float
         assert all(torch.equal(back.rules[rule][n], t) for n, t in kept.items())
     assert {n: back.rules["fedema"][n].item() for n in facts} == facts
     own["encoder.bias"].zero_()
-    assert back.own["encoder.bias"].any()
+    assert back.local_tensors["encoder.bias"].any()
     assert back.rules["mine.Rule"]["a/b c.d"].any()
 
 
 def test_without_a_visit_there_is_nothing_to_remember() -> None:
-    assert ClientMemory.from_private(OTHERS) is None
-    assert ClientMemory(3).to_private() == {}
-    assert ClientMemory(3, rules={"proximal": {}}).to_private() == {}
+    assert ClientMemory.from_client_state(OTHERS) is None
+    assert ClientMemory(3).to_client_state() == {}
+    assert ClientMemory(3, rules={"proximal": {}}).to_client_state() == {}
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,18 @@ def test_without_a_visit_there_is_nothing_to_remember() -> None:
     ],
 )
 def test_it_can_be_taken_out_of_a_private_state(memory: ClientMemory) -> None:
-    private = {**OTHERS, **memory.to_private(), "last moved": torch.ones(1)}
+    private = {**OTHERS, **memory.to_client_state(), "last moved": torch.ones(1)}
     assert without_memory(private) == OTHERS
 
 
 def test_what_an_older_version_wrote_is_known() -> None:
-    older = {"last round": as_number(3.0), "last moved": as_number(0.5), "own a": torch.ones(2)}
-    assert ClientMemory.is_old(older)
-    assert not ClientMemory.is_old(ClientMemory(3, {"a": torch.ones(2)}).to_private())
-    found = ClientMemory.from_private(older)
+    older = {
+        "last round": number_tensor(3.0),
+        "last moved": number_tensor(0.5),
+        "own a": torch.ones(2),
+    }
+    assert ClientMemory.has_old_format(older)
+    assert not ClientMemory.has_old_format(ClientMemory(3, {"a": torch.ones(2)}).to_client_state())
+    found = ClientMemory.from_client_state(older)
     assert found is not None
-    assert (found.round, list(found.own), dict(found.rules)) == (3, ["a"], {})
+    assert (found.last_round, list(found.local_tensors), dict(found.rules)) == (3, ["a"], {})

@@ -9,7 +9,7 @@ import pytest
 
 from fedssl.client_rules import ClientRule, ClientRuleConfig
 from fedssl.client_rules.proximal import Proximal
-from fedssl.training.instructions import MOST_RULES, Instructions
+from fedssl.training.instructions import MAX_RULES, Instructions
 
 
 def read(rules: object) -> tuple[ClientRuleConfig, ...]:
@@ -55,13 +55,13 @@ def one(name: str, **numbers: object) -> str:
     ("rules", "message"),
     [
         # What is no text of rules.
-        (7, "must be a text"),
-        (["proximal"], "must be a text"),
-        ("", "is no JSON"),
-        ("proximal", "is no JSON"),
-        ("[", "is no JSON"),
-        ("[" * 30_000, "is no JSON"),
-        ("[" + "1" * 10_000 + "]", "is no JSON"),
+        (7, "must be text"),
+        (["proximal"], "must be text"),
+        ("", "is not valid JSON"),
+        ("proximal", "is not valid JSON"),
+        ("[", "is not valid JSON"),
+        ("[" * 30_000, "is not valid JSON"),
+        ("[" + "1" * 10_000 + "]", "is not valid JSON"),
         (" " * 70_000 + "[]", "at most 65,536 characters"),
         ("{}", "must be a list"),
         ('"proximal"', "must be a list"),
@@ -75,7 +75,7 @@ def one(name: str, **numbers: object) -> str:
         (one("dropout"), "0 = .*: There is no such choice"),
         (one("proximal" * 1000), "0 = .*: There is no such choice"),
         # Too many, or twice.
-        (json.dumps([{"name": f"mine.R{n}"} for n in range(MOST_RULES + 1)]), "at most 16 rules"),
+        (json.dumps([{"name": f"mine.R{n}"} for n in range(MAX_RULES + 1)]), "at most 16 rules"),
         (json.dumps(["moon", "proximal", {"name": "moon", "mu": 2}]), "a rule twice"),
         # Numbers.
         (one("proximal", mu=-1.0), r"0\.mu = .*: .*greater than or equal to 0"),
@@ -110,7 +110,7 @@ def test_a_deeply_nested_text_is_read_or_refused_and_no_other_error() -> None:
         try:
             read('[{"name": "mine.Rule", "x": ' + "[" * depth + "]" * depth + "}]")
         except ValueError as error:
-            assert str(error) in ("rules is no JSON", "rules is nested too deeply")  # noqa: PT017
+            assert str(error) in ("rules is not valid JSON", "rules is nested too deeply")  # noqa: PT017
             refused += 1
     assert refused
 
@@ -121,7 +121,7 @@ def test_a_proximal_rule_beside_flowers_own_is_refused() -> None:
 
 
 def test_as_many_rules_as_there_may_be_are_read() -> None:
-    listed = [{"name": f"mine.R{n}", "number": n} for n in range(MOST_RULES)]
+    listed = [{"name": f"mine.R{n}", "number": n} for n in range(MAX_RULES)]
     assert [rule.name for rule in read(json.dumps(listed))] == [f"mine.R{n}" for n in range(16)]
 
 

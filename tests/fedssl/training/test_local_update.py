@@ -17,8 +17,8 @@ from fedssl.model_state import State, clone, private_state
 from fedssl.objectives import Batch, Objective, ObjectiveConfig
 from fedssl.objectives.simclr import nt_xent
 from fedssl.training.instructions import Instructions
-from fedssl.training.local_update import Stopped, Worker
-from fedssl.training.travel import TravelPlan
+from fedssl.training.local_update import LocalTrainer, UpdateCancelledError
+from fedssl.training.transmission import TransmissionPlan
 from tests.tools import custom_rules
 from tests.tools.blueprints import blueprint
 from tests.tools.local_updates import make_worker, random_examples, run_update
@@ -39,7 +39,7 @@ def test_a_worker_leaves_nothing_of_a_client_to_the_next(
     again = run_update(worker, received, client=1)
     fresh = run_update(make_worker(experiment)[0], received, client=1)
     assert same_state(alone.state, again.state)
-    assert same_state(alone.private, again.private)
+    assert same_state(alone.client_state, again.client_state)
     assert same_state(alone.state, fresh.state)
 
 
@@ -59,7 +59,7 @@ def test_every_client_and_round_draws_its_own_numbers(small: Small) -> None:
     shown = random_examples(20)
     labels = torch.full((20,), -1)
     results = [
-        worker.run(shown, labels, received, {}, client=c, round=r).state
+        worker.run(shown, labels, received, {}, client=c, server_round=r).state
         for c, r in [(0, 1), (1, 1), (0, 2)]
     ]
     assert not same_state(results[0], results[1])
@@ -85,11 +85,11 @@ def test_every_view_is_made_by_its_own_steps(small: Small, monkeypatch: pytest.M
 def test_byols_target_goes_on_from_the_clients_own_last_round(small: Small) -> None:
     worker, received = make_worker(small())
     first = run_update(worker, received)
-    assert first.private
-    assert not set(first.private) & set(first.state)
-    second = run_update(worker, first.state, private=first.private, round=2)
-    from_nothing = run_update(worker, first.state, round=2)
-    assert not same_state(second.private, from_nothing.private)
+    assert first.client_state
+    assert not set(first.client_state) & set(first.state)
+    second = run_update(worker, first.state, private=first.client_state, server_round=2)
+    from_nothing = run_update(worker, first.state, server_round=2)
+    assert not same_state(second.client_state, from_nothing.client_state)
     assert not same_state(second.state, from_nothing.state)
 
 
@@ -104,23 +104,23 @@ def test_after_an_absence_the_private_state_is_kept_or_started_anew(
     worker, received = make_worker(experiment)
     first = run_update(worker, received)
     later = {n: t * 1.1 if t.is_floating_point() else t for n, t in first.state.items()}
-    came_back = run_update(worker, later, private=first.private, round=round)
-    optimizer = {n: t for n, t in first.private.items() if n.startswith("optimizer ")}
-    as_if_new = run_update(worker, later, private=optimizer, round=round)
+    came_back = run_update(worker, later, private=first.client_state, server_round=round)
+    optimizer = {n: t for n, t in first.client_state.items() if n.startswith("optimizer ")}
+    as_if_new = run_update(worker, later, private=optimizer, server_round=round)
     resynced = on_return == "resync" and round == 12
     assert same_state(came_back.state, as_if_new.state) is resynced
-    assert same_state(came_back.private, as_if_new.private) is resynced
-    again = run_update(worker, later, private=came_back.private, round=round + 1)
-    assert not same_state(again.private, came_back.private)
+    assert same_state(came_back.client_state, as_if_new.client_state) is resynced
+    again = run_update(worker, later, private=came_back.client_state, server_round=round + 1)
+    assert not same_state(again.client_state, came_back.client_state)
 
 
 def test_the_optimizer_is_kept_on_request(small: Small) -> None:
     worker, received = make_worker(small("client.optimizer_state=kept", "objective.name=simclr"))
     first = run_update(worker, received)
-    assert first.private
+    assert first.client_state
     assert not private_state(worker.objective)
-    kept = run_update(worker, first.state, private=first.private, round=2)
-    new = run_update(worker, first.state, round=2)
+    kept = run_update(worker, first.state, private=first.client_state, server_round=2)
+    new = run_update(worker, first.state, server_round=2)
     assert not same_state(kept.state, new.state)
 
 
@@ -131,8 +131,8 @@ def test_the_config_says_the_layout_of_examples(small: Small, last: bool) -> Non
     assert (encoder.layout == torch.channels_last) is last
 
 
-def steps_of(worker: Worker, count: int) -> list[int]:
-    return [len(rows) for rows in worker._batches(count, client=0, round=1)]
+def steps_of(worker: LocalTrainer, count: int) -> list[int]:
+    return [len(rows) for rows in worker._batches(count, client=0, server_round=1)]
 
 
 @pytest.mark.parametrize(
@@ -152,16 +152,16 @@ def test_steps(small: Small, overrides: tuple[str, ...], count: int, steps: list
 
 def test_steps_and_the_loss_of_chance_are_told(small: Small) -> None:
     worker, received = make_worker(small("objective.name=simclr"))
-    trained = run_update(worker, received, count=12).trained
+    trained = run_update(worker, received, count=12).stats
     assert trained.steps == 2
     assert trained.chance_loss == pytest.approx((8 * math.log(15) + 4 * math.log(7)) / 12)
     worker, received = make_worker(small("objective.name=byol"))
-    assert run_update(worker, received, count=12).trained.chance_loss == 0
+    assert run_update(worker, received, count=12).stats.chance_loss == 0
 
 
 def test_an_epoch_sees_every_example_once(small: Small) -> None:
     worker, _ = make_worker(small())
-    rows = torch.cat(list(worker._batches(24, client=0, round=1)))
+    rows = torch.cat(list(worker._batches(24, client=0, server_round=1)))
     assert sorted(rows.tolist()) == list(range(24))
 
 
@@ -206,7 +206,7 @@ def test_clipping_bounds_the_step(small: Small) -> None:
 def test_a_stop_ends_an_update(small: Small) -> None:
     worker, received = make_worker(small())
     worker.stop.set()
-    with pytest.raises(Stopped):
+    with pytest.raises(UpdateCancelledError):
         run_update(worker, received)
 
 
@@ -222,8 +222,8 @@ def test_bf16_takes_nearly_the_same_step_and_leaves_all_tensors_float32(
     short = run_update(worker, received, count=32)
     again = run_update(worker, received, count=32)
     assert same_state(again.state, short.state)
-    assert short.trained.loss == pytest.approx(full.trained.loss, rel=5e-3, abs=5e-3)
-    for before, after in ((full.state, short.state), (full.private, short.private)):
+    assert short.stats.loss == pytest.approx(full.stats.loss, rel=5e-3, abs=5e-3)
+    for before, after in ((full.state, short.state), (full.client_state, short.client_state)):
         assert {n: t.dtype for n, t in before.items()} == {n: t.dtype for n, t in after.items()}
     trained = [n for n, p in worker.objective.named_parameters() if p.requires_grad]
     one, other = (
@@ -272,7 +272,7 @@ def test_a_clients_first_round_never_begins_with_anothers_private_state(small: S
     other, _ = make_worker(experiment)
     run_update(other, received, client=0)
     after = run_update(other, received, client=1)
-    assert same_state(alone.private, after.private)
+    assert same_state(alone.client_state, after.client_state)
     assert same_state(alone.state, after.state)
 
 
@@ -280,7 +280,7 @@ STANDS_STILL = ("client.lr=0", "client.weight_decay=0")
 """What a client starts from is what it sends back, BatchNorm's statistics apart."""
 
 
-def parameters_of(worker: Worker, state: State) -> State:
+def parameters_of(worker: LocalTrainer, state: State) -> State:
     trained = dict(worker.objective.named_parameters())
     return {n: t for n, t in state.items() if n in trained}
 
@@ -292,14 +292,20 @@ def test_fedema_starts_from_a_mix_of_the_clients_own_and_the_global_model(small:
     assert same_state(first.state, run_update(worker, received).state)
     other, _ = make_worker(small(*STANDS_STILL))
     after = {n: t + 1 if t.is_floating_point() else t for n, t in received.items()}
-    second = run_update(other, after, private=first.private, round=2, instructions=mixing)
+    second = run_update(
+        other, after, private=first.client_state, server_round=2, instructions=mixing
+    )
     for name, start in parameters_of(worker, second.state).items():
         expected = 0.25 * first.state[name] + 0.75 * after[name]
         torch.testing.assert_close(start, expected)
-    absent = run_update(other, after, private=first.private, round=3, instructions=mixing)
-    new = run_update(other, after, round=3, instructions=mixing)
+    absent = run_update(
+        other, after, private=first.client_state, server_round=3, instructions=mixing
+    )
+    new = run_update(other, after, server_round=3, instructions=mixing)
     assert same_state(absent.state, new.state)
-    assert all(torch.equal(absent.private[n], t) for n, t in new.private.items() if "." in n)
+    assert all(
+        torch.equal(absent.client_state[n], t) for n, t in new.client_state.items() if "." in n
+    )
 
 
 def test_fedu_keeps_the_predictor_of_a_client_that_moved_far(small: Small) -> None:
@@ -308,7 +314,9 @@ def test_fedu_keeps_the_predictor_of_a_client_that_moved_far(small: Small) -> No
         keeping = Instructions(rules=(KeepPredictor.Config(threshold=threshold),))
         first = run_update(worker, received, instructions=keeping)
         still, _ = make_worker(small(*STANDS_STILL))
-        second = run_update(still, received, private=first.private, round=2, instructions=keeping)
+        second = run_update(
+            still, received, private=first.client_state, server_round=2, instructions=keeping
+        )
         for name, start in parameters_of(worker, second.state).items():
             own = keeps and name.startswith("predictor.")
             assert torch.equal(start, first.state[name] if own else received[name])
@@ -318,14 +326,14 @@ def test_what_is_local_begins_as_the_seed_makes_it_and_is_remembered(small: Smal
     worker, received = make_worker(small())
     local = tuple(n for n in received if n.startswith(("projector.", "predictor.")))
     sent = {n: t for n, t in received.items() if n not in local}
-    heads_stay = Instructions(TravelPlan(local=local))
+    heads_stay = Instructions(TransmissionPlan(local=local))
     # After others, too: a worker must not give a client the heads of another.
     run_update(worker, received, client=2)
     first = run_update(worker, sent, client=1, instructions=heads_stay)
     assert same_state(first.state, run_update(worker, received, client=1).state)
     still, _ = make_worker(small(*STANDS_STILL))
     second = run_update(
-        still, sent, private=first.private, client=1, round=2, instructions=heads_stay
+        still, sent, private=first.client_state, client=1, server_round=2, instructions=heads_stay
     )
     heads = parameters_of(worker, {n: first.state[n] for n in local})
     assert all(torch.equal(second.state[n], t) for n, t in heads.items())
@@ -346,12 +354,12 @@ def test_fedprox_holds_a_client_near_the_global_model(small: Small) -> None:
 
 def test_terms_are_not_in_the_loss_that_is_told(small: Small) -> None:
     worker, received = make_worker(small("client.local_steps=1"))
-    plain = run_update(worker, received).trained.loss
+    plain = run_update(worker, received).stats.loss
     far = Instructions(rules=(ModelContrast.Config(mu=5.0), Proximal.Config(mu=1.0)))
     first = run_update(worker, received, instructions=far)
-    assert first.trained.loss == plain
-    again = run_update(worker, received, private=first.private, instructions=far)
-    assert again.trained.loss == pytest.approx(plain, rel=0.05)
+    assert first.stats.loss == plain
+    again = run_update(worker, received, private=first.client_state, instructions=far)
+    assert again.stats.loss == pytest.approx(plain, rel=0.05)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -359,13 +367,15 @@ def test_moon_and_sensitivity_in_either_precision(small: Small, precision: str) 
     worker, received = make_worker(small(f"client.precision={precision}"))
     both = Instructions(rules=(ModelContrast.Config(), Sensitivity.Config(decay=0.9)))
     first = run_update(worker, received, instructions=both)
-    second = run_update(worker, received, private=first.private, round=2, instructions=both)
+    second = run_update(
+        worker, received, private=first.client_state, server_round=2, instructions=both
+    )
     assert {t.dtype for t in second.state.values()} == {torch.float32, torch.int64}
     assert second.metrics.keys() == {"sensitivity/omega"}
     omega = second.metrics["sensitivity/omega"]
     assert isinstance(omega, list)
     assert len(omega) == len(parameters_of(worker, received))
-    plain = run_update(worker, received, private=first.private, round=2)
+    plain = run_update(worker, received, private=first.client_state, server_round=2)
     moved = [n for n, t in parameters_of(worker, plain.state).items() if n.startswith("enc")]
     largest = max((plain.state[n] - second.state[n]).abs().max().item() for n in moved)
     assert largest > 1e-4
@@ -374,14 +384,18 @@ def test_moon_and_sensitivity_in_either_precision(small: Small, precision: str) 
 def test_a_scheduled_layer_is_ones_own_while_it_is_newer(small: Small) -> None:
     layer = "encoder.layers.0.weight"
     worker, received = make_worker(small())
-    plan = TravelPlan(scheduled=(layer,), merged=(0,), withheld=(layer,))
-    first = run_update(worker, received, round=1, instructions=Instructions(plan))
+    plan = TransmissionPlan(scheduled=(layer,), merged=(0,), withheld=(layer,))
+    first = run_update(worker, received, server_round=1, instructions=Instructions(plan))
     assert not torch.equal(first.state[layer], received[layer])
     still, _ = make_worker(small(*STANDS_STILL))
     for merged, newer in ((0, True), (1, False), (2, False)):
-        later = TravelPlan(scheduled=(layer,), merged=(merged,))
+        later = TransmissionPlan(scheduled=(layer,), merged=(merged,))
         second = run_update(
-            still, received, private=first.private, round=3, instructions=Instructions(later)
+            still,
+            received,
+            private=first.client_state,
+            server_round=3,
+            instructions=Instructions(later),
         )
         for name, start in parameters_of(worker, second.state).items():
             kept = newer and name == layer
@@ -398,9 +412,13 @@ def test_what_an_older_version_remembered_for_a_rule_is_refused(
 ) -> None:
     worker, received = make_worker(small())
     older = OLDER | {f"own {name}": tensor for name, tensor in received.items()}
-    with pytest.raises(ValueError, match=rf"remembers for {rule.name} was written by an older .*"):
+    with pytest.raises(ValueError, match=rf"stored for {rule.name} was written by an older .*"):
         run_update(
-            worker, received, private=older, round=2, instructions=Instructions(rules=(rule,))
+            worker,
+            received,
+            private=older,
+            server_round=2,
+            instructions=Instructions(rules=(rule,)),
         )
 
 
@@ -410,12 +428,16 @@ def test_what_an_older_version_kept_local_is_taken_up(small: Small) -> None:
     sent = {n: t for n, t in received.items() if n not in local}
     older = OLDER | {f"own {n}": received[n] + 1 for n in local}
     update = run_update(
-        worker, sent, private=older, round=2, instructions=Instructions(TravelPlan(local=local))
+        worker,
+        sent,
+        private=older,
+        server_round=2,
+        instructions=Instructions(TransmissionPlan(local=local)),
     )
     for name in parameters_of(worker, {n: received[n] for n in local}):
         assert torch.equal(update.state[name], received[name] + 1)
-    assert "last moved" not in update.private
-    assert {n for n in update.private if n.startswith("own ")} == {f"own {n}" for n in local}
+    assert "last moved" not in update.client_state
+    assert {n for n in update.client_state if n.startswith("own ")} == {f"own {n}" for n in local}
 
 
 def test_a_rule_of_ones_own_is_followed(small: Small) -> None:
@@ -424,15 +446,17 @@ def test_a_rule_of_ones_own_is_followed(small: Small) -> None:
     plain = run_update(worker, received)
     mine = Instructions.from_config({"rules": json.dumps([{"name": name, "weight": 3.0}])})
     first = run_update(worker, received, instructions=mine)
-    second = run_update(worker, first.state, private=first.private, round=2, instructions=mine)
+    second = run_update(
+        worker, first.state, private=first.client_state, server_round=2, instructions=mine
+    )
 
     def size(state: State) -> float:
         return sum(float(t.square().sum()) for t in parameters_of(worker, state).values())
 
     assert size(first.state) < 0.9 * size(plain.state)
-    assert first.trained.steps == plain.trained.steps
+    assert first.stats.steps == plain.stats.steps
     assert first.metrics.keys() == {f"{name}/size", f"{name}/steps"}
     assert first.metrics[f"{name}/steps"] == [3.0]
     assert first.extra.keys() == {f"{name}/sum"}
-    visits = [update.private[f"rule {name} visits"].item() for update in (first, second)]
+    visits = [update.client_state[f"rule {name} visits"].item() for update in (first, second)]
     assert visits == [1, 2]

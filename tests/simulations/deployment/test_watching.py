@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from fedssl.base.config_file import ConfigError
-from fedssl.base.files import claim
+from fedssl.base.files import lock_file
 from simulations.cli import app
 from simulations.cli import status as watching
 from simulations.deployment.audit_log import AuditLog
@@ -174,7 +174,7 @@ def test_a_run_that_goes_on_was_killed_or_has_ended_is_told_apart(
     board: StatusBoard, run: Path
 ) -> None:
     board.write()
-    handle = claim(run / ".lock")
+    handle = lock_file(run / ".lock")
     assert handle is not None
     found, how = read_run(run)
     assert found.clients[0].here

@@ -18,7 +18,7 @@ from clients.client_app import read_round
 from clients.flower_adapter.error_replies import RAISED
 from fedssl.model_state import State
 from fedssl.partitions import Partition
-from fedssl.training.local_update import Worker
+from fedssl.training.local_update import LocalTrainer
 from simulations import RunError
 from simulations.engines.flower import DeviceGrid, Pace
 from simulations.engines.roster import FixedRoster
@@ -322,7 +322,7 @@ def test_where_every_client_fails_by_itself_the_run_ends_at_once(
     def broken(*_: object, **__: object) -> None:
         raise MemoryError("too small")
 
-    monkeypatch.setattr(Worker, "run", broken)
+    monkeypatch.setattr(LocalTrainer, "run", broken)
     with pytest.raises(RunError, match=r"every client failed; client .: MemoryError: too small"):
         devices.run()
 

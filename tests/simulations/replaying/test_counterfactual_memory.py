@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import torch
 
-from fedssl.client_rules import Visit
+from fedssl.client_rules import ClientRound
 from fedssl.client_rules.fedema import Mixture
 from fedssl.client_rules.movement import movement
 from fedssl.client_rules.scaffold import ControlVariates
-from fedssl.model_state import ModelParts, State
+from fedssl.model_state import State, TensorRoles
 from fedssl.training.client_memory import ClientMemory
 from fedssl.training.instructions import Instructions
-from fedssl.training.travel import TravelPlan
+from fedssl.training.transmission import TransmissionPlan
 from simulations.record.checkpoint import Checkpoint
 from simulations.replaying.counterfactual_memory import kept_under, whole
 
@@ -23,18 +23,18 @@ def model(encoder: float, head: float) -> State:
 
 HEAD = ("projector.w",)
 NAMES = frozenset(model(0, 0))
-OWN = ClientMemory(2, {"projector.w": torch.full((2,), 9.0)}).to_private()
+OWN = ClientMemory(2, {"projector.w": torch.full((2,), 9.0)}).to_client_state()
 REPLIES = [(0, 5, model(4.0, 5.0)), (1, 5, {"encoder.w": torch.full((1, 2), 1.0)})]
 BEFORE = Checkpoint(
     2, model(1.0, 2.0), clients={0: {"target": torch.ones(1)}, 1: {**OWN}, 3: {**OWN}}
 )
 EXTRA = {f"scaffold/{name}": tensor for name, tensor in model(0.25, 0.5).items()}
-VISIT = Visit(
-    round=3,
-    received=BEFORE.model,
-    sent=NAMES,
-    trained=NAMES,
-    parts=ModelParts(),
+VISIT = ClientRound(
+    server_round=3,
+    round_start=BEFORE.model,
+    received_names=NAMES,
+    trainable_names=NAMES,
+    roles=TensorRoles(),
     extra=EXTRA,
     lr=0.1,
 )
@@ -56,7 +56,7 @@ def kept(instructions: Instructions, clients: set[int]) -> dict[int, State]:
 
 def visits(instructions: Instructions, clients: set[int]) -> dict[int, ClientMemory | None]:
     found = kept(instructions, clients)
-    return {client: ClientMemory.from_private(state) for client, state in found.items()}
+    return {client: ClientMemory.from_client_state(state) for client, state in found.items()}
 
 
 def test_a_whole_model_is_the_reply_and_what_stayed_on_the_client() -> None:
@@ -65,11 +65,11 @@ def test_a_whole_model_is_the_reply_and_what_stayed_on_the_client() -> None:
 
 
 def test_clients_keep_their_own_tensors_as_the_round_left_them() -> None:
-    found = visits(Instructions(TravelPlan(local=HEAD)), {0, 1, 2, 3})
-    heads = {c: float(m.own["projector.w"][0]) for c, m in found.items() if m}
+    found = visits(Instructions(TransmissionPlan(local=HEAD)), {0, 1, 2, 3})
+    heads = {c: float(m.local_tensors["projector.w"][0]) for c, m in found.items() if m}
     # Client 2 was not in the round and has none of its own; client 3 has, from an earlier one.
     assert heads == {0: 5.0, 1: 9.0, 2: 2.0, 3: 9.0}
-    assert {c: m.round for c, m in found.items() if m} == {0: 3, 1: 3, 2: 0, 3: 0}
+    assert {c: m.last_round for c, m in found.items() if m} == {0: 3, 1: 3, 2: 0, 3: 0}
 
 
 def test_clients_remember_for_a_rule_what_the_round_would_have_left() -> None:
@@ -104,5 +104,5 @@ def test_what_nobody_asks_for_is_forgotten() -> None:
 
 
 def test_clients_of_no_later_round_keep_nothing_for_the_strategy() -> None:
-    both = Instructions(TravelPlan(local=HEAD), (Mixture.Config(tau=0.7),))
+    both = Instructions(TransmissionPlan(local=HEAD), (Mixture.Config(tau=0.7),))
     assert not any(visits(both, set()).values())

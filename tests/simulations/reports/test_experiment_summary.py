@@ -11,9 +11,9 @@ from fedssl.model_state import (
     State,
     count_bytes,
     federated_state,
-    model_parts,
-    parameters,
+    parameter_names,
     private_state,
+    tensor_roles,
 )
 from simulations.reports.experiment_summary import describe
 from simulations.settings.experiment import Experiment
@@ -50,7 +50,7 @@ def test_how_much_travels_and_stays(
     sent, kept = (float(number) for number in found.groups())
     objective = blueprint(experiment, 16).build()
     state = federated_state(objective)
-    named = parameters(state, model_parts(objective).buffers)
+    named = parameter_names(state, tensor_roles(objective).buffers)
     controls = count_bytes({n: state[n] for n in named}) if beside else 0
     local = of(remembered)(state) if strategy == "encoder-only" else 0
     own = controls if beside else of(remembered)(state) if remembered else 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from fedssl.model_state import State, clone, model_parts
+from fedssl.model_state import State, clone, tensor_roles
 from simulations import Experiment, RunError
 from simulations.engines.local import LocalGrid
 from simulations.progress.display import Quiet
@@ -87,12 +87,12 @@ def scene(small: Small, strategy: str, *overrides: str, crossing: bool = False) 
         )
     )
     display = Heard()
-    app = FaultyApp({}, model_parts(torch.nn.Module()), crossing)
+    app = FaultyApp({}, tensor_roles(torch.nn.Module()), crossing)
     grid = LocalGrid(app, 6, workers=2)
     server = Server(
         prepared.experiment, prepared.blueprint, prepared.splits, prepared.partition, grid, display
     )
-    app.parts = model_parts(server.objective)
+    app.parts = tensor_roles(server.objective)
     try:
         yield Scene(
             server, grid, app, display, clone(server.state()), clone(server.strategy_state())

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from fedssl.base.config_file import ConfigError
-from fedssl.base.fields import Choice, OfOther
+from fedssl.base.fields import Choice, DependentSection
 from fedssl.base.import_path import NAMES_CODE, load_dotted
 from fedssl.modalities import MODALITIES
 from simulations.record.run_folder import RunFolder
@@ -111,7 +111,7 @@ def choices(kind: Any, seen: set[Any], field: str = "") -> Iterator[tuple[str, C
                 yield field, mark
                 for model in mark.choices.models.values():
                     yield from choices(model, seen, field)
-            elif isinstance(mark, OfOther):
+            elif isinstance(mark, DependentSection):
                 for modality in MODALITIES.values():
                     of = mark.pick({"data": {"name": next(iter(modality.data_sets))}})
                     yield from choices(of, seen, field)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from fedssl.base.fields import Dotted
+from fedssl.base.fields import DottedPath
 from fedssl.data.config import DataConfig
 from fedssl.data.constants import Constants, Spreads
 from fedssl.data.custom import CustomData
@@ -33,5 +33,5 @@ class ImageData(DataConfig):
 class OwnImages(ImageData, CustomData):
     """When the images come from your own code: ``name: my_module.load_my_images``."""
 
-    name: Dotted
+    name: DottedPath
     """The dotted path of a function that returns them as `Splits`."""

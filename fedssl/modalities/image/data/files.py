@@ -13,7 +13,7 @@ from PIL import Image, ImageColor, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedssl.base.printable import spelled_out
+from fedssl.base.printable import escape_unsafe
 from fedssl.data.file_kinds import suffix
 from fedssl.data.folders import refusal
 from fedssl.data.memory_limit import check_fits
@@ -61,7 +61,7 @@ class UnreadableImageError(ValueError):
     """A file cannot be read as an image."""
 
     def __init__(self, path: str, reason: str):
-        super().__init__(f"{spelled_out(path)} cannot be read as an image: {reason}")
+        super().__init__(f"{escape_unsafe(path)} cannot be read as an image: {reason}")
         self.path, self.reason = path, reason
 
 
@@ -160,7 +160,7 @@ def _opened(path: str, decoding: Decoding) -> Image.Image:
 def _said(error: Exception) -> str:
     """Return an exception's text in a line of bounded length."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return spelled_out(" ".join(str(text).split()))[:200]
+    return escape_unsafe(" ".join(str(text).split()))[:200]
 
 
 def _orientation(image: Image.Image) -> int | None:
@@ -261,7 +261,8 @@ def decode_good(
                 sides = [f"{s[2]}×{s[1]}" for s in (images[0].shape, found.shape)]
                 raise ValueError(
                     "data.size is needed, since the images differ in size: "
-                    f"{spelled_out(first)} is {sides[0]}, {spelled_out(paths[place])} {sides[1]}"
+                    f"{escape_unsafe(first)} is {sides[0]}, "
+                    f"{escape_unsafe(paths[place])} {sides[1]}"
                 )
             images[kept] = found
             kept += 1

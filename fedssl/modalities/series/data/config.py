@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fedssl.base.fields import Dotted
+from fedssl.base.fields import DottedPath
 from fedssl.data.config import DataConfig
 from fedssl.data.constants import Constants, Spreads
 from fedssl.data.custom import CustomData
@@ -30,5 +30,5 @@ class SeriesData(DataConfig):
 class OwnSeries(SeriesData, CustomData):
     """When the series come from your own code: ``name: my_module.load_my_series``."""
 
-    name: Dotted
+    name: DottedPath
     """The dotted path of a function that returns them as `Splits`."""

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from fedssl.base.fields import File
-from fedssl.base.printable import spelled_out
+from fedssl.base.printable import escape_unsafe
 from fedssl.data.dataset import Dataset, Splits
 from fedssl.data.folders import Folders, refusal
 from fedssl.data.layouts import Layout, arrange
@@ -109,7 +109,7 @@ def _read_all(paths: Sequence[str], bad: Sequence[tuple[str, str]], what: str) -
                 )
             made.append(series)
         except UnreadableSeriesError as error:
-            refused[path] = spelled_out(str(error))
+            refused[path] = escape_unsafe(str(error))
     if refused:
         raise ValueError(refusal([*refused.items()], len({*paths, *refused}), SERIES_FILES, what))
     return made

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fedssl.base.fields import File
-from fedssl.base.printable import spelled_out
+from fedssl.base.printable import escape_unsafe
 from fedssl.data.dataset import Dataset, Splits
 from fedssl.data.listed import in_order
 from fedssl.data.select import balanced, hold_out
@@ -49,7 +49,7 @@ class SeriesTs(SeriesData):
             return self._held_out(train)
         second = read_ts("data.test", test)
         names = train.class_names or second.class_names
-        notes = () if self.test else (f"data.test: null, so {spelled_out(test.name)} is read",)
+        notes = () if self.test else (f"data.test: null, so {escape_unsafe(test.name)} is read",)
         # A file may name classes that it has no series of, in another order than the other does.
         if {*names} != {*second.class_names} and second.class_names:
             names = in_order({*names, *second.class_names})
@@ -92,7 +92,7 @@ class TsFile:
     def wrong(self, problem: str, line: int | None = None) -> ValueError:
         """Return an error of what is wrong with the file, or a line of it."""
         place = "" if line is None else f"line {line} "
-        return ValueError(f"{self.what} = {spelled_out(str(self.path))}: {place}{problem}")
+        return ValueError(f"{self.what} = {escape_unsafe(str(self.path))}: {place}{problem}")
 
     def take(self, index: np.ndarray) -> "TsFile":
         """Return the series at ``index``."""
@@ -112,7 +112,7 @@ class TsFile:
     ) -> Dataset:
         """Return the series, filled up to one length, at most ``limit``."""
         chosen = self.take(balanced(self.labels(names), limit))
-        series = padded(chosen.series, length, f"{self.what} = {spelled_out(str(self.path))}")
+        series = padded(chosen.series, length, f"{self.what} = {escape_unsafe(str(self.path))}")
         return Dataset(series, torch.from_numpy(chosen.labels(names)), names)
 
 
@@ -208,7 +208,7 @@ class _Head:
             return ""
         if name not in (self.class_names or ()):
             raise self.file.wrong(
-                f"ends in the class {spelled_out(name[:40])!r}, which @classLabel does not name",
+                f"ends in the class {escape_unsafe(name[:40])!r}, which @classLabel does not name",
                 number,
             )
         return name
@@ -244,7 +244,7 @@ def _values(part: str, file: TsFile, number: int) -> np.ndarray:
     known = [np.nan if cell.lower() in _MISSING else cell for cell in cells]
     if wrong := next((c for c in known if isinstance(c, str) and not is_number(c)), None):
         raise file.wrong(
-            f"holds {spelled_out(wrong[:20])!r}, which is no number; write ? where there is none",
+            f"holds {escape_unsafe(wrong[:20])!r}, which is no number; write ? where there is none",
             number,
         )
     with np.errstate(over="ignore"):

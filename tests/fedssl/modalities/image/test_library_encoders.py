@@ -8,8 +8,8 @@ import torch
 import torchvision
 from torch import nn
 
-from fedssl.base.fields import nearest
-from fedssl.base.seeding import initialising
+from fedssl.base.fields import suggest_name
+from fedssl.base.seeding import seeded_initialisation
 from fedssl.modalities.image.encoders import ENCODERS, build_encoder
 from fedssl.modalities.image.library_encoders import Timm
 
@@ -39,9 +39,9 @@ def test_a_torchvision_classifier_gives_the_features_under_its_last_layer(
 
 
 def test_it_is_torchvisions_network_with_its_weights() -> None:
-    with initialising(5):
+    with seeded_initialisation(5):
         ours = build_encoder("torchvision/resnet18", 64).eval()
-    with initialising(5):
+    with seeded_initialisation(5):
         theirs = torchvision.models.resnet18(weights=None).eval()
     theirs.fc = nn.Identity()
     images = torch.rand(2, 3, 64, 64)
@@ -62,7 +62,7 @@ def test_what_torchvision_has_not_is_refused(name: str, words: str) -> None:
 
 
 def test_only_these_libraries_are_meant() -> None:
-    assert ENCODERS.own("timm/resnet18.a1_in1k") is Timm
+    assert ENCODERS.builtin("timm/resnet18.a1_in1k") is Timm
     for name in ("torchvision.models.resnet18", "keras/resnet", "timm"):
         assert name not in ENCODERS
 
@@ -106,7 +106,7 @@ def test_names_that_timm_does_not_list_are_refused(
     with pytest.raises(ValueError, match="timm has no such model"):
         build_encoder(f"timm/{name}", 32)
     assert not timm
-    assert nearest("cnm", ["vit", "cnn"]) == "did you mean cnn?"
+    assert suggest_name("cnm", ["vit", "cnn"]) == "did you mean cnn?"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="needs timm")

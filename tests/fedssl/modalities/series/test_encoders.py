@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from fedssl.base.seeding import initialising
+from fedssl.base.seeding import seeded_initialisation
 from fedssl.data.example_spec import ExampleSpec
 from fedssl.modalities.series.encoders import ENCODERS
 from fedssl.modalities.series.patches import PatchTransformer
@@ -18,7 +18,7 @@ from fedssl.networks.encoder import (
     CustomEncoderConfig,
     EncoderConfig,
     MaskableEncoder,
-    build,
+    build_from_section,
     count_parameters,
 )
 from fedssl.networks.norms import use_group_norm
@@ -29,7 +29,7 @@ SPEC = ExampleSpec.of("series", (2, 8), torch.float32)
 
 def build_encoder(name: str, channels: int) -> nn.Module:
     spec = ExampleSpec.of("series", (channels, 40), torch.float32)
-    return build(ENCODERS, cast(EncoderConfig, ENCODERS.read(name)), spec)
+    return build_from_section(ENCODERS, cast(EncoderConfig, ENCODERS.read(name)), spec)
 
 
 MAKE: dict[str, Callable[[], nn.Module]] = {
@@ -40,7 +40,7 @@ MAKE: dict[str, Callable[[], nn.Module]] = {
 
 
 def made(name: str) -> nn.Module:
-    with initialising(0):
+    with seeded_initialisation(0):
         return MAKE[name]()
 
 
@@ -133,8 +133,8 @@ def test_patches_keep_nan_and_the_last_is_filled_up() -> None:
     n = torch.nan
     expected = [[0, 1, 2, 3, 10, 11, 12, 13], [n] * 8, [8, 9, n, n, 18, 19, n, n]]
     torch.testing.assert_close(patches, torch.tensor([expected]), equal_nan=True)
-    assert encoder.there(series).tolist() == [[True, False, True]]
-    assert encoder.places(series, 12).shape == (3, 12)
+    assert encoder.observed_patches(series).tolist() == [[True, False, True]]
+    assert encoder.position_encodings(series, 12).shape == (3, 12)
 
 
 def test_tokens_that_are_not_shown_are_not_seen() -> None:
@@ -169,8 +169,8 @@ def nothing() -> object:
 
 def test_an_encoder_of_ones_own_gets_nan() -> None:
     here = "tests.fedssl.modalities.series.test_encoders"
-    encoder = build(ENCODERS, CustomEncoderConfig(name=f"{here}.Own"), SPEC)
+    encoder = build_from_section(ENCODERS, CustomEncoderConfig(name=f"{here}.Own"), SPEC)
     series = torch.full((1, 2, 8), torch.nan)
     assert encoder(series).tolist() == [[1, 1, 1]]
     with pytest.raises(ValueError, match="must return a torch module with an int attribute"):
-        build(ENCODERS, CustomEncoderConfig(name=f"{here}.nothing"), SPEC)
+        build_from_section(ENCODERS, CustomEncoderConfig(name=f"{here}.nothing"), SPEC)

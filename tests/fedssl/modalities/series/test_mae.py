@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedssl.base.seeding import generator, initialising
+from fedssl.base.seeding import generator, seeded_initialisation
 from fedssl.modalities.series.patches import PatchTransformer
 from fedssl.objectives.batch import Batch
 from fedssl.objectives.mae import MAE, known_error, masked_error, with_both
 
 
 def objective() -> MAE:
-    with initialising(0):
+    with seeded_initialisation(0):
         encoder = PatchTransformer(2, patch=4, width=12, depth=1, heads=3)
         return MAE(encoder, (), MAE.Config(decoder_width=12, decoder_depth=1))
 

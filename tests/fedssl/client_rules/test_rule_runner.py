@@ -8,13 +8,18 @@ from torch import Tensor
 
 from fedssl.client_rules import ClientRule, ClientRuleConfig, LocalStep, Update
 from fedssl.client_rules.moon import ModelContrast
-from fedssl.client_rules.running import RunningRules, of_rule, outcome, remembered_by
+from fedssl.client_rules.rule_runner import (
+    RuleRunner,
+    collect_outputs,
+    memory_after,
+    select_rule_tensors,
+)
 from fedssl.client_rules.sensitivity import Sensitivity
-from fedssl.model_state import federated_state, model_parts
+from fedssl.model_state import federated_state, tensor_roles
 from fedssl.objectives import Batch, Objective, ObjectiveConfig
 from tests.tools import custom_rules
 from tests.tools.blueprints import blueprint
-from tests.tools.client_rules import Small, constant_state, make_setting, run_rules, visit
+from tests.tools.client_rules import Small, client_round, constant_state, make_setting, run_rules
 
 
 class Headless(Objective):
@@ -35,13 +40,13 @@ def test_an_objective_that_projects_something_else_is_refused(small: Small) -> N
         run_rules(Sensitivity(Sensitivity.Config(decay=0.5)), objective, start) as rules,
         pytest.raises(ValueError, match="Headless does not project"),
     ):
-        rules.add_to(objective(batch), batch)
+        rules.total_loss(objective(batch), batch)
 
 
 def test_hooks_are_gone_afterwards(small: Small) -> None:
     objective, start, other, batch = make_setting(small, "simclr")
     with run_rules(ModelContrast(ModelContrast.Config()), objective, start, memory=other) as rules:
-        rules.add_to(objective(batch), batch)
+        rules.total_loss(objective(batch), batch)
     assert not objective.encoder._forward_hooks
     assert not objective.projector._forward_hooks
 
@@ -49,14 +54,17 @@ def test_hooks_are_gone_afterwards(small: Small) -> None:
 def test_who_reads_projections_must_say_so(small: Small) -> None:
     objective, start, _, batch = make_setting(small, "simclr")
     rule = custom_rules.Peeking(ClientRuleConfig(name="peeking"))
-    with run_rules(rule, objective, start) as rules, pytest.raises(ValueError, match="`watches`"):
-        rules.add_to(objective(batch), batch)
+    with (
+        run_rules(rule, objective, start) as rules,
+        pytest.raises(ValueError, match="`needs_projections = True`"),
+    ):
+        rules.total_loss(objective(batch), batch)
 
 
 class Noting(ClientRule):
     """Notes its steps."""
 
-    watches = True
+    needs_projections = True
 
     def __init__(self, config: ClientRuleConfig):
         super().__init__(config)
@@ -82,8 +90,8 @@ def test_all_rules_see_what_the_step_projected_view_by_view(
 ) -> None:
     objective, start, _, batch = make_setting(small, name)
     first, second = (Noting(ClientRuleConfig(name=n)) for n in ("one", "two"))
-    told = visit(start, parts=model_parts(objective))
-    with RunningRules(
+    told = client_round(start, roles=tensor_roles(objective))
+    with RuleRunner(
         [first, second],
         [told, told],
         objective,
@@ -94,7 +102,7 @@ def test_all_rules_see_what_the_step_projected_view_by_view(
         for step in (1, 2):
             reference = copy.deepcopy(objective)
             loss = objective(batch)
-            assert rules.add_to(loss, batch) is loss
+            assert rules.total_loss(loss, batch) is loss
             rules.after_step()
             assert (first.acted, second.acted) == (step, step)
     assert len(first.projected[0]) == passes
@@ -116,11 +124,11 @@ def leaking(**fields: object) -> custom_rules.Leaking:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (leaking(metric=0.5), "would send the metric secret, which `metrics_sent` does not"),
+        (leaking(metric=0.5), "would send the metric secret, which `declared_metrics` does not"),
         (leaking(declares=True), "declares the metric secret, which `metrics` does not return"),
         (leaking(metric=0.5, declares=True), r"declares secret as a list of \d, and reports one"),
         (leaking(metric=[0.5], declares=True), r"declares secret as a list of \d, .* a list of 1"),
-        (leaking(tensor="any"), "would send the tensor example, which `tensors_sent` does not"),
+        (leaking(tensor="any"), "would send the tensor example, which `declared_tensors` does not"),
         (leaking(tensor="shape", declares=True), r"declares example as torch\.\w+ \(.*, and sends"),
         (leaking(tensor="kind", declares=True), r"declares example as torch\.\w+ \(.*, and sends"),
     ],
@@ -128,9 +136,9 @@ def leaking(**fields: object) -> custom_rules.Leaking:
 def test_what_a_rule_does_not_declare_never_leaves(
     rule: custom_rules.Leaking, message: str
 ) -> None:
-    update = Update(visit(), constant_state(1.0), constant_state(2.0), 3)
+    update = Update(client_round(), constant_state(1.0), constant_state(2.0), 3)
     with pytest.raises(ValueError, match=rf"the client rule \S+\.Leaking {message}"):
-        outcome([rule], [update])
+        collect_outputs([rule], [update])
 
 
 def test_names_that_leave_have_the_rules_before_them() -> None:
@@ -138,8 +146,8 @@ def test_names_that_leave_have_the_rules_before_them() -> None:
         leaking(metric=[0.5, 1.0], declares=True),
         custom_rules.Small(custom_rules.Small.Config()),
     ]
-    update = Update(visit(), constant_state(1.0), constant_state(2.0), 3)
-    metrics, extra, memory = outcome(rules, [update] * 2)
+    update = Update(client_round(), constant_state(1.0), constant_state(2.0), 3)
+    metrics, extra, memory = collect_outputs(rules, [update] * 2)
     leaks, keeps = (rule.config.name for rule in rules)
     assert metrics.keys() == {f"{leaks}/secret", f"{keeps}/size", f"{keeps}/steps"}
     assert metrics[f"{keeps}/steps"] == [3.0]
@@ -149,11 +157,11 @@ def test_names_that_leave_have_the_rules_before_them() -> None:
 
 def test_a_rules_own_of_what_was_sent_has_its_own_names() -> None:
     tensors = {name: torch.ones(1) for name in ("a/x", "a/b/y", "ab/z", "a")}
-    assert of_rule("a", tensors).keys() == {"x", "b/y"}
+    assert select_rule_tensors("a", tensors).keys() == {"x", "b/y"}
 
 
 def test_what_a_client_would_remember_had_it_followed_rules(small: Small) -> None:
     rules = [custom_rules.Small(custom_rules.Small.Config()), ModelContrast(ModelContrast.Config())]
-    found = remembered_by(rules, visit(), constant_state(1.0), constant_state(3.0), 2)
+    found = memory_after(rules, client_round(), constant_state(1.0), constant_state(3.0), 2)
     assert found.keys() == {rules[0].config.name, "moon"}
     assert found["moon"]["encoder.conv"].mean() == 3.0

@@ -4,30 +4,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedssl.training.travel import TravelPlan
+from fedssl.training.transmission import TransmissionPlan
 
 names = st.frozensets(st.text("abc.", min_size=1), max_size=4)
 
 
 def test_by_default_all_travel_both_ways() -> None:
-    plan = TravelPlan()
-    assert not plan.withholds
-    assert not plan.kept
-    assert plan.newer({"a": 1}, 5) == []
+    plan = TransmissionPlan()
+    assert not plan.absent_from_reply
+    assert not plan.stored_on_client
+    assert plan.newer_on_client({"a": 1}, 5) == []
 
 
 @given(local=names, scheduled=names, withheld=names)
 def test_what_is_local_or_withheld_comes_back_in_no_reply(
     local: frozenset[str], scheduled: frozenset[str], withheld: frozenset[str]
 ) -> None:
-    plan = TravelPlan(
+    plan = TransmissionPlan(
         local=tuple(local),
         scheduled=tuple(scheduled),
         merged=(0,) * len(scheduled),
         withheld=tuple(withheld),
     )
-    assert plan.withholds == local | withheld
-    assert plan.kept == local | scheduled
+    assert plan.absent_from_reply == local | withheld
+    assert plan.stored_on_client == local | scheduled
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_what_is_local_or_withheld_comes_back_in_no_reply(
     ],
 )
 def test_ones_own_layer_is_newer_until_a_round_merges_it(visit: int, newer: list[str]) -> None:
-    plan = TravelPlan(scheduled=("encoder.conv", "encoder.bias"), merged=(6, 4))
+    plan = TransmissionPlan(scheduled=("encoder.conv", "encoder.bias"), merged=(6, 4))
     own = dict.fromkeys(("encoder.conv", "encoder.bias", "encoder.mean"), 2.0)
-    assert sorted(plan.newer(own, visit)) == newer
-    assert plan.newer({}, visit) == []
+    assert sorted(plan.newer_on_client(own, visit)) == newer
+    assert plan.newer_on_client({}, visit) == []
 
 
 def test_each_scheduled_tensor_needs_a_round() -> None:
     with pytest.raises(ValueError, match="must have a round for each of scheduled"):
-        TravelPlan(scheduled=("a",), merged=())
+        TransmissionPlan(scheduled=("a",), merged=())
