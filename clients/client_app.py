@@ -21,7 +21,7 @@ from strategies.messages import (
     arrays_of,
     config_of,
     extra_of,
-    instructions_of,
+    read_instructions,
     to_record,
     to_state,
 )
@@ -59,7 +59,7 @@ def make_client_app(
     @app.train()
     def train(message: Message, context: Context) -> Message:
         config = config_of(message.content)
-        instructions = instructions_of(config)
+        instructions = read_instructions(config)
         check_rules(instructions, allowed)
         client = read_client(context)
         server_round = read_round(config)

@@ -1,8 +1,10 @@
 """What a person runs: experiments, from a YAML file or a notebook.
 
->>> from simulations import load_experiment, run
->>> finished = run(load_experiment("configs/quickstart.yaml"), out="runs/first")
->>> finished.metrics[-1]["linear_accuracy"]
+For example::
+
+    from simulations import load_experiment, run
+    finished = run(load_experiment("configs/quickstart.yaml"), out="runs/first")
+    finished.metrics[-1]["linear_accuracy"]
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Merging: Flower strategies, each with a pure function on tensors at its heart."""
+"""Strategies: how client models are merged; each is a Flower strategy around a pure function."""
 
 import inspect
 from typing import cast
@@ -41,11 +41,11 @@ from strategies.ldawa import (
     RenormedLDAWA,
     Uniform,
 )
+from strategies.ldawa_options import LDAWAOptions
 from strategies.loss_weighted import LossWeighted
 from strategies.median import Median
 from strategies.moon import MOON
 from strategies.multikrum import MultiKrum
-from strategies.rule import Rule
 from strategies.scaffold import SCAFFOLD
 from strategies.trimmed_mean import TrimmedMean
 
@@ -80,6 +80,7 @@ __all__ = [
     "FedYogi",
     "FoldingStrategy",
     "Krum",
+    "LDAWAOptions",
     "LayerSchedule",
     "LossWeighted",
     "Median",
@@ -87,7 +88,6 @@ __all__ = [
     "NormalizedLDAWA",
     "ReleasedLDAWA",
     "RenormedLDAWA",
-    "Rule",
     "Stateful",
     "StrategyConfig",
     "TrimmedMean",
@@ -140,16 +140,16 @@ STRATEGIES: Registry[Strategy] = Registry(
 
 
 def build(config: StrategyConfig, parts: TensorRoles) -> Strategy:
-    """Return the strategy that a config names, for a model of these parts.
+    """Return the strategy that a config names, for a model with these tensor roles.
 
-    A class of one's own that does not take ``config`` and ``parts``, such as Flower's, gets the
+    A custom class that does not take ``config`` and ``parts``, such as Flower's, gets the
     section's further fields as keyword arguments, and ``buffers`` or ``norms`` of ``parts`` if it
     has such parameters.
 
     Raises
     ------
     ValueError
-        It cannot be had with these fields, or for this model.
+        The strategy cannot be built with these fields, or for this model.
     """
     named = STRATEGIES.find(config.name, "strategy.name")
     if not (issubclass(named, FoldingStrategy) and {"config", "parts"} <= _parameters(named)):
@@ -174,16 +174,16 @@ def _parameters(named: type[Strategy]) -> set[str]:
 
 def _by_keywords(named: type[Strategy], config: StrategyConfig, parts: TensorRoles) -> Strategy:
     given = config.model_dump(exclude=set(StrategyConfig.model_fields))
-    if refused := sorted(given.keys() & {"fraction_train", *_FLOWER_DEFAULTS}):
+    if forbidden := sorted(given.keys() & {"fraction_train", *_FLOWER_DEFAULTS}):
         raise ValueError(
-            f"strategy.{refused[0]}: who takes part is decided by `participation`; leave it out"
+            f"strategy.{forbidden[0]}: who takes part is decided by `participation`; leave it out"
         )
     signature = inspect.signature(named)
-    offered = {**_FLOWER_DEFAULTS, "buffers": parts.buffers, "norms": parts.batchnorm_names}
-    arguments = {n: v for n, v in offered.items() if n in signature.parameters} | given
+    defaults = {**_FLOWER_DEFAULTS, "buffers": parts.buffers, "norms": parts.batchnorm_names}
+    arguments = {n: v for n, v in defaults.items() if n in signature.parameters} | given
     try:
         signature.bind(**arguments)
     except TypeError as error:
-        known = ", ".join(signature.parameters) or "nothing"
-        raise ValueError(f"strategy {config.name}: {error}; it takes {known}") from None
+        accepted = ", ".join(signature.parameters) or "nothing"
+        raise ValueError(f"strategy {config.name}: {error}; it takes {accepted}") from None
     return named(**arguments)

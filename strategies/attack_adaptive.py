@@ -95,9 +95,9 @@ class AttackAdaptive(FoldingStrategy):
         """The ``strategy`` section of AttackAdaptive."""
 
         name: Literal["attack-adaptive"] = "attack-adaptive"
-        """The strategy."""
+        """The name of this strategy."""
         scale: Number = Field(10.0, gt=0)
-        """What cosines are multiplied by: the larger, the fewer clients count."""
+        """The factor of the cosines: the larger, the fewer clients count."""
 
     config: Config
 

@@ -1,4 +1,4 @@
-"""What our Flower strategies share: who takes part, and replies that are folded as they come."""
+"""The base of our Flower strategies: all nodes take part; replies are merged as they arrive."""
 
 import math
 from abc import abstractmethod
@@ -17,7 +17,7 @@ from fedssl.model_state import State, TensorRoles
 from fedssl.training.instructions import Instructions
 from fedssl.training.transmission import TransmissionPlan
 from strategies.config import StrategyConfig
-from strategies.fold import Fold, Report
+from strategies.fold import Fold, UpdateSummary
 from strategies.messages import (
     ARRAYS,
     CONFIG,
@@ -33,22 +33,22 @@ from strategies.server_step import ServerExamples, ServerStep
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What a strategy offers if it keeps something from round to round, such as momentum.
+    """A strategy with state from round to round, such as momentum; checkpoints hold it.
 
-    A checkpoint then holds it. The global model is not part of it: each round brings it.
+    The global model is not part of the state: each round brings it.
     """
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what is kept, by name."""
+        """Return the state, by name."""
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what ``state_dict`` returned."""
+        """Restore a state that ``state_dict`` returned."""
 
 
 NO_PARTS = TensorRoles()
 
-OF_A_ROUND = ("_global", "_awaited")
-"""The fields of a `FoldingStrategy` that the start of each round replaces."""
+ROUND_ATTRIBUTES = ("_broadcast_model", "_expected_tensors")
+"""The attributes of a `FoldingStrategy` that each round sets again."""
 
 
 class FoldingStrategy(Strategy):
@@ -61,135 +61,140 @@ class FoldingStrategy(Strategy):
     config : StrategyConfig | None (default: None)
         An instance of this class's ``Config``; None for its defaults.
     parts : TensorRoles
-        What the names of the model's tensors mean; by default of a model without BatchNorm.
+        The roles of the model's tensors by name; by default those of a model without BatchNorm.
     """
 
     Config: ClassVar[type[StrategyConfig]] = StrategyConfig
     config: StrategyConfig
     minimum_clients: int = 1
-    """The fewest clients whose models it can merge."""
-    needs: frozenset[str] = frozenset()
-    """The metrics that it needs of every reply, beside ``num-examples`` and what rules report."""
-    needs_examples: bool = False
-    """Whether `after_fold` needs examples of the server's, without labels."""
+    """The smallest number of clients whose models it can merge."""
+    required_metrics: frozenset[str] = frozenset()
+    """The metrics that every reply must have, besides ``num-examples`` and those of rules."""
+    requires_server_examples: bool = False
+    """Whether `after_fold` needs unlabelled examples on the server."""
     population: int = 0
-    """How many clients there are in all, in the round under way; 0 where nobody says."""
+    """The number of registered clients in this round; 0 if unknown."""
     server_examples: ServerExamples | None = None
-    """Those that `after_fold` gets."""
+    """The server's examples, which `after_fold` gets; None if there are none."""
 
     def __init__(self, config: StrategyConfig | None = None, parts: TensorRoles = NO_PARTS):
         self.config = self.Config() if config is None else config
         self.parts = parts
-        self._global: dict[str, Tensor] | None = None
-        self._awaited: dict[str, Tensor] = {}
+        self._broadcast_model: dict[str, Tensor] | None = None
+        self._expected_tensors: dict[str, Tensor] = {}
 
     def rules(self, server_round: int) -> tuple[ClientRuleConfig, ...]:
-        """Return the client rules of a round: the strategy's client half; none for most."""
+        """Return the client rules that this strategy runs on clients in a round; often none."""
         return ()
 
     def plan(self, server_round: int, global_state: Mapping[str, Tensor]) -> TransmissionPlan:
-        """Return which of the shared tensors travel in a round; all of them for most."""
+        """Return which transmitted tensors are sent back in a round; by default all of them."""
         return TransmissionPlan()
 
     def extra(self, server_round: int, global_state: Mapping[str, Tensor]) -> State:
-        """Return what is sent to every client beside the model, for its rules; nothing for most.
+        """Return the extra tensors that client rules get with the model; by default none.
 
-        Each name has that of the rule before it: ``scaffold/encoder.weight``. ``global_state``
-        holds the tensors that are sent.
+        Keys are ``rule/tensor``, for example ``scaffold/encoder.weight``. ``global_state`` holds
+        the tensors that are sent.
         """
         return {}
 
     def stays_local(self, name: str) -> bool:
-        """Tell whether a tensor never travels; none does, unless overridden."""
+        """Tell whether a tensor always stays on the clients; by default none does."""
         return False
 
     def after_fold(self, step: ServerStep) -> State:
-        """Return the new global model: what was merged, unless the server goes on from there.
+        """Return the new global model: the merged one, or what a server step makes of it.
 
-        What it keeps from round to round belongs into ``state_dict`` (see `Stateful`), and what it
-        draws comes from the server's examples, or from a generator of `fedssl.base.seeding`.
+        State from round to round belongs in ``state_dict`` (see `Stateful`). Random numbers must
+        come from the server's examples or from a generator of `fedssl.base.seeding`.
         """
         return dict(step.merged)
 
     @abstractmethod
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
-        """Return the fold of a round, which starts from the model that was sent out.
+        """Return the fold that merges a round's replies.
 
-        ``global_state`` holds those of its tensors that clients send back.
+        ``global_state`` holds the tensors of the model sent that clients send back.
         """
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
-        """Return a message to every node: the shared model, and a config of its own."""
-        self._global = to_state(arrays)
-        instructions = instructions_of(self, server_round, self._global)
-        shared = shared_state(self, self._global)
+        """Return one message for each node: the model to train, and its config record."""
+        self._broadcast_model = to_state(arrays)
+        instructions = build_instructions(self, server_round, self._broadcast_model)
+        shared = shared_state(self, self._broadcast_model)
         if instructions.transmission.local:
             arrays = to_record(shared)
         withheld = instructions.transmission.absent_from_reply
-        self._awaited = {n: t for n, t in self._global.items() if n not in withheld}
+        self._expected_tensors = {
+            n: t for n, t in self._broadcast_model.items() if n not in withheld
+        }
         extra = self.extra(server_round, shared)
-        # One record for all messages, so that a model is made ready to be sent but once.
-        beside = {EXTRA: to_record(extra)} if extra else {}
-        said = instructions.to_config()
+        # One record for all messages, so that a model is serialised only once.
+        extra_records = {EXTRA: to_record(extra)} if extra else {}
+        instruction_config = instructions.to_config()
         messages = []
         for node in grid.get_node_ids():
-            own = ConfigRecord({**config, **said, "server-round": server_round})
-            content = RecordDict({ARRAYS: arrays, **beside, CONFIG: own})
+            node_config = ConfigRecord(
+                {**config, **instruction_config, "server-round": server_round}
+            )
+            content = RecordDict({ARRAYS: arrays, **extra_records, CONFIG: node_config})
             messages.append(Message(content, node, MessageType.TRAIN))
         return messages
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Merge the replies as they come; those that carry an error are left out.
+        """Merge the replies as they arrive; those that carry an error are left out.
 
         Returns
         -------
         tuple[ArrayRecord | None, MetricRecord | None]
-            The merged model, where what did not come back is as it was, and of the clients'
-            metrics ``train-loss`` (the mean by examples, of those that tell it) and
-            ``num-examples`` (the sum); two None where every client failed.
+            The new global model (tensors that did not come back keep their values), and the
+            metrics ``train-loss`` (the mean by examples over clients that report it) and
+            ``num-examples`` (the sum); ``(None, None)`` if every client failed.
 
         Raises
         ------
         ValueError
-            A reply lacks something, or its model has other tensors than the global one.
+            A reply lacks a record or metric, or its model has other tensors than the global one.
         RuntimeError
             No round was configured before.
         """
-        if self._global is None:
+        if self._broadcast_model is None:
             raise RuntimeError("aggregate_train was called before configure_train")
-        fold = self.start_fold(server_round, self._awaited)
-        clients, total, told, loss = 0, 0, 0, 0.0
+        fold = self.start_fold(server_round, self._expected_tensors)
+        client_count, example_count, examples_with_loss, loss_sum = 0, 0, 0, 0.0
         for reply in replies:
             node = reply.metadata.src_node_id
             if reply.has_error():
                 log(WARNING, "round %d: node %d failed: %s", server_round, node, reply.error.reason)
                 continue
             try:
-                state, report = _read(reply.content)
-                fold.add(state, report)
+                state, summary = _read(reply.content)
+                fold.add(state, summary)
             except ValueError as error:
                 raise ValueError(f"the reply of node {node}: {error}") from error
-            clients, total = clients + 1, total + report.examples
-            if not math.isnan(report.loss):
-                told, loss = told + report.examples, loss + report.examples * report.loss
-            # So that this model's memory is free before the next one comes.
+            client_count, example_count = client_count + 1, example_count + summary.examples
+            if not math.isnan(summary.loss):
+                examples_with_loss += summary.examples
+                loss_sum += summary.examples * summary.loss
+            # So that this model's memory is free before the next one arrives.
             del reply, state
-        if clients == 0:
+        if client_count == 0:
             return None, None
-        merged = {**self._global, **fold.result()}
-        step = ServerStep(server_round, self._global, merged, self.server_examples)
+        merged = {**self._broadcast_model, **fold.result()}
+        step = ServerStep(server_round, self._broadcast_model, merged, self.server_examples)
         arrays = to_record(self.after_fold(step))
-        mean = loss / told if told else math.nan
-        return arrays, MetricRecord({"num-examples": total, "train-loss": mean})
+        mean_loss = loss_sum / examples_with_loss if examples_with_loss else math.nan
+        return arrays, MetricRecord({"num-examples": example_count, "train-loss": mean_loss})
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
-        """Ask nothing: clients do not evaluate."""
+        """Return no messages: clients do not evaluate."""
         return []
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> None:
@@ -201,23 +206,23 @@ class FoldingStrategy(Strategy):
 
 
 def shared_state(strategy: Strategy, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return those tensors of a model that a strategy sends to clients."""
+    """Return the tensors of a model that a strategy sends to clients."""
     if not isinstance(strategy, FoldingStrategy):
         return dict(state)
     return {name: tensor for name, tensor in state.items() if not strategy.stays_local(name)}
 
 
-def extra_of_strategy(strategy: Strategy, server_round: int, state: Mapping[str, Tensor]) -> State:
-    """Return what a strategy sends its clients beside the model; ``state`` is the global one."""
+def build_extra(strategy: Strategy, server_round: int, state: Mapping[str, Tensor]) -> State:
+    """Return a strategy's extra tensors for client rules; ``state`` is the global model."""
     if not isinstance(strategy, FoldingStrategy):
         return {}
     return strategy.extra(server_round, shared_state(strategy, state))
 
 
-def instructions_of(
+def build_instructions(
     strategy: Strategy, server_round: int, state: Mapping[str, Tensor]
 ) -> Instructions:
-    """Return what one of our strategies has its clients do in a round, what stays local included.
+    """Return a strategy's instructions to clients for a round, with the tensors that stay local.
 
     ``state`` is the global model.
     """
@@ -229,11 +234,13 @@ def instructions_of(
     return Instructions(plan, strategy.rules(server_round))
 
 
-def _read(content: RecordDict) -> tuple[dict[str, Tensor], Report]:
+def _read(content: RecordDict) -> tuple[dict[str, Tensor], UpdateSummary]:
     arrays, metrics = arrays_of(content), metrics_of(content)
     examples, loss = metrics.get("num-examples"), metrics.get("train-loss", math.nan)
     if not isinstance(examples, int):
-        raise ValueError(f"its metric num-examples is {examples!r} in place of an int")
+        raise ValueError(f"its metric num-examples must be an int, not {examples!r}")
     if not isinstance(loss, (int, float)):
-        raise ValueError(f"its metric train-loss is {loss!r} in place of a float")
-    return to_state(arrays), Report(examples, loss, dict(metrics), to_state(extra_of(content)))
+        raise ValueError(f"its metric train-loss must be a float, not {loss!r}")
+    return to_state(arrays), UpdateSummary(
+        examples, loss, dict(metrics), to_state(extra_of(content))
+    )

@@ -28,17 +28,23 @@ def pick(inner: Tensor, byzantine: int, count: int) -> list[int]:
     count : int
         How many to pick.
     """
-    left, picked = list(range(len(inner))), []
+    remaining, picked = list(range(len(inner))), []
     for _ in range(count):
-        index = torch.tensor(left)
-        best = left[ranking(inner[index][:, index], byzantine)[0]]
+        index = torch.tensor(remaining)
+        best = remaining[ranking(inner[index][:, index], byzantine)[0]]
         picked.append(best)
-        left.remove(best)
+        remaining.remove(best)
     return picked
 
 
 def mean_around_median(values: Tensor, count: int) -> Tensor:
-    """Return the mean of the ``count`` values nearest to the median, [K, n] to [n]."""
+    """Return the mean of the ``count`` values nearest to the median, [K, n] to [n].
+
+    Examples
+    --------
+    >>> mean_around_median(torch.tensor([[1.0], [2.0], [3.0], [100.0], [200.0]]), count=3)
+    tensor([2.])
+    """
     ordered = values.sort(dim=0).values
     # A stable sort of sorted values: of two equally near the smaller, whatever the clients' order.
     nearest = (ordered - median(values)).abs().sort(dim=0, stable=True).indices[:count]
@@ -55,8 +61,8 @@ class _Bulyan(Collected):
         inner = products(self.states, self.global_state, self._names)
         chosen = len(self.states) - 2 * self._byzantine
         picked = [self.states[k] for k in pick(inner, self._byzantine, chosen)]
-        kept = chosen - 2 * self._byzantine
-        return coordinatewise(picked, lambda values: mean_around_median(values, kept))
+        averaged = chosen - 2 * self._byzantine
+        return coordinatewise(picked, lambda values: mean_around_median(values, averaged))
 
 
 def minimum_clients(byzantine: int) -> int:
@@ -73,8 +79,8 @@ class Bulyan(FoldingStrategy):
 
     For when up to f of at least 4f + 3 clients are attackers who know the rule: it withstands a
     change of a few coordinates, which Krum's distances do not see. It keeps all models of a round
-    in memory. Flower's own ranks the clients once in place of anew after each pick, and
-    where too few answer it keeps the old model; here the round fails.
+    in memory. Flower's own ranks the clients only once, not again after each pick, and
+    keeps the old model if too few reply; here the round fails.
 
     Source: El Mhamdi, Guerraoui and Rouault, "The Hidden Vulnerability of Distributed Learning in
     Byzantium", ICML 2018.
@@ -84,7 +90,7 @@ class Bulyan(FoldingStrategy):
         """The ``strategy`` section of Bulyan."""
 
         name: Literal["bulyan"] = "bulyan"
-        """The strategy."""
+        """The name of this strategy."""
         byzantine: int = Field(1, ge=0)
         """f: how many clients may send anything; 4f + 3 must answer."""
 

@@ -1,6 +1,6 @@
-"""Folds that need all client models at once: they keep them until the round's end.
+"""Folds that need all client models at once: they keep them until the round ends.
 
-A cohort of K then costs the memory of K models: for the robust rules, where there is no other way.
+A cohort of K then costs the memory of K models: for robust aggregation, which has no other way.
 """
 
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from strategies.fold import Report, WeightedMean, check_alike
+from strategies.fold import UpdateSummary, WeightedMean, check_alike
 
 _ELEMENTS = 1 << 22
 """How many elements of all clients together are worked on at a time."""
@@ -23,20 +23,20 @@ class Collected(ABC):
     global_state : Mapping[str, Tensor]
         The model that was sent to the clients.
     minimum : int (default: 1)
-        The fewest clients that the rule can be had with.
+        The smallest number of clients that the aggregation works with.
     """
 
     def __init__(self, global_state: Mapping[str, Tensor], minimum: int = 1):
         self.global_state = global_state
         self.states: list[Mapping[str, Tensor]] = []
-        self.reports: list[Report] = []
+        self.summaries: list[UpdateSummary] = []
         self._minimum = minimum
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
-        """Keep one client's model; a ValueError says that it has other tensors than it should."""
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
+        """Keep one client's model; a ValueError says that its tensors are not the global one's."""
         check_alike(self.global_state, state)
         self.states.append(state)
-        self.reports.append(report)
+        self.summaries.append(summary)
 
     @torch.no_grad()
     def result(self) -> dict[str, Tensor]:
@@ -73,7 +73,7 @@ def columns(states: Sequence[Mapping[str, Tensor]], name: str) -> Iterator[Tenso
 
 
 def coordinatewise(
-    states: Sequence[Mapping[str, Tensor]], rule: Callable[[Tensor], Tensor]
+    states: Sequence[Mapping[str, Tensor]], combine: Callable[[Tensor], Tensor]
 ) -> dict[str, Tensor]:
     """Merge models coordinate by coordinate; integer counters take the maximum.
 
@@ -81,13 +81,19 @@ def coordinatewise(
     ----------
     states : Sequence[Mapping[str, Tensor]]
         The models, with the same names and shapes.
-    rule : Callable[[Tensor], Tensor]
-        From the clients' values, [K, n], to the merged ones, [n].
+    combine : Callable[[Tensor], Tensor]
+        Maps the clients' values, [K, n], to the merged ones, [n].
+
+    Examples
+    --------
+    >>> clients = [{"w": torch.tensor([value, 1.0])} for value in (0.0, 1.0, 9.0)]
+    >>> coordinatewise(clients, lambda values: values.median(0).values)
+    {'w': tensor([1., 1.])}
     """
     merged = {}
     for name, like in states[0].items():
         if like.is_floating_point():
-            parts = [rule(piece) for piece in columns(states, name)]
+            parts = [combine(piece) for piece in columns(states, name)]
             merged[name] = torch.cat(parts).to(like.dtype).reshape(like.shape)
         else:
             merged[name] = torch.stack([s[name].to(like.device) for s in states]).amax(0)
@@ -123,5 +129,5 @@ def update_columns(
 
 def squared_distances(inner: Tensor) -> Tensor:
     """Return ‖Δ[i] − Δ[j]‖², float64 [K, K], from the inner products of updates."""
-    own = inner.diagonal()
-    return (own[:, None] + own[None, :] - 2 * inner).clamp(min=0)
+    squares = inner.diagonal()
+    return (squares[:, None] + squares[None, :] - 2 * inner).clamp(min=0)

@@ -1,4 +1,4 @@
-"""The ``strategy`` section of a config: what all strategies share, and a class of one's own."""
+"""The ``strategy`` section of a config: the fields of all strategies, and of custom classes."""
 
 from typing import Literal
 
@@ -11,13 +11,13 @@ class StrategyConfig(Fields):
     """The ``strategy`` section."""
 
     name: str = "own"
-    """How client models become one: a name that `fedssl list` prints, or a dotted path."""
+    """How client models are merged: a name that `fedssl list` prints, or a dotted path."""
     max_update_norm: Number | None = Field(None, gt=0)
-    """The most that a client's model may be away from the one it was sent, as ‖w − g‖₂ over all
-    floating tensors that it sends; null for no limit."""
+    """The largest norm of a client's update, ‖w − g‖₂ over all floating tensors that it sends; null
+    for no limit."""
     on_exceed: Literal["clip", "refuse"] = "clip"
-    """What becomes of a client that is further away: its update is shortened to the limit, or the
-    client counts as failed."""
+    """What to do with a larger update: scale it down to the limit (clip), or count the client as
+    failed (refuse)."""
 
 
 class CustomStrategyConfig(StrategyConfig):

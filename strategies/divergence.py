@@ -1,4 +1,4 @@
-"""How far clients' tensors turned from the global ones, and models weighed by that."""
+"""Cosines of clients' tensors with the global ones, and models weighed by them."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from fedssl.model_state import State
-from strategies.fold import ExampleMean, Report, check_alike, named, number, part_of, zeros
-from strategies.rule import Rule
+from strategies.fold import ExampleMean, UpdateSummary, check_alike, named, number, part_of, zeros
+from strategies.ldawa_options import LDAWAOptions
 
 _CHUNK = 1 << 17
 """torch.dot adds float32 in long rows on a CPU: off by 2e-6 over 2 million weights, which is much
@@ -17,19 +17,19 @@ of 1 - δ. In chunks of this size, added in double precision, it is off by less 
 
 def _products(w: Tensor, g: Tensor) -> tuple[float, float]:
     """Return <w, g> and <w, w> of two tensors of one shape."""
-    own, other = w.detach().reshape(-1), g.detach().reshape(-1)
+    w_flat, g_flat = w.detach().reshape(-1), g.detach().reshape(-1)
     if w.dtype != torch.float32:
-        own = own.to(torch.promote_types(w.dtype, torch.float32))
-    if g.dtype != own.dtype or g.device != w.device:
-        other = other.to(own)
+        w_flat = w_flat.to(torch.promote_types(w.dtype, torch.float32))
+    if g.dtype != w_flat.dtype or g.device != w.device:
+        g_flat = g_flat.to(w_flat)
     # On a GPU dot is precise enough, and each chunk would be a wait.
-    if len(own) <= _CHUNK or w.device.type != "cpu":
-        return torch.dot(own, other).item(), torch.dot(own, own).item()
+    if len(w_flat) <= _CHUNK or w.device.type != "cpu":
+        return torch.dot(w_flat, g_flat).item(), torch.dot(w_flat, w_flat).item()
     with_other = with_itself = 0.0
-    for start in range(0, len(own), _CHUNK):
-        row, beside = own[start : start + _CHUNK], other[start : start + _CHUNK]
-        with_other += torch.dot(row, beside).item()
-        with_itself += torch.dot(row, row).item()
+    for start in range(0, len(w_flat), _CHUNK):
+        w_part, g_part = w_flat[start : start + _CHUNK], g_flat[start : start + _CHUNK]
+        with_other += torch.dot(w_part, g_part).item()
+        with_itself += torch.dot(w_part, w_part).item()
     return with_other, with_itself
 
 
@@ -52,6 +52,8 @@ def divergence(
 ) -> dict[str, float]:
     """Return each tensor's cosine with the global one: δ = min(1, <w, g> / (‖w‖·‖g‖)).
 
+    The name is that of L-DAWA's paper, but 1 means the same direction, not the largest distance.
+
     Parameters
     ----------
     global_state : Mapping[str, Tensor]
@@ -69,6 +71,11 @@ def divergence(
     ------
     ValueError
         The models differ in names or shapes.
+
+    Examples
+    --------
+    >>> divergence({"w": torch.tensor([1.0, 0.0])}, {"w": torch.tensor([3.0, 4.0])})
+    {'w': 0.6}
     """
     check_alike(global_state, client_state)
     cosines = {}
@@ -85,34 +92,36 @@ class DivergenceFold:
     ----------
     global_state : Mapping[str, Tensor]
         The model that was sent to the clients.
-    rule : Rule
-        The choices.
+    options : LDAWAOptions
+        How client models are weighed.
     buffers : frozenset[str]
         The names of BatchNorm's running statistics.
     """
 
-    def __init__(self, global_state: Mapping[str, Tensor], rule: Rule, buffers: frozenset[str]):
+    def __init__(
+        self, global_state: Mapping[str, Tensor], options: LDAWAOptions, buffers: frozenset[str]
+    ):
         self._global = global_state
-        self._rule = rule
-        averaged = buffers if rule.bn_buffers == "mean" else frozenset()
-        self._ruled = {
+        self._options = options
+        averaged = buffers if options.bn_buffers == "mean" else frozenset()
+        self._weighted = {
             name: g
             for name, g in global_state.items()
             if g.is_floating_point() and name not in averaged
         }
         self._rest = ExampleMean(
-            like={name: g for name, g in global_state.items() if name not in self._ruled}
+            like={name: g for name, g in global_state.items() if name not in self._weighted}
         )
-        self._measures = rule.granularity != "none" or rule.scaling == "restored-norm"
-        self._directed = set(directed(self._ruled)) if rule.granularity != "none" else set()
-        self._global_squares = {name: _products(g, g)[1] for name, g in self._ruled.items()}
+        self._measures = options.granularity != "none" or options.scaling == "restored-norm"
+        self._directed = set(directed(self._weighted)) if options.granularity != "none" else set()
+        self._global_squares = {name: _products(g, g)[1] for name, g in self._weighted.items()}
         self._sums: dict[str, Tensor] = {}
-        self._cosine_sums = dict.fromkeys(self._ruled, 0.0)
-        self._norm_sums = dict.fromkeys(self._ruled, 0.0)
+        self._cosine_sums = dict.fromkeys(self._weighted, 0.0)
+        self._norm_sums = dict.fromkeys(self._weighted, 0.0)
         self._weight = 0
 
     @torch.no_grad()
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
         """Add one client's model.
 
         Raises
@@ -121,31 +130,31 @@ class DivergenceFold:
             Its number of examples is negative, or the model has other tensors than the global one.
         """
         check_alike(self._global, state)
-        self._rest.add({n: t for n, t in state.items() if n not in self._ruled}, report)
-        weight = report.examples if self._rule.weighting == "examples" else 1
+        self._rest.add({n: t for n, t in state.items() if n not in self._weighted}, summary)
+        weight = summary.examples if self._options.weighting == "examples" else 1
         self._weight += weight
-        self._sums = self._sums or zeros({name: state[name] for name in self._ruled})
+        self._sums = self._sums or zeros({name: state[name] for name in self._weighted})
         # Lazily, so that a tensor is still in the cache when it is added.
         products: Iterable[tuple[str, float, float]] = (
-            (name, *self._products(name, state[name])) for name in self._ruled
+            (name, *self._products(name, state[name])) for name in self._weighted
         )
-        whole = None
-        if self._rule.granularity == "model":
+        model_cosine = None
+        if self._options.granularity == "model":
             products = list(products)
-            whole = self._cosine_of_all(products)
+            model_cosine = self._cosine_of_all(products)
         for name, dot, square in products:
             cosine = 1.0
             if name in self._directed:
                 cosine = _cosine(dot, square, self._global_squares[name])
-                cosine = self._clip(cosine if whole is None else whole)
-            own = 1.0 if self._rule.scaling == "constant-shrink" else cosine
+                cosine = self._clip(cosine if model_cosine is None else model_cosine)
+            factor = 1.0 if self._options.scaling == "constant-shrink" else cosine
             total = self._sums[name]
-            total.add_(state[name].to(total.device), alpha=weight * own)
+            total.add_(state[name].to(total.device), alpha=weight * factor)
             self._cosine_sums[name] += weight * cosine
             self._norm_sums[name] += weight * math.sqrt(square)
 
     def sums(self) -> State:
-        """Return what was gathered of one client: its tensors, weighed by its own δ."""
+        """Return the sums after one client was added: its tensors, weighed by its own δ."""
         cosines = {name: number(value) for name, value in self._cosine_sums.items()}
         norms = {name: number(value) for name, value in self._norm_sums.items()}
         return {
@@ -157,7 +166,7 @@ class DivergenceFold:
         }
 
     def take_sums(self, total: Mapping[str, Tensor]) -> None:
-        """Take up the sum of what `sums` returned of each client."""
+        """Continue from the sum of all clients' `sums`."""
         self._sums = {name: t.clone() for name, t in part_of("ruled", total).items()}
         self._rest.take_sums(part_of("rest", total))
         self._cosine_sums = {name: t.item() for name, t in part_of("cosine", total).items()}
@@ -165,20 +174,20 @@ class DivergenceFold:
         self._weight = round(total["weight"].item())
 
     def _products(self, name: str, tensor: Tensor) -> tuple[float, float]:
-        """Return <w, g> and ‖w‖²; zeros where the rule has no use for them."""
+        """Return <w, g> and ‖w‖²; zeros where the options do not use them."""
         return _products(tensor, self._global[name]) if self._measures else (0.0, 0.0)
 
     def _cosine_of_all(self, products: Iterable[tuple[str, float, float]]) -> float:
         """Return the δ of all directed tensors as one vector."""
-        own = [
+        triples = [
             (dot, square, self._global_squares[name])
             for name, dot, square in products
             if name in self._directed
         ]
-        return _cosine(*map(sum, zip(*own, strict=True)))
+        return _cosine(*map(sum, zip(*triples, strict=True)))
 
     def _clip(self, cosine: float) -> float:
-        return max(cosine, 0.0) if self._rule.negative == "clip" else cosine
+        return max(cosine, 0.0) if self._options.negative == "clip" else cosine
 
     def result(self) -> dict[str, Tensor]:
         """Return the merged model.
@@ -197,7 +206,7 @@ class DivergenceFold:
 
     def _scale(self, name: str, total: Tensor) -> Tensor:
         mean_cosine = self._cosine_sums[name] / self._weight
-        match self._rule.scaling:
+        match self._options.scaling:
             case "as-is":
                 return total.div_(self._weight)
             case "constant-shrink":

@@ -12,7 +12,7 @@ from fedssl.client_rules import ClientRuleConfig
 from fedssl.client_rules.sensitivity import OMEGA, Sensitivity
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
-from strategies.fold import ExampleMean, Fold, Report, parameter_names
+from strategies.fold import ExampleMean, Fold, UpdateSummary, parameter_names
 
 SENSITIVITY = f"sensitivity/{OMEGA}"
 
@@ -33,6 +33,11 @@ def elasticity(sensitivities: Sequence[float], shares: Sequence[float], tau: flo
     -------
     float
         In [τ, 1 + τ]; 1 where no client's embedding depends on the layer, such as a predictor.
+
+    Examples
+    --------
+    >>> elasticity(sensitivities=[1.0, 2.0], shares=[0.5, 0.5], tau=0.5)
+    0.75
     """
     most = max(sensitivities)
     if most == 0:
@@ -49,12 +54,12 @@ class _Elastic:
         self._examples: list[int] = []
         self._sensitivities: list[list[float]] = []
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
-        sensitivities = report.numbers(SENSITIVITY, len(self._names))
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
+        sensitivities = summary.numbers(SENSITIVITY, len(self._names))
         if not all(omega >= 0 for omega in sensitivities):
             raise ValueError(f"its metric {SENSITIVITY} has a number that is negative or NaN")
-        self._mean.add(state, report)
-        self._examples.append(report.examples)
+        self._mean.add(state, summary)
+        self._examples.append(summary.examples)
         self._sensitivities.append(sensitivities)
 
     @torch.no_grad()
@@ -89,7 +94,7 @@ class Elastic(FoldingStrategy):
         """The ``strategy`` section of Elastic."""
 
         name: Literal["elastic"] = "elastic"
-        """The strategy."""
+        """The name of this strategy."""
         tau: Number = Field(0.5, ge=0)
         """τ: a layer's step is multiplied by a number from τ to 1 + τ."""
         decay: Number = Field(0.95, ge=0, lt=1)

@@ -36,7 +36,7 @@ class EncoderOnly(LocalHeads):
         """The ``strategy`` section of EncoderOnly."""
 
         name: Literal["encoder-only"] = "encoder-only"
-        """The strategy."""
+        """The name of this strategy."""
 
     config: Config
 

@@ -25,7 +25,7 @@ class FedAdagrad(AdaptiveOptimizer):
         """The ``strategy`` section of FedAdagrad."""
 
         name: Literal["fedadagrad"] = "fedadagrad"
-        """The strategy."""
+        """The name of this strategy."""
         beta_1: Number = Field(0.0, ge=0, lt=1)
         """How long updates are remembered."""
 

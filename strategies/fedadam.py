@@ -24,7 +24,7 @@ class FedAdam(AdaptiveOptimizer):
         """The ``strategy`` section of FedAdam."""
 
         name: Literal["fedadam"] = "fedadam"
-        """The strategy."""
+        """The name of this strategy."""
         beta_2: Number = Field(0.99, ge=0, lt=1)
         """How long their squares are remembered."""
 

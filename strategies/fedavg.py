@@ -9,8 +9,8 @@ from fedssl.model_state import State
 from strategies import fold
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
-from strategies.fold import ExampleMean, Fold, Report, WeightedMean
-from strategies.rule import Weighting
+from strategies.fold import ExampleMean, Fold, UpdateSummary, WeightedMean
+from strategies.ldawa_options import Weighting
 
 
 def merge(
@@ -18,8 +18,8 @@ def merge(
 ) -> dict[str, Tensor]:
     """Average client models by their examples: g' = Σ_k n[k]·w[k] / Σ_k n[k].
 
-    Integer counters take the maximum. Nothing that comes in is written to, or shared with what is
-    returned.
+    Integer counters take the maximum. Inputs are not modified, and share no memory with the
+    result.
 
     Parameters
     ----------
@@ -37,8 +37,15 @@ def merge(
     ----------
     McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data",
     AISTATS 2017, algorithm 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> clients = [{"w": torch.tensor([0.0])}, {"w": torch.tensor([4.0])}]
+    >>> merge(clients, [1, 3])
+    {'w': tensor([3.])}
     """
-    return fold.merge(ExampleMean(), client_states, map(Report, num_examples))
+    return fold.merge(ExampleMean(), client_states, map(UpdateSummary, num_examples))
 
 
 class UniformMean:
@@ -53,16 +60,16 @@ class UniformMean:
     def __init__(self, like: Mapping[str, Tensor]):
         self._mean = WeightedMean(like)
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
-        """Add one client's model; a ValueError says that it has other tensors than it should."""
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
+        """Add one client's model; a ValueError says that its tensors are not the expected ones."""
         self._mean.add(state, 1)
 
     def sums(self) -> State:
-        """Return what was gathered of one client; see `summed.SummedFold`."""
+        """Return the sums after one client was added; see `summed.SummedFold`."""
         return self._mean.sums()
 
     def take_sums(self, total: Mapping[str, Tensor]) -> None:
-        """Take up the sum of what `sums` returned of each client."""
+        """Continue from the sum of all clients' `sums`."""
         self._mean.take_sums(total)
 
     def result(self) -> dict[str, Tensor]:
@@ -82,7 +89,7 @@ class FedAvg(MeanByExamples):
     """The mean by examples: the baseline that everyone knows.
 
     The clients' models are averaged by their numbers of examples. Unlike Flower's own FedAvg it
-    folds replies as they come, on whatever device they are, keeps integer counters integer, and
+    merges replies as they arrive, on any device, keeps integer counters integer, and
     takes every node that the Grid lists.
 
     Source: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized
@@ -93,7 +100,7 @@ class FedAvg(MeanByExamples):
         """The ``strategy`` section of FedAvg."""
 
         name: Literal["fedavg"] = "fedavg"
-        """The strategy."""
+        """The name of this strategy."""
         weighting: Weighting = "examples"
         """Whether clients count by their examples, or the same (uniform). By examples every
         example counts the same, so that a few large clients may decide."""

@@ -27,7 +27,7 @@ class FedAvgM(ServerOptimizer):
         """The ``strategy`` section of FedAvgM."""
 
         name: Literal["fedavgm"] = "fedavgm"
-        """The strategy."""
+        """The name of this strategy."""
         lr: Number = Field(1.0, gt=0)
         """η, the server's learning rate."""
         momentum: Number = Field(0.9, ge=0, lt=1)

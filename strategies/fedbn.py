@@ -32,7 +32,7 @@ class FedBN(MeanByExamples):
         """The ``strategy`` section of FedBN."""
 
         name: Literal["fedbn"] = "fedbn"
-        """The strategy."""
+        """The name of this strategy."""
 
     config: Config
 

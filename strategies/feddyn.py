@@ -51,7 +51,7 @@ class FedDyn(FoldingStrategy):
         """The ``strategy`` section of FedDyn."""
 
         name: Literal["feddyn"] = "feddyn"
-        """The strategy."""
+        """The name of this strategy."""
         alpha: Number = Field(0.01, gt=0)
         """α: how strongly weights are held."""
 
@@ -84,7 +84,7 @@ class FedDyn(FoldingStrategy):
         return dict(self._gathered)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what ``state_dict`` returned."""
+        """Restore a state that ``state_dict`` returned."""
         self._gathered = dict(state)
 
     def __repr__(self) -> str:

@@ -34,7 +34,7 @@ class FedEMA(MeanByExamples):
         """The ``strategy`` section of FedEMA."""
 
         name: Literal["fedema"] = "fedema"
-        """The strategy."""
+        """The name of this strategy."""
         tau: Number = Field(0.7, gt=0)
         """τ: the share of its own that a client first starts from."""
 

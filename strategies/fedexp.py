@@ -10,7 +10,7 @@ from torch import Tensor
 from fedssl.base.fields import Number
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
-from strategies.fold import ExampleMean, Fold, Report, parameter_names, squared_norm
+from strategies.fold import ExampleMean, Fold, UpdateSummary, parameter_names, squared_norm
 
 
 def step_size(mean_square: float, square_of_mean: float, clients: int, epsilon: float) -> float:
@@ -26,6 +26,11 @@ def step_size(mean_square: float, square_of_mean: float, clients: int, epsilon: 
         M.
     epsilon : float
         ε ≥ 0.
+
+    Examples
+    --------
+    >>> step_size(mean_square=8.0, square_of_mean=1.0, clients=4, epsilon=0.0)
+    4.0
     """
     denominator = 2 * (square_of_mean + clients * epsilon)
     return max(1.0, mean_square / denominator) if denominator else 1.0
@@ -44,11 +49,11 @@ class _Extrapolated:
         self._clients = 0
 
     @torch.no_grad()
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
-        self._mean.add(state, report)
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
+        self._mean.add(state, summary)
         moved = sum(squared_norm(state[n] - self._global[n].to(state[n])) for n in self._names)
-        self._squares += report.examples * moved
-        self._examples += report.examples
+        self._squares += summary.examples * moved
+        self._examples += summary.examples
         self._clients += 1
 
     @torch.no_grad()
@@ -79,7 +84,7 @@ class FedExP(FoldingStrategy):
         """The ``strategy`` section of FedExP."""
 
         name: Literal["fedexp"] = "fedexp"
-        """The strategy."""
+        """The name of this strategy."""
         epsilon: Number = Field(1e-3, ge=0)
         """ε: the larger, the more cautious."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from fedssl.model_state import TensorRoles
 from strategies.base import NO_PARTS
 from strategies.config import StrategyConfig
-from strategies.fold import ExampleMean, Fold, Report, parameter_names, squared_norm
+from strategies.fold import ExampleMean, Fold, UpdateSummary, parameter_names, squared_norm
 from strategies.layer_schedule import Scheduled
 
 
@@ -23,27 +23,32 @@ def slow_layers(discrepancies: Sequence[float], sizes: Sequence[int]) -> list[in
     Parameters
     ----------
     discrepancies : Sequence[float]
-        Of each layer, Σ_k p[k]‖w̄ − w[k]‖² over the rounds since its last merge.
+        For each layer, Σ_k p[k]‖w̄ − w[k]‖² over the rounds since its last merge.
     sizes : Sequence[int]
-        How many weights each has.
+        The number of weights of each layer.
 
     Source: Lee, Zhang and Avestimehr, "Layer-wise Adaptive Model Aggregation for Scalable Federated
     Learning", AAAI 2023, algorithm 2; the layer at which the shares cross is taken, too, as in its
     code.
+
+    Examples
+    --------
+    >>> slow_layers(discrepancies=[100.0, 1.0, 50.0], sizes=[10, 10, 10])
+    [1, 2]
     """
-    whole, weights = sum(discrepancies), sum(sizes)
-    if whole == 0:
+    total, weights = sum(discrepancies), sum(sizes)
+    if total == 0:
         return []
     order = sorted(range(len(sizes)), key=lambda layer: discrepancies[layer] / sizes[layer])
-    taken: list[int] = []
+    slow: list[int] = []
     share_of_discrepancy = share_of_weights = 0.0
     for layer in order:
-        share_of_discrepancy += discrepancies[layer] / whole
+        share_of_discrepancy += discrepancies[layer] / total
         share_of_weights += sizes[layer] / weights
-        taken.append(layer)
+        slow.append(layer)
         if 1 - share_of_weights < share_of_discrepancy:
             break
-    return taken
+    return slow
 
 
 class _Measured:
@@ -58,12 +63,12 @@ class _Measured:
         self._examples = 0
 
     @torch.no_grad()
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
-        self._mean.add(state, report)
-        self._examples += report.examples
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
+        self._mean.add(state, summary)
+        self._examples += summary.examples
         for name in self._squares:
             update = state[name] - self._global[name].to(state[name])
-            self._squares[name] += report.examples * squared_norm(update)
+            self._squares[name] += summary.examples * squared_norm(update)
 
     @torch.no_grad()
     def result(self) -> dict[str, Tensor]:
@@ -97,7 +102,7 @@ class FedLAMA(Scheduled):
         """The ``strategy`` section of FedLAMA."""
 
         name: Literal["fedlama"] = "fedlama"
-        """The strategy."""
+        """The name of this strategy."""
         factor: int = Field(2, ge=1)
         """φ: how many times rarer those layers are merged."""
 
@@ -106,14 +111,14 @@ class FedLAMA(Scheduled):
     def __init__(self, config: Config | None = None, parts: TensorRoles = NO_PARTS):
         super().__init__(config, parts)
         self.slow: frozenset[str] = frozenset()
-        """The tensors that are merged every φ rounds."""
+        """The names of the tensors that are merged only every φ rounds."""
 
     def interval(self, name: str) -> int:
-        """Return φ of the slow ones, else 1."""
+        """Return φ for slow tensors, else 1."""
         return self.config.factor if name in self.slow else 1
 
     def adapt(self, spread: Mapping[str, float], sizes: Mapping[str, int]) -> None:
-        """Choose the slow ones, given Σ_k p[k]‖w̄ − w[k]‖² of each weight and its size."""
+        """Choose the slow tensors, given Σ_k p[k]‖w̄ − w[k]‖² of each weight and its size."""
         each = [value / self.interval(name) for name, value in spread.items()]
         names = list(spread)
         self.slow = frozenset(names[i] for i in slow_layers(each, [sizes[n] for n in names]))
@@ -129,7 +134,7 @@ class FedLAMA(Scheduled):
         return {name: torch.tensor(self.config.factor) for name in sorted(self.slow)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what ``state_dict`` returned."""
+        """Restore a state that ``state_dict`` returned."""
         self.slow = frozenset(state)
 
     def __repr__(self) -> str:

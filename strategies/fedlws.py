@@ -53,7 +53,7 @@ class _Shrunk(Collected):
         self._bounds = bounds
 
     def merge(self) -> dict[str, Tensor]:
-        merged = weighted(self.states, [check_examples(report) for report in self.reports])
+        merged = weighted(self.states, [check_examples(summary) for summary in self.summaries])
         for name in self._names:
             gamma = shrinking(
                 self.global_state[name], merged[name], self._spread(name), *self._bounds
@@ -87,7 +87,7 @@ class FedLWS(FoldingStrategy):
         """The ``strategy`` section of FedLWS."""
 
         name: Literal["fedlws"] = "fedlws"
-        """The strategy."""
+        """The name of this strategy."""
         beta: Number = Field(0.03, ge=0)
         """β: how much clients' disagreement counts."""
         least: Number = Field(0.01, ge=0)

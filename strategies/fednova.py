@@ -12,7 +12,7 @@ from strategies.config import StrategyConfig
 from strategies.fold import (
     ExampleMean,
     Fold,
-    Report,
+    UpdateSummary,
     WeightedMean,
     named,
     number,
@@ -34,15 +34,15 @@ class _Normalised:
         self._examples = 0
         self._steps = 0.0
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
-        steps = report.number(STEPS)
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
+        steps = summary.number(STEPS)
         if not steps > 0:
             raise ValueError(f"its metric {STEPS} is {steps}: it must be positive")
-        self._rest.add({n: t for n, t in state.items() if n not in self._names}, report)
-        own = {n: state[n] for n in self._names}
-        self._mean.add(own, report.examples / steps)
-        self._examples += report.examples
-        self._steps += report.examples * steps
+        self._rest.add({n: t for n, t in state.items() if n not in self._names}, summary)
+        parameters_of_client = {n: state[n] for n in self._names}
+        self._mean.add(parameters_of_client, summary.examples / steps)
+        self._examples += summary.examples
+        self._steps += summary.examples * steps
 
     def sums(self) -> State:
         return {
@@ -88,11 +88,11 @@ class FedNova(FoldingStrategy):
         """The ``strategy`` section of FedNova."""
 
         name: Literal["fednova"] = "fednova"
-        """The strategy."""
+        """The name of this strategy."""
 
     config: Config
 
-    needs = frozenset({STEPS})
+    required_metrics = frozenset({STEPS})
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return a mean per step."""

@@ -29,7 +29,7 @@ class FedProx(MeanByExamples):
         """The ``strategy`` section of FedProx."""
 
         name: Literal["fedprox"] = "fedprox"
-        """The strategy."""
+        """The name of this strategy."""
         mu: Number = Field(0.01, ge=0)
         """μ: how strongly weights are held."""
 

@@ -33,7 +33,7 @@ class FedU(MeanByExamples):
         """The ``strategy`` section of FedU."""
 
         name: Literal["fedu"] = "fedu"
-        """The strategy."""
+        """The name of this strategy."""
         threshold: Number = Field(0.4, ge=0)
         """How far an encoder must have moved for the predictor to stay."""
 

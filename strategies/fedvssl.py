@@ -10,7 +10,7 @@ from torch import Tensor
 from fedssl.base.fields import Number
 from strategies.config import StrategyConfig
 from strategies.encoder_only import LocalHeads
-from strategies.fold import ExampleMean, Fold, Report
+from strategies.fold import ExampleMean, Fold, UpdateSummary
 from strategies.loss_weighted import LossWeighted, SoftmaxMean
 
 
@@ -21,9 +21,9 @@ class _Mixed:
         self._by_loss = SoftmaxMean(global_state)
         self._by_examples = ExampleMean(global_state)
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
-        self._by_loss.add(state, report)
-        self._by_examples.add(state, report)
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
+        self._by_loss.add(state, summary)
+        self._by_examples.add(state, summary)
 
     @torch.no_grad()
     def result(self) -> dict[str, Tensor]:
@@ -53,13 +53,13 @@ class FedVSSL(LocalHeads):
         """The ``strategy`` section of FedVSSL."""
 
         name: Literal["fedvssl"] = "fedvssl"
-        """The strategy."""
+        """The name of this strategy."""
         alpha: Number = Field(0.9, ge=0, le=1)
         """α: how much of the loss-weighted mean is in it; the rest is the mean by examples."""
 
     config: Config
 
-    needs = LossWeighted.needs
+    required_metrics = LossWeighted.required_metrics
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return the two means."""

@@ -13,7 +13,7 @@ from fedssl.model_state import State, TensorRoles
 from strategies.base import NO_PARTS
 from strategies.config import StrategyConfig
 from strategies.fedavg import MeanByExamples
-from strategies.fold import ExampleMean, Fold, Report, named, part_of
+from strategies.fold import ExampleMean, Fold, UpdateSummary, named, part_of
 
 
 class _WithPredictor:
@@ -24,9 +24,9 @@ class _WithPredictor:
         self._mean = ExampleMean(global_state)
         self._predictor = ExampleMean()
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
-        self._mean.add(state, report)
-        self._predictor.add(report.extra, report)
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
+        self._mean.add(state, summary)
+        self._predictor.add(summary.extra, summary)
 
     def sums(self) -> State:
         return {
@@ -59,7 +59,7 @@ class FedX(MeanByExamples):
         """The ``strategy`` section of FedX."""
 
         name: Literal["fedx"] = "fedx"
-        """The strategy."""
+        """The name of this strategy."""
         temperature: Number = Field(0.1, gt=0)
         """τ of contrast and relations."""
         target_temperature: Number = Field(0.1, gt=0)
@@ -93,7 +93,7 @@ class FedX(MeanByExamples):
         return dict(self._predictor)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what ``state_dict`` returned."""
+        """Restore a state that ``state_dict`` returned."""
         self._predictor = dict(state)
 
     def __repr__(self) -> str:

@@ -26,7 +26,7 @@ class FedYogi(AdaptiveOptimizer):
         """The ``strategy`` section of FedYogi."""
 
         name: Literal["fedyogi"] = "fedyogi"
-        """The strategy."""
+        """The name of this strategy."""
         beta_2: Number = Field(0.99, ge=0, lt=1)
         """How long their squares are remembered."""
 

@@ -1,4 +1,4 @@
-"""How client models become one: folded one by one, so that memory does not grow with the cohort."""
+"""Folds: client models are merged one by one, so that memory does not grow with the cohort."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ __all__ = [
     "ExampleMean",
     "Fold",
     "ParameterMean",
-    "Report",
+    "UpdateSummary",
     "WeightedMean",
     "check_alike",
     "check_examples",
@@ -29,21 +29,21 @@ __all__ = [
 
 
 _WEIGHT = "the weights"
-"""The name under which a mean's weights are added up: no tensor of a model has a space."""
+"""The key of the sum of the weights: no tensor of a model has a space in its name."""
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a client says of its update, beside the model."""
+class UpdateSummary:
+    """What a client's reply says of its update, besides the model."""
 
     examples: int
-    """How many examples it trained on."""
+    """The number of examples it trained on."""
     loss: float = float("nan")
-    """The mean loss over them."""
+    """The mean loss over these examples; NaN if the client reports none."""
     metrics: Mapping[str, object] = field(default_factory=dict)
     """All the metrics of its reply."""
     extra: Mapping[str, Tensor] = field(default_factory=dict)
-    """What its rules sent beside the model, each name with the rule's before it."""
+    """The extra tensors of client rules, keyed ``rule/tensor``."""
 
     def number(self, name: str) -> float:
         """Return a metric that is a number; a ValueError says that it is not."""
@@ -64,10 +64,10 @@ class Report:
 
 
 class Fold(Protocol):
-    """A merge under way."""
+    """A merge in progress: client models are added one by one, then the result is read."""
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
-        """Take in one client's model, which is only read; most folds do not keep it."""
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
+        """Add one client's model, which is not modified; most folds do not keep it."""
 
     def result(self) -> dict[str, Tensor]:
         """Return the merged model, which shares memory with nothing that was added; call it once.
@@ -77,17 +77,23 @@ class Fold(Protocol):
 
 
 def merge(
-    fold: Fold, client_states: Iterable[Mapping[str, Tensor]], reports: Iterable[Report]
+    fold: Fold, client_states: Iterable[Mapping[str, Tensor]], summaries: Iterable[UpdateSummary]
 ) -> dict[str, Tensor]:
     """Add every client's model to a fold, in the order given, and return its result.
 
     Raises
     ------
     ValueError
-        There are fewer models than reports or the reverse, or the fold refuses.
+        The numbers of models and summaries differ, or the fold refuses a model.
+
+    Examples
+    --------
+    >>> clients = [{"w": torch.tensor([1.0])}, {"w": torch.tensor([4.0])}]
+    >>> merge(ExampleMean(), clients, [UpdateSummary(examples=2), UpdateSummary(examples=1)])
+    {'w': tensor([2.])}
     """
-    for state, report in zip(client_states, reports, strict=True):
-        fold.add(state, report)
+    for state, summary in zip(client_states, summaries, strict=True):
+        fold.add(state, summary)
     return fold.result()
 
 
@@ -95,8 +101,8 @@ def check_alike(reference: Mapping[str, Tensor], state: Mapping[str, Tensor]) ->
     """Raise a ValueError that names the tensor in which two models differ in kind or shape."""
     if unshared := sorted(reference.keys() ^ state.keys()):
         name = unshared[0]
-        what = "lacks" if name in reference else "has an unexpected"
-        raise ValueError(f"the client's model {what} tensor {name}")
+        problem = "lacks" if name in reference else "has an unexpected"
+        raise ValueError(f"the client's model {problem} tensor {name}")
     for name, expected in reference.items():
         tensor = state[name]
         if tensor.shape != expected.shape:
@@ -114,36 +120,36 @@ def squared_norm(tensor: Tensor) -> float:
 
 
 def zeros(like: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, Tensor]:
-    """Return running sums for floating tensors: zeros, in float32 at least, beside them if None."""
+    """Return running sums for floating tensors: zeros, at least float32."""
     shapes = {
         name: torch.empty_like(t, dtype=torch.promote_types(t.dtype, torch.float32), device="meta")
         for name, t in like.items()
     }
-    beside = next((t.device for t in like.values()), torch.device("cpu"))
-    sums = allocate(shapes, device or beside)
+    like_device = next((t.device for t in like.values()), torch.device("cpu"))
+    sums = allocate(shapes, device or like_device)
     for total in sums.values():
         total.zero_()
     return sums
 
 
 def named(part: str, sums: Mapping[str, Tensor]) -> State:
-    """Return the sums of a part of a fold, each name with the part's before it."""
+    """Return the sums of one part of a fold, keyed ``part name``."""
     return {f"{part} {name}": tensor for name, tensor in sums.items()}
 
 
 def part_of(part: str, total: Mapping[str, Tensor]) -> State:
-    """Return those of a fold's sums that `named` made of a part."""
+    """Return the sums of one part, from those of a whole fold; the inverse of `named`."""
     prefix = f"{part} "
     return {n.removeprefix(prefix): t for n, t in total.items() if n.startswith(prefix)}
 
 
 def number(value: float) -> Tensor:
-    """Return a number as it is added up."""
+    """Return a number as a float64 tensor, the form in which sums hold it."""
     return torch.tensor(value, dtype=torch.float64)
 
 
 class WeightedMean:
-    """A running mean of models: floats are weighed, integer counters take the maximum.
+    """A weighted mean of models, added one by one; integer counters take the maximum.
 
     Parameters
     ----------
@@ -158,7 +164,7 @@ class WeightedMean:
         self._sums: dict[str, Tensor] = {}
         self._counters: dict[str, Tensor] = {}
         self.weight: float | None = None
-        """The sum of the weights so far; None where no model was added."""
+        """The sum of the weights so far; None if no model was added."""
 
     @torch.no_grad()
     def add(self, state: Mapping[str, Tensor], weight: float) -> None:
@@ -176,14 +182,14 @@ class WeightedMean:
         floats = {n: t for n, t in state.items() if t.is_floating_point()}
         if floats:
             self._sums = self._sums or zeros(floats, self._device)
-            own = [t.to(self._sums[name].device) for name, t in floats.items()]
-            torch._foreach_add_([self._sums[name] for name in floats], own, alpha=weight)
+            tensors = [t.to(self._sums[name].device) for name, t in floats.items()]
+            torch._foreach_add_([self._sums[name] for name in floats], tensors, alpha=weight)
         for name, tensor in state.items():
             if name in floats:
                 continue
             if name in self._counters:
-                known = self._counters[name]
-                self._counters[name] = torch.maximum(known, tensor.detach().to(known.device))
+                largest = self._counters[name]
+                self._counters[name] = torch.maximum(largest, tensor.detach().to(largest.device))
             else:
                 self._counters[name] = tensor.detach().clone()
         self.weight = (self.weight or 0) + weight
@@ -196,13 +202,13 @@ class WeightedMean:
         self.weight = None if self.weight is None else self.weight * factor
 
     def sums(self) -> State:
-        """Return what was gathered of one client; see `summed.SummedFold`."""
+        """Return the sums after one client was added; see `summed.SummedFold`."""
         weight = self.weight or 0.0
         counters = {name: weight * t.double() for name, t in self._counters.items()}
         return {**self._sums, **counters, _WEIGHT: number(weight)}
 
     def take_sums(self, total: Mapping[str, Tensor]) -> None:
-        """Take up the sum of what `sums` returned of each client."""
+        """Continue from the sum of all clients' `sums`."""
         sums = {name: tensor.clone() for name, tensor in total.items() if name != _WEIGHT}
         self.weight = total[_WEIGHT].item()
         self._like = self._like or {n: torch.empty_like(t, device="meta") for n, t in sums.items()}
@@ -245,7 +251,7 @@ class ExampleMean:
     def __init__(self, like: Mapping[str, Tensor] | None = None):
         self._mean = WeightedMean(like)
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
         """Add one client's model.
 
         Raises
@@ -253,14 +259,14 @@ class ExampleMean:
         ValueError
             Its number of examples is negative, or the model has other tensors than it should.
         """
-        self._mean.add(state, check_examples(report))
+        self._mean.add(state, check_examples(summary))
 
     def sums(self) -> State:
-        """Return what was gathered of one client; see `summed.SummedFold`."""
+        """Return the sums after one client was added; see `summed.SummedFold`."""
         return self._mean.sums()
 
     def take_sums(self, total: Mapping[str, Tensor]) -> None:
-        """Take up the sum of what `sums` returned of each client."""
+        """Continue from the sum of all clients' `sums`."""
         self._mean.take_sums(total)
 
     def result(self) -> dict[str, Tensor]:
@@ -269,7 +275,7 @@ class ExampleMean:
 
 
 class ParameterMean:
-    """The plain mean of clients' parameters; all else is averaged by examples.
+    """The unweighted mean of clients' parameters; all other tensors are averaged by examples.
 
     Parameters
     ----------
@@ -287,20 +293,20 @@ class ParameterMean:
 
     @property
     def clients(self) -> int:
-        """How many were added."""
+        """The number of clients added."""
         return round(self._mean.weight or 0)
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
         """Add one client's model; a ValueError says that it has other tensors than it should."""
-        self._rest.add({n: t for n, t in state.items() if n not in self.names}, report)
+        self._rest.add({n: t for n, t in state.items() if n not in self.names}, summary)
         self._mean.add({name: state[name] for name in self.names}, 1)
 
     def sums(self) -> State:
-        """Return what was gathered of one client; see `summed.SummedFold`."""
+        """Return the sums after one client was added; see `summed.SummedFold`."""
         return {**named("mean", self._mean.sums()), **named("rest", self._rest.sums())}
 
     def take_sums(self, total: Mapping[str, Tensor]) -> None:
-        """Take up the sum of what `sums` returned of each client."""
+        """Continue from the sum of all clients' `sums`."""
         self._mean.take_sums(part_of("mean", total))
         self._rest.take_sums(part_of("rest", total))
 
@@ -310,8 +316,8 @@ class ParameterMean:
         return {name: merged[name] for name in self._like}
 
 
-def check_examples(report: Report) -> int:
-    """Return a report's number of examples; a ValueError says that it is negative."""
-    if report.examples < 0:
-        raise ValueError(f"num_examples = {report.examples}: it must not be negative")
-    return report.examples
+def check_examples(summary: UpdateSummary) -> int:
+    """Return a summary's number of examples; a ValueError says that it is negative."""
+    if summary.examples < 0:
+        raise ValueError(f"num_examples = {summary.examples}: it must not be negative")
+    return summary.examples

@@ -19,7 +19,7 @@ def ranking(inner: Tensor, byzantine: int) -> list[int]:
     The score of a client is the sum of the squared distances to its K − f − 2 nearest (at least
     one). Of equal scores (the two nearest of three clients always have equal ones) the client
     nearest to all others comes first, then the one with the smaller update; so that the clients'
-    order plays no part.
+    order does not matter.
 
     Parameters
     ----------
@@ -27,6 +27,13 @@ def ranking(inner: Tensor, byzantine: int) -> list[int]:
         float64 [K, K]: the inner products of the clients' updates.
     byzantine : int
         f: how many clients may send anything.
+
+    Examples
+    --------
+    >>> import torch
+    >>> updates = torch.tensor([[1.0], [1.1], [1.3], [1.7], [9.0]], dtype=torch.float64)
+    >>> ranking(updates @ updates.T, byzantine=1)
+    [1, 0, 2, 3, 4]
     """
     distances = squared_distances(inner).tolist()
     norms = inner.diagonal().tolist()
@@ -100,7 +107,7 @@ class Krum(FoldingStrategy):
         """The ``strategy`` section of Krum."""
 
         name: Literal["krum"] = "krum"
-        """The strategy."""
+        """The name of this strategy."""
         byzantine: int = Field(1, ge=0)
         """f: how many clients may send anything; 2f + 3 must answer."""
 

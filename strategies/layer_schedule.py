@@ -1,4 +1,4 @@
-"""A schedule of layers: some are merged every n rounds, or never."""
+"""A schedule of layers: each is merged every n rounds, or never."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from strategies.fedavg import MeanByExamples
 
 
 class Scheduled(MeanByExamples):
-    """FedAvg whose tensors are each merged every n rounds, n of their own.
+    """FedAvg in which each tensor is merged every n rounds, with its own n.
 
     A tensor of interval n is sent back, and merged, in the rounds that n divides. In between, a
     client goes on with its own as long as that is newer than the last merge, else it takes the
@@ -25,10 +25,10 @@ class Scheduled(MeanByExamples):
 
     @abstractmethod
     def interval(self, name: str) -> int:
-        """Return n of a tensor."""
+        """Return the interval n of a tensor, in rounds."""
 
     def plan(self, server_round: int, global_state: Mapping[str, Tensor]) -> TransmissionPlan:
-        """Return which tensors were merged when, and which are not sent back this time."""
+        """Return when each slow tensor was last merged, and which are not sent back this round."""
         slow = {name: n for name in global_state if (n := self.interval(name)) > 1}
         return TransmissionPlan(
             scheduled=tuple(slow),
@@ -45,8 +45,8 @@ def belongs(name: str, layer: str) -> bool:
 class LayerSchedule(Scheduled):
     """Layers are merged every n rounds, or never, by a table: where bytes are dear.
 
-    The mean by examples. What is never merged never travels: each client's begins as the seed makes
-    it, and goes on from its own last round.
+    The mean by examples. Layers that are never merged stay on the clients: each client starts them
+    from the seed, and continues from its own last round.
 
     For when bytes are dear: the last layers hold most of them, and the first ones agree first. Also
     for federating a part of the encoder alone. `fedlama` finds a table by itself.
@@ -59,7 +59,7 @@ class LayerSchedule(Scheduled):
         """The ``strategy`` section of LayerSchedule."""
 
         name: Literal["layer-schedule"] = "layer-schedule"
-        """The strategy."""
+        """The name of this strategy."""
         every: dict[str, NonNegativeInt] = Field(default_factory=dict)
         """Rounds by layer, such as {encoder.layers.9: 4, projector: 0}; 0 for never. A layer is the
         beginning of tensors' names, up to a dot; of several that fit, the longest counts. All other
@@ -77,7 +77,7 @@ class LayerSchedule(Scheduled):
                 )
 
     def interval(self, name: str) -> int:
-        """Return the rounds that the table says."""
+        """Return the interval that the table gives."""
         fit = [layer for layer in self.config.every if belongs(name, layer)]
         return self.config.every[max(fit, key=len)] if fit else 1
 

@@ -10,8 +10,8 @@ from strategies import fold
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
 from strategies.divergence import DivergenceFold
-from strategies.fold import ExampleMean, Fold, Report
-from strategies.rule import BatchNormBuffers, Granularity, Negative, Rule, Scaling
+from strategies.fold import ExampleMean, Fold, UpdateSummary
+from strategies.ldawa_options import BatchNormBuffers, Granularity, LDAWAOptions, Negative, Scaling
 
 __all__ = [
     "DAWA",
@@ -28,13 +28,13 @@ __all__ = [
 
 
 class DivergenceAware(FoldingStrategy):
-    """A strategy of the L-DAWA family: a `Rule`, after some rounds of FedAvg.
+    """A strategy of the L-DAWA family: `LDAWAOptions`, after some rounds of FedAvg.
 
     The first rounds are FedAvg by examples, since an untrained model has no direction worth
     keeping.
     """
 
-    class Config(Rule, StrategyConfig):
+    class Config(LDAWAOptions, StrategyConfig):
         """The ``strategy`` section of the L-DAWA family."""
 
         warmup_rounds: int = Field(3, ge=0)
@@ -43,25 +43,27 @@ class DivergenceAware(FoldingStrategy):
     config: Config
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
-        """Return a mean by examples in the first rounds, then the rule's fold."""
+        """Return a mean by examples in the first rounds, then the fold of the L-DAWA family."""
         if server_round <= self.config.warmup_rounds:
             return ExampleMean(like=global_state)
         return DivergenceFold(global_state, self.config, self.parts.buffers)
 
     def __repr__(self) -> str:
-        choices = ", ".join(f"{name} {getattr(self.config, name)}" for name in Rule.model_fields)
+        choices = ", ".join(
+            f"{name} {getattr(self.config, name)}" for name in LDAWAOptions.model_fields
+        )
         rounds = self.config.warmup_rounds
         return f"{type(self).__name__}: {choices}, after {rounds} rounds of FedAvg"
 
 
 class Uniform(DivergenceAware):
-    """The mean over clients: the baseline of the L-DAWA family, with its warm-up."""
+    """The mean over clients after a warm-up of FedAvg: the baseline of the L-DAWA family."""
 
     class Config(DivergenceAware.Config):
         """The ``strategy`` section of Uniform."""
 
         name: Literal["uniform"] = "uniform"
-        """The strategy."""
+        """The name of this strategy."""
         granularity: Granularity = "none"
 
     config: Config
@@ -70,10 +72,9 @@ class Uniform(DivergenceAware):
 class LDAWA(DivergenceAware):
     """Each layer weighed by its cosine with the global one: for very different clients.
 
-    The further a client's layer turned from the global one, the less it counts. In reading results,
-    mind that the weights are not divided by their sum, so that every tensor also shrinks: compare
-    with ``uniform``, and with the controls ``ldawa-normalized``, ``const-shrink`` and
-    ``ldawa-renorm``.
+    A layer is one tensor here. The lower its cosine with the global one, the less it counts. The
+    weights do not sum to 1, so every merged tensor also shrinks: compare results with ``uniform``,
+    and with the controls ``ldawa-normalized``, ``const-shrink`` and ``ldawa-renorm``.
 
     Source: Rehman et al., "L-DAWA: Layer-wise Divergence Aware Weight Aggregation in Federated
     Self-Supervised Visual Representation Learning", ICCV 2023.
@@ -83,19 +84,19 @@ class LDAWA(DivergenceAware):
         """The ``strategy`` section of LDAWA."""
 
         name: Literal["ldawa"] = "ldawa"
-        """The strategy."""
+        """The name of this strategy."""
 
     config: Config
 
 
 class ReleasedLDAWA(DivergenceAware):
-    """The rule of the authors' code: negative cosines, scaled statistics."""
+    """L-DAWA as in the authors' code: negative cosines count, BatchNorm statistics are scaled."""
 
     class Config(DivergenceAware.Config):
         """The ``strategy`` section of ReleasedLDAWA."""
 
         name: Literal["ldawa-released"] = "ldawa-released"
-        """The strategy."""
+        """The name of this strategy."""
         bn_buffers: BatchNormBuffers = "scaled"
         negative: Negative = "keep"
 
@@ -103,26 +104,26 @@ class ReleasedLDAWA(DivergenceAware):
 
 
 class NormalizedLDAWA(DivergenceAware):
-    """A control: L-DAWA's direction without its shrinking of the weights."""
+    """A control: L-DAWA with weights that sum to 1, so that nothing shrinks."""
 
     class Config(DivergenceAware.Config):
         """The ``strategy`` section of NormalizedLDAWA."""
 
         name: Literal["ldawa-normalized"] = "ldawa-normalized"
-        """The strategy."""
+        """The name of this strategy."""
         scaling: Scaling = "normalized"
 
     config: Config
 
 
 class DAWA(DivergenceAware):
-    """One cosine for the whole model: is looking at single layers worth it?"""
+    """L-DAWA with one cosine for the whole model instead of one for each tensor."""
 
     class Config(DivergenceAware.Config):
         """The ``strategy`` section of DAWA."""
 
         name: Literal["dawa"] = "dawa"
-        """The strategy."""
+        """The name of this strategy."""
         granularity: Granularity = "model"
 
     config: Config
@@ -135,7 +136,7 @@ class ConstShrink(DivergenceAware):
         """The ``strategy`` section of ConstShrink."""
 
         name: Literal["const-shrink"] = "const-shrink"
-        """The strategy."""
+        """The name of this strategy."""
         scaling: Scaling = "constant-shrink"
 
     config: Config
@@ -148,15 +149,15 @@ class RenormedLDAWA(DivergenceAware):
         """The ``strategy`` section of RenormedLDAWA."""
 
         name: Literal["ldawa-renorm"] = "ldawa-renorm"
-        """The strategy."""
+        """The name of this strategy."""
         scaling: Scaling = "restored-norm"
 
     config: Config
 
 
-PRESETS: dict[str, Rule] = {
-    rule.name: rule
-    for rule in (
+PRESETS: dict[str, LDAWAOptions] = {
+    options.name: options
+    for options in (
         Uniform.Config(),
         LDAWA.Config(),
         ReleasedLDAWA.Config(),
@@ -166,7 +167,7 @@ PRESETS: dict[str, Rule] = {
         RenormedLDAWA.Config(),
     )
 }
-"""The rules by name."""
+"""The options of each preset, by the strategy's name."""
 
 
 def merge(
@@ -174,13 +175,14 @@ def merge(
     client_states: Iterable[Mapping[str, Tensor]],
     num_examples: Iterable[int],
     *,
-    preset: str | Rule = "ldawa",
+    preset: str | LDAWAOptions = "ldawa",
     buffers: frozenset[str] = frozenset(),
 ) -> dict[str, Tensor]:
-    """Merge client models by a rule of the L-DAWA family; as a rule g'[l] = 1/K·Σ_k δ[k,l]·w[k,l].
+    """Merge client models as the L-DAWA family does, by default g'[l] = 1/K·Σ_k δ[k,l]·w[k,l].
 
-    This is the rule itself: the rounds of FedAvg before it belong to the strategy. Integer counters
-    take the maximum. Nothing that comes in is written to, or shared with what is returned.
+    δ is the cosine of a client's tensor with the global one: 1 means the same direction. The first
+    rounds of FedAvg belong to the strategy, not to this function. Integer counters take the
+    maximum. Inputs are not modified, and share no memory with the result.
 
     Parameters
     ----------
@@ -190,19 +192,29 @@ def merge(
         The models w[k] that came back, with the same names and shapes; read one by one.
     num_examples : Iterable[int]
         How many examples each client trained on.
-    preset : str | Rule (default: "ldawa")
-        The rule, or its name in ``PRESETS``.
+    preset : str | LDAWAOptions (default: "ldawa")
+        The options, or a name in ``PRESETS``.
     buffers : frozenset[str] (default: frozenset())
-        The names of BatchNorm's running statistics, which most rules average by examples.
+        The names of BatchNorm's running statistics, which most presets average by examples.
 
     Raises
     ------
     ValueError
         There is no client or no such preset, or the models differ in names or shapes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> sent = {"w": torch.tensor([1.0, 0.0])}
+    >>> clients = [{"w": torch.tensor([2.0, 0.0])}, {"w": torch.tensor([0.0, 2.0])}]
+    >>> merge(sent, clients, [1, 1])  # the second turned by a right angle: δ = 0
+    {'w': tensor([1., 0.])}
     """
     if isinstance(preset, str) and preset not in PRESETS:
         raise ValueError(f"preset = {preset!r}: choose one of {', '.join(PRESETS)}")
-    rule = PRESETS[preset] if isinstance(preset, str) else preset
+    options = PRESETS[preset] if isinstance(preset, str) else preset
     return fold.merge(
-        DivergenceFold(global_state, rule, buffers), client_states, map(Report, num_examples)
+        DivergenceFold(global_state, options, buffers),
+        client_states,
+        map(UpdateSummary, num_examples),
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from strategies.base import FoldingStrategy
 from strategies.config import StrategyConfig
-from strategies.fold import Fold, Report, WeightedMean
+from strategies.fold import Fold, UpdateSummary, WeightedMean
 from strategies.messages import CHANCE_LOSS
 
 
@@ -16,7 +16,7 @@ class SoftmaxMean:
     """The fold that weighs client k by softmax_k(chance loss − loss).
 
     The weights are known only once all have answered, so each is taken relative to the largest so
-    far, as in an online softmax, and the sums are scaled where a larger one comes.
+    far, as in an online softmax, and the sums are scaled when a larger one comes.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class SoftmaxMean:
         self._mean = WeightedMean(like)
         self._largest = -math.inf
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
         """Add one client's model.
 
         Raises
@@ -36,7 +36,7 @@ class SoftmaxMean:
         ValueError
             Its loss or chance loss is missing or not finite, or the model has other tensors.
         """
-        score = report.number(CHANCE_LOSS) - report.loss
+        score = summary.number(CHANCE_LOSS) - summary.loss
         if not math.isfinite(score):
             raise ValueError(f"its loss above chance is {-score}: it must be finite")
         if score > self._largest:
@@ -53,12 +53,12 @@ class LossWeighted(FoldingStrategy):
     """Clients weigh by how far their loss is below chance: where some learn hardly anything.
 
     g' = Σ_k a[k]·w[k] with a = softmax_k(−(loss[k] − chance[k])), BatchNorm's statistics included;
-    integer counters take the maximum. chance[k] is the loss of an encoder that tells nothing apart,
-    at the client's own batch sizes: NT-Xent's is log(2B − 1), so without it small clients would
+    integer counters take the maximum. chance[k] is the loss of a constant encoder at the client's
+    own batch sizes: NT-Xent's is log(2B − 1), so without it small clients would
     always seem to do better.
 
     For when some clients learn well and others hardly at all, such as those with few or poor
-    examples. It trusts what clients say of themselves, and an easy client (one class, little
+    examples. It trusts the losses that clients report, and an easy client (one class, little
     variety) may have a low loss without a good encoder.
 
     Source: the loss-based weights of Rehman et al., "Federated Self-supervised Learning for Video
@@ -69,11 +69,11 @@ class LossWeighted(FoldingStrategy):
         """The ``strategy`` section of LossWeighted."""
 
         name: Literal["loss-weighted"] = "loss-weighted"
-        """The strategy."""
+        """The name of this strategy."""
 
     config: Config
 
-    needs = frozenset({"train-loss", CHANCE_LOSS})
+    required_metrics = frozenset({"train-loss", CHANCE_LOSS})
 
     def start_fold(self, server_round: int, global_state: Mapping[str, Tensor]) -> Fold:
         """Return a mean weighed by the softmax."""

@@ -12,7 +12,14 @@ from strategies.fold import Fold
 
 
 def median(values: Tensor) -> Tensor:
-    """Return the median over the first dimension, [K, n] to [n]; of two middle values the mean."""
+    """Return the median over the first dimension, [K, n] to [n]; of two middle values the mean.
+
+    Examples
+    --------
+    >>> import torch
+    >>> median(torch.tensor([[1.0], [2.0], [100.0]]))
+    tensor([2.])
+    """
     ordered, count = values.sort(dim=0).values, len(values)
     return (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
 
@@ -39,7 +46,7 @@ class Median(FoldingStrategy):
         """The ``strategy`` section of Median."""
 
         name: Literal["median"] = "median"
-        """The strategy."""
+        """The name of this strategy."""
 
     config: Config
 

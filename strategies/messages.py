@@ -1,8 +1,8 @@
-"""What a strategy and its clients say to each other: Flower's records, holding torch tensors.
+"""Messages between a strategy and its clients: Flower's records, holding torch tensors.
 
 In one process a model crosses by reference (0.4 ms for 11 million parameters, where a plain
 ``ArrayRecord(state_dict)`` takes 41 ms); it becomes bytes only where it leaves the process. So
-tensors that came in a message are shared with whoever sent it: never write to them.
+tensors of a message are shared with its sender: never modify them.
 """
 
 import io
@@ -31,19 +31,20 @@ CONFIG = "config"
 METRICS = "metrics"
 """Key of the MetricRecord of a reply: `num-examples`, `train-loss`, …"""
 DIVERGENCE = "divergence"
-"""In a message's config: whether clients report δ of each tensor; in a reply's metrics: these."""
+"""In a message's config: whether clients report δ, the cosine of each tensor with the global one
+(1 = same direction); in a reply's metrics: these cosines."""
 
 STEPS = "num-steps"
 """In a reply's metrics: how many local steps the client took."""
 CHANCE_LOSS = "chance-loss"
-"""In a reply's metrics: the loss of an encoder that tells nothing apart, at its batch sizes."""
+"""In a reply's metrics: the loss of a constant encoder, at the client's batch sizes."""
 
 LAST_COUNTED = "last-counted"
-"""In a message's config, to devices: the last round in which this client's reply counted, 0 for
-none. What the client keeps for itself goes on from there."""
+"""In a message's config, to devices: the last round whose merge used this client's reply, 0 for
+none. The client continues from its private state of that round."""
 
 EXTRA = "extra"
-"""Key of the ArrayRecord of what client rules send, and get, beside the model; if there is any."""
+"""Key of the ArrayRecord of client rules' extra tensors, in both directions; may be absent."""
 
 
 class TensorArray(Array):
@@ -114,7 +115,7 @@ def to_state(record: ArrayRecord) -> dict[str, Tensor]:
     Raises
     ------
     ValueError
-        An array that came over the wire is not what it says that it is.
+        An array received over the network does not match its description.
     """
     return {name: _tensor(name, array) for name, array in record.items()}
 
@@ -131,7 +132,7 @@ def _tensor(name: str, array: Array) -> Tensor:
 def _elements(array: Array) -> np.ndarray:
     """Return a copy of the elements of an array in numpy's format.
 
-    Not by ``np.load``, which makes room for what the header claims before it looks how much there
+    Not by ``np.load``, which allocates what the header claims before it checks how much there
     is.
     """
     if array.stype != SType.NUMPY:
@@ -184,7 +185,7 @@ def arrays_of(content: RecordDict, key: str = ARRAYS) -> ArrayRecord:
 
 
 def extra_of(content: RecordDict) -> ArrayRecord:
-    """Return what a message or reply holds beside the model; empty where it holds nothing."""
+    """Return the extra tensors of a message or reply; may be empty."""
     return _record(content, EXTRA, ArrayRecord) if EXTRA in content else ArrayRecord()
 
 
@@ -193,7 +194,7 @@ def content_bytes(content: RecordDict) -> int:
     return record_bytes(arrays_of(content)) + record_bytes(extra_of(content))
 
 
-def instructions_of(config: ConfigRecord) -> Instructions:
+def read_instructions(config: ConfigRecord) -> Instructions:
     """Return what a message's config has clients do, beside training.
 
     Raises

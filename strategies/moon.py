@@ -33,7 +33,7 @@ class MOON(MeanByExamples):
         """The ``strategy`` section of MOON."""
 
         name: Literal["moon"] = "moon"
-        """The strategy."""
+        """The name of this strategy."""
         mu: Number = Field(1.0, ge=0)
         """μ, the term's weight."""
         temperature: Number = Field(0.5, gt=0)

@@ -30,7 +30,7 @@ class MultiKrum(FoldingStrategy):
         """The ``strategy`` section of MultiKrum."""
 
         name: Literal["multikrum"] = "multikrum"
-        """The strategy."""
+        """The name of this strategy."""
         byzantine: int = Field(1, ge=0)
         """f: how many clients may send anything; 2f + 3 must answer."""
         selected: PositiveInt | None = None

@@ -1,4 +1,4 @@
-"""What a reply to a strategy's message must be, and the check that it is."""
+"""What a reply to a strategy's message must contain, and the check of it."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from fedssl.model_state import State, TensorRoles
 from fedssl.model_state.check import first_error
 from strategies.base import FoldingStrategy
 from strategies.divergence import directed
-from strategies.fold import Report
+from strategies.fold import UpdateSummary
 from strategies.messages import (
     ARRAYS,
     CHANCE_LOSS,
@@ -26,8 +26,8 @@ from strategies.messages import (
     arrays_of,
     config_of,
     extra_of,
-    instructions_of,
     metrics_of,
+    read_instructions,
     to_state,
 )
 
@@ -41,12 +41,12 @@ _NUMBERS = ("train-loss", CHANCE_LOSS, "seconds")
 
 @dataclass(frozen=True)
 class Expected:
-    """What a reply must be."""
+    """The tensors and metrics that a reply must have."""
 
     tensors: Mapping[str, Tensor]
-    """What it holds: tensors of these names, shapes and element types."""
+    """The model: tensors of these names, shapes and element types."""
     extra: Mapping[str, Tensor]
-    """What it holds beside the model: tensors like these."""
+    """The extra tensors: of these names, shapes and element types."""
     reported: Mapping[str, ReportedMetric]
     """The metrics that were asked for."""
     needed: frozenset[str]
@@ -54,7 +54,7 @@ class Expected:
     examples: int
     """The most examples that the client may say it has."""
     parts: TensorRoles
-    """What the names of the tensors mean."""
+    """The roles of the model's tensors by name."""
 
 
 def expected_reply(
@@ -65,7 +65,7 @@ def expected_reply(
     Parameters
     ----------
     content : RecordDict
-        Of the message.
+        The config record of the message.
     strategy : Strategy
         Whose message it is. Flower's own need the same metrics of every client.
     parts : TensorRoles
@@ -74,7 +74,7 @@ def expected_reply(
         How many examples the client has, as it registered.
     """
     sent, config = to_state(arrays_of(content)), config_of(content)
-    instructions = instructions_of(config)
+    instructions = read_instructions(config)
     reported: dict[str, ReportedMetric] = {}
     extra: State = {}
     if config.get(DIVERGENCE):
@@ -84,7 +84,7 @@ def expected_reply(
         reported |= {f"{name}/{k}": m for k, m in rule.declared_metrics(sent, parts).items()}
         extra |= {f"{name}/{k}": t for k, t in rule.declared_tensors(sent, parts).items()}
     if isinstance(strategy, FoldingStrategy):
-        needed = strategy.needs
+        needed = strategy.required_metrics
     else:
         needed = frozenset({*_NUMBERS, STEPS})
     withheld = instructions.transmission.absent_from_reply
@@ -92,7 +92,7 @@ def expected_reply(
     return Expected(tensors, extra, reported, needed | {"num-examples"}, examples, parts)
 
 
-def read_reply(content: RecordDict, expected: Expected) -> tuple[State, Report]:
+def read_reply(content: RecordDict, expected: Expected) -> tuple[State, UpdateSummary]:
     """Return the model and the metrics of a reply; nothing that it claims is believed unchecked.
 
     Raises
@@ -106,7 +106,7 @@ def read_reply(content: RecordDict, expected: Expected) -> tuple[State, Report]:
     metrics, numbers = metrics_of(content), _read_metrics(metrics_of(content), expected)
     state = _read_tensors(arrays_of(content), expected.tensors, "model", expected.parts)
     extra = _read_tensors(extra_of(content), expected.extra, "extra", expected.parts)
-    return state, Report(*numbers, dict(metrics), extra)
+    return state, UpdateSummary(*numbers, dict(metrics), extra)
 
 
 def _read_tensors(

@@ -13,7 +13,7 @@ from fedssl.client_rules.scaffold import ControlVariates
 from fedssl.model_state import State, TensorRoles, parameter_names
 from strategies.base import NO_PARTS, FoldingStrategy
 from strategies.config import StrategyConfig
-from strategies.fold import Fold, ParameterMean, Report, WeightedMean, named, part_of
+from strategies.fold import Fold, ParameterMean, UpdateSummary, WeightedMean, named, part_of
 
 PREFIX = "scaffold/"
 
@@ -27,9 +27,9 @@ class _Corrected(ParameterMean):
         self._global = global_state
         self._changes = WeightedMean({f"{PREFIX}{n}": global_state[n] for n in self.names})
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
-        super().add(state, report)
-        self._changes.add(report.extra, 1)
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
+        super().add(state, summary)
+        self._changes.add(summary.extra, 1)
 
     def sums(self) -> State:
         return {**super().sums(), **named("changes", self._changes.sums())}
@@ -67,7 +67,7 @@ class SCAFFOLD(FoldingStrategy):
         """The ``strategy`` section of SCAFFOLD."""
 
         name: Literal["scaffold"] = "scaffold"
-        """The strategy."""
+        """The name of this strategy."""
         lr: Number = Field(1.0, gt=0)
         """η, the server's learning rate."""
 
@@ -107,7 +107,7 @@ class SCAFFOLD(FoldingStrategy):
         return dict(self._control)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what ``state_dict`` returned."""
+        """Restore a state that ``state_dict`` returned."""
         self._control = dict(state)
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ from fedssl.base.fields import Number
 from fedssl.model_state import State, TensorRoles
 from strategies.base import NO_PARTS, FoldingStrategy
 from strategies.config import StrategyConfig
-from strategies.fold import ExampleMean, Fold, Report, parameter_names
+from strategies.fold import ExampleMean, Fold, UpdateSummary, parameter_names
 
 
 class ServerOptimizer(FoldingStrategy):
@@ -19,8 +19,8 @@ class ServerOptimizer(FoldingStrategy):
 
     Only parameters are stepped: g'[l] = g[l] + `step`(Δ̄[l]), with Δ̄ the mean by examples of the
     clients' updates w[k] − g. BatchNorm's statistics are averaged by examples, since a step beyond
-    the clients could make a variance negative; counters take the maximum. What the server keeps,
-    such as momentum, is part of a checkpoint.
+    the clients could make a variance negative; counters take the maximum. The server's
+    state, such as momentum, is part of a checkpoint.
     """
 
     def __init__(self, config: StrategyConfig | None = None, parts: TensorRoles = NO_PARTS):
@@ -32,9 +32,9 @@ class ServerOptimizer(FoldingStrategy):
         """Return what is added to a parameter, given the clients' mean update of it."""
 
     def kept(self, what: str, name: str, update: Tensor, initial: float = 0.0) -> Tensor:
-        """Return what was kept by this name for a parameter; at first, ``initial`` everywhere."""
-        known = self._kept.get(f"{what} {name}")
-        return torch.full_like(update, initial) if known is None else known.to(update.device)
+        """Return a kept tensor of a parameter; at first, ``initial`` everywhere."""
+        tensor = self._kept.get(f"{what} {name}")
+        return torch.full_like(update, initial) if tensor is None else tensor.to(update.device)
 
     def keep(self, what: str, name: str, value: Tensor) -> Tensor:
         """Keep a tensor for the next round, and return it."""
@@ -46,11 +46,11 @@ class ServerOptimizer(FoldingStrategy):
         return _Stepped(self, global_state)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what is kept, by what it is and its parameter's name."""
+        """Return the kept tensors, by their kind and their parameter's name."""
         return dict(self._kept)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what ``state_dict`` returned."""
+        """Restore a state that ``state_dict`` returned."""
         self._kept = dict(state)
 
 
@@ -60,8 +60,8 @@ class _Stepped:
         self._global = global_state
         self._mean = ExampleMean(global_state)
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
-        self._mean.add(state, report)
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
+        self._mean.add(state, summary)
 
     def sums(self) -> State:
         return self._mean.sums()
@@ -88,7 +88,7 @@ class AdaptiveOptimizer(ServerOptimizer):
     """
 
     class Config(StrategyConfig):
-        """What all of them have."""
+        """The fields of all server optimisers."""
 
         lr: Number = Field(0.01, gt=0)
         """η, the server's learning rate: about how far a weight moves in a round."""

@@ -1,4 +1,4 @@
-"""What a strategy is given for a step of its own on the server, after the merge."""
+"""The input of a strategy's own step on the server, after the merge."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from fedssl.objectives import Objective
 
 @dataclass(frozen=True)
 class ServerExamples:
-    """Examples of the server's, without labels, and what it takes to train on them.
+    """Unlabelled examples on the server, with what is needed to train on them.
 
     On a server of devices they are its own, of the config's ``data``. In a simulation they are the
     clients' own training examples, for there are no others: give ``limit`` to stand for the few
@@ -24,21 +24,21 @@ class ServerExamples:
     """
 
     dataset: Dataset
-    """What they are taken from."""
+    """The data set that examples are taken from."""
     blueprint: ModelBlueprint
-    """Of the experiment's model."""
+    """The blueprint of the experiment's model."""
     device: torch.device
-    """Where the model is."""
+    """The device of the model."""
 
     def draw(self, count: int, purpose: str, server_round: int) -> Tensor:
-        """Draw different examples, [M, …] as stored, M at most ``count``: alike for equal seeds."""
-        draws = numpy_generator(self.blueprint.config.seed, purpose, server_round)
+        """Draw different examples, [M, …] as stored, M ≤ ``count``; equal seeds give equal ones."""
+        random = numpy_generator(self.blueprint.config.seed, purpose, server_round)
         total = len(self.dataset)
-        rows = np.sort(draws.choice(total, size=min(count, total), replace=False))
+        rows = np.sort(random.choice(total, size=min(count, total), replace=False))
         return self.dataset.fetch(rows).to(self.device)
 
     def generator(self, purpose: str, server_round: int) -> torch.Generator:
-        """Return the source of all other draws for a purpose in a round."""
+        """Return the random generator for another purpose in a round."""
         return generator(self.blueprint.config.seed, purpose, server_round)
 
     def objective(self, state: Mapping[str, Tensor]) -> Objective:
@@ -50,13 +50,13 @@ class ServerExamples:
 
 @dataclass(frozen=True)
 class ServerStep:
-    """What a strategy may act on once a round's models are merged."""
+    """The state of a round after the merge, from which a server step starts."""
 
     round: int
-    """From 1."""
+    """The number of the round, from 1."""
     before: Mapping[str, Tensor]
-    """The global model that was sent; only to be read."""
+    """The global model that was sent; do not modify it."""
     merged: Mapping[str, Tensor]
-    """What the replies became; only to be read."""
+    """The merged model; do not modify it."""
     examples: ServerExamples | None
     """The server's examples, where the strategy declares that it needs some."""

@@ -1,7 +1,6 @@
-"""Rounds that are sums: what one client adds, computed where the client is, and what becomes of it.
+"""Rounds that are sums: a client computes its contribution, and the server needs only their sum.
 
-Who merges then needs no client's model, only the sum of what all of them add: what secure
-aggregation and differential privacy stand on.
+Such a round can use secure aggregation and differential privacy.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,18 +10,18 @@ from torch import Tensor
 
 from fedssl.model_state import State
 from strategies.base import FoldingStrategy
-from strategies.fold import Fold, Report
+from strategies.fold import Fold, UpdateSummary
 
 
 @runtime_checkable
 class SummedFold(Fold, Protocol):
-    """A fold of which all that it gathers is a sum over the clients."""
+    """A fold whose whole state is a sum over the clients."""
 
     def sums(self) -> State:
-        """Return what was gathered of one client, by name: floating tensors."""
+        """Return the sums after one client was added: floating tensors by name."""
 
     def take_sums(self, total: Mapping[str, Tensor]) -> None:
-        """Take up the sum of what `sums` returned of each client, in place of adding them."""
+        """Continue from the sum of all clients' `sums`, instead of adding their models."""
 
 
 def is_sum(
@@ -37,34 +36,40 @@ def contribution(
     server_round: int,
     global_state: Mapping[str, Tensor],
     state: Mapping[str, Tensor],
-    report: Report,
+    summary: UpdateSummary,
 ) -> State:
-    """Return what a client adds to a round's sum.
+    """Return a client's contribution to a round's sum.
 
     Parameters
     ----------
     strategy : FoldingStrategy
-        Built on the client, of the same config; what it keeps on the server is not needed.
+        The strategy, built on the client from the same config; the server's state is not needed.
     server_round : int
-        The round.
+        The number of the round, from 1.
     global_state : Mapping[str, Tensor]
-        Those of the tensors that the client received that it sends back.
+        The tensors that the client received and sends back, before training.
     state : Mapping[str, Tensor]
-        The same, trained.
-    report : Report
-        Of the update.
+        The same tensors after training.
+    summary : UpdateSummary
+        The client's summary of its update.
 
     Raises
     ------
     ValueError
-        The strategy's round is no sum.
+        The strategy's round is not a sum over clients.
 
     Examples
     --------
-    >>> mine = contribution(FedAvg(), 1, received, trained, Report(examples=120))
+    >>> import torch
+    >>> from strategies.fedavg import FedAvg
+    >>> sent, first, second = ({"w": torch.tensor([value])} for value in (0.0, 1.0, 3.0))
+    >>> one = contribution(FedAvg(), 1, sent, first, UpdateSummary(examples=100))
+    >>> other = contribution(FedAvg(), 1, sent, second, UpdateSummary(examples=300))
+    >>> finish(FedAvg(), 1, sent, add_up([one, other]))
+    {'w': tensor([2.5000])}
     """
     fold = _summed(strategy, server_round, global_state)
-    fold.add(state, report)
+    fold.add(state, summary)
     return fold.sums()
 
 
@@ -76,8 +81,8 @@ def finish(
 ) -> State:
     """Return the merged model, given the sum of all clients' contributions.
 
-    It is what the strategy's fold makes of the same clients, up to rounding; but counters are the
-    rounded mean, since a largest one is no sum.
+    It equals the result of the strategy's fold up to rounding, except that counters are the
+    rounded mean: a maximum is not a sum.
     """
     fold = _summed(strategy, server_round, global_state)
     fold.take_sums(total)
@@ -85,7 +90,7 @@ def finish(
 
 
 def add_up(contributions: Iterable[Mapping[str, Tensor]]) -> State:
-    """Return the sum of contributions; a ValueError says that there are none, or of other names."""
+    """Return the sum of contributions; a ValueError if there are none or their names differ."""
     total: State = {}
     for each in contributions:
         if total and total.keys() != each.keys():
@@ -102,5 +107,5 @@ def _summed(
 ) -> SummedFold:
     fold = strategy.start_fold(server_round, global_state)
     if not isinstance(fold, SummedFold):
-        raise ValueError(f"a round of {type(strategy).__name__} is no sum of what clients add")
+        raise ValueError(f"a round of {type(strategy).__name__} is not a sum of what clients add")
     return fold

@@ -28,9 +28,9 @@ from fedssl.testing.shared import (
 )
 from fedssl.training.instructions import Instructions
 from strategies import STRATEGIES, FoldingStrategy, Stateful, StrategyConfig, build
-from strategies.base import instructions_of, shared_state
+from strategies.base import build_instructions, shared_state
 from strategies.collected import Collected
-from strategies.fold import Fold, Report, merge
+from strategies.fold import Fold, UpdateSummary, merge
 from strategies.messages import CHANCE_LOSS, STEPS
 from strategies.server_step import ServerExamples, ServerStep
 from strategies.summed import add_up, contribution, finish, is_sum
@@ -47,7 +47,7 @@ class _Answer:
     """What a client's update is to the server."""
 
     state: State
-    report: Report
+    summary: UpdateSummary
 
 
 @dataclass
@@ -70,9 +70,9 @@ def check_strategy(strategy: type[FoldingStrategy] | str, **fields: object) -> N
     Parameters
     ----------
     strategy : type[FoldingStrategy] | str
-        Its class, the name that it is registered by, or its dotted path.
+        Its class, its registered name, or its dotted path.
     **fields : object
-        Those of the ``strategy`` section that are not to have their defaults.
+        Fields of the ``strategy`` section that shall differ from their defaults.
 
     Raises
     ------
@@ -84,8 +84,8 @@ def check_strategy(strategy: type[FoldingStrategy] | str, **fields: object) -> N
 
     Examples
     --------
-    >>> from fedssl.testing import check_strategy
-    >>> check_strategy("fedavg", weighting="uniform")
+        from fedssl.testing import check_strategy
+        check_strategy("fedavg", weighting="uniform")
     """
     plugin = find_plugin(STRATEGIES, strategy, fields)
     if not issubclass(plugin.found, FoldingStrategy):
@@ -130,7 +130,7 @@ class _Check:
         strategy = build(self.config, self.parts)
         assert isinstance(strategy, FoldingStrategy)
         strategy.population = self._count(strategy) + 2
-        if strategy.needs_examples:
+        if strategy.requires_server_examples:
             dataset = Dataset(IMAGES.examples(EXAMPLES, 99), torch.full((EXAMPLES,), -1), ())
             strategy.server_examples = ServerExamples(dataset, self.blueprint, torch.device("cpu"))
         if kept is not None and isinstance(strategy, Stateful):
@@ -160,34 +160,34 @@ class _Check:
 
     def _instructions(self, strategy: FoldingStrategy, turn: _Round) -> Instructions:
         """Return what clients are told, as they read it."""
-        told = instructions_of(strategy, turn.number, turn.sent)
-        config = told.to_config()
+        instructions = build_instructions(strategy, turn.number, turn.sent)
+        config = instructions.to_config()
         try:
             json.dumps(config)
-            read = Instructions.from_config(config)
+            parsed = Instructions.from_config(config)
         except ValueError as error:
             raise AssertionError(f"{self.where}: clients refuse what it tells: {error}") from error
         require(
-            read.to_config() == config,
-            f"{self.where}: clients read {read.to_config()} of the message {config}",
+            parsed.to_config() == config,
+            f"{self.where}: clients read {parsed.to_config()} of the message {config}",
         )
-        plan = told.transmission
+        plan = instructions.transmission
         odd = {*plan.scheduled, *plan.withheld} - set(turn.sent)
         require(not odd, f"{self.where}: its plan names {sorted(odd)[:1]}, which is no tensor")
-        return told
+        return instructions
 
     def _train(self, strategy: FoldingStrategy, number: int, sent: State) -> _Round:
         """Have clients answer, each by all rules of the strategy, for real."""
         turn = _Round(number, sent, {})
         with unchanged(sent, self.where, "the global model"), nothing_drawn(self.where):
-            told = self._instructions(strategy, turn)
+            instructions = self._instructions(strategy, turn)
             shared = shared_state(strategy, sent)
             extra = strategy.extra(number, sent)
         turn.awaited = {
-            n: t for n, t in shared.items() if n not in told.transmission.absent_from_reply
+            n: t for n, t in shared.items() if n not in instructions.transmission.absent_from_reply
         }
-        known = tuple(f"{rule.name}/" for rule in told.rules)
-        odd = [name for name in extra if not name.startswith(known)]
+        prefixes = tuple(f"{rule.name}/" for rule in instructions.rules)
+        odd = [name for name in extra if not name.startswith(prefixes)]
         require(
             not odd,
             f"{self.where}: sends {odd[:1]} beside the model, for none of its rules: see `extra`",
@@ -199,7 +199,7 @@ class _Check:
                     self.privates.get(client, {}),
                     client=client,
                     round=number,
-                    instructions=told,
+                    instructions=instructions,
                     extra=extra,
                     count=EXAMPLES + client,
                 )
@@ -215,13 +215,13 @@ class _Check:
                 STEPS: update.stats.steps,
                 **update.metrics,
             }
-            lacking = strategy.needs - metrics.keys()
+            lacking = strategy.required_metrics - metrics.keys()
             require(
                 not lacking, f"{self.where}: needs {sorted(lacking)[:1]}, which no client reports"
             )
             state = {name: update.state[name] for name in turn.awaited}
-            report = Report(update.example_count, update.stats.loss, metrics, update.extra)
-            turn.answers.append(_Answer(state, report))
+            summary = UpdateSummary(update.example_count, update.stats.loss, metrics, update.extra)
+            turn.answers.append(_Answer(state, summary))
         return turn
 
     def _fold(self, strategy: FoldingStrategy, turn: _Round, answers: Sequence[_Answer]) -> State:
@@ -229,7 +229,7 @@ class _Check:
         fold = strategy.start_fold(turn.number, turn.awaited)
         try:
             with unchanged(given, self.where, "the models that it is given"):
-                return merge(fold, [a.state for a in answers], [a.report for a in answers])
+                return merge(fold, [a.state for a in answers], [a.summary for a in answers])
         except (ValueError, KeyError) as error:
             raise AssertionError(
                 f"{self.where}: cannot merge clients that did what it asked, in round "
@@ -262,12 +262,12 @@ class _Check:
         self._check_counters(turn, folded)
         return after
 
-    def _check_kind(self, like: State, found: State, what: str) -> None:
-        odd = sorted(like.keys() ^ found.keys())
+    def _check_kind(self, like: State, actual: State, what: str) -> None:
+        odd = sorted(like.keys() ^ actual.keys())
         require(not odd, f"{self.where}: {what} has other tensors than the model: see {odd[:1]}")
         for name, tensor in like.items():
             kind, expected = (
-                f"{t.dtype} {list(t.shape)}".removeprefix("torch.") for t in (found[name], tensor)
+                f"{t.dtype} {list(t.shape)}".removeprefix("torch.") for t in (actual[name], tensor)
             )
             require(kind == expected, f"{self.where}: {what} has {name} as {kind}, not {expected}")
 
@@ -299,7 +299,7 @@ class _Check:
         by_fold = self._fold(strategy, turn, turn.answers)
         on_server = self.made(kept)
         total = add_up(
-            contribution(self.made(), turn.number, turn.awaited, a.state, a.report)
+            contribution(self.made(), turn.number, turn.awaited, a.state, a.summary)
             for a in turn.answers
         )
         summed = finish(on_server, turn.number, turn.awaited, total)
@@ -324,7 +324,7 @@ class _Check:
         fold: Fold = strategy.start_fold(turn.number, turn.awaited)
         watched = [_Watched(answer.state) for answer in turn.answers]
         for each, answer in zip(watched, turn.answers, strict=True):
-            fold.add(each.lend(), answer.report)
+            fold.add(each.lend(), answer.summary)
         name = _held(watched)
         require(
             name is None or isinstance(fold, Collected),
@@ -341,15 +341,15 @@ class _Check:
 
     def _check_resume(self, played: Sequence[_Round]) -> None:
         """Check that one that was resumed after each round goes on as if it were not."""
-        whole, resumed = self.made(), self.made()
+        uninterrupted, resumed = self.made(), self.made()
         for turn in played:
-            for each in (whole, resumed):
+            for each in (uninterrupted, resumed):
                 # As a round does, whatever comes of it.
-                instructions_of(each, turn.number, turn.sent)
+                build_instructions(each, turn.number, turn.sent)
                 each.extra(turn.number, turn.sent)
             merged = [
                 self._play(each, turn, self._fold(each, turn, turn.answers))
-                for each in (whole, resumed)
+                for each in (uninterrupted, resumed)
             ]
             require_same(
                 merged[0],
@@ -358,12 +358,12 @@ class _Check:
                 "keeps belongs into state_dict and load_state_dict",
             )
             resumed = self.made(self._kept(resumed))
-            one, other = self._kept(whole) or {}, self._kept(resumed) or {}
+            one, other = self._kept(uninterrupted) or {}, self._kept(resumed) or {}
             require_same(one, other, f"{self.where}: load_state_dict takes up something else")
 
     def _check_still(self, strategy: FoldingStrategy, turn: _Round) -> None:
         """Merge clients that return what they were sent."""
-        still = [_Answer(turn.awaited, answer.report) for answer in turn.answers]
+        still = [_Answer(turn.awaited, answer.summary) for answer in turn.answers]
         after = self._play(strategy, turn, self._fold(strategy, turn, still))
         self._check_kind(turn.sent, after, "where clients return the global model, what it makes")
         broken = first_not_finite(after)
@@ -405,7 +405,7 @@ def _given(answers: Sequence[_Answer]) -> State:
     return {
         f"{name} of client {place}": tensor
         for place, answer in enumerate(answers)
-        for name, tensor in (*answer.state.items(), *answer.report.extra.items())
+        for name, tensor in (*answer.state.items(), *answer.summary.extra.items())
     }
 
 

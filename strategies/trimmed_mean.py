@@ -22,6 +22,12 @@ def trimmed_mean(values: Tensor, share: float) -> Tensor:
         [K, n].
     share : float
         In [0, 0.5); ⌊share·K⌋ values are left out at either end.
+
+    Examples
+    --------
+    >>> import torch
+    >>> trimmed_mean(torch.tensor([[1.0], [2.0], [3.0], [4.0], [100.0]]), share=0.2)
+    tensor([3.])
     """
     cut = int(share * len(values))
     return values.sort(dim=0).values[cut : len(values) - cut].mean(dim=0)
@@ -54,7 +60,7 @@ class TrimmedMean(FoldingStrategy):
         """The ``strategy`` section of TrimmedMean."""
 
         name: Literal["trimmed-mean"] = "trimmed-mean"
-        """The strategy."""
+        """The name of this strategy."""
         beta: Number = Field(0.2, ge=0, lt=0.5)
         """The share of the clients that is left out at either end."""
 

@@ -1,4 +1,4 @@
-"""How far a client's model is from the one that it was sent, and a bound on it."""
+"""The norm of a client's update, and its clipping."""
 
 import math
 from collections.abc import Mapping
@@ -19,6 +19,12 @@ def update_norm(state: Mapping[str, Tensor], global_state: Mapping[str, Tensor])
         w: the model that came back.
     global_state : Mapping[str, Tensor]
         g: what was sent; at least the tensors of w.
+
+    Examples
+    --------
+    >>> sent, returned = {"w": torch.zeros(2)}, {"w": torch.tensor([3.0, 4.0])}
+    >>> update_norm(returned, sent)
+    5.0
     """
     lengths = [
         length(tensor.double() - global_state[name].to(tensor).double())
@@ -40,9 +46,15 @@ def clip(state: Mapping[str, Tensor], global_state: Mapping[str, Tensor], share:
     Parameters
     ----------
     state, global_state : Mapping[str, Tensor]
-        As in `update_norm`.
+        The model that came back and the model sent, as in `update_norm`.
     share : float
         s: the limit divided by the update's norm, in [0, 1].
+
+    Examples
+    --------
+    >>> sent, returned = {"w": torch.zeros(2)}, {"w": torch.tensor([3.0, 4.0])}
+    >>> clip(returned, sent, share=0.5)
+    {'w': tensor([1.5000, 2.0000])}
     """
     clipped = {}
     for name, tensor in state.items():

@@ -1,4 +1,4 @@
-"""What a data set is: examples, and what is known of each."""
+"""Data sets: examples with labels and other columns."""
 
 from fedssl.data.config import DataConfig, Limit
 from fedssl.data.custom import CustomData

@@ -80,24 +80,24 @@ class Archive:
             raise self._wrong(str(error)) from None
         # A damaged archive makes zipfile, zlib and numpy raise nearly anything.
         except Exception as error:
-            told = " ".join(str(error).split())[:200] or type(error).__name__
-            raise self._wrong(f"not an .npz file of plain arrays ({told})") from None
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise self._wrong(f"not an .npz file of plain arrays ({reason})") from None
 
     def _headers(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        found, total = {}, 0
+        headers, total = {}, 0
         infos = [info for info in self._zip.infolist() if info.filename.endswith(".npy")]
         if len(infos) > _MOST:
             raise _WrongError(f"holds {len(infos):,} arrays: at most {_MOST:,} are read")
         for info in infos:
             with self._zip.open(info) as file:
                 version = np.lib.format.read_magic(file)
-                read = {
+                read_header = {
                     (1, 0): np.lib.format.read_array_header_1_0,
                     (2, 0): np.lib.format.read_array_header_2_0,
                 }.get(version)
-                if read is None:
+                if read_header is None:
                     raise ValueError(f"version {version} of numpy's format")
-                shape, _, dtype = read(file)
+                shape, _, dtype = read_header(file)
                 start = file.tell()
             if dtype.hasobject:
                 raise ValueError("Object arrays cannot be loaded")
@@ -117,14 +117,14 @@ class Archive:
             if info.file_size > _DEFLATED * info.compress_size + 1000:
                 raise _WrongError(f"`{name[:80]}` is packed more tightly than is possible")
             total += info.file_size
-            found[name] = tuple(shape), dtype
-        there = memory()
-        if there is not None and 2 * total > there:
+            headers[name] = tuple(shape), dtype
+        machine_memory = memory()
+        if machine_memory is not None and 2 * total > machine_memory:
             raise _WrongError(
                 f"its arrays take {total / 1e9:,.1f} GB, twice that while they are read, and this "
-                f"machine has {there / 1e9:,.1f}"
+                f"machine has {machine_memory / 1e9:,.1f}"
             )
-        return found
+        return headers
 
 
 class _WrongError(Exception):

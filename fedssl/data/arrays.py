@@ -49,24 +49,24 @@ class Arrays(ABC):
     def __init__(self, what: str, path: Path, split: str):
         self._what, self._path = what, path
         with Archive(path, self.wrong) as archive:
-            there = list(archive.members)
-            self.prefix, key = self._find(there, split)
+            members = list(archive.members)
+            self.prefix, key = self._find(members, split)
             self._count = self.check(archive, key)
             self.examples = self.read(archive, key)
-            names = {n: n.removeprefix(self.prefix) for n in there if n.startswith(self.prefix)}
-            for own in (*self.keys, *self.parts):
-                names.pop(self.prefix + own, None)
-            if "class_names" in there:
+            names = {n: n.removeprefix(self.prefix) for n in members if n.startswith(self.prefix)}
+            for key_in_split in (*self.keys, *self.parts):
+                names.pop(self.prefix + key_in_split, None)
+            if "class_names" in members:
                 names["class_names"] = "class_names"
             self.columns = {
-                own: archive.read(name)
-                for name, own in names.items()
-                if self._is_column(archive, name, own)
+                key_in_split: archive.read(name)
+                for name, key_in_split in names.items()
+                if self._is_column(archive, name, key_in_split)
             }
         self.labels = self.columns.pop("labels", np.full(self._count, -1))
         self.names = self.columns.pop("class_names", None)
         self._check_labels()
-        self.notes = self._notes(there, key)
+        self.notes = self._notes(members, key)
 
     @abstractmethod
     def check(self, archive: Archive, key: str) -> int:
@@ -86,32 +86,32 @@ class Arrays(ABC):
         """Return an error of what is wrong with the file."""
         return ValueError(f"{self._what} = {self._path}: {problem}")
 
-    def _find(self, there: Sequence[str], split: str) -> tuple[str, str]:
+    def _find(self, members: Sequence[str], split: str) -> tuple[str, str]:
         """Return the prefix of the split's arrays, and which of them holds the examples."""
         for prefix in ("", f"{split}_"):
-            for own in self.keys:
-                if prefix + own in there:
-                    return prefix, prefix + own
-        names = " or ".join(f"`{own}`" for own in self.keys)
-        others = " or ".join(f"`{split}_{own}`" for own in self.keys)
+            for wanted_key in self.keys:
+                if prefix + wanted_key in members:
+                    return prefix, prefix + wanted_key
+        names = " or ".join(f"`{wanted_key}`" for wanted_key in self.keys)
+        others = " or ".join(f"`{split}_{wanted_key}`" for wanted_key in self.keys)
         raise self.wrong(
-            f"has no array {names} (nor {others}), only {', '.join(there[:20]) or 'nothing'}"
+            f"has no array {names} (nor {others}), only {', '.join(members[:20]) or 'nothing'}"
         )
 
-    def _is_column(self, archive: Archive, name: str, own: str) -> bool:
+    def _is_column(self, archive: Archive, name: str, key: str) -> bool:
         """Check an array before it is read."""
         shape, dtype = archive.members[name]
-        if own == "class_names":
+        if key == "class_names":
             if dtype.kind != "U" or len(shape) != 1:
                 raise self.wrong("`class_names` must be a list of strings")
             return True
         if dtype.kind not in "iuU":
             kinds = "store integers, -1 for no label, or names"
             other = "a column must hold integers or strings"
-            raise self.wrong(f"`{name}` is {dtype}: {kinds if own == 'labels' else other}")
-        fits = [(self._count,), (self._count, 1)] if own == "labels" else [(self._count,)]
+            raise self.wrong(f"`{name}` is {dtype}: {kinds if key == 'labels' else other}")
+        fits = [(self._count,), (self._count, 1)] if key == "labels" else [(self._count,)]
         if shape not in fits:
-            hint = ": one label for each is needed" if own == "labels" and len(shape) == 2 else ""
+            hint = ": one label for each is needed" if key == "labels" and len(shape) == 2 else ""
             raise self.wrong(
                 f"`{name}` has the shape {list(shape)}, but there are {self._count} "
                 f"{self.noun}{hint}"
@@ -129,22 +129,22 @@ class Arrays(ABC):
                 f"most {MOST_CLASSES:,} classes), and -1 for no label"
             )
 
-    def _notes(self, there: Sequence[str], key: str) -> tuple[str, ...]:
+    def _notes(self, members: Sequence[str], key: str) -> tuple[str, ...]:
         if not self.prefix:
             return ()
-        told = [f"{self._what}: read from `{key}`: {self._count:,} {self.noun}"]
+        notes = [f"{self._what}: read from `{key}`: {self._count:,} {self.noun}"]
         unused = "val_" + key.removeprefix(self.prefix)
-        if unused in there and self.prefix == "test_":
-            told.append(f"{self._what}: `{unused}` is not used")
-        return tuple(told)
+        if unused in members and self.prefix == "test_":
+            notes.append(f"{self._what}: `{unused}` is not used")
+        return tuple(notes)
 
     def dataset(self, class_names: tuple[str, ...]) -> Dataset:
         """Return the examples, whose labels are places among ``class_names``."""
-        labels, own = self.labels, class_names
+        labels, names = self.labels, class_names
         if labels.dtype.kind == "U":
             labels = self._numbered(labels, class_names)
         elif self.names is not None:
-            own = tuple(self.names.tolist())
+            names = tuple(self.names.tolist())
         fields, field_names = {}, {}
         for name, values in self.columns.items():
             if values.dtype.kind == "U":
@@ -152,7 +152,7 @@ class Arrays(ABC):
                 field_names[name] = tuple(texts.tolist())
             fields[name] = values.astype(np.int64)
         labelled = torch.from_numpy(labels.astype(np.int64))
-        return Dataset(self.examples, labelled, own, fields, field_names)
+        return Dataset(self.examples, labelled, names, fields, field_names)
 
     def _numbered(self, labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
         texts, code = np.unique(labels, return_inverse=True)

@@ -1,4 +1,4 @@
-"""What the ``data`` section holds, whichever set it names."""
+"""The ``data`` section: the fields of all data sets."""
 
 from abc import abstractmethod
 
@@ -19,12 +19,12 @@ class Limit(Fields):
 
 
 class DataConfig(Fields):
-    """The ``data`` section: one subclass for each modality, and of this one for each data set."""
+    """The ``data`` section; each modality has a subclass, and each data set one of that."""
 
     name: str
     """Which data set: a name that `fedssl list` prints, or the dotted path of your own."""
     modality: str
-    """What its examples are: image, series, or the dotted path of a modality of your own."""
+    """The kind of examples: image, series, or the dotted path of a modality of your own."""
     limit: Limit = Limit()
     """Keep only so many examples."""
     where: Where = Field(default_factory=dict)

@@ -13,7 +13,7 @@ from fedssl.data.dataset import Splits
 class CustomData(DataConfig):
     """When the set is your own code: ``name: my_module.load_my_set``.
 
-    Whatever else the section holds is passed to that function by keyword; it returns ``Splits``,
+    All other fields of the section are passed to that function by keyword; it returns ``Splits``,
     whose examples are tensors, or objects that fetch rows when asked (see `fedssl.data.Examples`).
     """
 

@@ -1,4 +1,4 @@
-"""What a loaded data set is, wherever it came from."""
+"""A loaded data set, whatever its source."""
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
@@ -12,29 +12,29 @@ from fedssl.data.on_demand import Examples
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples as they are stored, with what is known of each."""
+    """Stored examples with their labels and other columns."""
 
     examples: Examples
-    """A tensor [N, …], contiguous; or what fetches rows of one when asked."""
+    """A contiguous tensor [N, …], or an object that fetches rows on demand."""
     labels: Tensor
-    """int64 [N]; -1 where an example has no label."""
+    """int64 [N]; -1 if an example has no label."""
     class_names: tuple[str, ...]
-    """The name of each label; empty where nothing is labelled."""
+    """The name of each label; empty if nothing is labelled."""
     fields: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """int64 [N] each, by name: what a `natural` partition may split by (writer, camera, domain)."""
+    """int64 [N] each, by name: columns that a `natural` partition may split by (writer, domain)."""
     field_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By column: what its numbers, from 0, are called; left out where a number says it all."""
+    """By column: the names of its numbers, from 0; left out if they have no names."""
 
     def __len__(self) -> int:
         return self.examples.shape[0]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one example."""
+        """The shape of one example."""
         return tuple(self.examples.shape[1:])
 
     def fetch(self, index: np.ndarray | None = None) -> Tensor:
-        """Return the examples at ``index`` (int64 [M]; all where None), in memory."""
+        """Return the examples at ``index`` (int64 [M]; all if None), in memory."""
         if index is None:
             if isinstance(self.examples, Tensor):
                 return self.examples
@@ -48,14 +48,14 @@ class Dataset:
         return Dataset(self.fetch(index), labels, self.class_names, fields, self.field_names)
 
     def name_of(self, column: str, value: int) -> str:
-        """Return what a column's number is called."""
+        """Return the name of a column's number."""
         names = self.field_names.get(column, ())
         return names[value] if 0 <= value < len(names) else str(value)
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The examples that the clients share out, and those that the server tests on.
+    """The training examples of the clients, and the test examples of the server.
 
     The central probe is fitted on the labelled examples of ``train`` and scored on ``test``.
     """
@@ -64,6 +64,6 @@ class Splits:
     test: Dataset
     _: KW_ONLY
     notes: tuple[str, ...] = ()
-    """What was read as what, a line each."""
+    """How the data was read, one line each."""
     skipped: tuple[tuple[str, str], ...] = ()
     """Files that could not be read and were left out: path, and why."""

@@ -1,4 +1,4 @@
-"""What one example is: its modality, shape and type."""
+"""The specification of an example: its modality, shape and type."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, PositiveInt
 from torch import Tensor
 
 LARGEST = 1 << 28
-"""The most values of one example: what a file or a message claims is not believed beyond it."""
+"""The largest number of values of one example that a file or message may claim."""
 
 
 def _bounded(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -25,15 +25,15 @@ Shape = Annotated[
 
 @dataclass(frozen=True)
 class ExampleSpec:
-    """What every example of a data set, or every view of a batch, is.
+    """The modality, shape and type of each example of a data set, or of each view of a batch.
 
-    It travels as JSON: in the metadata of ``model.safetensors``, and to devices.
+    It is stored as JSON: in the metadata of ``model.safetensors``, and sent to devices.
     """
 
     modality: Annotated[str, Field(max_length=200)]
     """The name of its modality, or the dotted path of one of the user's own."""
     shape: Shape
-    """Of one example: an image's is (C, H, W), a series' (C, T)."""
+    """The shape of one example: (C, H, W) for an image, (C, T) for a series."""
     dtype: Literal["uint8", "int16", "int32", "int64", "float32"]
     """The type of its values, as torch calls it."""
 
@@ -43,5 +43,11 @@ class ExampleSpec:
         return cls(modality, tuple(shape), str(dtype).removeprefix("torch."))  # type: ignore[arg-type]
 
     def blank(self, count: int) -> Tensor:
-        """Return ``count`` examples that are all zeros: to try an encoder on."""
+        """Return ``count`` examples of zeros, to try an encoder on.
+
+        Examples
+        --------
+        >>> ExampleSpec("image", (3, 32, 32), "uint8").blank(2).shape
+        torch.Size([2, 3, 32, 32])
+        """
         return torch.zeros(count, *self.shape, dtype=getattr(torch, self.dtype))

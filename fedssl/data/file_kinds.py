@@ -1,4 +1,4 @@
-"""Files by how their names end: which of them hold examples."""
+"""File kinds: which files hold examples, by the suffix of their names."""
 
 import os
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ class FileKind:
     """The files that hold a modality's examples, one each."""
 
     noun: tuple[str, str]
-    """What one is called, and several: ("image", "images")."""
+    """The word for one example, and for several: ("image", "images")."""
     suffixes: frozenset[str]
-    """How the names of those that can be read end, in lower case."""
+    """The suffixes of readable files, in lower case."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
-    """How the names of others of the kind end, and why they are not read."""
+    """The suffixes of files of this kind that are not read, and the reason."""
 
     @property
     def one(self) -> str:
-        """What one is called, with its article."""
+        """The word for one example, with its article."""
         return f"{'an' if self.noun[0][0] in 'aeiou' else 'a'} {self.noun[0]}"
 
     def count(self, number: int) -> str:
@@ -27,5 +27,11 @@ class FileKind:
 
 
 def suffix(name: str) -> str:
-    """Return how a file's name ends, in lower case, with its dot; empty where it has none."""
+    """Return a file name's suffix in lower case, with its dot; empty if there is none.
+
+    Examples
+    --------
+    >>> suffix("cats/Tom.JPG")
+    '.jpg'
+    """
     return os.path.splitext(name)[1].lower()

@@ -69,21 +69,21 @@ class Folders:
     def _held_out(self, whole: Listing) -> tuple[Listing, Listing]:
         """Return what is left for training, and what is held out for testing."""
         bare = replace(whole, bad=(), notes=())
-        many = self.kind.noun[1]
+        noun = self.kind.noun[1]
         if any(not {*v} & {*self.test_where.get(k, v)} for k, v in self.where.items()):
             train, test = self._chosen(whole, bare)
-            told = f"data.test: null; data.test_where takes other {many} than data.where"
+            note = f"data.test: null; data.test_where takes other {noun} than data.where"
         else:
-            kept, held = hold_out(whole.labels)
-            if not len(kept) or not len(held):
+            rest, held = hold_out(whole.labels)
+            if not len(rest) or not len(held):
                 raise ValueError(
-                    f"data.train = {escape_unsafe(str(self.train))}: too few {many} to hold out a "
+                    f"data.train = {escape_unsafe(str(self.train))}: too few {noun} to hold out a "
                     "fifth for testing; give data.test"
                 )
-            train, test = self._chosen(whole.take(kept), bare.take(held))
-            each = "each class" if whole.class_names else f"the {many}"
-            told = f"data.test: null, so a fifth of {each} of data.train is held out"
-        return train, replace(test, notes=(f"{told}: {self.kind.count(len(test.paths))}",))
+            train, test = self._chosen(whole.take(rest), bare.take(held))
+            each = "each class" if whole.class_names else f"the {noun}"
+            note = f"data.test: null, so a fifth of {each} of data.train is held out"
+        return train, replace(test, notes=(f"{note}: {self.kind.count(len(test.paths))}",))
 
 
 def refusal(
@@ -107,7 +107,7 @@ def refusal(
         path, reason = bad[0]
         one = f"{start}{escape_unsafe(path)} cannot be read as {kind.one}: {reason}"
         return f"{one}; mend or remove it{fix}"
-    told = [f"{escape_unsafe(path)}: {reason}" for path, reason in bad[:_SHOWN]]
+    problems = [f"{escape_unsafe(path)}: {reason}" for path, reason in bad[:_SHOWN]]
     more = [f"… and {len(bad) - _SHOWN:,} more"] if len(bad) > _SHOWN else []
     many = f"{len(bad):,} of {total:,} files cannot be read as {kind.noun[1]}"
-    return "\n  ".join([f"{start}{many}; mend or remove them{fix}", *told, *more])
+    return "\n  ".join([f"{start}{many}; mend or remove them{fix}", *problems, *more])

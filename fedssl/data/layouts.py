@@ -1,4 +1,4 @@
-"""Tell what the folders of example files mean: classes, domains, or the splits of a set."""
+"""Find out whether folders of example files are classes, domains, or splits of a set."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,8 +27,8 @@ def splits_of(found: Found) -> dict[str, str]:
     Empty unless train and another one are there, and examples in no other folder.
     """
     tops = sorted({parts[0] if parts else "" for parts, _ in found.folders})
-    known = {name: split for split, names in _SPLITS.items() for name in names}
-    splits = {known[top.lower()]: top for top in tops if top.lower() in known}
+    split_of = {name: split for split, names in _SPLITS.items() for name in names}
+    splits = {split_of[top.lower()]: top for top in tops if top.lower() in split_of}
     if len(splits) < len(tops) or len(splits) < 2 or "train" not in splits:
         return {}
     return splits
@@ -52,9 +52,9 @@ def arrange(
     root : Path
         The folder that they lie below.
     what : str
-        What errors call it, such as ``data.train``.
+        Its name in errors, such as ``data.train``.
     kind : FileKind
-        What the files are.
+        The kind of the files.
     layout : Layout
         class: the first folder below the root is the class; domain/class: the second, and the first
         is the domain; further ones mean nothing. auto: by how deep the files lie.
@@ -71,16 +71,20 @@ def arrange(
         return ValueError(f"{what} = {escape_unsafe(str(root))}: {problem}")
 
     if not found.folders:
-        seen = found.seen()
+        other_files = found.seen()
         raise wrong(
-            f"no {kind.noun[0]} files in it" + (f" that can be read; seen: {seen}" if seen else "")
+            f"no {kind.noun[0]} files in it"
+            + (f" that can be read; seen: {other_files}" if other_files else "")
         )
     depth = _depth(found, kind, layout, wrong, lenient)
     listing = _listed(found, depth)
     doubt = _doubt(listing, found, root, what, kind, depth) if layout == "auto" else ""
-    told = f"{what}: {_read_as(listing, kind, depth)}{doubt}"
-    seen = ", ".join(f"{n:,} {name}" for name, n in sorted(found.others.items())[:8])
-    notes = [told, *([f"{what}: left out, since no {kind.noun[1]}: {seen}"] if seen else [])]
+    reading = f"{what}: {_read_as(listing, kind, depth)}{doubt}"
+    other_files = ", ".join(f"{n:,} {name}" for name, n in sorted(found.others.items())[:8])
+    notes = [
+        reading,
+        *([f"{what}: left out, since no {kind.noun[1]}: {other_files}"] if other_files else []),
+    ]
     return Listing(
         listing.paths,
         listing.labels,

@@ -69,21 +69,21 @@ def read_list(path: Path, what: str, kind: FileKind) -> Listing:
             raise wrong(f"line {number} has no path")
     columns = {name: [row[place] for _, row in rows] for place, name in enumerate(head)}
     paths = [os.path.join(path.parent, name) for name in columns.pop("path")]
-    given = columns.pop("label", [""] * len(paths))
-    texts = ["" if label == "-1" else label for label in given]
+    label_texts = columns.pop("label", [""] * len(paths))
+    texts = ["" if label == "-1" else label for label in label_texts]
     names = in_order({text for text in texts if text})
     place = {name: number for number, name in enumerate(names)}
     labels = np.array([place.get(text, -1) for text in texts], np.int64)
     coded = {name: np.unique(values, return_inverse=True) for name, values in columns.items()}
     further = f", further columns: {', '.join(coded)}" if coded else ""
-    told = f"{what}: read as a list: {kind.count(len(paths))}, {len(names):,} classes{further}"
+    note = f"{what}: read as a list: {kind.count(len(paths))}, {len(names):,} classes{further}"
     return Listing(
         paths,
         labels,
         names,
         {name: codes.astype(np.int64) for name, (_, codes) in coded.items()},
         {name: tuple(values.tolist()) for name, (values, _) in coded.items()},
-        notes=(told,),
+        notes=(note,),
     )
 
 

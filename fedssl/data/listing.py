@@ -1,4 +1,4 @@
-"""Example files that are known by name, and not decoded yet."""
+"""Lists of example files that are not decoded yet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ class Listing:
     bad: tuple[tuple[str, str], ...] = ()
     """Files that are examples by their names and cannot be read: path, and why."""
     notes: tuple[str, ...] = ()
-    """What was read as what, a line each."""
+    """How the files were read, one line each."""
 
     def take(self, index: np.ndarray) -> "Listing":
         """Return the files at ``index``."""
@@ -38,7 +38,7 @@ class Listing:
         return self.take(np.delete(np.arange(len(self.paths)), list(places)))
 
     def dataset(self, examples: Examples) -> Dataset:
-        """Return the files' examples with what is known of them."""
+        """Return the data set of these files, with the given examples."""
         return Dataset(
             examples,
             torch.from_numpy(self.labels),

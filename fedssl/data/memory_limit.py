@@ -1,4 +1,4 @@
-"""Refuse examples that this machine's memory cannot hold, before any of it is asked for."""
+"""Refuse examples that do not fit into this machine's memory, before allocating any."""
 
 import math
 import os
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def memory() -> int | None:
-    """Return this machine's memory in bytes; None where the system does not tell."""
+    """Return this machine's memory in bytes; None if the system does not tell."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -14,7 +14,7 @@ def memory() -> int | None:
 
 
 def check_fits(shape: Sequence[int], what: str) -> None:
-    """Raise a ValueError where uint8 arrays of this shape are larger than all memory."""
+    """Raise a ValueError if uint8 arrays of this shape are larger than all memory."""
     needed, there = math.prod(shape), memory()
     if there is not None and needed > there:
         raise ValueError(

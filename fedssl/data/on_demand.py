@@ -1,4 +1,4 @@
-"""Examples that stay where they are until somebody needs them."""
+"""Examples that are read only when they are needed."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Examples(Protocol):
-    """A data set's examples: a tensor [N, …], or what fetches rows of one when asked.
+    """A data set's examples: a tensor [N, …], or an object that fetches rows on demand.
 
     The clients fetch theirs in each round that they train in, several at once from threads; the
     central evaluation fetches its own once.
@@ -20,6 +20,6 @@ class Examples(Protocol):
     def __getitem__(self, rows: Tensor, /) -> Tensor:
         """Return the examples at ``rows`` (int64 [M], on the CPU), [M, …].
 
-        The same row gives the same bits whenever it is fetched. A ValueError or OSError says which
-        example is at fault.
+        The same row gives the same bits whenever it is fetched. A ValueError or OSError names the
+        faulty example.
         """

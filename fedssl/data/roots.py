@@ -43,10 +43,10 @@ class Root:
             return arrange(self.found, self.path, what, self.kind, self.layout)
         name = self.splits.get(split) or self.splits["val"]
         listing = arrange(self.found.below(name), self.path / name, what, self.kind, self.layout)
-        there = [self.splits[each] for each in ("train", "val", "test") if each in self.splits]
-        shown = ", ".join(f"{folder}/" for folder in there)
-        told = (
+        folders = [self.splits[each] for each in ("train", "val", "test") if each in self.splits]
+        shown = ", ".join(f"{folder}/" for folder in folders)
+        note = (
             f"{what}: the splits {shown} of one set found in {escape_unsafe(str(self.path))}, and "
             f"{name}/ taken; set data.layout: domain/class if they are domains"
         )
-        return replace(listing, notes=(told, *listing.notes))
+        return replace(listing, notes=(note, *listing.notes))

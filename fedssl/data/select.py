@@ -32,6 +32,11 @@ def balanced(labels: np.ndarray, limit: int | None) -> np.ndarray:
     -------
     np.ndarray
         int64 [min(limit, N)], ascending.
+
+    Examples
+    --------
+    >>> balanced(np.array([0, 0, 0, 0, 1, 1]), limit=2).size
+    2
     """
     if limit is None or limit >= len(labels):
         return np.arange(len(labels))
@@ -56,6 +61,12 @@ def hold_out(labels: np.ndarray, share: float = 0.2) -> tuple[np.ndarray, np.nda
     tuple[np.ndarray, np.ndarray]
         int64 [M] and [N - M], ascending: the training examples, and those held out. A class's
         share is rounded to the nearest example.
+
+    Examples
+    --------
+    >>> rest, held = hold_out(np.array([0] * 10 + [1] * 5))
+    >>> len(rest), len(held)
+    (12, 3)
     """
     order, rank = _rank_in_class(labels, "hold-out")
     _, code, counts = np.unique(labels[order], return_inverse=True, return_counts=True)

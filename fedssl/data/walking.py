@@ -14,17 +14,17 @@ _MOST = 1_000_000
 
 @dataclass
 class Found:
-    """What lies below a folder, but for what is hidden."""
+    """The files below a folder, without hidden ones."""
 
     folders: list[tuple[tuple[str, ...], list[str]]] = field(default_factory=list)
     """The names of each folder that holds such files, from the root's on, and its files, sorted."""
     bad: list[tuple[tuple[str, ...], str, str]] = field(default_factory=list)
-    """Those of the kind that cannot be read: their folder's names, their path, and why."""
+    """Unreadable files of the kind: their folder's names, their path, and the reason."""
     others: Counter[str] = field(default_factory=Counter)
     """How many files are of other kinds, by suffix."""
 
     def below(self, name: str) -> "Found":
-        """Return what lies below one of the root's folders."""
+        """Return the files below one of the root's folders."""
         return Found(
             [(parts[1:], files) for parts, files in self.folders if parts[:1] == (name,)],
             [(parts[1:], path, why) for parts, path, why in self.bad if parts[:1] == (name,)],
@@ -32,7 +32,7 @@ class Found:
         )
 
     def seen(self) -> str:
-        """Say what else there is, or cannot be read, by suffix; empty where nothing."""
+        """Return the numbers of other and unreadable files by suffix; empty if there are none."""
         bad = Counter(suffix(path) or "links" for _, path, _ in self.bad)
         counts = sorted((self.others + bad).items(), key=lambda item: (-item[1], item[0]))
         shown = [f"{count:,} {name}" for name, count in counts[:8]]

@@ -1,4 +1,4 @@
-"""Choose examples by what a column says of them, such as their domain."""
+"""Choose examples by the values of a column, such as their domain."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -56,13 +56,13 @@ def chosen(part: Dataset | Listing, where: Mapping[str, Sequence[str]], what: st
     ValueError
         There is no such column or value, or no example left.
     """
-    kept = np.ones(len(part.labels), bool)
+    selected = np.ones(len(part.labels), bool)
     for column, wanted in where.items():
         if column not in part.fields:
-            known = ", ".join(sorted(part.fields))
+            columns = ", ".join(sorted(part.fields))
             raise ValueError(
                 f"{what}.{column}: the examples have "
-                + (f"the columns {known}" if known else "no columns to choose by")
+                + (f"the columns {columns}" if columns else "no columns to choose by")
             )
         names, values = names_of(part, column)
         for name in wanted:
@@ -71,7 +71,7 @@ def chosen(part: Dataset | Listing, where: Mapping[str, Sequence[str]], what: st
                     f"{what}.{column} = {name}: there is no such value; {suggest_name(name, names)}"
                 )
         numbers = [v for name, v in zip(names, values.tolist(), strict=True) if name in wanted]
-        kept &= np.isin(part.fields[column], numbers)
-    if where and not kept.any():
+        selected &= np.isin(part.fields[column], numbers)
+    if where and not selected.any():
         raise ValueError(f"{what}: no example is left; name more values")
-    return np.flatnonzero(kept)
+    return np.flatnonzero(selected)

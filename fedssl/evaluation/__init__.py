@@ -5,15 +5,15 @@ from fedssl.evaluation.config import EvaluationConfig
 from fedssl.evaluation.evaluate import evaluate, gather
 from fedssl.evaluation.measures import MEASURES, measure
 from fedssl.evaluation.metrics import MetricDescription
-from fedssl.evaluation.subject import Gathered, Measured, Subject
+from fedssl.evaluation.subject import EvaluationExamples, MeasureResult, Subject
 
 __all__ = [
     "MEASURES",
     "EvaluationConfig",
-    "Gathered",
+    "EvaluationExamples",
     "Measure",
     "MeasureConfig",
-    "Measured",
+    "MeasureResult",
     "MetricDescription",
     "Subject",
     "evaluate",

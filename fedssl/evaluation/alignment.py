@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.metrics import MetricDescription
 from fedssl.evaluation.parallel import map_chunks
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 CHUNK = 512
 """Features that are compared with all others at a time."""
@@ -31,6 +31,11 @@ def alignment(first: Tensor, second: Tensor) -> float:
 
     Source: Wang and Isola, "Understanding Contrastive Representation Learning through Alignment
     and Uniformity on the Hypersphere", ICML 2020, equation 7, with α = 2.
+
+    Examples
+    --------
+    >>> alignment(torch.eye(2), torch.eye(2).flip(0))
+    2.0
     """
     x, y = F.normalize(first.double()), F.normalize(second.double())
     return (x - y).square().sum(1).mean().item()
@@ -70,21 +75,21 @@ class Alignment(Measure):
         """One of ``evaluation.measures``: alignment and uniformity."""
 
         name: Literal["alignment"] = "alignment"
-        """This measure."""
+        """The name of this measure."""
 
     labels = False
     reports: ClassVar = {
         name: MetricDescription(better="lower") for name in ("alignment", "uniformity")
     }
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Measure two views of each test example, with the run's own views; no labels are needed.
 
         Lower is better, of both. Uniformity is the mean of both views'.
         """
         examples = subject.examples.test.fetch()
         first, second = (subject.views_of(examples, "alignment", number) for number in range(2))
-        return Measured(
+        return MeasureResult(
             {
                 "alignment": alignment(first, second),
                 "uniformity": (uniformity(first) + uniformity(second)) / 2,

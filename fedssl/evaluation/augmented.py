@@ -9,7 +9,7 @@ from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract_views
 from fedssl.evaluation.linear import accuracy, fit_linear
 from fedssl.evaluation.metrics import ACCURACY
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 VIEWS = 5
 """Random views of each training example, besides the example itself."""
@@ -22,11 +22,11 @@ class Augmented(Measure):
         """One of ``evaluation.measures``: the probe of weak views."""
 
         name: Literal["augmented"] = "augmented"
-        """This measure."""
+        """The name of this measure."""
 
     reports: ClassVar = {"augmented_accuracy": ACCURACY}
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Fit the linear probe of `fit_linear` on each example and five weak views of it.
 
         Weak views are those that alter an example least; an image's are crop and flip alone. The
@@ -41,7 +41,7 @@ class Augmented(Measure):
         examples, view = subject.examples.train.fetch(), subject.weak_view
         features = [subject.train_features]
         for number in range(VIEWS):
-            subject.said(f"view {number + 1} of {VIEWS}")
+            subject.on_progress(f"view {number + 1} of {VIEWS}")
             features.append(
                 extract_views(
                     subject.encoder,
@@ -55,4 +55,4 @@ class Augmented(Measure):
         labels = subject.train_labels.repeat(len(features))
         probe = fit_linear(torch.cat(features), labels, subject.config.l2)
         right = accuracy(probe.predict(subject.test_features), subject.test_labels)
-        return Measured({"augmented_accuracy": right})
+        return MeasureResult({"augmented_accuracy": right})

@@ -1,4 +1,4 @@
-"""What every measure is."""
+"""The base class of measures."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 
 from fedssl.base.fields import DottedPath, Fields
 from fedssl.evaluation.metrics import METRICS, MetricDescription
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 
 class MeasureConfig(Fields):
@@ -28,16 +28,16 @@ class CustomMeasureConfig(MeasureConfig):
 
 
 class Measure(ABC):
-    """What a frozen encoder is worth, by one measure."""
+    """A measure of the quality of a frozen encoder."""
 
     Config: ClassVar[type[MeasureConfig]] = MeasureConfig
     config: MeasureConfig
     labels: ClassVar[bool] = True
     """Whether it needs labelled training and test examples."""
     of_a_round: ClassVar[bool] = True
-    """Whether a round can be measured so; else it wants whole runs."""
+    """Whether it can measure a single round; otherwise it needs whole runs."""
     reports: ClassVar[Mapping[str, MetricDescription]] = {}
-    """What its figures are, by name; one that is not declared is a plain number."""
+    """Descriptions of its figures by name; a figure without one is a plain number."""
 
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)
@@ -54,11 +54,11 @@ class Measure(ABC):
         self.config = config
 
     @abstractmethod
-    def measure(self, subject: Subject) -> Measured:
-        """Compute the measure, in one thread and from the subject's draws alone.
+    def measure(self, subject: Subject) -> MeasureResult:
+        """Compute the measure, in one thread and with the subject's generators alone.
 
         Raises
         ------
         ValueError
-            It cannot be done; the message says why.
+            The measure cannot be computed; the message says why.
         """

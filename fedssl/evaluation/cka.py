@@ -10,7 +10,7 @@ from fedssl.base.seeding import numpy_generator
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.metrics import PLAIN
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 CLIENTS = 10
 """At most so many clients are compared; where there are more, they are drawn."""
@@ -32,6 +32,13 @@ def linear_cka(first: Tensor, second: Tensor) -> float:
 
     Source: Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
     section 3 (linear CKA).
+
+    Examples
+    --------
+    >>> features = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0]])
+    >>> turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
+    >>> round(linear_cka(features, 5 * features @ turn), 4)
+    1.0
     """
     x, y = first.double(), second.double()
     x, y = x - x.mean(0), y - y.mean(0)
@@ -49,14 +56,14 @@ class CKA(Measure):
         """One of ``evaluation.measures``: CKA."""
 
         name: Literal["cka"] = "cka"
-        """This measure."""
+        """The name of this measure."""
 
     labels = False
     reports: ClassVar = dict.fromkeys(
         ("cka_with_global", "cka_between_clients", "cka_least"), PLAIN
     )
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Compare, on test examples, what clients make of this encoder in one local update.
 
         Each update is a client's first: whatever a client kept, and what its strategy asks of it,
@@ -71,12 +78,12 @@ class CKA(Measure):
         if subject.after_update is None or subject.owner is None:
             raise ValueError("needs the clients' examples, which are not here")
         all_clients = np.unique(subject.owner[subject.owner >= 0])
-        draws = numpy_generator(subject.seed, "measure cka")
-        chosen = np.sort(draws.permutation(all_clients)[:CLIENTS]).tolist()
+        random = numpy_generator(subject.seed, "measure cka")
+        chosen = np.sort(random.permutation(all_clients)[:CLIENTS]).tolist()
         examples = subject.examples.test.fetch()
         features = [subject.test_features]
         for place, client in enumerate(chosen):
-            subject.said(f"client {client} ({place + 1} of {len(chosen)})")
+            subject.on_progress(f"client {client} ({place + 1} of {len(chosen)})")
             features.append(extract(subject.after_update(client), examples, subject.preparation))
         alike = torch.eye(len(features), dtype=torch.float64)
         for i in range(len(features)):
@@ -89,4 +96,4 @@ class CKA(Measure):
             figures["cka_least"] = between.min().item()
         names = [subject.client_names[client] for client in chosen if subject.client_names]
         named = {"client_names": names} if names else {}
-        return Measured(figures, {"clients": chosen, **named, "cka": alike.tolist()})
+        return MeasureResult(figures, {"clients": chosen, **named, "cka": alike.tolist()})

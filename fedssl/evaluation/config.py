@@ -30,7 +30,7 @@ class EvaluationConfig(Fields):
     """Further measures of each evaluated round, such as [lidar, harm]; `fedssl probe --list`."""
     split: Literal["test", "validation"] = "test"
     """What to score on. validation: a fifth of each class of the labelled training examples, which
-    no probe is fitted on; so fields can be tuned without a look at the test examples."""
+    no probe is fitted on; so fields can be tuned without the test examples."""
     limit: Limit = Limit()
     """Use only so many of the examples that were loaded: to fit on, and to score on."""
     l2: Number = Field(1e-3, gt=0)
@@ -40,7 +40,7 @@ class EvaluationConfig(Fields):
     knn_temperature: Number = Field(0.07, gt=0)
     """T: a neighbour of cosine similarity s votes with weight e^(s/T)."""
     recalibrate_bn: bool = False
-    """Report the linear probe with BatchNorm statistics measured anew on training examples, too."""
+    """Also report the linear probe with BatchNorm statistics re-estimated on training examples."""
 
     @field_serializer("measures")
     def _by_name(self, measures: tuple[MeasureConfig, ...]) -> list[str | dict[str, Any]]:

@@ -13,7 +13,7 @@ from fedssl.data.select import balanced
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.metrics import MetricDescription
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 EXAMPLES = 2_000
 """At most so many training examples, as even over the classes as they allow."""
@@ -35,6 +35,12 @@ def pca(features: Tensor, width: int = 2) -> tuple[Tensor, Tensor]:
         float64 [N, width]: the centred features along the directions of most variance, each
         mirrored so that its largest weight is positive; float64 [width], 0 where all features are
         one.
+
+    Examples
+    --------
+    >>> places, share = pca(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [3.0, 0.0]]), width=1)
+    >>> places.flatten().tolist(), share.tolist()
+    ([0.0, -2.0, 2.0], [1.0])
     """
     x = features.double()
     x = x - x.mean(0)
@@ -52,17 +58,17 @@ class PCAMap(Measure):
         """One of ``evaluation.measures``: a map by PCA."""
 
         name: Literal["map"] = "map"
-        """This measure."""
+        """The name of this measure."""
 
     labels = False
     reports: ClassVar = {"pca_variance": MetricDescription(unit="share")}
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Map training examples by PCA: linear, so distances mean what they seem to."""
         features, details = _chosen(subject)
         places, share = pca(features)
         figures = {"pca_variance": share.sum().item()}
-        return Measured(figures, {**details, "places": places.tolist()})
+        return MeasureResult(figures, {**details, "places": places.tolist()})
 
 
 class TSNEMap(Measure):
@@ -72,11 +78,11 @@ class TSNEMap(Measure):
         """One of ``evaluation.measures``: a map by t-SNE."""
 
         name: Literal["map-tsne"] = "map-tsne"
-        """This measure."""
+        """The name of this measure."""
 
     labels = False
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Map by t-SNE, which keeps neighbours together; distances between groups mean nothing.
 
         Source: van der Maaten and Hinton, "Visualizing Data using t-SNE", JMLR 2008;
@@ -98,11 +104,11 @@ class UMAPMap(Measure):
         """One of ``evaluation.measures``: a map by UMAP."""
 
         name: Literal["map-umap"] = "map-umap"
-        """This measure."""
+        """The name of this measure."""
 
     labels = False
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Map by UMAP, which keeps neighbours together; distances between groups mean little.
 
         Source: McInnes, Healy and Melville, "UMAP: Uniform Manifold Approximation and Projection
@@ -117,12 +123,12 @@ class UMAPMap(Measure):
         )
 
 
-def _mapped(subject: Subject, reducer: Callable[[int, int], Any]) -> Measured:
+def _mapped(subject: Subject, reducer: Callable[[int, int], Any]) -> MeasureResult:
     features, details = _chosen(subject)
     # Both take seeds of 32 bits.
     seed = derive_seed(subject.seed, "measure map") % 2**32
-    found = reducer(len(features), seed).fit_transform(features.cpu().numpy())
-    return Measured({}, {**details, "places": np.asarray(found, float).tolist()})
+    places = reducer(len(features), seed).fit_transform(features.cpu().numpy())
+    return MeasureResult({}, {**details, "places": np.asarray(places, float).tolist()})
 
 
 def _installed(module: str, package: str) -> Any:

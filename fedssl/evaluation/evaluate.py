@@ -15,19 +15,19 @@ from fedssl.evaluation.measures import compute, measure
 from fedssl.evaluation.parallel import one_thread
 from fedssl.evaluation.rankme import RankMe
 from fedssl.evaluation.recalibrate import Recalibrated
-from fedssl.evaluation.subject import Gathered, Measured, NotFiniteError, Subject
+from fedssl.evaluation.subject import EvaluationExamples, MeasureResult, NotFiniteError, Subject
 
 RECALIBRATION_EXAMPLES = 2048
-"""How many training examples BatchNorm statistics are measured on."""
+"""The number of training examples on which BatchNorm statistics are re-estimated."""
 
 
 DEFAULT = (RankMe(RankMe.Config()), Linear(Linear.Config()), KNN(KNN.Config()))
-"""The measures of every evaluated round; without labels those that need none."""
+"""The measures of every evaluated round; without labels only those that need none."""
 RECALIBRATED = Recalibrated(Recalibrated.Config())
-"""One more, where the settings ask for it."""
+"""The measure that ``recalibrate_bn`` adds."""
 
 
-def gather(splits: Splits, config: EvaluationConfig) -> Gathered:
+def gather(splits: Splits, config: EvaluationConfig) -> EvaluationExamples:
     """Choose the examples of the central evaluation, the same for every round, and fetch them."""
     train, labels = splits.train, splits.train.labels.numpy()
     labelled = np.flatnonzero(labels >= 0)
@@ -38,7 +38,7 @@ def gather(splits: Splits, config: EvaluationConfig) -> Gathered:
         kept, held = hold_out(labels[labelled])
         scored, among, labelled = train, labelled[held], labelled[kept]
     rows = labelled[balanced(labels[labelled], config.limit.train)]
-    return Gathered(
+    return EvaluationExamples(
         _take(train, rows),
         _take(scored, among[balanced(scored.labels.numpy()[among], config.limit.test)]),
         rows,
@@ -47,27 +47,26 @@ def gather(splits: Splits, config: EvaluationConfig) -> Gathered:
 
 
 def _take(dataset: Dataset, index: np.ndarray) -> Dataset:
-    """Take the examples at ``index``, ascending, but copy nothing where all are in memory."""
-    whole = len(index) == len(dataset) and isinstance(dataset.examples, Tensor)
-    return dataset if whole else dataset.take(index)
+    """Take the examples at ``index``, ascending; without a copy if these are all, in memory."""
+    takes_all = len(index) == len(dataset) and isinstance(dataset.examples, Tensor)
+    return dataset if takes_all else dataset.take(index)
 
 
-def evaluate(subject: Subject, further: Sequence[MeasureConfig] = ()) -> Measured:
+def evaluate(subject: Subject, further: Sequence[MeasureConfig] = ()) -> MeasureResult:
     """Measure a frozen encoder as each evaluated round does: by the default measures and others.
 
-    All look at one subject, whose features are extracted once. The bits are the same whatever the
-    number of cores.
+    Features are extracted once. The result does not depend on the number of cores.
 
     Parameters
     ----------
     subject : Subject
-        The encoder, and the examples by the same settings.
+        The encoder, and examples chosen by the same settings.
     further : Sequence[MeasureConfig] (default: ())
-        Those of ``evaluation.measures``.
+        The measures of ``evaluation.measures``.
 
     Returns
     -------
-    Measured
+    MeasureResult
         ``rankme`` of the features of all test examples (after the limit, so of a fixed number);
         where both parts have labels also ``linear_accuracy`` and ``knn_accuracy``, in [0, 1], with
         ``recalibrate_bn`` ``linear_accuracy_recalibrated``, and the linear probe's predictions;
@@ -96,15 +95,17 @@ def evaluate(subject: Subject, further: Sequence[MeasureConfig] = ()) -> Measure
                         f"evaluation.measures: {section.name} gives another {name} than one before "
                         "it; leave one out"
                     )
-    usual = {name: value for _, measured in default for name, value in measured.figures.items()}
+    default_figures = {
+        name: value for _, measured in default for name, value in measured.figures.items()
+    }
     predictions = (measured.predictions for _, measured in default)
-    return Measured(
-        usual | figures, predictions=next((p for p in predictions if p is not None), None)
+    return MeasureResult(
+        default_figures | figures, predictions=next((p for p in predictions if p is not None), None)
     )
 
 
 def _extract(subject: Subject) -> None:
-    """Extract the test examples' features, which says whether the training has diverged."""
+    """Extract the test examples' features; a ValueError if training has diverged."""
     try:
         _ = subject.test_features
     except NotFiniteError as error:

@@ -57,7 +57,7 @@ def extract_views(
     encoder: nn.Module,
     examples: Tensor,
     view: Callable[[Tensor, torch.Generator], Tensor],
-    draws: Callable[[int], torch.Generator],
+    generator_at: Callable[[int], torch.Generator],
 ) -> Tensor:
     """Return the features of one random view of each example; see `extract`.
 
@@ -69,7 +69,7 @@ def extract_views(
         [N, …] as stored, N ≥ 1, on any device.
     view : Callable[[Tensor, torch.Generator], Tensor]
         Makes a view of each of B examples.
-    draws : Callable[[int], torch.Generator]
+    generator_at : Callable[[int], torch.Generator]
         Makes the generator of a batch, from the place of its first example: each has its own, so
         that batches can be worked on side by side.
 
@@ -82,7 +82,7 @@ def extract_views(
 
     @torch.no_grad()
     def work(rows: slice) -> Tensor:
-        features: Tensor = encoder(view(examples[rows].to(device), draws(rows.start)))
+        features: Tensor = encoder(view(examples[rows].to(device), generator_at(rows.start)))
         return features.float()
 
     with _evaluating(encoder):

@@ -13,7 +13,7 @@ from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import accuracy, fit_linear
 from fedssl.evaluation.metrics import ACCURACY
 from fedssl.evaluation.stratified import stratified
-from fedssl.evaluation.subject import Measured, Subject, View
+from fedssl.evaluation.subject import MeasureResult, Subject, View
 from fedssl.networks.encoder import device_of
 
 EPOCHS = {1: 60, 10: 30}
@@ -27,7 +27,7 @@ def finetune(
     examples: Tensor,
     labels: Tensor,
     view: View,
-    draws: torch.Generator,
+    generator: torch.Generator,
     epochs: int,
 ) -> nn.Module:
     """Train a copy of the encoder, with a linear classifier on top, on labelled examples.
@@ -46,7 +46,7 @@ def finetune(
         int64 [n], from 0 to C − 1.
     view : View
         Makes a view of each example.
-    draws : torch.Generator
+    generator : torch.Generator
         On the CPU: of the order and the views.
     epochs : int
         Passes over the examples.
@@ -71,10 +71,10 @@ def finetune(
         model.parameters(), lr=LR * batch / 256, momentum=MOMENTUM, nesterov=True
     )
     for _ in range(epochs):
-        for rows in torch.split(torch.randperm(len(examples), generator=draws), batch):
+        for rows in torch.split(torch.randperm(len(examples), generator=generator), batch):
             if len(rows) < 2:
                 continue
-            shown = view(examples[rows].to(device), draws)
+            shown = view(examples[rows].to(device), generator)
             loss = F.cross_entropy(model(shown), labels[rows.to(device)])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -85,7 +85,7 @@ def finetune(
 def few(subject: Subject, percent: int) -> np.ndarray:
     """Draw the rows of the labelled training examples whose labels are known, class by class."""
     labels = subject.examples.train.labels.numpy()
-    return stratified(labels, percent / 100, subject.draws(f"{percent} % of the labels"))
+    return stratified(labels, percent / 100, subject.generator(f"{percent} % of the labels"))
 
 
 class FineTune(Measure):
@@ -95,11 +95,11 @@ class FineTune(Measure):
         """One of ``evaluation.measures``: fine-tuning."""
 
         name: Literal["finetune"] = "finetune"
-        """This measure."""
+        """The name of this measure."""
 
     reports: ClassVar = {f"finetuned_{percent}_accuracy": ACCURACY for percent in EPOCHS}
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Fine-tune the whole network on 1 % and on 10 % of the labels, and test it.
 
         They are shares of the labelled training examples that ``evaluation.limit`` leaves, drawn
@@ -111,19 +111,19 @@ class FineTune(Measure):
         for percent, epochs in EPOCHS.items():
             rows = few(subject, percent)
             examples = subject.examples.train.fetch(rows)
-            subject.said(f"{len(rows)} labels, {epochs} passes")
+            subject.on_progress(f"{len(rows)} labels, {epochs} passes")
             tuned = finetune(
                 subject.encoder,
                 examples,
                 subject.examples.train.labels[torch.from_numpy(rows)],
                 subject.weak_view,
-                subject.draws(f"fine-tuning on {percent} %"),
+                subject.generator(f"fine-tuning on {percent} %"),
                 epochs,
             )
             predicted = extract(tuned, test, subject.preparation).argmax(1)
             figures[f"finetuned_{percent}_accuracy"] = accuracy(predicted, subject.test_labels)
             counts[f"labels_{percent}"] = len(rows)
-        return Measured(figures, counts)
+        return MeasureResult(figures, counts)
 
 
 class FineTuneHead(Measure):
@@ -133,11 +133,11 @@ class FineTuneHead(Measure):
         """One of ``evaluation.measures``: the head alone."""
 
         name: Literal["finetune-head"] = "finetune-head"
-        """This measure."""
+        """The name of this measure."""
 
     reports: ClassVar = {f"head_{percent}_accuracy": ACCURACY for percent in EPOCHS}
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Fit the linear probe alone on the same 1 % and 10 % of the labels."""
         subject.need_labels()
         figures, counts = {}, {}
@@ -149,4 +149,4 @@ class FineTuneHead(Measure):
             predicted = probe.predict(subject.test_features)
             figures[f"head_{percent}_accuracy"] = accuracy(predicted, subject.test_labels)
             counts[f"labels_{percent}"] = len(rows)
-        return Measured(figures, counts)
+        return MeasureResult(figures, counts)

@@ -9,12 +9,12 @@ from torch import Tensor
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.linear import fit_linear
 from fedssl.evaluation.metrics import ACCURACY, MetricDescription
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 FOLDS = 5
 """Training examples are predicted by probes fitted on the other folds."""
 LEAST = 10
-"""A group with fewer examples is told, but is not called the worst or the best."""
+"""A group with fewer examples is reported, but never as the worst or the best."""
 GROUPS = ("class", "domain", "client")
 """Accuracy is measured by each of these."""
 
@@ -35,17 +35,29 @@ def by_group(right: np.ndarray, group: np.ndarray, groups: int) -> tuple[np.ndar
     -------
     tuple[np.ndarray, np.ndarray]
         float64 [G], NaN where a group is empty; int64 [G].
+
+    Examples
+    --------
+    >>> share, count = by_group(np.array([True, False, True]), np.array([0, 0, 1]), groups=2)
+    >>> share.tolist(), count.tolist()
+    ([0.5, 1.0], [2, 1])
     """
-    known = group >= 0
-    count = np.bincount(group[known], minlength=groups)
-    hits = np.bincount(group[known], weights=right[known], minlength=groups)
+    in_group = group >= 0
+    count = np.bincount(group[in_group], minlength=groups)
+    hits = np.bincount(group[in_group], weights=right[in_group], minlength=groups)
     return np.divide(hits, count, out=np.full(groups, np.nan), where=count > 0), count
 
 
 def extremes(accuracy: np.ndarray, count: np.ndarray, least: int = LEAST) -> tuple[float, float]:
-    """Return the worst accuracy and the gap from the best to it, of groups of ``least`` or more.
+    """Return the worst accuracy and the gap to the best, of groups of ``least`` or more examples.
 
-    Where no group is so large all that have any count.
+    If no group is so large, all groups with examples count.
+
+    Examples
+    --------
+    >>> worst, gap = extremes(np.array([0.25, 0.75]), np.array([20, 30]))
+    >>> worst, gap
+    (0.25, 0.5)
     """
     enough = count >= min(least, count.max())
     judged = accuracy[enough & (count > 0)]
@@ -53,7 +65,7 @@ def extremes(accuracy: np.ndarray, count: np.ndarray, least: int = LEAST) -> tup
 
 
 def held_out_predictions(
-    features: Tensor, labels: Tensor, l2: float, draws: torch.Generator, folds: int = FOLDS
+    features: Tensor, labels: Tensor, l2: float, generator: torch.Generator, folds: int = FOLDS
 ) -> Tensor:
     """Return a prediction, int64 [N], of each example by a probe that was not fitted on it.
 
@@ -63,13 +75,13 @@ def held_out_predictions(
         float [N, D] and int64 [N], N ≥ 2, all labelled.
     l2 : float
         See `fit_linear`.
-    draws : torch.Generator
+    generator : torch.Generator
         Deals the examples to the folds.
     folds : int
         How many probes are fitted; fewer where there are fewer examples.
     """
     count = len(labels)
-    fold = torch.randperm(count, generator=draws).to(labels.device) % min(folds, count)
+    fold = torch.randperm(count, generator=generator).to(labels.device) % min(folds, count)
     predicted = torch.empty_like(labels)
     for number in range(min(folds, count)):
         out = fold == number
@@ -84,14 +96,14 @@ class Harm(Measure):
         """One of ``evaluation.measures``: representation harm."""
 
         name: Literal["harm"] = "harm"
-        """This measure."""
+        """The name of this measure."""
 
     reports: ClassVar = {
         **{f"worst_{group}_accuracy": ACCURACY for group in GROUPS},
         **{f"{group}_gap": MetricDescription(unit="share", better="lower") for group in GROUPS},
     }
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Measure the linear probe's accuracy by class, and by client.
 
         By class it is that on the test examples, and so it is by domain, where they have such a
@@ -132,7 +144,7 @@ class Harm(Measure):
                 }
         if subject.clients is not None and (subject.clients >= 0).any():
             predicted = held_out_predictions(
-                subject.train_features, labels, l2, subject.draws("representation harm")
+                subject.train_features, labels, l2, subject.generator("representation harm")
             )
             right = (predicted == labels).cpu().numpy()
             assert subject.owner is not None
@@ -142,7 +154,7 @@ class Harm(Measure):
             details |= {"client_accuracy": _numbers(clients), "client_examples": examples.tolist()}
             if subject.client_names:
                 details["client_names"] = list(subject.client_names)
-        return Measured(figures, details)
+        return MeasureResult(figures, details)
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:

@@ -9,10 +9,10 @@ from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.linear import accuracy
 from fedssl.evaluation.metrics import ACCURACY
 from fedssl.evaluation.parallel import map_chunks
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 CHUNK = 512
-"""Queries that are compared with all neighbours at a time."""
+"""The number of queries compared with all neighbours at a time."""
 
 
 def predict_knn(
@@ -43,9 +43,16 @@ def predict_knn(
 
     Source: Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
     CVPR 2018, section 3.4.
+
+    Examples
+    --------
+    >>> import torch
+    >>> features, labels = torch.eye(2), torch.tensor([0, 1])
+    >>> predict_knn(features, labels, torch.tensor([[0.1, 0.9]]), k=1, temperature=0.07)
+    tensor([1])
     """
-    known = labels >= 0
-    bank, votes_for = F.normalize(features[known]).T, labels[known]
+    labelled = labels >= 0
+    bank, votes_for = F.normalize(features[labelled]).T, labels[labelled]
     k, classes = min(k, len(votes_for)), int(votes_for.max()) + 1
 
     def work(rows: slice) -> Tensor:
@@ -65,11 +72,11 @@ class KNN(Measure):
         """One of ``evaluation.measures``: kNN."""
 
         name: Literal["knn"] = "knn"
-        """This measure."""
+        """The name of this measure."""
 
     reports: ClassVar = {"knn_accuracy": ACCURACY}
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Let the nearest labelled training examples vote; see `predict_knn`."""
         subject.need_labels()
         config = subject.config
@@ -80,4 +87,4 @@ class KNN(Measure):
             k=config.knn_k,
             temperature=config.knn_temperature,
         )
-        return Measured({"knn_accuracy": accuracy(votes, subject.test_labels)})
+        return MeasureResult({"knn_accuracy": accuracy(votes, subject.test_labels)})

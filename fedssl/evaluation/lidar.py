@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.metrics import MetricDescription
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 EXAMPLES, VIEWS = 1_000, 50
 """At most so many examples n, and so many views q of each: those of the paper."""
@@ -38,6 +38,12 @@ def lidar(features: Tensor, delta: float = DELTA) -> float:
     out here; whether it divides by n or n − 1 could not be verified. Either way both scatters are
     only scaled, which matters as little as δ does beside Σw: where features are so small that it
     does, the value depends on their scale.
+
+    Examples
+    --------
+    >>> features = torch.eye(3)[:, None].repeat(1, 2, 1)  # three examples, two equal views
+    >>> round(lidar(features), 2)
+    2.0
     """
     z = features.double()
     count, views, width = z.shape
@@ -63,12 +69,12 @@ class LiDAR(Measure):
         """One of ``evaluation.measures``: LiDAR."""
 
         name: Literal["lidar"] = "lidar"
-        """This measure."""
+        """The name of this measure."""
 
     labels = False
     reports: ClassVar = {"lidar": MetricDescription(better="higher")}
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Measure the encoder's features of views of test examples; no labels are needed.
 
         Federated it says nothing of a client alone: the views are of the server's examples.
@@ -76,6 +82,6 @@ class LiDAR(Measure):
         examples = subject.examples.test.fetch()[:EXAMPLES]
         views = []
         for number in range(VIEWS):
-            subject.said(f"view {number + 1} of {VIEWS}")
+            subject.on_progress(f"view {number + 1} of {VIEWS}")
             views.append(subject.views_of(examples, "lidar", number))
-        return Measured({"lidar": lidar(torch.stack(views, 1))}, {"examples": len(examples)})
+        return MeasureResult({"lidar": lidar(torch.stack(views, 1))}, {"examples": len(examples)})

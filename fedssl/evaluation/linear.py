@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.metrics import ACCURACY
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 TOLERANCE = 1e-6
 """The fit ends where no entry of the gradient is larger."""
@@ -61,15 +61,15 @@ def fit_linear(features: Tensor, labels: Tensor, l2: float) -> LinearProbe:
     ValueError
         No row has a label, or a feature is infinite or NaN.
     """
-    known = labels >= 0
+    labelled = labels >= 0
     # [D, N]: with many columns, the products with K rows are several times faster.
-    x = features[known].T.double().contiguous()
+    x = features[labelled].T.double().contiguous()
     count = x.shape[1]
     if count == 0:
         raise ValueError("the linear probe needs labelled examples, but none has a label")
     if not x.isfinite().all():
         raise ValueError("the encoder's features are not all finite: has the training diverged?")
-    seen, y = torch.unique(labels[known], return_inverse=True)
+    classes, y = torch.unique(labels[labelled], return_inverse=True)
     mean, std = x.mean(1), x.std(1, correction=0)
     inverse_std = torch.where(std > 1e-12 * mean.abs(), 1 / std, 0.0)
     x = (x - mean[:, None]) * inverse_std[:, None]
@@ -77,8 +77,8 @@ def fit_linear(features: Tensor, labels: Tensor, l2: float) -> LinearProbe:
     factor = torch.linalg.cholesky(x @ x.T / (2 * count) + l2 * identity)
     change = torch.linalg.solve_triangular(factor, identity, upper=False)
 
-    v = x.new_zeros(len(seen), len(x), requires_grad=True)
-    bias = x.new_zeros(len(seen), 1, requires_grad=True)
+    v = x.new_zeros(len(classes), len(x), requires_grad=True)
+    bias = x.new_zeros(len(classes), 1, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [v, bias],
         max_iter=ITERATIONS,
@@ -103,13 +103,13 @@ def fit_linear(features: Tensor, labels: Tensor, l2: float) -> LinearProbe:
     with torch.no_grad():
         reached = objective().item()
         weight = v @ change * inverse_std
-        return LinearProbe(seen, weight, bias.squeeze(1) - weight @ mean, reached)
+        return LinearProbe(classes, weight, bias.squeeze(1) - weight @ mean, reached)
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
     """Return the share of right predictions among the labelled rows, in [0, 1]."""
-    known = labels >= 0
-    return (predicted[known] == labels[known]).double().mean().item()
+    labelled = labels >= 0
+    return (predicted[labelled] == labels[labelled]).double().mean().item()
 
 
 class Linear(Measure):
@@ -119,14 +119,14 @@ class Linear(Measure):
         """One of ``evaluation.measures``: the linear probe."""
 
         name: Literal["linear"] = "linear"
-        """This measure."""
+        """The name of this measure."""
 
     reports: ClassVar = {"linear_accuracy": ACCURACY}
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Fit on the labelled training examples, score on test examples; see `fit_linear`."""
         subject.need_labels()
         probe = fit_linear(subject.train_features, subject.train_labels, subject.config.l2)
         predictions = probe.predict(subject.test_features)
         right = accuracy(predictions, subject.test_labels)
-        return Measured({"linear_accuracy": right}, predictions=predictions)
+        return MeasureResult({"linear_accuracy": right}, predictions=predictions)

@@ -20,7 +20,7 @@ from fedssl.evaluation.retrieval import Retrieval
 from fedssl.evaluation.risk_decomposition import Risk
 from fedssl.evaluation.selection import Selection
 from fedssl.evaluation.sslmem import SSLMem
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 MEASURES = Registry(
     "measure",
@@ -49,13 +49,13 @@ MEASURES = Registry(
 """The measures by name."""
 
 
-def measure(section: MeasureConfig, subject: Subject) -> Measured:
-    """Compute one of `MEASURES`, the same bits whatever the number of cores.
+def measure(section: MeasureConfig, subject: Subject) -> MeasureResult:
+    """Compute one of `MEASURES`; the result does not depend on the number of cores.
 
     Raises
     ------
     ValueError
-        It cannot be done; the message starts with the name.
+        The measure cannot be computed; the message starts with its name.
     """
     try:
         chosen, config = MEASURES.resolve(section, "evaluation.measures")
@@ -64,7 +64,7 @@ def measure(section: MeasureConfig, subject: Subject) -> Measured:
     return compute(chosen(cast(MeasureConfig, config)), subject)
 
 
-def compute(chosen: Measure, subject: Subject) -> Measured:
+def compute(chosen: Measure, subject: Subject) -> MeasureResult:
     """Compute a measure; see `measure`."""
     try:
         with one_thread():
@@ -76,9 +76,9 @@ def compute(chosen: Measure, subject: Subject) -> Measured:
 
 
 def _check(measured: object) -> None:
-    """Refuse what the code of a person's own gives that no row of figures can hold."""
-    if not isinstance(measured, Measured):
-        raise ValueError(f"gave a {type(measured).__name__}: it must be a Measured")
+    """Raise a ValueError if a result of custom code cannot be a row of metrics."""
+    if not isinstance(measured, MeasureResult):
+        raise ValueError(f"gave a {type(measured).__name__}: it must be a MeasureResult")
     for name, value in measured.figures.items():
         if not name.isidentifier() or type(value) is not float:
             raise ValueError(
@@ -88,6 +88,6 @@ def _check(measured: object) -> None:
 
 
 def check_of_a_round(chosen: type[Measure]) -> None:
-    """Raise a ValueError where a measure wants whole runs."""
+    """Raise a ValueError if a measure needs whole runs."""
     if not chosen.of_a_round:
         raise ValueError("is of whole runs, not of a round: use `fedssl probe` once it is finished")

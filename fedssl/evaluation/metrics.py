@@ -1,4 +1,4 @@
-"""What figures are: their unit, and which way is better."""
+"""Descriptions of metrics: their unit, and whether higher or lower is better."""
 
 from typing import Literal
 
@@ -6,20 +6,20 @@ from fedssl.base.fields import Fields
 
 
 class MetricDescription(Fields):
-    """What a figure of a round's row is; without any words a plain number."""
+    """The description of a metric of a round; by default a plain number."""
 
     unit: Literal["number", "share", "seconds", "bytes"] = "number"
     """A share is from 0 to 1, or a difference of two, and is shown in per cent."""
     better: Literal["higher", "lower", "neither"] = "neither"
-    """Which way is better."""
+    """Whether higher or lower values are better."""
     untrained: bool = False
-    """Whether a run's summary has that of the untrained encoder, too."""
+    """Whether a run's summary also shows the value of the untrained encoder."""
 
 
 ACCURACY = MetricDescription(unit="share", better="higher", untrained=True)
-"""The share of examples that are classified rightly."""
+"""The share of correctly classified examples."""
 
 METRICS: dict[str, MetricDescription] = {}
-"""What measures report, by the figure's name. A measure declares it in ``reports``."""
+"""The descriptions of metrics by name. A measure declares its own in ``reports``."""
 PLAIN = MetricDescription()
-"""One of which neither way is better, as is one that nobody declares."""
+"""A plain number; also used for metrics without a description."""

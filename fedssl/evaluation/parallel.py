@@ -13,8 +13,8 @@ from torch import Tensor
 def one_thread() -> Iterator[None]:
     """Let each operation use a single thread, so that sums have one order on every machine.
 
-    The number is a default of the process: threads that start meanwhile get it too, and it is put
-    back afterwards.
+    The number is a default of the process: threads that start meanwhile get it too. It is restored
+    afterwards.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""What an encoder has before it takes the mean over the places of an example."""
+"""Features of an encoder before it averages over the positions of an example."""
 
 import threading
 from collections.abc import Iterator

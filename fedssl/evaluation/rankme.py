@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.metrics import MetricDescription
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 
 def rankme(features: Tensor) -> float:
@@ -24,6 +24,13 @@ def rankme(features: Tensor) -> float:
 
     Source: Garrido et al., "RankMe: Assessing the Downstream Performance of Pretrained
     Self-Supervised Representations by Their Rank", ICML 2023, equations 1 and 2.
+
+    Examples
+    --------
+    >>> round(rankme(torch.eye(3)), 4)
+    3.0
+    >>> round(rankme(torch.ones(3, 3)), 4)
+    1.0
     """
     sigma = torch.linalg.svdvals(features.double())
     total = sigma.sum()
@@ -39,12 +46,12 @@ class RankMe(Measure):
         """One of ``evaluation.measures``: RankMe."""
 
         name: Literal["rankme"] = "rankme"
-        """This measure."""
+        """The name of this measure."""
 
     labels = False
     reports: ClassVar = {"rankme": MetricDescription(better="higher", untrained=True)}
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Take RankMe of the test examples' features, those of the encoder; see `rankme`."""
         features = subject.test_features
-        return Measured({"rankme": rankme(features)}, {"examples": len(features)})
+        return MeasureResult({"rankme": rankme(features)}, {"examples": len(features)})

@@ -12,7 +12,7 @@ from fedssl.evaluation.features import extract
 from fedssl.evaluation.linear import accuracy, fit_linear
 from fedssl.evaluation.metrics import ACCURACY
 from fedssl.evaluation.parallel import one_thread
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 from fedssl.modalities import Preparation
 from fedssl.networks.encoder import device_of
 
@@ -62,11 +62,11 @@ class Recalibrated(Measure):
         """It is asked for by ``evaluation.recalibrate_bn``, not by its name."""
 
         name: Literal["linear, recalibrated"] = "linear, recalibrated"
-        """This measure."""
+        """The name of this measure."""
 
     reports: ClassVar = {"linear_accuracy_recalibrated": ACCURACY}
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Fit and score as the linear probe, on the features of a copy of the encoder."""
         subject.need_labels()
         train, test = subject.examples.train, subject.examples.test
@@ -76,4 +76,4 @@ class Recalibrated(Measure):
         probe = fit_linear(features, subject.train_labels, subject.config.l2)
         predicted = probe.predict(extract(encoder, test.fetch(), preparation))
         right = accuracy(predicted, subject.test_labels)
-        return Measured({"linear_accuracy_recalibrated": right})
+        return MeasureResult({"linear_accuracy_recalibrated": right})

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.metrics import MetricDescription
 from fedssl.evaluation.parallel import map_chunks
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 RECALLS = (1, 5, 10)
 """The k of recall@k."""
@@ -57,20 +57,30 @@ def retrieval(
 
     Source: Musgrave, Belongie and Lim, "A Metric Learning Reality Check", ECCV 2020, for the two
     measures; mAP here goes over the whole ranking, not their MAP@R.
+
+    Examples
+    --------
+    >>> gallery, labels = torch.eye(2), torch.tensor([0, 1])
+    >>> retrieval(gallery, labels, gallery, labels, recalls=[1]).tolist()
+    [1.0, 1.0]
     """
-    asked = torch.isin(query_labels, labels[labels >= 0])
-    if not asked.any():
+    has_class = torch.isin(query_labels, labels[labels >= 0])
+    if not has_class.any():
         raise ValueError("no test example has a class that a training example has, too")
-    bank, queries, wanted = F.normalize(gallery).T, queries[asked], query_labels[asked]
+    bank, queries, wanted_labels = (
+        F.normalize(gallery).T,
+        queries[has_class],
+        query_labels[has_class],
+    )
     places = torch.arange(1, len(labels) + 1, device=labels.device, dtype=torch.float64)
 
     def work(rows: slice) -> Tensor:
         order = (F.normalize(queries[rows]) @ bank).argsort(dim=1, descending=True, stable=True)
-        hits = (labels[order] == wanted[rows, None]).double()
+        hits = (labels[order] == wanted_labels[rows, None]).double()
         precision = hits.cumsum(1) / places
         average = (precision * hits).sum(1) / hits.sum(1)
-        found = [hits[:, :k].amax(1) for k in recalls]
-        return torch.stack([average, *found], 1)
+        recall_hits = [hits[:, :k].amax(1) for k in recalls]
+        return torch.stack([average, *recall_hits], 1)
 
     return map_chunks(work, len(queries), CHUNK, gallery.device).mean(0)
 
@@ -82,20 +92,20 @@ class Retrieval(Measure):
         """One of ``evaluation.measures``: retrieval."""
 
         name: Literal["retrieval"] = "retrieval"
-        """This measure."""
+        """The name of this measure."""
 
     reports: ClassVar = {
         name: MetricDescription(unit="share", better="higher")
         for name in ("retrieval_map", *(f"recall_at_{k}" for k in RECALLS))
     }
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Search each test example's class among the labelled training examples."""
         subject.need_labels()
         average, *recalls = retrieval(
             subject.train_features, subject.train_labels, subject.test_features, subject.test_labels
         ).tolist()
-        return Measured(
+        return MeasureResult(
             {
                 "retrieval_map": average,
                 **{f"recall_at_{k}": value for k, value in zip(RECALLS, recalls, strict=True)},

@@ -9,7 +9,7 @@ from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.linear import accuracy, fit_linear
 from fedssl.evaluation.metrics import MetricDescription
 from fedssl.evaluation.stratified import stratified
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 HELD_OUT = 0.1
 """The share of the training examples that makes the sub: much smaller than all."""
@@ -66,7 +66,7 @@ class Risk(Measure):
         """One of ``evaluation.measures``: the parts of the risk."""
 
         name: Literal["risk"] = "risk"
-        """This measure."""
+        """The name of this measure."""
 
     reports: ClassVar = {
         name: MetricDescription(unit="share", better="lower")
@@ -78,7 +78,7 @@ class Risk(Measure):
         )
     }
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Decompose the risk on the labelled training examples, a tenth of each class held out.
 
         Federated, D is all clients' examples together: it says whether the merged encoder treats
@@ -86,9 +86,9 @@ class Risk(Measure):
         training examples, D is what is left.
         """
         subject.need_labels()
-        draws = subject.draws("risk decomposition")
-        sub = stratified(subject.examples.train.labels.numpy(), HELD_OUT, draws)
-        return Measured(
+        generator = subject.generator("risk decomposition")
+        sub = stratified(subject.examples.train.labels.numpy(), HELD_OUT, generator)
+        return MeasureResult(
             decompose(
                 subject.train_features,
                 subject.train_labels,

@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Literal
 
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.metrics import MetricDescription
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 CRITERIA = ("rankme", "lidar")
-"""What is known without labels; the higher, the better."""
+"""Metrics that need no labels; the higher, the better."""
 TRUTH = "linear_accuracy"
-"""What the labels say."""
+"""The metric that needs labels."""
 
 
 def kendall(first: Sequence[float], second: Sequence[float]) -> float:
@@ -68,7 +68,7 @@ class Selection(Measure):
         """One of ``evaluation.measures``: label-free selection."""
 
         name: Literal["selection"] = "selection"
-        """This measure."""
+        """The name of this measure."""
 
     labels = False
     of_a_round = False
@@ -81,7 +81,7 @@ class Selection(Measure):
         **{f"{name}_kendall": MetricDescription(better="higher") for name in CRITERIA},
     }
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Pick among this run's rounds or, where others are given, among the runs' last rounds.
 
         RankMe is in every evaluated round; LiDAR where ``evaluation.measures`` names it. The
@@ -104,29 +104,29 @@ class Selection(Measure):
         figures: dict[str, float] = {}
         details: dict[str, Any] = {}
         for criterion in CRITERIA:
-            known = [r for r in rows if r.get(criterion) is not None and r.get(TRUTH) is not None]
-            if len(known) < 2:
+            scored = [r for r in rows if r.get(criterion) is not None and r.get(TRUTH) is not None]
+            if len(scored) < 2:
                 continue
-            found = pick(known, criterion)
+            picked_row = pick(scored, criterion)
             figures |= {
-                f"{criterion}_picks_accuracy": found["accuracy"],
-                f"{criterion}_regret": found["regret"],
+                f"{criterion}_picks_accuracy": picked_row["accuracy"],
+                f"{criterion}_regret": picked_row["regret"],
             }
-            if not math.isnan(found["kendall"]):
-                figures[f"{criterion}_kendall"] = found["kendall"]
+            if not math.isnan(picked_row["kendall"]):
+                figures[f"{criterion}_kendall"] = picked_row["kendall"]
             details[criterion] = {
-                "names": [row["name"] for row in known],
-                "scores": [row[criterion] for row in known],
-                "accuracies": [row[TRUTH] for row in known],
-                "picked": known[int(found["picked"])]["name"],
-                "best": known[int(found["best"])]["name"],
+                "names": [row["name"] for row in scored],
+                "scores": [row[criterion] for row in scored],
+                "accuracies": [row[TRUTH] for row in scored],
+                "picked": scored[int(picked_row["picked"])]["name"],
+                "best": scored[int(picked_row["best"])]["name"],
             }
         if not details:
             raise ValueError(
                 "needs at least two evaluated rounds (or runs, by --against) with RankMe or LiDAR "
                 "and a linear accuracy"
             )
-        return Measured(figures, details)
+        return MeasureResult(figures, details)
 
 
 def _last(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from fedssl.data.dataset import Dataset
 from fedssl.evaluation.base import Measure, MeasureConfig
 from fedssl.evaluation.metrics import PLAIN
-from fedssl.evaluation.subject import Measured, Subject
+from fedssl.evaluation.subject import MeasureResult, Subject
 
 VIEWS = 10
 """So many views of each example."""
@@ -82,19 +82,19 @@ def _digests(dataset: Dataset) -> list[bytes]:
 
 
 class SSLMem(Measure):
-    """What is remembered of single examples; needs a run without them, --against."""
+    """Memorisation of single examples; needs a run without them, --against."""
 
     class Config(MeasureConfig):
         """One of ``evaluation.measures``: SSLMem."""
 
         name: Literal["sslmem"] = "sslmem"
-        """This measure."""
+        """The name of this measure."""
 
     labels = False
     of_a_round = False
     reports: ClassVar = dict.fromkeys(("sslmem", "sslmem_control"), PLAIN)
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         """Compare with a run whose training examples lack some of this one's: the candidates.
 
         The two should differ in nothing else: the same config and seed, as many examples. What the
@@ -118,17 +118,17 @@ class SSLMem(Measure):
             raise ValueError(
                 f"{name} was trained on all examples of this run: none is left to compare"
             )
-        order = torch.randperm(len(candidates), generator=subject.draws("sslmem")).numpy()
+        order = torch.randperm(len(candidates), generator=subject.generator("sslmem")).numpy()
         candidates = np.sort(candidates[order[:EXAMPLES]])
         scores = []
         for examples in (subject.train.fetch(candidates), subject.examples.test.fetch()[:EXAMPLES]):
             views: tuple[list[Tensor], list[Tensor]] = [], []
             for number in range(VIEWS):
-                subject.said(f"view {number + 1} of {VIEWS}")
-                for found, encoder in zip(views, (subject.encoder, other.encoder), strict=True):
-                    found.append(subject.views_of(examples, "sslmem", number, encoder))
+                subject.on_progress(f"view {number + 1} of {VIEWS}")
+                for features, encoder in zip(views, (subject.encoder, other.encoder), strict=True):
+                    features.append(subject.views_of(examples, "sslmem", number, encoder))
             scores.append(memorised(torch.stack(views[0]), torch.stack(views[1])))
-        return Measured(
+        return MeasureResult(
             {"sslmem": scores[0].mean().item(), "sslmem_control": scores[1].mean().item()},
             {
                 "against": name,

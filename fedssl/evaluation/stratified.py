@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 
-def stratified(labels: np.ndarray, share: float, draws: torch.Generator) -> np.ndarray:
+def stratified(labels: np.ndarray, share: float, generator: torch.Generator) -> np.ndarray:
     """Draw a share of each class, rounded to the nearest example, but at least one.
 
     Parameters
@@ -13,15 +13,22 @@ def stratified(labels: np.ndarray, share: float, draws: torch.Generator) -> np.n
         int64 [N]; −1 (no label) is left out.
     share : float
         In (0, 1].
-    draws : torch.Generator
+    generator : torch.Generator
         On the CPU.
 
     Returns
     -------
     np.ndarray
         int64, ascending: the rows drawn.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 0, 0, 0, 1, 1])
+    >>> rows = stratified(labels, 0.5, torch.Generator().manual_seed(0))
+    >>> labels[rows].tolist()
+    [0, 0, 1]
     """
-    order = torch.randperm(len(labels), generator=draws).numpy()
+    order = torch.randperm(len(labels), generator=generator).numpy()
     chosen = []
     for label in np.unique(labels[labels >= 0]):
         rows = order[labels[order] == label]

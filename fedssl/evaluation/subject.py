@@ -1,4 +1,4 @@
-"""What a measure works on, and what it gives."""
+"""The input and the result of a measure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class NotFiniteError(ValueError):
 
 
 class ProbeSettings(Protocol):
-    """What measures need of the ``evaluation`` section; see there."""
+    """The fields of the ``evaluation`` section that measures read."""
 
     @property
     def l2(self) -> float:
@@ -36,85 +36,85 @@ class ProbeSettings(Protocol):
 
     @property
     def knn_temperature(self) -> float:
-        """Of their votes."""
+        """The temperature of the neighbours' votes."""
 
     @property
     def recalibrate_bn(self) -> bool:
-        """Whether BatchNorm's statistics are measured anew, too."""
+        """Whether BatchNorm's statistics are also re-estimated."""
 
 
 @dataclass(frozen=True)
-class Gathered:
+class EvaluationExamples:
     """The examples that the central evaluation works on, in memory."""
 
     train: Dataset
-    """Labelled training examples, which the probes are fitted on; empty where there are none."""
+    """Labelled training examples, which the probes are fitted on; may be empty."""
     test: Dataset
-    """What the probes are scored on."""
+    """The examples that the probes are scored on."""
     rows: np.ndarray
     """int64 [N]: where the examples of ``train`` are among all training examples, ascending."""
     recalibration: Tensor
-    """Training examples, labelled or not, that BatchNorm statistics are measured on: [M, …] as
+    """Training examples, labelled or not, that BatchNorm statistics are estimated on: [M, …] as
     stored, empty unless ``recalibrate_bn`` is set."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a measure gives."""
+class MeasureResult:
+    """The result of a measure."""
 
     figures: Mapping[str, float]
-    """Numbers by name; where a round is measured they go into its row."""
+    """Numbers by name; those of a round's measures go into its row of ``metrics.jsonl``."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """What is behind them, as JSON has it: what a picture is drawn from."""
+    """The data behind the numbers, JSON values: plots are drawn from it."""
     predictions: Tensor | None = field(default=None, compare=False)
-    """The class that the linear probe took each test example for, int64 [M]; None of others."""
+    """The linear probe's class for each test example, int64 [M]; None for other measures."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A frozen encoder with the examples, and all else that measures look at.
+    """A frozen encoder with the examples and everything else that measures use.
 
-    Features are extracted once, for all measures that want them. All draws derive from the seed
-    and the measure's name, never from the round: rounds and runs are measured on the same views.
+    Features are extracted once, for all measures. All random numbers derive from the seed and the
+    measure's name, never from the round: rounds and runs are measured on the same views.
     """
 
     encoder: nn.Module
-    """Maps prepared examples [B, …] to features [B, D]; a measure leaves it as it is."""
-    examples: Gathered
+    """Maps prepared examples [B, …] to features [B, D]; a measure must not change it."""
+    examples: EvaluationExamples
     """Labelled training examples, and test examples, after ``evaluation.limit``."""
     config: ProbeSettings
     """The ``evaluation`` section."""
     preparation: Preparation
     """Turns stored examples into what the encoder takes."""
     seed: int
-    """The experiment's."""
+    """The experiment's seed."""
     view: View
-    """The experiment's own views, which the encoder was trained on."""
+    """Makes views by the experiment's policy, on which the encoder was trained."""
     weak_view: View
-    """Views that alter examples little."""
+    """Makes views that change examples little."""
     train: Dataset
     """All training examples, labelled or not."""
     owner: np.ndarray | None = None
-    """int64 [N]: each training example's client, −1 where none has it; None where it is unknown."""
+    """int64 [N]: each training example's client, −1 if none has it; None if unknown."""
     client_names: Sequence[str] = ()
-    """What the clients are called; empty where a number says it all."""
+    """The names of the clients; empty if they have only numbers."""
     after_update: Callable[[int], nn.Module] | None = None
-    """Makes a client's encoder, after one local update of this model; None where it cannot be."""
+    """Returns a client's encoder after one local update of this model; None if impossible."""
     rounds: Sequence[Mapping[str, Any]] = ()
     """The run's rows of ``metrics.jsonl``."""
     others: Mapping[str, "Subject"] = field(default_factory=dict)
     """Other runs to compare with, by name."""
-    said: Callable[[str], None] = lambda _: None
-    """Told how far a long measure is."""
+    on_progress: Callable[[str], None] = lambda _: None
+    """Called with a line of progress of a long measure."""
 
     @cached_property
     def train_features(self) -> Tensor:
-        """Those of the labelled training examples, float32 [N, D]."""
+        """The features of the labelled training examples, float32 [N, D]."""
         return self._features(self.examples.train)
 
     @cached_property
     def test_features(self) -> Tensor:
-        """Those of the test examples, float32 [M, D]."""
+        """The features of the test examples, float32 [M, D]."""
         return self._features(self.examples.test)
 
     @property
@@ -124,7 +124,7 @@ class Subject:
 
     @property
     def test_labels(self) -> Tensor:
-        """int64 [M], on the encoder's device; −1 where an example has none."""
+        """int64 [M], on the encoder's device; −1 if an example has none."""
         return self.examples.test.labels.to(self.device)
 
     @property
@@ -134,7 +134,7 @@ class Subject:
 
     @property
     def device(self) -> torch.device:
-        """The encoder's."""
+        """The encoder's device."""
         return device_of(self.encoder)
 
     @property
@@ -142,8 +142,8 @@ class Subject:
         """int64 [N]: the client of each labelled training example; see ``owner``."""
         return None if self.owner is None else self.owner[self.examples.rows]
 
-    def draws(self, purpose: str) -> torch.Generator:
-        """Return the generator of what a measure draws, on the CPU."""
+    def generator(self, purpose: str) -> torch.Generator:
+        """Return the random generator of a measure for one purpose, on the CPU."""
         return generator(self.seed, f"measure {purpose}")
 
     def views_of(
@@ -156,11 +156,11 @@ class Subject:
         examples : Tensor
             [N, …] as stored.
         purpose : str
-            The measure that asks.
+            The measure's name; random numbers depend on it.
         number : int
-            From 0.
+            The number of the view, from 0.
         encoder : nn.Module | None
-            None for the subject's.
+            Another encoder; None for the subject's.
 
         Returns
         -------

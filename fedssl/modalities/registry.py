@@ -15,8 +15,8 @@ GROUP = "fedssl.modalities"
 class Modalities(Instances[Modality]):
     """The modalities by name: fedssl's, and those that installed packages add."""
 
-    def __init__(self, *own: Modality):
-        super().__init__("modality", GROUP, Modality, {each.name: each for each in own})
+    def __init__(self, *modalities: Modality):
+        super().__init__("modality", GROUP, Modality, {each.name: each for each in modalities})
 
     def check_added(self, name: str, item: Modality) -> Modality:
         """Refuse what is added under another name than its own, which configs and files have."""
@@ -37,8 +37,8 @@ def noun_of(modality: object) -> tuple[str, str]:
 
     Nothing is imported for it: those of a modality that is none of `MODALITIES` are "examples".
     """
-    known = isinstance(modality, str) and modality in MODALITIES
-    return MODALITIES[str(modality)].noun if known else ("example", "examples")
+    is_listed = isinstance(modality, str) and modality in MODALITIES
+    return MODALITIES[str(modality)].noun if is_listed else ("example", "examples")
 
 
 def modality_of(config: DataConfig) -> Modality:

@@ -114,11 +114,11 @@ class DataSets(Choice):
 def _own_set(path: str, modality: Modality) -> type[Fields]:
     """Return the section of a user's own data set: a `DataConfig`, or what calls a function."""
     try:
-        found = load_dotted(path)
+        item = load_dotted(path)
     except NotFoundError:  # Told when the function is called: a section can be read without it.
         return modality.own_data
-    is_section = isinstance(found, type) and issubclass(found, DataConfig)
-    return model_with_name(found, path) if is_section else modality.own_data
+    is_section = isinstance(item, type) and issubclass(item, DataConfig)
+    return model_with_name(item, path) if is_section else modality.own_data
 
 
 class OfModality(DependentSection):

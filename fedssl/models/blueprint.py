@@ -44,8 +44,8 @@ class ModelFacts:
 class ModelBlueprint:
     """All that is needed to build an experiment's model, and to prepare examples for it.
 
-    With a validated config and its loaded data set::
-
+    Examples
+    --------
         blueprint = ModelBlueprint.of(config, splits.train)
         objective = blueprint.build()
         features = objective.encoder(blueprint.preparation(splits.train.fetch()))

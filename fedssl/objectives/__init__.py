@@ -108,12 +108,14 @@ def build(
         There is no such objective, the dotted path names no `Objective`, a field is wrong, or the
         examples or the encoder lack what the objective or a term needs.
     """
-    named, settled = OBJECTIVES.resolve(config, "objective")
-    named.check_fits(encoder, modality)
-    objective = named(encoder, projector, cast(ObjectiveConfig, settled))
+    objective_class, objective_config = OBJECTIVES.resolve(config, "objective")
+    objective_class.check_fits(encoder, modality)
+    objective = objective_class(encoder, projector, cast(ObjectiveConfig, objective_config))
     # Last, so that the objective's own initial weights are the same with and without them.
     for term in config.terms:
-        chosen, own = TERMS.resolve(term, "objective.terms")
+        term_class, term_config = TERMS.resolve(term, "objective.terms")
         features = cast(int, objective.encoder.features)
-        objective.terms.append(chosen(cast(TermConfig, own), config.name, features, modality))
+        objective.terms.append(
+            term_class(cast(TermConfig, term_config), config.name, features, modality)
+        )
     return objective

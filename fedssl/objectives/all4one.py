@@ -158,16 +158,16 @@ class All4One(MomentumObjective):
 
     def _contrast(self, near: Tensor, other_near: Tensor, other: Tensor) -> Tensor:
         """Contrast a view's neighbours [B, 5, D] with the other view, [B, D], and its own."""
-        asked = self.centroid_predictor(other).unsqueeze(1)
-        shifted = torch.cat([asked, other_near[:, :-1]], dim=1)
+        predicted_centroid = self.centroid_predictor(other).unsqueeze(1)
+        shifted = torch.cat([predicted_centroid, other_near[:, :-1]], dim=1)
         first = neighbour_contrast(near[:, 0], self.predictor(other), self.config.temperature)
         return first + neighbour_contrast(
             self.centroid(near), self.centroid(shifted), self.config.centroid_temperature
         )
 
-    def start(self, draws: torch.Generator) -> None:
+    def start(self, generator: torch.Generator) -> None:
         """Set the target to the online network, and empty the queue."""
-        super().start(draws)
+        super().start(generator)
         self.queue.clear()
 
     def after_step(self, progress: float) -> None:

@@ -44,6 +44,13 @@ def barlow_twins(first: Tensor, second: Tensor, off_diagonal: float) -> Tensor:
 
     Source: Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy Reduction",
     ICML 2021, equations 1 and 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> views = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> round(float(barlow_twins(views, views, off_diagonal=0.005)), 4)
+    0.0
     """
     correlation = standardise(first).T @ standardise(second) / len(first)
     return from_identity(correlation, off_diagonal)

@@ -27,29 +27,29 @@ class ObjectiveConfig(Fields):
     name: str
     """Which objective: a name that `fedssl list` prints, or a dotted path."""
     terms: Annotated[tuple[Annotated[TermConfig, TERMS.choice], ...], Listed] = ()
-    """What is added to its loss, such as [{name: e-ssl}]."""
+    """Terms that are added to the loss, such as [{name: e-ssl}]."""
 
 
 class KeepingConfig(ObjectiveConfig):
-    """The section of an objective whose private state grows stale while its client is away."""
+    """The section of an objective with private state, which ages while its client is away."""
 
     on_return: Literal["keep", "resync"] = "keep"
-    """A client that missed a round or more goes on with what it kept, or starts it anew."""
+    """After missed rounds a client keeps its private state, or starts it again from the model."""
 
 
 class Objective(nn.Module, ABC):
-    """A loss, with the encoder and every head that it trains.
+    """A loss, with the encoder and all heads that it trains: the model of a run.
 
-    Its modules ``encoder`` and ``projector``, and all else that is not named in ``private``, are
-    federated: they come from the server and go back to it. What ``private`` names stays on the
-    client, which keeps it from one of its rounds to the next, however many it misses in between.
+    Its modules ``encoder`` and ``projector``, and all other modules that ``private`` does not name,
+    are federated: they come from the server and go back to it. Modules that ``private`` names stay
+    on the client, which keeps them between its rounds, however many it misses.
 
     Parameters
     ----------
     encoder : nn.Module
         Maps prepared examples [B, …] to features [B, ``encoder.features``].
     projector : Sequence[int]
-        The widths of the projector's layers; empty for none.
+        The widths of the projector's layers; empty for no projector.
     config : ObjectiveConfig
         An instance of this class's ``Config``.
     """
@@ -59,16 +59,16 @@ class Objective(nn.Module, ABC):
     number_of_views: int = 2
     """How many views of each example a batch has."""
     minimum_batch: int = 2
-    """The fewest examples a step makes sense with; smaller last batches are dropped."""
+    """The smallest batch that can be trained on; smaller last batches are dropped."""
     private: ClassVar[tuple[str, ...]] = ()
     """The names of the submodules or tensors that never leave the client."""
     on_return: Literal["keep", "resync"] = "keep"
-    """What a client does with its private state after rounds that it missed; by `KeepingConfig`."""
+    """What a client does with its private state after missed rounds; set by `KeepingConfig`."""
 
     encoder: nn.Module
     projector: nn.Module
     terms: nn.ModuleList
-    """What `loss` adds to the objective's own."""
+    """The terms that `loss` adds to the objective's own loss."""
 
     def __init__(self, encoder: nn.Module, projector: Sequence[int], config: ObjectiveConfig):
         super().__init__()
@@ -79,25 +79,25 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     def check_fits(cls, encoder: nn.Module, modality: Modality) -> None:
-        """Raise a ValueError where it needs what the encoder or the examples cannot do."""
+        """Raise a ValueError if the encoder or the examples do not fit this objective."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch, a scalar.
 
-        Under ``client.precision: bf16`` it is called within `torch.autocast`: `in_float32` keeps a
-        loss that wants more digits out of it.
+        Under ``client.precision: bf16`` it is called within `torch.autocast`; decorate a loss
+        that needs more digits with `in_float32`.
         """
 
     @property
     def views_in_all(self) -> int:
-        """How many views of each example `loss` takes."""
+        """The number of views of each example that `loss` needs, terms included."""
         return self.number_of_views + sum(term.extra_views for term in self._terms())
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch with all terms, a scalar: what a client minimises.
 
-        The first views are the objective's own, the others those that its terms ask for.
+        The first views are for the objective, the others for its terms.
         """
         if not self.terms:
             return cast(Tensor, self(batch))
@@ -119,37 +119,36 @@ class Objective(nn.Module, ABC):
         return cast(list[Term], list(self.terms))
 
     def check(self, labels: Tensor) -> None:
-        """Raise a ValueError where examples with these labels, int64 [N], cannot be trained on."""
+        """Raise a ValueError if training needs other labels than these, int64 [N]."""
 
     def resize(self, examples: int) -> None:
-        """Give private tensors the shape that a client with so many examples needs.
+        """Give private tensors the shape that a client with this many examples needs.
 
-        Called before a client's private state is taken up; a kept state of another shape is then
-        refused.
+        Called before a client's private state is loaded; a state of another shape is then refused.
         """
 
-    def start(self, draws: torch.Generator) -> None:
-        """Set the private state anew, drawing from ``draws``, on the CPU.
+    def start(self, generator: torch.Generator) -> None:
+        """Set the private state to its first value; ``generator`` is on the CPU.
 
         Called when a client takes part for the first time, or again where ``on_return`` is
         "resync"; the federated tensors are those of the global model by then.
         """
 
     def chance_loss(self, batch: int) -> float:
-        """Return the loss on so many examples of an encoder that tells nothing apart.
+        """Return the loss of a constant encoder on a batch of this many examples; 0 if undefined.
 
-        Losses of different batch sizes are compared by how far below it they are. It is asked for
-        before each step, so it may go by what is private. 0 where there is no such loss.
+        Losses of different batch sizes are compared by how far below it they are. It is called
+        before each step, so it may depend on private state.
         """
         return 0.0
 
     def after_step(self, progress: float) -> None:
-        """Act after an optimiser step; ``progress`` in [0, 1] is the share of all rounds done."""
+        """Called after each optimiser step; ``progress`` in [0, 1] is the share of rounds done."""
 
 
 @contextmanager
 def outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what a module returns meanwhile."""
+    """Collect the outputs of a module inside the ``with`` block."""
     outputs: list[Tensor] = []
 
     def collect(module: nn.Module, inputs: Any, output: Tensor) -> None:

@@ -27,6 +27,12 @@ def prediction_error(prediction: Tensor, target: Tensor) -> Tensor:
         [B, D] each, of any norm.
 
     Source: Grill et al., "Bootstrap Your Own Latent", NeurIPS 2020, equation 2.
+
+    Examples
+    --------
+    >>> prediction, target = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+    >>> float(prediction_error(prediction, target))
+    2.0
     """
     return 2 - 2 * F.cosine_similarity(prediction, target.detach(), dim=1).mean()
 

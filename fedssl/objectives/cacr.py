@@ -32,6 +32,12 @@ def cacr(views: Tensor, positive: float, negative: float) -> Tensor:
 
     Source: Zheng et al., "Contrastive Attraction and Contrastive Repulsion for Representation
     Learning", TMLR 2023, section 3.
+
+    Examples
+    --------
+    >>> views = torch.eye(2).repeat(2, 1, 1)
+    >>> float(cacr(views, positive=1.0, negative=2.0))
+    -2.0
     """
     unit = F.normalize(views, dim=2)
     # l and m are views, i and j examples.
@@ -40,9 +46,13 @@ def cacr(views: Tensor, positive: float, negative: float) -> Tensor:
     same_view, same_example = (
         torch.eye(n, dtype=torch.bool, device=unit.device) for n in (count, examples)
     )
-    own = distance.diagonal(dim1=2, dim2=3)
-    pull = (positive * own).masked_fill(same_view.unsqueeze(2), -torch.inf).softmax(1)
-    attraction = (pull * own).sum(1).mean()
+    same_example_distance = distance.diagonal(dim1=2, dim2=3)
+    pull = (
+        (positive * same_example_distance)
+        .masked_fill(same_view.unsqueeze(2), -torch.inf)
+        .softmax(1)
+    )
+    attraction = (pull * same_example_distance).sum(1).mean()
     push = (-negative * distance).masked_fill(same_example, -torch.inf).softmax(3)
     repulsion = (push * distance).sum(3).mean(2)[~same_view].mean()
     return attraction - repulsion

@@ -36,6 +36,12 @@ def decoupled(
         (DCLW), through which no gradient flows: pairs that lie far apart count more.
 
     Source: Yeh et al., "Decoupled Contrastive Learning", ECCV 2022, equation 6.
+
+    Examples
+    --------
+    >>> first, second = torch.eye(2), torch.eye(2)
+    >>> round(float(decoupled(first, second, temperature=0.5)), 4)
+    -1.3069
     """
     count = len(first)
     z = F.normalize(torch.cat([first, second]), dim=1)

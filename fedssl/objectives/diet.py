@@ -34,6 +34,12 @@ def diet(features: Tensor, head: Tensor, index: Tensor, smoothing: float) -> Ten
 
     Source: Ibrahim, Klindt and Balestriero, "Occam's Razor for Self Supervised Learning: What is
     Sufficient to Learn Good Representations?", 2024.
+
+    Examples
+    --------
+    >>> features, head = torch.zeros(2, 3), torch.zeros(4, 3)
+    >>> round(float(diet(features, head, torch.tensor([0, 3]), smoothing=0.8)), 4)
+    1.3863
     """
     return F.cross_entropy(features @ head.T, index, label_smoothing=smoothing)
 
@@ -76,9 +82,9 @@ class DIET(Objective):
             self.head.data = self.head.new_zeros(examples, self.head.shape[1])
 
     @torch.no_grad()
-    def start(self, draws: torch.Generator) -> None:
+    def start(self, generator: torch.Generator) -> None:
         """Draw the head anew, uniformly in ±1/√D as a linear layer's."""
-        uniform = torch.rand(self.head.shape, generator=draws)
+        uniform = torch.rand(self.head.shape, generator=generator)
         self.head.copy_((2 * uniform - 1) / self.head.shape[1] ** 0.5)
 
     def chance_loss(self, batch: int) -> float:

@@ -59,6 +59,12 @@ def dino(
 
     Source: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021,
     equations 1 to 3.
+
+    Examples
+    --------
+    >>> views = torch.zeros(2, 1, 4)  # two views of one example, four prototypes
+    >>> round(float(dino(views, views, torch.zeros(4), 0.07, 0.1)), 4)
+    1.3863
     """
     target = ((teacher.detach() - centre) / teacher_temperature).softmax(2)
     # t and s are views, b examples, k prototypes.
@@ -145,7 +151,7 @@ class DINO(MomentumObjective):
             self.centre.lerp_(mean, 1 - self.config.centre_momentum)
         return loss
 
-    def start(self, draws: torch.Generator) -> None:
+    def start(self, generator: torch.Generator) -> None:
         """Set the teacher to the student, and the centre to zero."""
-        super().start(draws)
+        super().start(generator)
         self.centre.zero_()

@@ -34,6 +34,11 @@ def optimal_predictor(correlation: Tensor, epsilon: float) -> Tensor:
 
     Source: Tian, Chen and Ganguli, "Understanding Self-Supervised Learning Dynamics without
     Contrastive Pairs", ICML 2021, section 4; λ is divided by its largest as in the authors' code.
+
+    Examples
+    --------
+    >>> optimal_predictor(torch.tensor([[4.0, 0.0], [0.0, 1.0]]), epsilon=0.01).diagonal()
+    tensor([1.0100, 0.5100])
     """
     # Weights that are not finite shall give such a loss, which is explained; eigh only stops.
     values, vectors = torch.linalg.eigh(correlation.nan_to_num())
@@ -91,10 +96,10 @@ class DirectPred(MomentumObjective):
 
     def _correlate(self, z: Tensor) -> None:
         with torch.autocast(z.device.type, enabled=False):
-            seen = z.T @ z / len(z)
-        self.correlation.lerp_(seen, 1 - self.config.correlation_momentum)
+            batch_correlation = z.T @ z / len(z)
+        self.correlation.lerp_(batch_correlation, 1 - self.config.correlation_momentum)
 
-    def start(self, draws: torch.Generator) -> None:
+    def start(self, generator: torch.Generator) -> None:
         """Set the target to the online network, and the correlation to nothing seen."""
-        super().start(draws)
+        super().start(generator)
         self.correlation.zero_()

@@ -57,6 +57,12 @@ def e2mc(projections: Tensor, cdf: CDF, entropy: float, covariance: float) -> Te
 
     Source: Chakraborty et al., "Improving Pre-trained Self-Supervised Embeddings Through Effective
     Entropy Maximization", AISTATS 2025, section 4.
+
+    Examples
+    --------
+    >>> projections = torch.linspace(-1, 1, 8).reshape(1, 4, 2)
+    >>> round(float(e2mc(projections, "sigmoid", entropy=10.0, covariance=1.0)), 2)
+    3.87
     """
     u = torch.special.ndtr(projections) if cdf == "normal" else projections.sigmoid()
     spread = torch.stack([marginal_entropy(view) for view in u]).mean()

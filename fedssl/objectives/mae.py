@@ -26,12 +26,18 @@ def masked_error(rebuilt: Tensor, patches: Tensor) -> Tensor:
     Parameters
     ----------
     rebuilt : Tensor
-        [B, M, P]: what was made of the masked patches.
+        [B, M, P]: the decoder's output for the masked patches.
     patches : Tensor
         [B, M, P]: their pixels. Each patch's mean is subtracted, and it is divided by its standard
         deviation (of P − 1).
 
     Source: He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, section 3.
+
+    Examples
+    --------
+    >>> patches = torch.tensor([[[1.0, 3.0]]])
+    >>> round(float(masked_error(torch.zeros(1, 1, 2), patches)), 4)
+    0.5
     """
     variance, mean = patches.var(2, keepdim=True), patches.mean(2, keepdim=True)
     return (rebuilt - (patches - mean) / (variance + EPSILON).sqrt()).square().mean()
@@ -39,29 +45,29 @@ def masked_error(rebuilt: Tensor, patches: Tensor) -> Tensor:
 
 @in_float32
 def known_error(rebuilt: Tensor, patches: Tensor) -> Tensor:
-    """Return the same of patches [B, M, P] of which some numbers are not there: of all others.
+    """Return `masked_error` of patches [B, M, P] with missing values (NaN), which do not count.
 
-    NaN stands for what is not there. A patch's mean and variance are those of its numbers that are.
+    A patch's mean and variance are those of its values that are present.
     """
-    known = ~patches.isnan()
+    present = ~patches.isnan()
     values = patches.nan_to_num(0.0)
-    number = known.sum(2, keepdim=True)
+    number = present.sum(2, keepdim=True)
     mean = values.sum(2, keepdim=True) / number.clamp(min=1)
-    apart = (values - mean) * known
-    variance = apart.square().sum(2, keepdim=True) / (number - 1).clamp(min=1)
-    errors = (rebuilt - apart / (variance + EPSILON).sqrt()).square() * known
-    return errors.sum() / known.sum().clamp(min=1)
+    deviation = (values - mean) * present
+    variance = deviation.square().sum(2, keepdim=True) / (number - 1).clamp(min=1)
+    errors = (rebuilt - deviation / (variance + EPSILON).sqrt()).square() * present
+    return errors.sum() / present.sum().clamp(min=1)
 
 
 def with_both(ranks: Tensor, there: Tensor) -> Tensor:
-    """Return ranks by which, of two patches that are there or more, one is first and one last.
+    """Return ranks that make one present patch first and one last, if two or more are present.
 
     Parameters
     ----------
     ranks : Tensor
         [B, T] in [0, 1): random; the patches of the lowest are shown.
     there : Tensor
-        bool [B, T]: which patches are there. Where all are, the order stays what it is.
+        bool [B, T]: which patches are present. If all are, the order does not change.
     """
     first = ranks.masked_fill(~there, 2).argmin(1, keepdim=True)
     last = ranks.masked_fill(~there, -1).argmax(1, keepdim=True)
@@ -132,26 +138,26 @@ class MAE(Objective):
             raise ValueError(
                 "objective.name = mae: an example has one patch only; nothing can be masked"
             )
-        kept = min(max(1, round((1 - self.config.masked) * total)), total - 1)
-        ranks, there = (
-            torch.rand(count, total, generator=batch.draws),
+        shown_count = min(max(1, round((1 - self.config.masked) * total)), total - 1)
+        ranks, present = (
+            torch.rand(count, total, generator=batch.generator),
             encoder.observed_patches(examples),
         )
-        if there is not None:
-            ranks = with_both(ranks, there.cpu())
+        if present is not None:
+            ranks = with_both(ranks, present.cpu())
         order = ranks.argsort(1).to(examples.device)
-        shown, hidden = order[:, :kept], order[:, kept:]
-        known = self.embed(encoder.tokens(examples, shown))
-        width = known.shape[2]
-        unknown = self.mask.to(known.dtype).expand(count, total - kept, width)
+        shown, hidden = order[:, :shown_count], order[:, shown_count:]
+        shown_tokens = self.embed(encoder.tokens(examples, shown))
+        width = shown_tokens.shape[2]
+        mask_tokens = self.mask.to(shown_tokens.dtype).expand(count, total - shown_count, width)
         places = encoder.position_encodings(examples, width).to(examples.device)[order]
         absent = None
-        if there is not None:
+        if present is not None:
             # Where nothing is there, everything is looked at: a softmax over nothing is NaN.
-            absent = (~there & there.any(1, keepdim=True)).gather(1, order)
+            absent = (~present & present.any(1, keepdim=True)).gather(1, order)
         tokens = self.decoder(
-            torch.cat([known, unknown], dim=1) + places, src_key_padding_mask=absent
+            torch.cat([shown_tokens, mask_tokens], dim=1) + places, src_key_padding_mask=absent
         )
         target = patches.gather(1, hidden.unsqueeze(2).expand(-1, -1, patches.shape[2]))
-        error = masked_error if there is None else known_error
-        return error(self.pixels(tokens[:, kept:]), target)
+        error = masked_error if present is None else known_error
+        return error(self.pixels(tokens[:, shown_count:]), target)

@@ -48,6 +48,13 @@ def mixed_barlow_twins(
 
     Source: Bandara, De Melo and Patel, "Guarding Barlow Twins Against Overfitting with Mixed
     Samples", 2023, section 3.
+
+    Examples
+    --------
+    >>> views = torch.tensor([[1.0], [-1.0]])
+    >>> order = torch.tensor([0, 1])
+    >>> round(float(mixed_barlow_twins(views, views, views, order, 0.5, 0.005, 4.0)), 4)
+    0.0
     """
     count = len(first)
     first, second, mixed = (standardise(z) for z in (first, second, mixed))
@@ -98,8 +105,8 @@ class MixedBarlowTwins(Objective):
         """Return the loss of a batch of two views, a scalar."""
         first, second = batch.views
         # Beta(1, 1), the paper's choice, is uniform.
-        share = torch.rand((), generator=batch.draws).item()
-        order = torch.randperm(len(first), generator=batch.draws).to(first.device)
+        share = torch.rand((), generator=batch.generator).item()
+        order = torch.randperm(len(first), generator=batch.generator).to(first.device)
         mixed = share * first + (1 - share) * second[order]
         z1, z2, zm = (self.projector(self.encoder(examples)) for examples in (first, second, mixed))
         return mixed_barlow_twins(

@@ -100,9 +100,9 @@ class MoCo(MomentumObjective):
             self._keys = F.normalize(self.target(second).float(), dim=1)
         return moco(query, self._keys, self.queue.filled(), self.config.temperature)
 
-    def start(self, draws: torch.Generator) -> None:
+    def start(self, generator: torch.Generator) -> None:
         """Set the target to the online network, and empty the queue."""
-        super().start(draws)
+        super().start(generator)
         self.queue.clear()
 
     def after_step(self, progress: float) -> None:

@@ -1,4 +1,4 @@
-"""A slow copy of the network, the target, which belongs to the client and never leaves it."""
+"""Objectives with a target: a slow copy of the network that never leaves the client."""
 
 import copy
 import math
@@ -18,6 +18,11 @@ def momentum_at(base: float, progress: float) -> float:
 
     Source: Grill et al., "Bootstrap Your Own Latent", NeurIPS 2020, section 3.3:
     1 − (1 − base)·(cos(π·progress) + 1)/2.
+
+    Examples
+    --------
+    >>> [round(momentum_at(0.99, progress), 4) for progress in (0.0, 0.5, 1.0)]
+    [0.99, 0.995, 1.0]
     """
     return 1 - (1 - base) * (math.cos(math.pi * progress) + 1) / 2
 
@@ -58,11 +63,11 @@ class MomentumObjective(Objective):
         return nn.Sequential(self.encoder, self.projector)
 
     def make_target(self) -> None:
-        """Make the target, once every module of `online` is there."""
+        """Build the target; call it when every module of `online` exists."""
         self.target = copy.deepcopy(self.online()).requires_grad_(False)
 
     @torch.no_grad()
-    def start(self, draws: torch.Generator) -> None:
+    def start(self, generator: torch.Generator) -> None:
         """Set the target to the online network: parameters and running statistics."""
         self.target.load_state_dict(self.online().state_dict())
 

@@ -30,6 +30,12 @@ def mv_dhel(views: Tensor, temperature: float) -> Tensor:
 
     Source: Koromilas et al., "A Principled Framework for Multi-View Contrastive Learning", 2025,
     section IV.
+
+    Examples
+    --------
+    >>> views = torch.eye(2).repeat(3, 1, 1)  # three equal views of two examples
+    >>> round(float(mv_dhel(views, temperature=0.5)), 4)
+    -3.0986
     """
     unit = F.normalize(views, dim=2)
     within = unit @ unit.transpose(1, 2) / temperature

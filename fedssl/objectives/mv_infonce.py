@@ -53,6 +53,12 @@ def mv_infonce(views: Tensor, temperature: float) -> Tensor:
 
     Source: Koromilas et al., "A Principled Framework for Multi-View Contrastive Learning", 2025,
     section IV.
+
+    Examples
+    --------
+    >>> views = torch.eye(2).repeat(3, 1, 1)  # three equal views of two examples
+    >>> round(float(mv_infonce(views, temperature=0.5)), 4)
+    0.1848
     """
     unit = F.normalize(views, dim=2)
     count, examples, width = unit.shape

@@ -32,6 +32,12 @@ def neighbour_contrast(neighbour: Tensor, prediction: Tensor, temperature: float
 
     Source: Dwibedi et al., "With a Little Help from My Friends: Nearest-Neighbor Contrastive
     Learning of Visual Representations", ICCV 2021, equation 3.
+
+    Examples
+    --------
+    >>> vectors = torch.eye(2)
+    >>> round(float(neighbour_contrast(vectors, vectors, temperature=0.5)), 4)
+    0.1269
     """
     logits = F.normalize(neighbour, dim=1) @ F.normalize(prediction, dim=1).T / temperature
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
@@ -55,12 +61,17 @@ def nearest(vectors: Tensor, queue: Tensor, count: int = 1) -> Tensor:
     Tensor
         [B, count, D]. Where the queue holds fewer, the farthest of them is repeated; where it
         holds none, a vector is its own neighbour.
+
+    Examples
+    --------
+    >>> nearest(torch.tensor([[1.0, 0.0]]), torch.eye(2))
+    tensor([[[1., 0.]]])
     """
     if len(queue) == 0:
         return vectors.unsqueeze(1).expand(-1, count, -1)
-    found = (vectors @ queue.T).topk(min(count, len(queue)), dim=1).indices
-    missing = found[:, -1:].expand(-1, count - found.shape[1])
-    return queue[torch.cat([found, missing], dim=1)]
+    indices = (vectors @ queue.T).topk(min(count, len(queue)), dim=1).indices
+    missing = indices[:, -1:].expand(-1, count - indices.shape[1])
+    return queue[torch.cat([indices, missing], dim=1)]
 
 
 class NNCLR(Objective):
@@ -118,7 +129,7 @@ class NNCLR(Objective):
         loss = neighbour_contrast(n1, p2, self.config.temperature)
         return (loss + neighbour_contrast(n2, p1, self.config.temperature)) / 2
 
-    def start(self, draws: torch.Generator) -> None:
+    def start(self, generator: torch.Generator) -> None:
         """Empty the queue."""
         self.queue.clear()
 

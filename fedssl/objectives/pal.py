@@ -35,6 +35,13 @@ def graph_contrast(first: Tensor, second: Tensor, akin: Tensor, temperature: flo
 
     Source: Cabannes et al., "Active Self-Supervised Learning: A Few Low-Cost Relationships Are All
     You Need", ICCV 2023, section 3; divided by the number of relations.
+
+    Examples
+    --------
+    >>> first, second = torch.eye(2), torch.eye(2)
+    >>> akin = torch.eye(2, dtype=torch.bool)
+    >>> round(float(graph_contrast(first, second, akin, temperature=0.5)), 4)
+    0.2395
     """
     z = F.normalize(torch.cat([first, second]), dim=1)
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
@@ -44,11 +51,11 @@ def graph_contrast(first: Tensor, second: Tensor, akin: Tensor, temperature: flo
 
 
 class Relations(nn.Module):
-    """What an oracle has said of a client's examples: private state.
+    """The oracle's answers about a client's examples: private state.
 
-    Those that it called akin are one group, so two answers may imply a third; and a group that is
-    not akin to another's example is so to none of that group. So no question is asked whose answer
-    follows from those before.
+    Akin examples form one group, so two answers may imply a third; and if one example of a group
+    is not akin to an example of another, no pair of the two groups is. Questions whose answer
+    follows from earlier ones are not asked.
 
     Parameters
     ----------
@@ -69,12 +76,12 @@ class Relations(nn.Module):
         self.register_buffer("asked", torch.zeros((), dtype=torch.int64))
 
     def resize(self, examples: int) -> None:
-        """Make room for so many examples."""
+        """Set the number of examples."""
         if len(self.group) != examples:
             self.group = self.group.new_zeros(examples)
 
     def forget(self) -> None:
-        """Know nothing, with the whole budget to ask."""
+        """Delete all answers and restore the budget."""
         self.group.copy_(torch.arange(len(self.group)))
         self.different.fill_(-1)
         self.asked.zero_()
@@ -91,16 +98,16 @@ class Relations(nn.Module):
         tuple[Tensor, Tensor]
             bool [B, B] each, symmetric; the first is true on the diagonal.
         """
-        own = self.group[index]
+        groups = self.group[index]
         denied = self.different[self.different[:, 0] >= 0]
         one, other = (
-            (own[:, None] == self.group[side][None, :]).float() for side in denied.unbind(1)
+            (groups[:, None] == self.group[side][None, :]).float() for side in denied.unbind(1)
         )
         apart = one @ other.T > 0
-        return own[:, None] == own[None, :], apart | apart.T
+        return groups[:, None] == groups[None, :], apart | apart.T
 
     def learn(self, one: Tensor, other: Tensor, akin: Tensor) -> None:
-        """Take in the answer, a bool, to whether two of the client's examples, int64, are akin."""
+        """Store the answer, a bool, to whether two of the client's examples, int64, are akin."""
         if bool(akin):
             self.group[self.group == self.group[other]] = self.group[one]
         else:
@@ -154,11 +161,11 @@ class PAL(Objective):
             )
 
     def resize(self, examples: int) -> None:
-        """Make room for what is said of so many examples."""
+        """Set the number of examples that relations are about."""
         self.relations.resize(examples)
 
-    def start(self, draws: torch.Generator) -> None:
-        """Know of no relation."""
+    def start(self, generator: torch.Generator) -> None:
+        """Delete all relations."""
         self.relations.forget()
 
     def chance_loss(self, batch: int) -> float:
@@ -188,6 +195,6 @@ class PAL(Objective):
             if self.config.query == "active":
                 chosen = int(alike[pairs[:, 0], pairs[:, 1]].argmax())
             else:
-                chosen = int(torch.randint(len(pairs), (), generator=batch.draws))
+                chosen = int(torch.randint(len(pairs), (), generator=batch.generator))
             i, j = pairs[chosen]
             self.relations.learn(batch.index[i], batch.index[j], labels[i] == labels[j])

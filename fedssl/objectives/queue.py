@@ -1,14 +1,14 @@
-"""A first-in-first-out queue of vectors that a client keeps: private state."""
+"""A first-in-first-out queue of vectors, part of a client's private state."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Queue(nn.Module):
-    """The newest vectors that were put in; it starts empty.
+    """A queue of the newest vectors; it starts empty.
 
-    A queue belongs to one client and holds nothing but what that client made itself, so it fills
-    at the client's pace: at first it is short, not full of random vectors.
+    A queue belongs to one client and holds only that client's vectors, so it fills as the
+    client trains: at first it is short, not full of random vectors.
 
     Parameters
     ----------
@@ -16,6 +16,13 @@ class Queue(nn.Module):
         How many vectors it holds at most.
     width : int
         Their width D.
+
+    Examples
+    --------
+    >>> queue = Queue(size=2, width=1)
+    >>> queue.push(torch.tensor([[1.0], [2.0], [3.0]]))
+    >>> sorted(queue.filled().flatten().tolist())
+    [2.0, 3.0]
     """
 
     entries: Tensor
@@ -27,12 +34,12 @@ class Queue(nn.Module):
         self.register_buffer("put", torch.zeros((), dtype=torch.int64))
 
     def filled(self) -> Tensor:
-        """Return the vectors that are in it, [n, D], in no order."""
+        """Return the vectors in the queue, [n, D], in no order."""
         return self.entries[: min(int(self.put), len(self.entries))]
 
     @torch.no_grad()
     def push(self, vectors: Tensor) -> None:
-        """Put in vectors [B, D]; where it is full the oldest go."""
+        """Add vectors [B, D]; if the queue is full the oldest are dropped."""
         size = len(self.entries)
         newest = vectors[-size:]
         skipped = len(vectors) - len(newest)
@@ -41,6 +48,6 @@ class Queue(nn.Module):
         self.put += len(vectors)
 
     def clear(self) -> None:
-        """Take everything out."""
+        """Remove all vectors."""
         self.entries.zero_()
         self.put.zero_()

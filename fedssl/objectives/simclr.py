@@ -36,6 +36,12 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float, margin: float = 0
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
     ICML 2020, equation 1; the margin: Lepage and Dehak, "Additive Margin in Contrastive
     Self-Supervised Frameworks to Learn Discriminative Speaker Representations", Odyssey 2024.
+
+    Examples
+    --------
+    >>> first, second = torch.eye(2), torch.eye(2)
+    >>> round(float(nt_xent(first, second, temperature=0.5)), 4)
+    0.2395
     """
     count = len(first)
     z = F.normalize(torch.cat([first, second]), dim=1)

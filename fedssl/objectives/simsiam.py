@@ -24,6 +24,13 @@ def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
 
     Source: Chen and He, "Exploring Simple Siamese Representation Learning", CVPR 2021,
     equations 1 and 3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> prediction, target = torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0]])
+    >>> round(float(negative_cosine(prediction, target)), 4)
+    -0.6
     """
     return -F.cosine_similarity(prediction, target.detach(), dim=1).mean()
 

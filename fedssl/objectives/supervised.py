@@ -25,6 +25,13 @@ def labelled_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         [B, classes].
     labels : Tensor
         int64 [B], −1 where unlabelled.
+
+    Examples
+    --------
+    >>> import torch
+    >>> logits, labels = torch.zeros(2, 4), torch.tensor([3, UNLABELLED])
+    >>> round(float(labelled_cross_entropy(logits, labels)), 4)
+    1.3863
     """
     total = F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
     return total / (labels != UNLABELLED).sum().clamp(min=1)

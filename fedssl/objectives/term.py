@@ -1,4 +1,4 @@
-"""What is added to an objective's loss: a term, with a weight and modules of its own."""
+"""Terms: what can be added to any objective's loss, with a weight and own modules."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -17,7 +17,7 @@ class TermConfig(Fields):
     name: str
     """Which term: a name that `fedssl list` prints, or a dotted path."""
     begin: Number = Field(0.0, ge=0, lt=1)
-    """The share of all rounds that is done before it counts; 0.9 for the last tenth alone."""
+    """The share of all rounds after which the term is added; 0.9 for the last tenth."""
 
 
 class CustomTermConfig(TermConfig):
@@ -30,9 +30,9 @@ class CustomTermConfig(TermConfig):
 
 
 class Term(nn.Module, ABC):
-    """What any objective's loss can be added to.
+    """A term that can be added to any objective's loss.
 
-    Its modules are federated: they are made whether it counts yet or not.
+    Its modules are federated from the first round, also if the term is added later.
 
     Parameters
     ----------
@@ -43,13 +43,13 @@ class Term(nn.Module, ABC):
     features : int
         The width of the encoder's features.
     modality : Modality
-        What the examples are; a ValueError says that they lack what the term needs.
+        The kind of examples; a ValueError if the term cannot be used with them.
     """
 
     Config: ClassVar[type[TermConfig]] = TermConfig
     config: TermConfig
     extra_views: ClassVar[int] = 0
-    """How many views of each example it needs besides the objective's."""
+    """The number of views of each example that it needs besides the objective's."""
 
     def __init__(self, config: TermConfig, objective: str, features: int, modality: Modality):
         super().__init__()
@@ -63,9 +63,9 @@ class Term(nn.Module, ABC):
         Parameters
         ----------
         encoder : nn.Module
-            The objective's.
+            The objective's encoder.
         projections : Tensor
-            [V, B, D]: what the objective's projector gave, view by view.
+            [V, B, D]: the outputs of the objective's projector, view by view.
         batch : Batch
-            With the term's extra views alone.
+            The batch, with only the term's extra views.
         """

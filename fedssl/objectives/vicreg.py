@@ -40,6 +40,13 @@ def vicreg(
 
     Source: Bardes, Ponce and LeCun, "VICReg: Variance-Invariance-Covariance Regularization for
     Self-Supervised Learning", ICLR 2022, equations 1 to 6; the ½ is that of the authors' code.
+
+    Examples
+    --------
+    >>> import torch
+    >>> view = torch.tensor([[2.0, 2.0], [2.0, -2.0], [-2.0, 2.0], [-2.0, -2.0]])
+    >>> float(vicreg(view, view, invariance=25.0, variance=25.0, covariance=1.0))
+    0.0
     """
     spread = (variance_hinge(first) + variance_hinge(second)) / 2
     redundancy = off_diagonal_covariance(first) + off_diagonal_covariance(second)

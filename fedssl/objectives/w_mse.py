@@ -52,6 +52,12 @@ def w_mse(views: Tensor, order: Tensor, sub_batch: int) -> Tensor:
 
     Source: Ermolov et al., "Whitening for Self-Supervised Representation Learning", ICML 2021,
     section 3.
+
+    Examples
+    --------
+    >>> views = torch.tensor([[1.0], [-1.0], [2.0], [-2.0]]).repeat(2, 1, 1)
+    >>> abs(round(float(w_mse(views, torch.arange(4), sub_batch=2)), 4))
+    0.0
     """
     parts = torch.tensor_split(order, max(1, len(order) // sub_batch))
     white = [torch.cat([whiten(view[rows]) for rows in parts]) for view in views]
@@ -94,7 +100,7 @@ class WMSE(Objective):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of views, a scalar in [0, 4]."""
-        order = torch.randperm(len(batch.views[0]), generator=batch.draws)
+        order = torch.randperm(len(batch.views[0]), generator=batch.generator)
         z = self.projector(encode_views(self.encoder, batch.views))
         stacked = z.view(len(batch.views), -1, z.shape[1])
         return w_mse(stacked, order.to(z.device), self.minimum_batch)

@@ -34,7 +34,14 @@ def partition(config: PartitionConfig, dataset: Dataset, seed: int) -> Partition
     Raises
     ------
     ValueError
-        It cannot be done as asked; the message starts with the field at fault.
+        The config does not fit the examples; the message starts with the field at fault.
+
+    Examples
+    --------
+    >>> import torch
+    >>> dataset = Dataset(torch.zeros(6, 1), torch.tensor([0, 0, 0, 1, 1, 1]), ("a", "b"))
+    >>> partition(Iid(clients=2), dataset, seed=0).sizes().tolist()
+    [3, 3]
     """
     total, clients, minimum = len(dataset), config.clients, config.minimum
     if clients is not None and clients * minimum > total:

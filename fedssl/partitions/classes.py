@@ -1,4 +1,4 @@
-"""So many classes to each client."""
+"""A fixed number of classes for each client."""
 
 from typing import Literal
 
@@ -40,19 +40,19 @@ class Classes(PartitionConfig):
                 f"hold all {len(present)} classes; use at least {-(-len(present) // self.clients)}"
             )
         holders = random.permutation(np.diff(np.arange(len(present) + 1) * slots // len(present)))
-        short = np.flatnonzero(sizes < holders)
-        if len(short):
+        too_small = np.flatnonzero(sizes < holders)
+        if len(too_small):
             raise ValueError(
-                f"partition.classes_per_client = {each}: class {present[short[0]]} has "
-                f"{sizes[short[0]]} examples for {holders[short[0]]} clients; use fewer classes "
-                "per client or fewer clients"
+                f"partition.classes_per_client = {each}: class {present[too_small[0]]} has "
+                f"{sizes[too_small[0]]} examples for {holders[too_small[0]]} clients; use fewer "
+                "classes per client or fewer clients"
             )
         owner = np.empty(len(dataset), np.int64)
         free = np.full(self.clients, each)
         for place in random.permutation(len(present)):
             # Those with the most room first, ties at random: so no class ever finds too few.
-            turn = np.argsort(free + random.random(self.clients))
-            chosen = turn[self.clients - holders[place] :]
+            by_room = np.argsort(free + random.random(self.clients))
+            chosen = by_room[self.clients - holders[place] :]
             free[chosen] -= 1
             examples = random.permutation(np.flatnonzero(labels == present[place]))
             owner[examples] = random.permutation(chosen)[np.arange(len(examples)) % len(chosen)]

@@ -1,4 +1,4 @@
-"""What the ``partition`` section holds, whichever way it names."""
+"""The ``partition`` section: the fields of all partitions."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -14,7 +14,7 @@ class PartitionConfig(Fields):
     """The ``partition`` section: one subclass for each way to share out the examples."""
 
     by_label: ClassVar[bool] = False
-    """Whether the examples must be labelled."""
+    """Whether all examples must have labels."""
 
     name: str
     """Which partition: a name that `fedssl list` prints, or a dotted path."""
@@ -24,9 +24,9 @@ class PartitionConfig(Fields):
     """The fewest examples that a client may hold."""
 
     def client_names(self, dataset: Dataset, owner: np.ndarray) -> tuple[str, ...]:
-        """Return what the clients are called whose examples are those of ``owner``, int64 [N].
+        """Return the names of the clients, given each example's client, int64 [N].
 
-        Empty where a number says it all.
+        Empty if clients have only numbers.
         """
         return ()
 
@@ -37,5 +37,5 @@ class PartitionConfig(Fields):
         Raises
         ------
         ValueError
-            The examples cannot be shared out so; the message starts with the field at fault.
+            The examples cannot be partitioned so; the message starts with the field at fault.
         """

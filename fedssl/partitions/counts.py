@@ -1,4 +1,4 @@
-"""How many examples of each class each client has."""
+"""The number of examples of each class that each client has."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,9 +8,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Counts:
-    """The table of clients and classes, of which only the cells that hold examples are kept.
+    """A sparse table of clients and classes: only cells that hold examples are stored.
 
-    So it never has more cells than there are examples, however many clients and classes.
+    It never has more cells than there are examples.
+
+    Examples
+    --------
+    >>> counts = Counts((2, 3), np.array([0, 0, 1]), np.array([0, 2, 2]), np.array([5, 5, 7]))
+    >>> counts.sizes().tolist()
+    [10, 7]
+    >>> counts.mixture().round(2).tolist()
+    [2.0, 1.0]
     """
 
     shape: tuple[int, int]
@@ -37,8 +45,8 @@ class Counts:
         """Return the whole table of the first ``clients`` (all where None), int64 [clients, C]."""
         rows = self.shape[0] if clients is None else min(clients, self.shape[0])
         table = np.zeros((rows, self.shape[1]), np.int64)
-        kept = self.client < rows
-        np.add.at(table, (self.client[kept], self.label[kept]), self.examples[kept])
+        in_rows = self.client < rows
+        np.add.at(table, (self.client[in_rows], self.label[in_rows]), self.examples[in_rows])
         return table
 
     def mixture(self) -> np.ndarray:

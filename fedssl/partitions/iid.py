@@ -10,7 +10,16 @@ from fedssl.partitions.config import PartitionConfig
 
 
 class Iid(PartitionConfig):
-    """The easy reference: all clients draw from the same examples; sizes differ by at most one."""
+    """The easy reference: all clients draw from the same examples; sizes differ by at most one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> dataset = Dataset(torch.zeros(5, 1), torch.tensor([0, 0, 1, 1, 1]), ("a", "b"))
+    >>> owner = Iid(clients=2).assign(dataset, np.random.default_rng(0))
+    >>> np.bincount(owner).tolist()
+    [3, 2]
+    """
 
     name: Literal["iid"] = "iid"
     """This partition."""

@@ -1,4 +1,4 @@
-"""The clients that the data came from."""
+"""One client for each source of the data."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from fedssl.data.dataset import Dataset
 from fedssl.partitions.config import PartitionConfig
 
 _NAMED = 3
-"""A client of more values is named by so many of them."""
+"""The largest number of values in a client's name."""
 
 
 class Natural(PartitionConfig):
@@ -29,11 +29,11 @@ class Natural(PartitionConfig):
     def assign(self, dataset: Dataset, random: np.random.Generator) -> np.ndarray:
         """Give each value's examples to one client."""
         if self.field is None or self.field not in dataset.fields:
-            known = ", ".join(sorted(dataset.fields))
+            columns = ", ".join(sorted(dataset.fields))
             given = "is missing" if self.field is None else f"= {self.field}"
             raise ValueError(
                 f"partition.field {given}: the data set "
-                + (f"has {known}" if known else "has no such columns; use another partition")
+                + (f"has {columns}" if columns else "has no such columns; use another partition")
             )
         values, code = np.unique(dataset.fields[self.field], return_inverse=True)
         if self.clients is None:
@@ -52,7 +52,7 @@ class Natural(PartitionConfig):
         values: list[list[int]] = [[] for _ in range(int(owner.max()) + 1)]
         for client, value in np.unique(np.stack([owner, column], 1), axis=0).tolist():
             values[client].append(value)
-        return tuple(self._name(dataset, own) for own in values)
+        return tuple(self._name(dataset, client_values) for client_values in values)
 
     def _name(self, dataset: Dataset, values: list[int]) -> str:
         assert self.field is not None

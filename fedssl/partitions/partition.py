@@ -1,4 +1,4 @@
-"""Which client holds which examples."""
+"""The partition of examples among clients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,21 @@ from fedssl.partitions.counts import Counts
 
 @dataclass(frozen=True)
 class Partition:
-    """Every example with exactly one client; two arrays, so a million clients cost nothing more."""
+    """Assigns every example to exactly one client; two arrays, so many clients cost little.
+
+    Examples
+    --------
+    >>> partition = Partition.of(np.array([0, 1, 0, 1, 1]), clients=2)
+    >>> partition.sizes().tolist(), partition.indices(0).tolist()
+    ([2, 3], [0, 2])
+    """
 
     order: np.ndarray
     """int64 [N]: the examples, client after client, ascending within each."""
     offsets: np.ndarray
     """int64 [K + 1]: where each client's examples begin in ``order``."""
     names: tuple[str, ...] = ()
-    """What the K clients are called; empty where a number says it all."""
+    """The names of the K clients; empty if they have only numbers."""
 
     @classmethod
     def of(cls, owner: np.ndarray, clients: int) -> "Partition":
@@ -30,7 +37,7 @@ class Partition:
 
     @classmethod
     def of_sizes(cls, sizes: Sequence[int]) -> "Partition":
-        """Build from how many examples each client has, where they are elsewhere: it lists none."""
+        """Build from the number of examples of each client, without listing them."""
         return cls(np.empty(0, np.int64), np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]))
 
     @property
@@ -49,7 +56,7 @@ class Partition:
         return self.order[self.offsets[client] : self.offsets[client + 1]]
 
     def owners(self, examples: int) -> np.ndarray:
-        """Return each of so many examples' client, int64 [N]; −1 where it is no one's."""
+        """Return each of so many examples' client, int64 [N]; −1 if it belongs to no client."""
         owner = np.full(examples, -1)
         owner[self.order] = np.repeat(np.arange(self.clients), self.sizes())
         return owner
@@ -67,7 +74,7 @@ class Partition:
         Returns
         -------
         Counts
-            Its cells by client, then class.
+            The table, its cells sorted by client, then class.
         """
         # In place, and the cells' ends from one sort: the start of a run needs most memory here.
         cell = labels[self.order]

@@ -57,8 +57,8 @@ def check_client_rule(
 
     Examples
     --------
-    >>> from fedssl.testing import check_client_rule
-    >>> check_client_rule("proximal", mu=0.5)
+        from fedssl.testing import check_client_rule
+        check_client_rule("proximal", mu=0.5)
     """
     plugin = find_plugin(CLIENT_RULES, rule, fields)
     check_documented(plugin)

@@ -52,8 +52,8 @@ def check_dataset(section: Mapping[str, object] | DataConfig, base: Path | None 
 
     Examples
     --------
-    >>> from fedssl.testing import check_dataset
-    >>> check_dataset({"name": "glyphs"})
+        from fedssl.testing import check_dataset
+        check_dataset({"name": "glyphs"})
     """
     if isinstance(section, DataConfig):
         config = section
@@ -125,22 +125,24 @@ def _rows(count: int) -> np.ndarray:
 
 def _check_fetching(where: str, part: Dataset, other: Dataset) -> None:
     rows = _rows(len(part))
-    found = part.fetch(rows)
+    fetched = part.fetch(rows)
     require(
-        isinstance(found, Tensor) and found.shape == (len(rows), *part.shape),
-        f"{where}: fetching {len(rows)} examples gives {list(found.shape)}, and each is "
+        isinstance(fetched, Tensor) and fetched.shape == (len(rows), *part.shape),
+        f"{where}: fetching {len(rows)} examples gives {list(fetched.shape)}, and each is "
         f"{list(part.shape)}: the same row may be asked for twice",
     )
-    require(same(found[0], found[-1]), f"{where}: the same row gives other examples")
+    require(same(fetched[0], fetched[-1]), f"{where}: the same row gives other examples")
     one_by_one = torch.cat([part.fetch(rows[place : place + 1]) for place in range(len(rows))])
     require(
-        same(found, one_by_one), f"{where}: examples fetched one by one are others than at once"
+        same(fetched, one_by_one), f"{where}: examples fetched one by one are others than at once"
     )
     with ThreadPoolExecutor(2) as pool:
         halves = list(pool.map(part.fetch, np.array_split(rows, 4)))
-    require(same(found, torch.cat(halves)), f"{where}: fetching from threads gives other examples")
     require(
-        len(part) == len(other) and same(found, other.fetch(rows)),
+        same(fetched, torch.cat(halves)), f"{where}: fetching from threads gives other examples"
+    )
+    require(
+        len(part) == len(other) and same(fetched, other.fetch(rows)),
         f"{where}: reading twice gives different examples",
     )
     require(
@@ -166,11 +168,11 @@ def _check_loading(where: str, config: DataConfig, modality: Modality) -> None:
     """Check what becomes of it, made fit by its modality."""
     splits = load(config)
     for split, part in (("train", splits.train), ("test", splits.test)):
-        found = part.fetch(_rows(len(part)))
+        fetched = part.fetch(_rows(len(part)))
         require(
-            found.dtype == modality.dtype and found.is_contiguous(),
+            fetched.dtype == modality.dtype and fetched.is_contiguous(),
             f"{where}: {split}: loaded examples must be contiguous {modality.dtype}, and are "
-            f"{found.dtype}",
+            f"{fetched.dtype}",
         )
     require(
         splits.train.shape == splits.test.shape,

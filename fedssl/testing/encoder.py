@@ -52,7 +52,7 @@ def check_encoder(
         What its examples are: the name of a modality, or its dotted path. A few of its first data
         set that needs no files are looked at.
     **fields : object
-        Those of the ``model.encoder`` section that are not to have their defaults.
+        Fields of the ``model.encoder`` section that shall differ from their defaults.
 
     Raises
     ------
@@ -63,8 +63,8 @@ def check_encoder(
 
     Examples
     --------
-    >>> from fedssl.testing import check_encoder
-    >>> check_encoder("convnet", width=4)
+        from fedssl.testing import check_encoder
+        check_encoder("convnet", width=4)
     """
     of = MODALITIES.find(modality)
     plugin = _find(of, encoder, fields)
@@ -86,8 +86,8 @@ def check_encoder(
 def _find(of: Modality, encoder: type[nn.Module] | str, fields: dict[str, object]) -> Plugin:
     """Find it; a callable that is no class is a plug-in without documents."""
     if isinstance(encoder, str) and encoder not in of.encoders and "." in encoder:
-        found = load_dotted(encoder)
-        if not inspect.isclass(found):
+        item = load_dotted(encoder)
+        if not inspect.isclass(item):
             return Plugin(encoder, object, fields)
     return find_plugin(of.encoders, encoder, fields)
 

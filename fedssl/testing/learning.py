@@ -177,12 +177,12 @@ def _check_loss(learned: Learned, labelled: bool) -> None:
     other = again.loss(learned.batch(again, learned.count, labelled))
     require(
         same(loss.detach(), other.detach()),
-        f"{where}: gives another loss for the same batch and the same state of `batch.draws`",
+        f"{where}: gives another loss for the same batch and the same state of `batch.generator`",
     )
     require_same(
         objective.state_dict(),
         again.state_dict(),
-        f"{where}: is left in another state by the same batch and `batch.draws`",
+        f"{where}: is left in another state by the same batch and `batch.generator`",
     )
     _check_gradients(objective, where)
 
@@ -206,8 +206,8 @@ def _check_smallest(learned: Learned) -> None:
     loss = objective.loss(learned.batch(objective, objective.minimum_batch))
     require(bool(loss.isfinite()), f"{where}: the loss is {loss}: raise minimum_batch")
     torch.autograd.backward(loss)
-    found = {n: p.grad for n, p in objective.named_parameters() if p.grad is not None}
-    broken = first_not_finite(found)
+    gradients = {n: p.grad for n, p in objective.named_parameters() if p.grad is not None}
+    broken = first_not_finite(gradients)
     require(broken is None, f"{where}: the gradient of {broken} is infinite or NaN")
     require(
         any(bool(p.grad.any()) for p in objective.encoder.parameters() if p.grad is not None),

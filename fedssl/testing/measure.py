@@ -20,7 +20,7 @@ from fedssl.evaluation import (
     EvaluationConfig,
     Measure,
     MeasureConfig,
-    Measured,
+    MeasureResult,
     Subject,
     gather,
     measure,
@@ -57,9 +57,9 @@ def check_measure(measured: type[Measure] | str, **fields: object) -> None:
     Parameters
     ----------
     measured : type[Measure] | str
-        Its class, the name that it is registered by, or its dotted path.
+        Its class, its registered name, or its dotted path.
     **fields : object
-        Those of its section that are not to have their defaults.
+        Fields of its section that shall differ from their defaults.
 
     Raises
     ------
@@ -70,8 +70,8 @@ def check_measure(measured: type[Measure] | str, **fields: object) -> None:
 
     Examples
     --------
-    >>> from fedssl.testing import check_measure
-    >>> check_measure("rankme")
+        from fedssl.testing import check_measure
+        check_measure("rankme")
     """
     plugin = find_plugin(MEASURES, measured, fields)
     check_documented(plugin)
@@ -82,8 +82,8 @@ def check_measure(measured: type[Measure] | str, **fields: object) -> None:
     subject = _subject(whole)
     before = clone(subject.encoder.state_dict())
     modes = [module.training for module in subject.encoder.modules()]
-    found = measure(section, subject)
-    _check_found(where, found)
+    result = measure(section, subject)
+    _check_found(where, result)
     require_same(before, subject.encoder.state_dict(), f"{where} changes the encoder")
     require(
         modes == [module.training for module in subject.encoder.modules()],
@@ -93,8 +93,8 @@ def check_measure(measured: type[Measure] | str, **fields: object) -> None:
     with nothing_drawn(where):
         again = measure(section, _subject(whole))
     require(
-        found.figures == again.figures and _json(found) == _json(again),
-        f"{where}: gives other figures of an equal subject: draw from `subject.draws` alone",
+        result.figures == again.figures and _json(result) == _json(again),
+        f"{where}: gives other figures of an equal subject: draw from `subject.generator` alone",
     )
     _check_labels(where, chosen, section, whole)
     if chosen.of_a_round:
@@ -103,20 +103,20 @@ def check_measure(measured: type[Measure] | str, **fields: object) -> None:
         )
 
 
-def _check_found(where: str, found: Measured) -> None:
-    for name, value in found.figures.items():
+def _check_found(where: str, result: MeasureResult) -> None:
+    for name, value in result.figures.items():
         require(
             math.isfinite(value),
             f"{where}: its figure {name} is {value}: leave out what there is none of",
         )
-    taken = sorted(found.figures.keys() & OF_A_ROUND)
-    require(not taken, f"{where}: every round has a figure {taken[:1]}; call it otherwise")
+    reserved = sorted(result.figures.keys() & OF_A_ROUND)
+    require(not reserved, f"{where}: every round has a figure {reserved[:1]}; call it otherwise")
     with _as(f"{where}: its details are no JSON"):
-        _json(found)
+        _json(result)
 
 
-def _json(found: Measured) -> str:
-    return json.dumps(found.details, allow_nan=False)
+def _json(result: MeasureResult) -> str:
+    return json.dumps(result.details, allow_nan=False)
 
 
 @contextmanager
@@ -159,8 +159,8 @@ def _encoder(seed: int) -> nn.Module:
 
 def _dataset(count: int, labelled: bool, seed: int) -> Dataset:
     names = tuple("abc"[:CLASSES]) if labelled else ()
-    told = labels(count) if labelled else torch.full((count,), -1)
-    return Dataset(IMAGES.examples(count, seed), told, names)
+    targets = labels(count) if labelled else torch.full((count,), -1)
+    return Dataset(IMAGES.examples(count, seed), targets, names)
 
 
 def _subject(whole: bool, labelled: bool = True) -> Subject:

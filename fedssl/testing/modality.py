@@ -47,28 +47,28 @@ def check_modality(
 
     Examples
     --------
-    >>> from fedssl.testing import check_modality
-    >>> check_modality("image", {"name": "glyphs", "limit": {"train": 64, "test": 32}}, ["convnet"])
+        from fedssl.testing import check_modality
+        check_modality("image", {"name": "glyphs", "limit": {"train": 64, "test": 32}}, ["convnet"])
     """
-    found = MODALITIES.find(modality)
+    checked = MODALITIES.find(modality)
     section = {"modality": modality, **data}
-    _check_names(found, modality)
-    tried = [n for n in found.encoders if "/" not in n] if encoders is None else list(encoders)
-    for name in tried:
+    _check_names(checked, modality)
+    names = [n for n in checked.encoders if "/" not in n] if encoders is None else list(encoders)
+    for name in names:
         _config(section, model={"encoder": name})
-    blueprint, splits = _check_loading(found, section)
+    blueprint, splits = _check_loading(checked, section)
     examples = splits.train.fetch()[:EXAMPLES]
     _check_preparation(blueprint, examples)
-    for name in found.policies:
+    for name in checked.policies:
         _check_views(blueprint, name, examples)
-    for name in tried:
+    for name in names:
         model = {"encoder": name, "projector": [16, 8]}
-        own = ModelBlueprint(_config(section, model=model), blueprint.spec)
-        check_built_encoder(f"encoder {name}", own, examples)
-    _check_turns(found, blueprint, examples)
-    _check_device_data(found, blueprint)
-    _check_device(found, blueprint, splits)
-    _check_sheet(found, blueprint, examples)
+        encoder_blueprint = ModelBlueprint(_config(section, model=model), blueprint.spec)
+        check_built_encoder(f"encoder {name}", encoder_blueprint, examples)
+    _check_turns(checked, blueprint, examples)
+    _check_device_data(checked, blueprint)
+    _check_device(checked, blueprint, splits)
+    _check_sheet(checked, blueprint, examples)
 
 
 def _config(section: Mapping[str, object], **sections: object) -> LearningConfig:
@@ -82,7 +82,7 @@ def _config(section: Mapping[str, object], **sections: object) -> LearningConfig
 
 
 def _check_names(modality: Modality, path: str) -> None:
-    for what in (
+    for attribute in (
         "name",
         "noun",
         "dtype",
@@ -93,7 +93,7 @@ def _check_names(modality: Modality, path: str) -> None:
         "encoders",
         "policies",
     ):
-        require(hasattr(modality, what), f"the modality has no {what}")
+        require(hasattr(modality, attribute), f"the modality has no {attribute}")
     require(len(modality.noun) == 2, "noun must be two words: of one example, and of several")
     require(bool(modality.encoders), "encoders is empty: name at least one")
     require(bool(modality.policies), "policies is empty: name at least one")
@@ -105,10 +105,10 @@ def _check_names(modality: Modality, path: str) -> None:
         f"weak_policy = {modality.weak_policy}: is none of its policies",
     )
     for kind in (*modality.data_sets.values(), modality.own_data):
-        own = kind.model_fields["modality"].default
+        default = kind.model_fields["modality"].default
         require(
-            own == path,
-            f"{kind.__name__}.modality is {own!r} by default: it must be {path!r}, so that a "
+            default == path,
+            f"{kind.__name__}.modality is {default!r} by default: it must be {path!r}, so that a "
             "config finds its way back",
         )
         first = (kind.__doc__ or "").strip().partition("\n")[0]
@@ -170,7 +170,7 @@ def _check_views(blueprint: ModelBlueprint, name: str, examples: Tensor) -> None
         where = f"policy {name}, view {view}"
         with unchanged({"them": examples}, where, "the stored examples"):
             try:
-                made = policy(examples, rng(), view)
+                viewed = policy(examples, rng(), view)
             except Exception as error:
                 counts = ", ".join(f"{step.name}: {step.draws}" for step in steps)
                 raise AssertionError(
@@ -179,19 +179,19 @@ def _check_views(blueprint: ModelBlueprint, name: str, examples: Tensor) -> None
                 ) from error
         spec = policy.spec_of(blueprint.spec, view)
         require(
-            made.dtype == torch.float32 and tuple(made.shape) == (len(examples), *spec.shape),
-            f"{where}: gives {made.dtype} {list(made.shape)}, and its spec_of says float32 "
+            viewed.dtype == torch.float32 and tuple(viewed.shape) == (len(examples), *spec.shape),
+            f"{where}: gives {viewed.dtype} {list(viewed.shape)}, and its spec_of says float32 "
             f"{[len(examples), *spec.shape]}",
         )
-        require(not bool(made.isinf().any()), f"{where}: gives infinite values")
+        require(not bool(viewed.isinf().any()), f"{where}: gives infinite values")
         require(
-            same(made, policy(examples, rng(), view)),
+            same(viewed, policy(examples, rng(), view)),
             f"{where}: gives other bits for the same state of the generator",
         )
         # Steps of rank 0 look at the whole batch.
         if all(step.rank > 0 for step in steps):
             require(
-                close(made, _in_two_batches(policy, examples, view)),
+                close(viewed, _in_two_batches(policy, examples, view)),
                 f"{where}: two batches after one another are not the one that they make: use "
                 "each example's own row of uniform numbers, and nothing of the rest of the batch; "
                 "a step that needs it says so by rank = 0",

@@ -14,9 +14,9 @@ def check_objective(objective: type[Objective] | str, **fields: object) -> None:
     Parameters
     ----------
     objective : type[Objective] | str
-        Its class, the name that it is registered by, or its dotted path.
+        Its class, its registered name, or its dotted path.
     **fields : object
-        Those of the ``objective`` section that are not to have their defaults.
+        Fields of the ``objective`` section that shall differ from their defaults.
 
     Raises
     ------
@@ -27,8 +27,8 @@ def check_objective(objective: type[Objective] | str, **fields: object) -> None:
 
     Examples
     --------
-    >>> from fedssl.testing import check_objective
-    >>> check_objective("simclr", temperature=0.2)
+        from fedssl.testing import check_objective
+        check_objective("simclr", temperature=0.2)
     """
     plugin = find_plugin(OBJECTIVES, objective, fields)
     check_documented(plugin)

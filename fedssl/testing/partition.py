@@ -32,7 +32,7 @@ def check_partition(
     Parameters
     ----------
     chosen : type[PartitionConfig] | str
-        Its class, the name that it is registered by, or its dotted path.
+        Its class, its registered name, or its dotted path.
     clients : int | None (default: 4)
         The section's ``clients``.
     **fields : object
@@ -47,8 +47,8 @@ def check_partition(
 
     Examples
     --------
-    >>> from fedssl.testing import check_partition
-    >>> check_partition("dirichlet", alpha=1.0)
+        from fedssl.testing import check_partition
+        check_partition("dirichlet", alpha=1.0)
     """
     plugin = find_plugin(PARTITIONS, chosen, {"clients": clients, **fields})
     # What a partition goes by, such as how many clients there are, may well have no default.

@@ -26,9 +26,9 @@ FAR = 1e-4
 """What may differ by rounding differs at most by so much, as a share of the largest value."""
 
 
-def require(kept: bool, message: str) -> None:
+def require(holds: bool, message: str) -> None:
     """Raise an AssertionError that says what breaks the contract, where it is not kept."""
-    if not kept:
+    if not holds:
         raise AssertionError(message)
 
 
@@ -79,16 +79,16 @@ def nothing_drawn(by: str) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         before = torch.get_rng_state()
-        numpys, pythons = _numpys_state(), random.getstate()
+        numpy_state, python_state = _numpys_state(), random.getstate()
         yield
         drawn = [
             name
-            for name, kept in (
+            for name, is_same in (
                 ("torch", torch.equal(before, torch.get_rng_state())),
-                ("numpy", numpys == _numpys_state()),
-                ("Python", pythons == random.getstate()),
+                ("numpy", numpy_state == _numpys_state()),
+                ("Python", python_state == random.getstate()),
             )
-            if not kept
+            if not is_same
         ]
     require(
         not drawn,

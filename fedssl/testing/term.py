@@ -33,9 +33,9 @@ def check_term(term: type[Term] | str, **fields: object) -> None:
     Parameters
     ----------
     term : type[Term] | str
-        Its class, the name that it is registered by, or its dotted path.
+        Its class, its registered name, or its dotted path.
     **fields : object
-        Those of its entry in ``objective.terms`` that are not to have their defaults.
+        Fields of its entry in ``objective.terms`` that shall differ from their defaults.
 
     Raises
     ------
@@ -46,8 +46,8 @@ def check_term(term: type[Term] | str, **fields: object) -> None:
 
     Examples
     --------
-    >>> from fedssl.testing import check_term
-    >>> check_term("e2mc")
+        from fedssl.testing import check_term
+        check_term("e2mc")
     """
     plugin = find_plugin(TERMS, term, fields)
     check_documented(plugin)
@@ -65,10 +65,10 @@ def check_term(term: type[Term] | str, **fields: object) -> None:
 def _check_parts(learned: Learned) -> None:
     """Check that the objective is the same with and without it, but for what it brings along."""
     plain = federated_state(learned.setting.blueprint().build())
-    whole = federated_state(learned.blueprint.build())
+    with_term = federated_state(learned.blueprint.build())
     require_same(
         plain,
-        {name: tensor for name, tensor in whole.items() if name in plain},
+        {name: tensor for name, tensor in with_term.items() if name in plain},
         f"{learned.where}: changes the objective that it is added to",
     )
 
@@ -80,12 +80,12 @@ def _check_alone(learned: Learned) -> None:
         isinstance(term.extra_views, int) and term.extra_views >= 0,
         f"{where}: extra_views is {term.extra_views}: it must be 0 or more",
     )
-    own = objective.number_of_views
+    own_views = objective.number_of_views
     batch = learned.batch(objective, EXAMPLES)
     with outputs_of(objective.projector) as projected:
-        objective(replace(batch, views=batch.views[:own]))
+        objective(replace(batch, views=batch.views[:own_views]))
     projections = torch.stack(torch.split(torch.cat(projected), EXAMPLES))
-    part = replace(batch, views=batch.views[own:])
+    part = replace(batch, views=batch.views[own_views:])
     with unchanged({"projections": projections.detach()}, where, "the projections"):
         added = term(objective.encoder, projections, part)
     require(

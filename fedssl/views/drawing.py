@@ -1,4 +1,4 @@
-"""The random numbers of a view: a row for each example."""
+"""The random numbers of a view: one row for each example."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 DRAWS = 32
-"""Each example takes a multiple of so many: so a policy whose last step is left out gives the
-others the same parameters, as a rule."""
+"""Each example gets a multiple of this many numbers, so that leaving out a policy's last step
+usually does not change the parameters of the others."""
 
 
 def draw_uniform(
@@ -15,16 +15,22 @@ def draw_uniform(
 ) -> tuple[Tensor, ...]:
     """Return numbers that are uniform in [0, 1), float32 [B, n] for each n of ``needed``.
 
-    Two batches drawn after one another get the numbers of the one batch that they make.
+    Two batches drawn one after the other get the same numbers as both drawn as one batch.
 
     Parameters
     ----------
     count : int
-        B: the examples.
+        B: the number of examples.
     needed : Sequence[int]
-        How many each step takes for each example.
+        How many numbers each step uses for each example.
     generator : torch.Generator
-        On the CPU.
+        The random generator, on the CPU.
+
+    Examples
+    --------
+    >>> first, second = draw_uniform(3, [2, 1], torch.Generator().manual_seed(0))
+    >>> first.shape, second.shape
+    (torch.Size([3, 2]), torch.Size([3, 1]))
     """
     uniform = torch.rand(count, -(-sum(needed) // DRAWS) * DRAWS, generator=generator)
     return torch.split(uniform[:, : sum(needed)], list(needed), 1)

@@ -60,25 +60,25 @@ def policy_type(
     ]
 
 
-def _named_in(policies: Policies, known: Registry[Step]) -> Callable[[Any], Any]:
+def _named_in(policies: Policies, steps: Registry[Step]) -> Callable[[Any], Any]:
     def steps_of(value: Any) -> Any:
         if isinstance(value, str):
-            return tuple(_as_found(step, known) for step in policies.find(value).steps)
+            return tuple(_as_found(step, steps) for step in policies.find(value).steps)
         return tuple(value) if isinstance(value, list) else value
 
     return steps_of
 
 
-def _as_found(step: Step, known: Registry[Step]) -> Step:
+def _as_found(step: Step, steps: Registry[Step]) -> Step:
     """Return a step whose name leads to its class, by a dotted path where no other does.
 
     So what is written of a policy of a user's own can be read again.
     """
     kind = type(step)
-    if "." in step.name or (step.name in known and known[step.name] is kind):
+    if "." in step.name or (step.name in steps and steps[step.name] is kind):
         return step
     path = f"{kind.__module__}.{kind.__qualname__}"
-    known.find(path, "a step of the policy")
+    steps.find(path, "a step of the policy")
     return cast(
         Step, model_with_name(kind, path).model_validate({**step.model_dump(), "name": path})
     )

@@ -1,4 +1,4 @@
-"""From stored examples to views, by steps that are done one after the other."""
+"""Make views from stored examples, by steps applied one after the other."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -12,19 +12,19 @@ from fedssl.views.step import Step
 
 
 class Change(Step):
-    """A step that makes other prepared examples of prepared examples."""
+    """A step that changes prepared examples."""
 
     def draws_of(self, shape: tuple[int, ...]) -> int:
-        """Return how many random numbers it takes for each example of this shape."""
+        """Return how many random numbers the step uses for each example of this shape."""
         return self.draws
 
     def shape_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return an example's shape after the step, of that before it."""
+        """Return an example's shape after the step, given its shape before."""
         return shape
 
     @abstractmethod
     def apply(self, examples: Tensor, uniform: Tensor) -> Tensor:
-        """Return the changed examples; those given may be written to.
+        """Return the changed examples; the input may be modified.
 
         Parameters
         ----------
@@ -36,16 +36,16 @@ class Change(Step):
 
 
 class Recipe:
-    """One random view of each example: prepared, then a policy's steps one after the other.
+    """Makes one random view of each example: prepares it, then applies a policy's steps in order.
 
     Parameters
     ----------
     steps : Sequence[Change]
-        The ``views`` section.
+        The steps of the ``views`` section.
     prepare : Callable[[Tensor], Tensor]
-        Turns stored examples into what an encoder takes, and does not write to them.
+        Turns stored examples into the encoder's input, without modifying them.
     spec_of : Callable[[ExampleSpec], ExampleSpec]
-        What prepared examples are, of what stored ones are.
+        Returns the spec of prepared examples, given that of stored ones.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Recipe:
         self._prepare, self._spec_of = prepare, spec_of
 
     def spec_of(self, spec: ExampleSpec, view: int) -> ExampleSpec:
-        """Return what a view of this number, from 1, is, of what stored examples are."""
+        """Return the spec of view number ``view`` (from 1), given that of stored examples."""
         prepared = self._spec_of(spec)
         shape = prepared.shape
         for step in self._steps_for(view):
@@ -71,12 +71,12 @@ class Recipe:
     @torch.no_grad()
     def __call__(self, examples: Tensor, generator: torch.Generator, view: int = 1) -> Tensor:
         """Return one view of each example; see `ViewPolicy`."""
-        made = self._prepare(examples)
-        steps, needed, shape = self._steps_for(view), [], tuple(made.shape[1:])
+        views = self._prepare(examples)
+        steps, needed, shape = self._steps_for(view), [], tuple(views.shape[1:])
         for step in steps:
             needed.append(step.draws_of(shape))
             shape = step.shape_of(shape)
         uniform = draw_uniform(len(examples), needed, generator)
         for step, drawn in zip(steps, uniform, strict=True):
-            made = step.apply(made, drawn)
-        return made
+            views = step.apply(views, drawn)
+        return views

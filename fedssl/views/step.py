@@ -1,4 +1,4 @@
-"""What every step of a view policy is."""
+"""The base class of the steps of a view policy."""
 
 from typing import Annotated, ClassVar, Self
 
@@ -10,28 +10,28 @@ from fedssl.base.fields import Fields, Listed, Number
 Probability = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[Number, Field(gt=0)]
 Range = Annotated[tuple[Positive, Positive], Listed]
-"""The least and the greatest value of something."""
+"""A range: its smallest and its largest value."""
 
 
 class Step(Fields):
-    """An entry of ``views``: what is done to the examples, each with parameters of its own.
+    """An entry of ``views``: a change of examples, with random parameters for each example.
 
-    Its random numbers are uniform in [0, 1), as many for each example as it says, whatever its
-    fields: so an example's parameters do not depend on how many follow it in the batch, nor on how
-    strong another step is.
+    A step uses ``draws`` random numbers, uniform in [0, 1), for each example, whatever its fields:
+    so an example's parameters do not depend on the rest of the batch, nor on the strength of other
+    steps.
     """
 
     name: str
     """Which step: a name that `fedssl list` prints, or a dotted path."""
     first_view: PositiveInt = 1
-    """The first of an example's views that it is for, counted from 1."""
+    """The first view of an example that the step changes, counted from 1."""
     last_view: PositiveInt | None = None
-    """The last of them; null for no end."""
+    """The last view that the step changes; null for no end."""
 
     rank: ClassVar[int] = 2
-    """Its place: 0 for what needs the batch as it is, 1 for crops, 2 for the rest."""
+    """Its place in the order: 0 if it needs the unchanged batch, 1 for crops, 2 for all others."""
     draws: ClassVar[int] = 0
-    """How many random numbers it takes for each example."""
+    """How many random numbers the step uses for each example."""
 
     @model_validator(mode="after")
     def _is_for_a_view(self) -> Self:
@@ -42,17 +42,24 @@ class Step(Fields):
         return self
 
     def is_for(self, view: int) -> bool:
-        """Tell whether it is for a view of this number, from 1."""
+        """Tell whether the step changes view number ``view``, from 1."""
         return self.first_view <= view and (self.last_view is None or view <= self.last_view)
 
 
 def ascending(name: str, values: tuple[float, float]) -> None:
-    """Raise a ValueError where a range's smaller number is not its first."""
+    """Raise a ValueError if a range's smaller number is not its first."""
     low, high = values
     if low > high:
         raise ValueError(f"{name} = [{low}, {high}]: put the smaller number first")
 
 
 def between(uniform: Tensor, low: float, high: float) -> Tensor:
-    """Stretch [0, 1) over [low, high)."""
+    """Map numbers from [0, 1) to [low, high).
+
+    Examples
+    --------
+    >>> import torch
+    >>> between(torch.tensor([0.0, 0.5]), 2.0, 4.0)
+    tensor([2., 3.])
+    """
     return low + (high - low) * uniform

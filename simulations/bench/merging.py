@@ -9,8 +9,8 @@ from simulations.bench.figure import Figure, Target
 from simulations.bench.setting import encoder
 from simulations.bench.timing import compare, cpu_seconds
 from strategies.divergence import DivergenceFold
-from strategies.fold import Report
-from strategies.rule import Rule
+from strategies.fold import UpdateSummary
+from strategies.ldawa_options import LDAWAOptions
 
 PASSES = 5
 """How often L-DAWA must touch a model for each client: reading it and the global one for δ, then
@@ -27,9 +27,9 @@ def ldawa(clients: int, times: int) -> list[Figure]:
     source, target = (list(state.values()) for state in states[:2])
 
     def merge() -> None:
-        fold = DivergenceFold(first, Rule(), frozenset())
+        fold = DivergenceFold(first, LDAWAOptions(), frozenset())
         for number in range(clients):
-            fold.add(states[number % len(states)], Report(1))
+            fold.add(states[number % len(states)], UpdateSummary(1))
         fold.result()
 
     def copy() -> None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fedssl.evaluation import Measured
+from fedssl.evaluation import MeasureResult
 from simulations.record.client_names import short
 from simulations.reports.fonts import class_labels, literal
 from simulations.reports.plots import CLASS_COLOURS
@@ -19,7 +19,7 @@ _NAMED = 20
 """The most groups that are named one by one."""
 
 
-def picture_of(protocol: str, measured: Measured, noun: str = "examples") -> Figure | None:
+def picture_of(protocol: str, measured: MeasureResult, noun: str = "examples") -> Figure | None:
     """Draw what a measure found; None where the numbers say it all.
 
     ``noun`` is what examples are called.
@@ -28,7 +28,7 @@ def picture_of(protocol: str, measured: Measured, noun: str = "examples") -> Fig
     return draw(measured, noun) if draw else None
 
 
-def harm(measured: Measured, noun: str = "examples") -> Figure:
+def harm(measured: MeasureResult, noun: str = "examples") -> Figure:
     """Draw the accuracy of each class, and of each client, with the mean over their examples."""
     details = measured.details
     by_client, by_domain = "client_accuracy" in details, "domain_accuracy" in details
@@ -88,7 +88,7 @@ def _bars(
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def cka(measured: Measured, noun: str = "examples") -> Figure:
+def cka(measured: MeasureResult, noun: str = "examples") -> Figure:
     """Draw how alike each pair of encoders is."""
     details = measured.details
     alike, names = np.array(details["cka"]), ["global", *_client_names(details, details["clients"])]
@@ -104,7 +104,7 @@ def cka(measured: Measured, noun: str = "examples") -> Figure:
     return figure
 
 
-def scatter(measured: Measured, noun: str = "examples") -> Figure:
+def scatter(measured: MeasureResult, noun: str = "examples") -> Figure:
     """Draw the map twice: coloured by class and by client, where they are known."""
     details = measured.details
     places = np.array(details["places"])
@@ -141,7 +141,7 @@ def _points(axes: Axes, places: np.ndarray, groups: np.ndarray, name: Callable[[
                 bbox_to_anchor=(1, 0.5))  # fmt: skip
 
 
-def selection(measured: Measured, noun: str = "examples") -> Figure:
+def selection(measured: MeasureResult, noun: str = "examples") -> Figure:
     """Draw each criterion against what the labels say, with its pick and the best."""
     details = measured.details
     figure = Figure(figsize=(5.5 * len(details), 4.2), layout="constrained")
@@ -161,7 +161,7 @@ def selection(measured: Measured, noun: str = "examples") -> Figure:
     return figure
 
 
-def sslmem(measured: Measured, noun: str = "examples") -> Figure:
+def sslmem(measured: MeasureResult, noun: str = "examples") -> Figure:
     """Draw how the scores are distributed over candidates, and over examples that none saw."""
     details = measured.details
     figure = Figure(figsize=(6.5, 4), layout="constrained")
@@ -183,7 +183,7 @@ def sslmem(measured: Measured, noun: str = "examples") -> Figure:
     return figure
 
 
-_PICTURES: dict[str, Callable[[Measured, str], Figure]] = {
+_PICTURES: dict[str, Callable[[MeasureResult, str], Figure]] = {
     "harm": harm,
     "cka": cka,
     "map": scatter,

@@ -1,8 +1,10 @@
 """Probe a finished run, or one that still goes on: any measure, on any examples.
 
->>> from simulations.probing.probe import probe
->>> done, refused = probe(Path("runs/quickstart"), ["lidar"])
->>> done[0].measured.figures
+For example::
+
+    from simulations.probing.probe import probe
+    done, refused = probe(Path("runs/quickstart"), ["lidar"])
+    done[0].measured.figures
 """
 
 import json
@@ -18,7 +20,7 @@ from torch import nn
 
 from fedssl.base.config_file import ConfigError
 from fedssl.data import Splits
-from fedssl.evaluation import MEASURES, MeasureConfig, Measured, Subject, gather, measure
+from fedssl.evaluation import MEASURES, MeasureConfig, MeasureResult, Subject, gather, measure
 from fedssl.modalities import noun_of
 from fedssl.models.blueprint import ModelBlueprint
 from fedssl.models.model_file import load_encoder
@@ -45,7 +47,7 @@ class Probed:
     """What a protocol gave, and where it was written."""
 
     protocol: str
-    measured: Measured
+    measured: MeasureResult
     seconds: float
     file: Path
     """A JSON file."""
@@ -128,7 +130,7 @@ def _as_json(
     subject: Subject,
     overrides: Sequence[str],
     seconds: float,
-    measured: Measured,
+    measured: MeasureResult,
 ) -> str:
     content = {
         "protocol": name,
@@ -222,7 +224,7 @@ def _subject(
         parts,
         rounds=rows,
         others=dict(others),
-        said=said,
+        on_progress=said,
         **known,
     )
 

@@ -1,9 +1,11 @@
 """One round's replies, kept and merged again: by other strategies, and with their accuracy audited.
 
->>> from pathlib import Path
->>> from simulations.replaying import audit, replay
->>> replay(Path("runs/quickstart"), 5, "fedavg,ldawa").merges[0].row["linear_accuracy"]
->>> audit(Path("runs/quickstart"), 5).file
+For example::
+
+    from pathlib import Path
+    from simulations.replaying import audit, replay
+    replay(Path("runs/quickstart"), 5, "fedavg,ldawa").merges[0].row["linear_accuracy"]
+    audit(Path("runs/quickstart"), 5).file
 """
 
 from simulations.replaying.audit import audit

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from fedssl.base.config_file import ConfigError
-from fedssl.evaluation import Gathered, evaluate, gather
+from fedssl.evaluation import EvaluationExamples, evaluate, gather
 from fedssl.evaluation.recalibrate import recalibrated
 from fedssl.model_state import State, copy_into, floating_buffer_names
 from simulations.comparing.statistics import over_test_examples
@@ -123,7 +123,7 @@ class _Probing:
         # Both are measured: with statistics measured anew, and without.
         always = experiment.evaluation.model_copy(update={"recalibrate_bn": True})
         self._settings = experiment.evaluation.model_copy(update={"recalibrate_bn": False})
-        self._examples: Gathered = gather(splits, always)
+        self._examples: EvaluationExamples = gather(splits, always)
         self._labels = self._examples.test.labels
         if len(self._examples.train) == 0 or not bool((self._labels >= 0).any()):
             raise ConfigError("an audit probes with labels, and the run's examples have none")

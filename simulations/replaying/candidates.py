@@ -16,7 +16,7 @@ from simulations.settings.own_code import load_run_config
 from simulations.setup.prepare import Prepared, check_cohort
 from strategies import FoldingStrategy, Stateful
 from strategies import build as build_strategy
-from strategies.base import extra_of_strategy, instructions_of
+from strategies.base import build_extra, build_instructions
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def build_candidate(
         raise ConfigError(f"--strategies {arm.label}: {error}") from error
     check_cohort(experiment, prepared.partition.clients, strategy)
     model, parts = federated_state(objective), tensor_roles(objective)
-    instructions = instructions_of(strategy, server_round, model)
+    instructions = build_instructions(strategy, server_round, model)
     rules = tuple(instructions.build_rules())
     sent = [
         f"{rule.config.name}/{name}"
@@ -96,7 +96,7 @@ def build_candidate(
         instructions,
         rules,
         frozenset(sent),
-        extra_of_strategy(strategy, server_round, model),
+        build_extra(strategy, server_round, model),
         isinstance(strategy, Stateful),
         not isinstance(strategy, (FoldingStrategy, Stateful)),
         any(

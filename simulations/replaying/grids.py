@@ -10,7 +10,7 @@ from fedssl.client_rules import ClientRuleConfig
 from fedssl.training.instructions import RULES, rules_to_json
 from simulations.engines.grid_proxy import WrappedGrid
 from simulations.replaying.kept_round import Moment
-from strategies.messages import DIVERGENCE, config_of, instructions_of
+from strategies.messages import DIVERGENCE, config_of, read_instructions
 
 
 class KeepingGrid(WrappedGrid):
@@ -51,7 +51,7 @@ class KeepingGrid(WrappedGrid):
         sent = list(messages)
         is_kept = _is_of(self._round, sent)
         for message in sent if is_kept and self._measuring else ():
-            rules = instructions_of(config_of(message.content)).rules
+            rules = read_instructions(config_of(message.content)).rules
             more = tuple(rule for rule in self._measuring if rule not in rules)
             config_of(message.content)[RULES] = rules_to_json((*rules, *more))
         replies = self._grid.send_and_receive(sent, timeout=timeout)

@@ -29,8 +29,8 @@ from strategies.messages import (
     arrays_of,
     config_of,
     extra_of,
-    instructions_of,
     metrics_of,
+    read_instructions,
     to_record,
     to_state,
 )
@@ -204,7 +204,7 @@ class Moment:
         if kept.metrics is None:
             return error_reply(message, kept.error)
         model = self._model(client)
-        instructions = instructions_of(config_of(message.content))
+        instructions = read_instructions(config_of(message.content))
         withheld = instructions.transmission.absent_from_reply
         wanted = [n for n in arrays_of(message.content) if n not in withheld]
         rules = tuple(f"{rule.name}/" for rule in instructions.rules)

@@ -33,7 +33,7 @@ from simulations.setup import notes
 from simulations.setup.cohort import draw_cohort
 from simulations.setup.prepare import Prepared, prepare
 from strategies import build as build_strategy
-from strategies.base import extra_of_strategy, instructions_of, shared_state
+from strategies.base import build_extra, build_instructions, shared_state
 
 ROWS = 30
 """The clients that are listed one by one."""
@@ -60,8 +60,8 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
         cohort = [experiment.only_client]
     strategy = build_strategy(experiment.strategy, tensor_roles(objective))
     state = federated_state(objective)
-    instructions = instructions_of(strategy, 1, state)
-    extra = extra_of_strategy(strategy, 1, state)
+    instructions = build_instructions(strategy, 1, state)
+    extra = build_extra(strategy, 1, state)
     sent = (count_bytes(shared_state(strategy, state)) + count_bytes(extra)) / 1e6
     client_round = ClientRound(
         server_round=1,

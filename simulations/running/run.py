@@ -1,9 +1,11 @@
 """Run an experiment: the rounds, the central evaluation, and what is kept of them on disk.
 
->>> from simulations import load_experiment, run
->>> experiment = load_experiment("configs/quickstart.yaml", ["rounds=3"])
->>> finished = run(experiment, out="runs/three")
->>> finished.metrics[-1]["linear_accuracy"]
+For example::
+
+    from simulations import load_experiment, run
+    experiment = load_experiment("configs/quickstart.yaml", ["rounds=3"])
+    finished = run(experiment, out="runs/three")
+    finished.metrics[-1]["linear_accuracy"]
 """
 
 from pathlib import Path

@@ -12,7 +12,7 @@ from fedssl.base.printable import printable
 from fedssl.model_state import State, TensorRoles
 from simulations.record.answer import Answer
 from strategies.config import StrategyConfig
-from strategies.fold import Report
+from strategies.fold import UpdateSummary
 from strategies.messages import (
     ARRAYS,
     DIVERGENCE,
@@ -106,7 +106,7 @@ class ReplyCheck:
 
 
 def _answer(
-    client: int, report: Report, bytes_up: int, norm: float | None, clipped: bool
+    client: int, report: UpdateSummary, bytes_up: int, norm: float | None, clipped: bool
 ) -> Answer:
     divergence = report.metrics.get(DIVERGENCE, ())
     seconds = report.metrics.get("seconds", 0.0)

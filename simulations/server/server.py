@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fedssl.base.tracing import span
 from fedssl.data import Splits
-from fedssl.evaluation import Gathered, Subject, evaluate, gather
+from fedssl.evaluation import EvaluationExamples, Subject, evaluate, gather
 from fedssl.evaluation.features import extract
 from fedssl.evaluation.recalibrate import recalibrated
 from fedssl.model_state import (
@@ -83,7 +83,7 @@ class Server:
         device = torch.device(experiment.engine.device)
         self.objective = blueprint.build().to(device)
         self._strategy = build_strategy(experiment.strategy, tensor_roles(self.objective))
-        if isinstance(self._strategy, FoldingStrategy) and self._strategy.needs_examples:
+        if isinstance(self._strategy, FoldingStrategy) and self._strategy.requires_server_examples:
             self._strategy.server_examples = ServerExamples(splits.train, blueprint, device)
         self._splits = splits
         self._partition = None if on_devices else partition
@@ -209,7 +209,7 @@ class Server:
         return self._gathered.test.labels.numpy(), self._predicted.cpu().numpy()
 
     @cached_property
-    def _gathered(self) -> Gathered:
+    def _gathered(self) -> EvaluationExamples:
         # Once for all rounds: fetching examples on demand can be slow.
         config = self.experiment.evaluation
         if self._lacks_statistics:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from clients import ClientRuntime
 from fedssl.data import Splits
-from fedssl.evaluation import Gathered, Subject
+from fedssl.evaluation import EvaluationExamples, Subject
 from fedssl.evaluation.parallel import one_thread
 from fedssl.models.blueprint import ModelBlueprint
 from fedssl.partitions import Partition
@@ -19,7 +19,7 @@ def subject_of(
     blueprint: ModelBlueprint,
     encoder: nn.Module,
     splits: Splits,
-    examples: Gathered,
+    examples: EvaluationExamples,
     partition: Partition | None,
     **known: Any,
 ) -> Subject:
@@ -33,7 +33,7 @@ def subject_of(
         What is measured.
     splits : Splits
         All examples.
-    examples : Gathered
+    examples : EvaluationExamples
         Those of them that the central evaluation works on.
     partition : Partition | None
         Who has which of the training examples; None, or one without any, where that is not known.

@@ -34,7 +34,7 @@ from simulations.server.cohort_grid import CohortGrid
 from simulations.server.reply_check import ReplyCheck
 from simulations.settings.experiment import Experiment
 from strategies import Stateful
-from strategies.base import OF_A_ROUND, extra_of_strategy
+from strategies.base import ROUND_ATTRIBUTES, build_extra
 from strategies.messages import DIVERGENCE, to_record, to_state
 
 OUTLIER = 10.0
@@ -201,7 +201,7 @@ class Training:
 
     def _fault_of_extra(self, model: State) -> str | None:
         """Say that what would go to clients beside the model cannot be used, if so."""
-        extra = extra_of_strategy(self._strategy, self._round + 1, model)
+        extra = build_extra(self._strategy, self._round + 1, model)
         fault = first_error(extra, self._parts)
         if fault is None and (name := first_too_large(extra)):
             fault = f"{name} is so large that its square is infinite"
@@ -309,7 +309,7 @@ def _keeper(strategy: Strategy) -> Callable[[], None]:
         state = clone(strategy.state_dict())
         return lambda: strategy.load_state_dict(state)
     # Not the model of the last round, which `FoldingStrategy` replaces at the start of each.
-    fields = {name: v for name, v in vars(strategy).items() if name not in OF_A_ROUND}
+    fields = {name: v for name, v in vars(strategy).items() if name not in ROUND_ATTRIBUTES}
 
     def put_back() -> None:
         vars(strategy).clear()

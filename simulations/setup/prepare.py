@@ -21,7 +21,7 @@ from simulations.settings.experiment import Experiment, resolve
 from simulations.setup.cohort import cohort_size
 from strategies import FoldingStrategy
 from strategies import build as build_strategy
-from strategies.base import instructions_of
+from strategies.base import build_instructions
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _try_to_build(experiment: Experiment, blueprint: ModelBlueprint) -> tuple[Ob
         parts = blueprint.facts.parts
         strategy = build_strategy(experiment.strategy, parts)
         model = federated_state(objective)
-        for rule in instructions_of(strategy, 1, model).build_rules():
+        for rule in build_instructions(strategy, 1, model).build_rules():
             rule.check(experiment.client, objective)
             if experiment.strategy.max_update_norm and rule.declared_tensors(model, parts):
                 raise ValueError(

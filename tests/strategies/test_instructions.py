@@ -21,9 +21,9 @@ from fedssl.model_state import TensorRoles
 from fedssl.training.instructions import Instructions
 from fedssl.training.transmission import TransmissionPlan
 from strategies import FedAvg, FedLAMA, FoldingStrategy, Stateful, build
-from strategies.base import instructions_of, shared_state
+from strategies.base import build_instructions, shared_state
 from strategies.fedlama import slow_layers
-from strategies.fold import Report
+from strategies.fold import UpdateSummary
 from strategies.messages import arrays_of, config_of, extra_of, to_record, to_state
 from tests.strategies.naive import mean
 from tests.tools.fake_grid import FakeGrid
@@ -74,7 +74,7 @@ def test_a_message_names_what_clients_do_with_its_numbers_and_lacks_what_is_loca
             n for n in g if n not in expected.transmission.local
         ]
         assert set(message.content) == {"arrays", "config"}
-    assert instructions_of(strategy, 3, g) == expected
+    assert build_instructions(strategy, 3, g) == expected
 
 
 class Giving(FedAvg):
@@ -117,7 +117,7 @@ def scheduled(
     strategy = make_strategy(name, **fields)
 
     def at(server_round: int) -> tuple[tuple[str, ...], TransmissionPlan]:
-        plan = instructions_of(strategy, server_round, model(77)).transmission
+        plan = build_instructions(strategy, server_round, model(77)).transmission
         return tuple(n for n in NAMES.values() if n not in plan.absent_from_reply), plan
 
     return at
@@ -253,9 +253,9 @@ def test_a_tensor_that_was_withheld_but_came_is_refused() -> None:
     assert isinstance(strategy, FoldingStrategy)
     assert HEAD in shared_state(strategy, g)
     strategy.configure_train(1, to_record(g), ConfigRecord(), FakeGrid([1], pass_on))
-    fold = strategy.start_fold(1, strategy._awaited)
+    fold = strategy.start_fold(1, strategy._expected_tensors)
     with pytest.raises(ValueError, match=f"unexpected tensor {HEAD}"):
-        fold.add(g, Report(1))
+        fold.add(g, UpdateSummary(1))
 
 
 names = st.lists(st.text("abc.", min_size=1), unique=True, max_size=3).map(tuple)

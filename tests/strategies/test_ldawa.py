@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies import PRESETS, Rule
+from strategies import PRESETS, LDAWAOptions
 from strategies.divergence import divergence
 from strategies.fedavg import merge as fedavg
 from strategies.ldawa import merge
@@ -16,7 +16,7 @@ quick = settings(deadline=None, max_examples=25)
 rules = st.one_of(
     st.sampled_from(list(PRESETS.values())),
     st.builds(
-        Rule,
+        LDAWAOptions,
         granularity=st.sampled_from(["tensor", "model", "none"]),
         weighting=st.sampled_from(["uniform", "examples"]),
         # Kept signs with a sum near zero blow rounding up: that pair has its own test.
@@ -30,7 +30,7 @@ rules = st.one_of(
 @quick
 @given(cohorts, rules)
 def test_every_rule_does_what_its_formula_says(
-    cohort: tuple[list[State], list[int]], rule: Rule
+    cohort: tuple[list[State], list[int]], rule: LDAWAOptions
 ) -> None:
     g = model(77)
     states, examples = cohort
@@ -41,7 +41,7 @@ def test_every_rule_does_what_its_formula_says(
 def test_kept_signs_can_be_normalized() -> None:
     g = {"w": torch.tensor([1.0, 0.0])}
     states = [{"w": torch.tensor([-3.0, 0.0])}, {"w": torch.tensor([-1.0, 0.0])}]
-    rule = Rule(scaling="normalized", negative="keep")
+    rule = LDAWAOptions(scaling="normalized", negative="keep")
     assert merge(g, states, [1, 1], preset=rule)["w"].tolist() == [-2.0, 0.0]
 
 
@@ -160,7 +160,7 @@ def test_where_every_client_turned_away(
     granularity: str, scaling: str, expected: list[float]
 ) -> None:
     g = {"w": torch.tensor([1.0, 2.0])}
-    rule = Rule.model_validate({"granularity": granularity, "scaling": scaling})
+    rule = LDAWAOptions.model_validate({"granularity": granularity, "scaling": scaling})
     merged = merge(g, [{"w": -g["w"]}] * 2, [1, 1], preset=rule)["w"]
     assert merged.tolist() == expected
     merged.add_(1.0)
@@ -179,7 +179,7 @@ def test_buffers_are_averaged_by_examples_unless_they_are_scaled() -> None:
 
 def test_no_granularity_by_examples_is_fedavg() -> None:
     states, examples = [model(1), model(2), model(3)], [3, 5, 1]
-    rule = Rule(granularity="none", weighting="examples")
+    rule = LDAWAOptions(granularity="none", weighting="examples")
     merged = merge(model(77), states, examples, preset=rule, buffers=BUFFERS)
     expected = fedavg(states, examples)
     assert all(torch.equal(merged[name], expected[name]) for name in expected)
@@ -255,7 +255,7 @@ def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
 
 
 def test_no_examples_at_all_are_refused_even_without_buffers() -> None:
-    rule = Rule(weighting="examples")
+    rule = LDAWAOptions(weighting="examples")
     for state in (model(1), {"w": torch.ones(2)}):
         with pytest.raises(ValueError, match="0 for every client"):
             merge(state, [state, state], itertools.repeat(0, 2), preset=rule)
@@ -263,4 +263,4 @@ def test_no_examples_at_all_are_refused_even_without_buffers() -> None:
 
 def test_a_choice_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match=r"negative\n.*should be 'clip' or 'keep'"):
-        Rule(negative="clamp")  # type: ignore[arg-type]
+        LDAWAOptions(negative="clamp")  # type: ignore[arg-type]

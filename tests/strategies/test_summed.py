@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 
 from strategies import STRATEGIES, FedAvg, FoldingStrategy, Median
-from strategies.base import instructions_of, shared_state
-from strategies.fold import Report, merge
+from strategies.base import build_instructions, shared_state
+from strategies.fold import UpdateSummary, merge
 from strategies.summed import add_up, contribution, finish, is_sum
 from tests.strategies.naive import CHOICES
 from tests.tools.strategy_models import State
@@ -31,14 +31,14 @@ def built(name: str) -> FoldingStrategy:
 
 
 def awaited(strategy: FoldingStrategy, g: State) -> State:
-    withheld = instructions_of(strategy, 1, g).transmission.absent_from_reply
+    withheld = build_instructions(strategy, 1, g).transmission.absent_from_reply
     return {n: t for n, t in shared_state(strategy, g).items() if n not in withheld}
 
 
-def reports(strategy: FoldingStrategy, answers: Sequence[Client]) -> list[Report]:
+def summaries(strategy: FoldingStrategy, answers: Sequence[Client]) -> list[UpdateSummary]:
     rules = strategy.rules(1)
     return [
-        Report(
+        UpdateSummary(
             a.examples,
             a.loss,
             {"num-steps": a.steps, "chance-loss": a.chance},
@@ -68,11 +68,11 @@ def test_the_sum_of_what_clients_add_is_what_the_fold_makes(
     g = model(77)
     on_server, on_clients, by_fold = built(name), built(name), built(name)
     sent = awaited(by_fold, g)
-    told = reports(by_fold, answers)
+    told = summaries(by_fold, answers)
     states = [{n: a.state[n] for n in sent} for a in answers]
     total = add_up(
-        contribution(on_clients, 1, sent, state, report)
-        for state, report in zip(states, told, strict=True)
+        contribution(on_clients, 1, sent, state, summary)
+        for state, summary in zip(states, told, strict=True)
     )
     merged = finish(on_server, 1, sent, total)
     expected = merge(by_fold.start_fold(1, sent), states, told)
@@ -89,7 +89,9 @@ def test_counters_become_their_rounded_mean_by_weight() -> None:
     g = {"encoder.bn.num_batches_tracked": torch.tensor(3)}
     parts = [(torch.tensor(4), 1), (torch.tensor(8), 3)]
     total = add_up(
-        contribution(FedAvg(), 1, g, {"encoder.bn.num_batches_tracked": counter}, Report(examples))
+        contribution(
+            FedAvg(), 1, g, {"encoder.bn.num_batches_tracked": counter}, UpdateSummary(examples)
+        )
         for counter, examples in parts
     )
     assert finish(FedAvg(), 1, g, total) == {"encoder.bn.num_batches_tracked": torch.tensor(7)}
@@ -99,14 +101,14 @@ def test_a_client_weighs_its_own_tensors_by_its_own_cosine() -> None:
     strategy = make_strategy("ldawa", warmup_rounds=0)
     assert isinstance(strategy, FoldingStrategy)
     g, w = {"encoder.w": torch.tensor([1.0, 0.0])}, {"encoder.w": torch.tensor([3.0, 4.0])}
-    added = contribution(strategy, 1, g, w, Report(5))
+    added = contribution(strategy, 1, g, w, UpdateSummary(5))
     torch.testing.assert_close(added["ruled encoder.w"], 0.6 * w["encoder.w"])
 
 
 def test_a_round_that_is_no_sum_is_refused() -> None:
     g = model(77)
-    with pytest.raises(ValueError, match="Median is no sum"):
-        contribution(Median(), 1, g, g, Report(1))
+    with pytest.raises(ValueError, match="Median is not a sum"):
+        contribution(Median(), 1, g, g, UpdateSummary(1))
 
 
 def test_what_cannot_be_added_up_is_refused() -> None:

@@ -14,7 +14,7 @@ from fedssl.testing import check_strategy
 from fedssl.training.transmission import TransmissionPlan
 from strategies import STRATEGIES, FedAvg, FoldingStrategy, StrategyConfig
 from strategies.fedavg import MeanByExamples
-from strategies.fold import ExampleMean, Fold, Report
+from strategies.fold import ExampleMean, Fold, UpdateSummary
 from strategies.server_step import ServerStep
 
 
@@ -75,9 +75,9 @@ class _First(ExampleMean):
         super().__init__(like)
         self._is_first = True
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
         if self._is_first:
-            super().add(state, report)
+            super().add(state, summary)
         self._is_first = False
 
     sums = None  # type: ignore[assignment]
@@ -92,10 +92,10 @@ class Writing(Toy):
 
 class _Writing(ExampleMean):
     @torch.no_grad()
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
         for tensor in state.values():
             tensor.mul_(1 if tensor.is_floating_point() else 2)
-        super().add(state, report)
+        super().add(state, summary)
 
 
 class Hoarding(Toy):
@@ -113,9 +113,9 @@ class _Hoarding(ExampleMean):
         super().__init__(like)
         self._strategy = strategy
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
         self._strategy.seen.append(state)
-        super().add(state, report)
+        super().add(state, summary)
 
 
 class Forgetful(Toy):
@@ -199,7 +199,7 @@ class Asking(Toy):
 class Needing(Toy):
     """Needs a metric that there is not."""
 
-    needs = frozenset({"temperature"})
+    required_metrics = frozenset({"temperature"})
 
 
 class Unnamed(FoldingStrategy):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fedssl.client_rules import ClientRule, ClientRuleConfig, LocalStep, ReportedMetric, Update
 from fedssl.data import Dataset, Splits
 from fedssl.data.example_spec import ExampleSpec
-from fedssl.evaluation import Measure, MeasureConfig, Measured, Subject
+from fedssl.evaluation import Measure, MeasureConfig, MeasureResult, Subject
 from fedssl.model_state import State
 from fedssl.networks.encoder import EncoderConfig
 from fedssl.objectives import Batch, ObjectiveConfig
@@ -329,38 +329,38 @@ class Figure(Measure):
 
     labels = False
 
-    def measure(self, subject: Subject) -> Measured:
-        return Measured({"figure": subject.test_features.mean().item()})
+    def measure(self, subject: Subject) -> MeasureResult:
+        return MeasureResult({"figure": subject.test_features.mean().item()})
 
 
 class Changing(Figure):
     """Gives another figure each time."""
 
-    def measure(self, subject: Subject) -> Measured:
-        return Measured({"figure": float(next(COUNTER))})
+    def measure(self, subject: Subject) -> MeasureResult:
+        return MeasureResult({"figure": float(next(COUNTER))})
 
 
 class Spoiling(Figure):
     """Writes to the encoder."""
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         with torch.no_grad():
             next(subject.encoder.parameters()).mul_(2)
-        return Measured({"figure": 1.0})
+        return MeasureResult({"figure": 1.0})
 
 
 class Undefined(Figure):
     """Gives what is no number."""
 
-    def measure(self, subject: Subject) -> Measured:
-        return Measured({"figure": float("nan")})
+    def measure(self, subject: Subject) -> MeasureResult:
+        return MeasureResult({"figure": float("nan")})
 
 
 class Taken(Figure):
     """Calls its figure as every round calls one."""
 
-    def measure(self, subject: Subject) -> Measured:
-        return Measured({"seconds": 1.0})
+    def measure(self, subject: Subject) -> MeasureResult:
+        return MeasureResult({"seconds": 1.0})
 
 
 class Claiming(Figure):
@@ -372,16 +372,16 @@ class Claiming(Figure):
 class Denying(Figure):
     """Says that it needs no labels, and does."""
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         subject.need_labels()
-        return Measured({"figure": 1.0})
+        return MeasureResult({"figure": 1.0})
 
 
 class Verbose(Figure):
     """Has details that are no JSON."""
 
-    def measure(self, subject: Subject) -> Measured:
-        return Measured({"figure": 1.0}, {"features": subject.test_features})
+    def measure(self, subject: Subject) -> MeasureResult:
+        return MeasureResult({"figure": 1.0}, {"features": subject.test_features})
 
 
 # Partitions

@@ -9,7 +9,7 @@ from fedssl.client_rules import ClientRuleConfig
 from fedssl.client_rules.scaffold import ControlVariates
 from fedssl.model_state import State
 from strategies import FedAvg
-from strategies.fold import ExampleMean, Fold, Report
+from strategies.fold import ExampleMean, Fold, UpdateSummary
 from strategies.server_step import ServerStep
 from tests.tools import custom_rules
 
@@ -50,9 +50,9 @@ class _Listening(ExampleMean):
         super().__init__(global_state)
         self._heard = 0
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
-        super().add(state, report)
-        self._heard += bool(report.extra)
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
+        super().add(state, summary)
+        self._heard += bool(summary.extra)
 
     def result(self) -> dict[str, Tensor]:
         HEARD.append(self._heard)
@@ -62,7 +62,7 @@ class _Listening(ExampleMean):
 class Teaching(FedAvg):
     """Its server takes a step of its own, on examples of its own, from round to round longer."""
 
-    needs_examples = True
+    requires_server_examples = True
     _rounds = 0
 
     def after_fold(self, step: ServerStep) -> State:

@@ -30,7 +30,7 @@ from strategies.messages import (
     METRICS,
     arrays_of,
     config_of,
-    instructions_of,
+    read_instructions,
     to_record,
     to_state,
 )
@@ -396,7 +396,7 @@ class FaultyApp:
 
     def _honest(self, message: Message, client: int) -> Given:
         config = config_of(message.content)
-        instructions = instructions_of(config)
+        instructions = read_instructions(config)
         received = to_state(arrays_of(message.content))
         draws = generator(0, "faulty", int(str(config["server-round"])), client)
         model = {

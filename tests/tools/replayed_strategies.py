@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from strategies import FedAvg
-from strategies.fold import ExampleMean, Fold, Report
+from strategies.fold import ExampleMean, Fold, UpdateSummary
 
 
 class InPlace(FedAvg):
@@ -31,8 +31,8 @@ class _InPlace:
         self._momentum, self._global = momentum, global_state
         self._mean = ExampleMean(global_state)
 
-    def add(self, state: Mapping[str, Tensor], report: Report) -> None:
-        self._mean.add(state, report)
+    def add(self, state: Mapping[str, Tensor], summary: UpdateSummary) -> None:
+        self._mean.add(state, summary)
 
     @torch.no_grad()
     def result(self) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from strategies import Rule
+from strategies import LDAWAOptions
 
 State = dict[str, Tensor]
 
@@ -65,7 +65,7 @@ def naive_rule(
     global_state: State,
     states: Sequence[State],
     examples: Sequence[int],
-    rule: Rule,
+    rule: LDAWAOptions,
     buffers: frozenset[str],
 ) -> State:
     merged = naive_fedavg(states, examples)

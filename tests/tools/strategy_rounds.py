@@ -13,7 +13,7 @@ from fedssl.client_rules import ClientRuleConfig
 from fedssl.model_state import TensorRoles
 from strategies import STRATEGIES, StrategyConfig, build
 from strategies.elastic import SENSITIVITY
-from strategies.messages import arrays_of, config_of, instructions_of, to_record, to_state
+from strategies.messages import arrays_of, config_of, read_instructions, to_record, to_state
 from tests.tools import strategy_models
 from tests.tools.fake_grid import FakeGrid
 from tests.tools.strategy_models import State
@@ -110,7 +110,7 @@ def _reply(message: Message, client: Client) -> Message:
             SENSITIVITY: client.sensitivity,
         }
     )
-    instructions = instructions_of(config_of(message.content))
+    instructions = read_instructions(config_of(message.content))
     plan = instructions.transmission
     received = arrays_of(message.content)
     sent = {name: client.state[name] for name in received if name not in plan.withheld}

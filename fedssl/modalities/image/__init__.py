@@ -82,13 +82,13 @@ class ImageModality(Modality):
 
     def preparation(self, config: DataConfig) -> Normalisation:
         """Normalise by ``data.mean`` and ``data.std``."""
-        own = cast(ImageData, config)
-        return Normalisation(own.mean, own.std)
+        data = cast(ImageData, config)
+        return Normalisation(data.mean, data.std)
 
     def views(self, steps: Sequence[Step], config: DataConfig) -> Views:
         """Return torchvision's transforms, a batch at a time."""
-        own = cast(ImageData, config)
-        return Views(steps, own.mean, own.std)
+        data = cast(ImageData, config)
+        return Views(steps, data.mean, data.std)
 
     def turned(self, views: Tensor) -> Tensor:
         """Return views turned by 0, 90, 180 and 270 degrees, at half the resolution."""

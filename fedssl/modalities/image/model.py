@@ -31,17 +31,17 @@ class ImageModel(ModelConfig):
         """Read configs and model files in which ``stem`` and ``channels_last`` were the model's."""
         if not isinstance(values, Mapping) or not _OF_ENCODERS.keys() & values.keys():
             return values
-        kept = dict(values)
-        encoder = kept.get("encoder", "convnet")
+        section_values = dict(values)
+        encoder = section_values.get("encoder", "convnet")
         if isinstance(encoder, EncoderConfig):
             encoder = encoder.model_dump()
         section = dict(encoder) if isinstance(encoder, Mapping) else {"name": encoder}
         name = section.get("name")
         kind = ENCODERS.model(name) if isinstance(name, str) else None
         for field, valid in _OF_ENCODERS.items():
-            if field not in kept:
+            if field not in section_values:
                 continue
-            value = kept.pop(field)
+            value = section_values.pop(field)
             if not isinstance(value, type(valid[0])) or value not in valid:
                 choices = ", ".join(map(printable_value, valid))
                 raise ValueError(f"{field} = {printable_value(value)}: choose one of {choices}")
@@ -53,4 +53,4 @@ class ImageModel(ModelConfig):
                     f"{field} = {printable_value(value)}: but encoder.{field} = {other}; give that "
                     "alone"
                 )
-        return {**kept, "encoder": section}
+        return {**section_values, "encoder": section}

@@ -65,8 +65,8 @@ class SeriesModality(Modality):
 
     def preparation(self, config: DataConfig) -> Standardisation:
         """Standardise by ``data.mean`` and ``data.std``."""
-        own = cast(SeriesData, config)
-        return Standardisation(own.mean, own.std)
+        data = cast(SeriesData, config)
+        return Standardisation(data.mean, data.std)
 
     def views(self, steps: Sequence[Step], config: DataConfig) -> Recipe:
         """Return a series' steps one after the other."""
@@ -87,13 +87,13 @@ class SeriesModality(Modality):
 
     def device_data(self, config: DataConfig, spec: ExampleSpec) -> dict[str, object]:
         """Say the length of series, and how they are standardised."""
-        own = cast(SeriesData, config)
+        data = cast(SeriesData, config)
         return {
             "name": "series-csv",
             "train": ".",
             "length": spec.shape[-1],
-            "mean": own.mean,
-            "std": own.std,
+            "mean": data.mean,
+            "std": data.std,
         }
 
     def sheet(self, examples: Tensor, views: Sequence[Tensor], config: DataConfig) -> "Figure":

@@ -43,8 +43,8 @@ class PatchTransformer(MaskableEncoder):
 
     def patches(self, examples: Tensor) -> Tensor:
         """Cut series [B, C, T] into patches [B, ⌈T / patch⌉, C·patch], with NaN as it is there."""
-        whole = F.pad(examples, (0, -examples.shape[2] % self.patch), value=torch.nan)
-        return whole.unfold(2, self.patch, self.patch).transpose(1, 2).flatten(2)
+        padded = F.pad(examples, (0, -examples.shape[2] % self.patch), value=torch.nan)
+        return padded.unfold(2, self.patch, self.patch).transpose(1, 2).flatten(2)
 
     def observed_patches(self, examples: Tensor) -> Tensor:
         """Tell which patches have a value: bool [B, T]."""

@@ -61,7 +61,7 @@ def test_features_that_are_all_the_same_use_none() -> None:
 def test_an_encoder_is_measured_without_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "VIEWS", 4)
     said: list[str] = []
-    subject = a_subject(Noisy(), said=said.append)
+    subject = a_subject(Noisy(), on_progress=said.append)
     found = measure(subject)
     assert 1 <= found.figures["lidar"] <= 8
     assert found == measure(subject)

@@ -17,7 +17,7 @@ from fedssl.evaluation import (
     EvaluationConfig,
     Measure,
     MeasureConfig,
-    Measured,
+    MeasureResult,
     Subject,
     evaluate,
     gather,
@@ -124,19 +124,19 @@ class Bright(Measure):
     config: Config
     labels = False
 
-    def measure(self, subject: Subject) -> Measured:
-        return Measured({"brightness": self.config.scale * len(subject.test_features)})
+    def measure(self, subject: Subject) -> MeasureResult:
+        return MeasureResult({"brightness": self.config.scale * len(subject.test_features)})
 
 
 class Shrunk(RankMe):
     """A fedssl measure, changed: it needs no fields of its own."""
 
-    def measure(self, subject: Subject) -> Measured:
-        return Measured({"shrunk": super().measure(subject).figures["rankme"] / 2})
+    def measure(self, subject: Subject) -> MeasureResult:
+        return MeasureResult({"shrunk": super().measure(subject).figures["rankme"] / 2})
 
 
 class Counted(Bright):
-    given: ClassVar[Any] = Measured({"count": 3})
+    given: ClassVar[Any] = MeasureResult({"count": 3})
 
     def measure(self, subject: Subject) -> Any:
         return self.given
@@ -174,9 +174,9 @@ def test_what_is_no_measure_is_refused(section: dict[str, object], why: str) -> 
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"count": 3.0}, "gave a dict: it must be a Measured"),
-        (Measured({"count": 3}), r"gave the figure 'count' = 3: it must be a float"),
-        (Measured({"a count": 3.0}), r"gave the figure 'a count' = 3\.0"),
+        ({"count": 3.0}, "gave a dict: it must be a MeasureResult"),
+        (MeasureResult({"count": 3}), r"gave the figure 'count' = 3: it must be a float"),
+        (MeasureResult({"a count": 3.0}), r"gave the figure 'a count' = 3\.0"),
     ],
 )
 def test_what_no_row_can_hold_is_refused(

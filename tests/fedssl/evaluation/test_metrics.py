@@ -11,7 +11,7 @@ from fedssl.evaluation import (
     MEASURES,
     Measure,
     MeasureConfig,
-    Measured,
+    MeasureResult,
     MetricDescription,
     Subject,
     measure,
@@ -52,8 +52,8 @@ class Sharpness(Measure):
         "rankme": MetricDescription(unit="bytes"),
     }
 
-    def measure(self, subject: Subject) -> Measured:
-        return Measured({"sharpness": 0.5, "blur": 0.25})
+    def measure(self, subject: Subject) -> MeasureResult:
+        return MeasureResult({"sharpness": 0.5, "blur": 0.25})
 
 
 class Sharper(Sharpness):

@@ -68,7 +68,7 @@ def test_the_loss_is_that_of_the_patches_that_the_encoder_did_not_see() -> None:
     made: list[Tensor] = []
     objective.pixels.register_forward_hook(lambda *call: made.append(call[-1]))
     loss = objective(batch)
-    order = torch.rand(5, 16, generator=make_batch(5).draws).argsort(1)
+    order = torch.rand(5, 16, generator=make_batch(5).generator).argsort(1)
     assert seen[0].shape == (5, 4, 12)
     patches = encoder.patches(batch.views[0])
     hidden = torch.stack([patch[row[4:]] for patch, row in zip(patches, order, strict=True)])
@@ -78,7 +78,7 @@ def test_the_loss_is_that_of_the_patches_that_the_encoder_did_not_see() -> None:
 def test_every_step_masks_other_patches_and_what_is_masked_is_not_seen() -> None:
     objective, batch = make_objective(MAE), make_batch(5, views=1)
     assert objective(batch).item() != objective(batch).item()
-    order = torch.rand(5, 16, generator=make_batch(5).draws).argsort(1)
+    order = torch.rand(5, 16, generator=make_batch(5).generator).argsort(1)
     example = batch.views[0].clone()
     for n, place in enumerate(order[:, -1].tolist()):
         r, c = 2 * (place // 4), 2 * (place % 4)

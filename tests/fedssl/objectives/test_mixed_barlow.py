@@ -70,8 +70,8 @@ def test_extreme_projections_stay_finite(name: str) -> None:
 def test_the_objective_mixes_examples_by_the_batchs_draws() -> None:
     objective = make_objective(MixedBarlowTwins, off_diagonal=0.03, mixing=2.0)
     batch, again = make_batch(), make_batch()
-    share = torch.rand((), generator=again.draws).item()
-    order = torch.randperm(16, generator=again.draws)
+    share = torch.rand((), generator=again.generator).item()
+    order = torch.randperm(16, generator=again.generator)
     first, second = batch.views
     mixed = share * first + (1 - share) * second[order]
     views = [

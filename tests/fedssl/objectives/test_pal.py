@@ -145,7 +145,7 @@ def test_at_random_the_batchs_draws_decide(monkeypatch: pytest.MonkeyPatch) -> N
     for seed in (0, 0, 1):
         objective = make_objective(PAL, questions=3, query="random")
         asked = asked_pairs(objective, monkeypatch)
-        objective(replace(make_batch(16), draws=torch.Generator().manual_seed(seed)))
+        objective(replace(make_batch(16), generator=torch.Generator().manual_seed(seed)))
         found.append(asked)
     assert found[0] == found[1]
     assert found[0] != found[2]

@@ -96,7 +96,7 @@ def test_weights_that_are_not_finite_give_no_number() -> None:
 @pytest.mark.parametrize("views", [2, 3])
 def test_the_objective_shares_examples_out_by_the_batchs_draws(views: int) -> None:
     objective, batch = make_objective(WMSE, sub_batch=10, views=views), make_batch(20, views=views)
-    order = torch.randperm(20, generator=make_batch(20).draws)
+    order = torch.randperm(20, generator=make_batch(20).generator)
     z = objective.projector(objective.encoder(torch.cat(batch.views))).view(views, 20, 8)
     torch.testing.assert_close(objective(batch), w_mse(z, order, 10))
     assert objective.number_of_views == views

@@ -15,7 +15,7 @@ from fedssl.evaluation import (
     MEASURES,
     Measure,
     MeasureConfig,
-    Measured,
+    MeasureResult,
     Subject,
     finetune,
     lidar,
@@ -204,9 +204,9 @@ class Bright(Measure):
     config: Config
     labels = False
 
-    def measure(self, subject: Subject) -> Measured:
+    def measure(self, subject: Subject) -> MeasureResult:
         images = subject.examples.test.fetch().double()
-        return Measured({self.config.figure: self.config.scale * images.mean().item()})
+        return MeasureResult({self.config.figure: self.config.scale * images.mean().item()})
 
 
 class Whole(Bright):

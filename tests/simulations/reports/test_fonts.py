@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontEntry, fontManager
 from matplotlib.text import Text
 
-from fedssl.evaluation.subject import Measured
+from fedssl.evaluation.subject import MeasureResult
 from fedssl.partitions import Counts
 from simulations.probing import plots as probe_plots
 from simulations.reports import fonts, plots
@@ -57,7 +57,7 @@ def test_pictures_of_any_names_are_written_without_a_warning(tmp_path: Path) -> 
         "clients": [-1] * 8,
         "places": [[n, n] for n in range(8)],
     }
-    measured = Measured({"worst_class_accuracy": 0.5, "class_gap": 0.0}, details)
+    measured = MeasureResult({"worst_class_accuracy": 0.5, "class_gap": 0.0}, details)
     figures += [probe_plots.harm(measured), probe_plots.scatter(measured)]
     odd = Figure()
     odd.text(0.5, 0.5, "猫 and \x1b and 🐈")

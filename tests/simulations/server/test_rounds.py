@@ -232,7 +232,7 @@ class ServerMomentum(FedAvg):
     def aggregate_train(
         self, server_round: int, replies: Any
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        before = self._global
+        before = self._broadcast_model
         assert before is not None
         merged, metrics = super().aggregate_train(server_round, replies)
         assert merged is not None

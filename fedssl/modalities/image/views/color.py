@@ -67,7 +67,13 @@ def hue_(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def solarize_(images: Tensor) -> Tensor:
-    """Invert the values that are at least ½."""
+    """Invert the values that are at least ½.
+
+    Examples
+    --------
+    >>> solarize_(torch.tensor([0.25, 0.75]))
+    tensor([0.2500, 0.2500])
+    """
     # min(x, 1 − x) is the same: one pass and no mask.
     return torch.minimum(images, 1 - images, out=images)
 

@@ -94,25 +94,25 @@ def read_listing(listing: Listing, length: int | None, what: str) -> Dataset:
 
 def _read_all(paths: Sequence[str], bad: Sequence[tuple[str, str]], what: str) -> list[np.ndarray]:
     """Read files, all of which must have the channels of the first."""
-    made: list[np.ndarray] = []
+    arrays: list[np.ndarray] = []
     refused = dict(bad)
     channels: tuple[int, tuple[str, ...]] | None = None
     for path in paths:
         try:
             series, head = read_file(path)
-            own = series.shape[1], head
-            channels = channels or own
-            if own != channels:
+            columns = series.shape[1], head
+            channels = channels or columns
+            if columns != channels:
                 raise UnreadableSeriesError(
-                    f"its columns are {_told(own)}, and those of the first file that was read "
+                    f"its columns are {_told(columns)}, and those of the first file that was read "
                     f"{_told(channels)}; make them the same"
                 )
-            made.append(series)
+            arrays.append(series)
         except UnreadableSeriesError as error:
             refused[path] = escape_unsafe(str(error))
     if refused:
         raise ValueError(refusal([*refused.items()], len({*paths, *refused}), SERIES_FILES, what))
-    return made
+    return arrays
 
 
 def _told(channels: tuple[int, tuple[str, ...]]) -> str:

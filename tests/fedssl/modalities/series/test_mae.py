@@ -22,7 +22,7 @@ def objective() -> MAE:
 
 
 def batch(series: Tensor, seed: int = 0) -> Batch:
-    return Batch([series], torch.arange(len(series)), draws=generator(seed, "mae"))
+    return Batch([series], torch.arange(len(series)), generator=generator(seed, "mae"))
 
 
 def by_the_formula(rebuilt: Tensor, patches: Tensor) -> float:

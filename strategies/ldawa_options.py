@@ -1,4 +1,4 @@
-"""The choices of the L-DAWA family."""
+"""The options of the L-DAWA family."""
 
 from typing import Annotated, Literal
 
@@ -11,16 +11,16 @@ Granularity = Annotated[
     Literal["tensor", "model", "none"],
     Field(
         description="Over what a cosine with the global model is taken: each tensor, the model "
-        "(all that the rule merges), or none, which leaves every δ at 1."
+        "(all tensors that δ weighs), or none, which leaves every δ at 1."
     ),
 ]
 Weighting = Literal["uniform", "examples"]
 Scaling = Annotated[
     Literal["as-is", "normalized", "constant-shrink", "restored-norm"],
     Field(
-        description="What becomes of the shrinking: as-is, normalized (divided out), "
-        "constant-shrink (nothing but it is left) or restored-norm (each tensor gets the clients' "
-        "mean norm)."
+        description="How the shrinking is treated: as-is, normalized (divided out), "
+        "constant-shrink (only the shrinking is left) or restored-norm (each tensor gets the "
+        "clients' mean norm)."
     ),
 ]
 BatchNormBuffers = Annotated[
@@ -32,11 +32,11 @@ BatchNormBuffers = Annotated[
 ]
 Negative = Annotated[
     Literal["clip", "keep"],
-    Field(description="Whether a negative cosine counts as 0, or turns the client's tensor round."),
+    Field(description="Whether a negative cosine counts as 0, or reverses the client's tensor."),
 ]
 
 
-class Rule(Fields):
+class LDAWAOptions(Fields):
     """How a merge weighs client models by δ, their cosine with the global model.
 
     Write a[k] for the weight of client k by ``weighting`` (the a[k] sum to 1), w[k] for its tensor,
@@ -44,7 +44,7 @@ class Rule(Fields):
 
     as-is: Σ_k a[k]·δ[k]·w[k]; zero where every δ is 0.
     normalized: that divided by γ, so that nothing shrinks; g where γ is 0.
-    constant-shrink: γ·Σ_k a[k]·w[k], so that nothing but the shrinking is left; zero where γ is 0.
+    constant-shrink: γ·Σ_k a[k]·w[k], so that only the shrinking is left; zero where γ is 0.
     restored-norm: as-is, then each tensor is given the norm Σ_k a[k]·‖w[k]‖; g where it is zero.
     """
 
