@@ -1,4 +1,4 @@
-"""The client side: a Flower ClientApp around fedssl's local update, and what a device needs."""
+"""The client side: a Flower ClientApp that runs local updates, and `fedssl join` on devices."""
 
 import importlib
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """Start and watch long-running processes, which end with the process that started them.
 
-``python -m clients.child_process PARENT MODULE:FUNCTION ARGUMENTS…`` is one of them.
+Each is ``python -m clients.child_process PARENT MODULE:FUNCTION ARGUMENTS…``.
 """
 
 import importlib
@@ -24,23 +24,23 @@ GRACE = 5.0
 
 
 class ChildProcess:
-    """A command in a process of its own: a context in which it runs.
+    """A context in which a command runs in another process.
 
-    However this process ends, the other does within a second.
+    However this process ends, the other one ends within a second.
 
     Parameters
     ----------
     command : str
         ``MODULE:FUNCTION`` of the command, which reads its arguments from ``sys.argv``.
     arguments : Sequence[str]
-        These.
+        The arguments of the command.
     log : Path
-        Where its output goes, after what is there. What it printed last before it ended by itself
-        is kept beside it, until that happens again.
+        The file to which its output is appended. Where it ends by itself, its last lines are also
+        written to a file beside it; see `clients.log_file.crash_file`.
     on_error : Callable[[str], None] | None
-        Called with what each of its lines says that Flower marks as an error.
+        Called with the text of each output line that Flower marks as an error.
     grace : float
-        Seconds that it has to end before it is killed.
+        The seconds that the process has to end before it is killed.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ChildProcess:
 
     def __enter__(self) -> Self:
         self._file = LogFile(self.log)
-        self._file.note(f"start of {self._name}")
+        self._file.write_event(f"start of {self._name}")
         environment = {
             **os.environ,
             "FLWR_TELEMETRY_ENABLED": "0",
@@ -70,7 +70,7 @@ class ChildProcess:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }
         spare_loopback(environment)
-        # A session of its own: Ctrl-C reaches us alone, and we end it in order.
+        # In a new session, so that Ctrl-C only reaches this process, which then ends the other.
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.DEVNULL,
@@ -86,8 +86,8 @@ class ChildProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        by_itself = self._process.poll() is not None
-        if not by_itself:
+        ended_by_itself = self._process.poll() is not None
+        if not ended_by_itself:
             self._process.terminate()
             try:
                 self._process.wait(self._grace)
@@ -97,19 +97,19 @@ class ChildProcess:
         self._reader.join(self._grace)
         assert self._process.stdout is not None
         self._process.stdout.close()
-        self._file.note(f"end of {self._name}, exit code {self._process.returncode}")
+        self._file.write_event(f"end of {self._name}, exit code {self._process.returncode}")
         self._file.close()
-        if by_itself:
-            self._keep_last_words()
+        if ended_by_itself:
+            self._write_crash_file()
 
     @property
     def ended(self) -> bool:
-        """Whether it runs no longer."""
+        """Whether the process has ended."""
         return self._process.poll() is not None
 
     @property
     def last_lines(self) -> list[str]:
-        """What it printed last."""
+        """The last lines that it printed."""
         return list(self._last)
 
     def _read(self) -> None:
@@ -121,7 +121,7 @@ class ChildProcess:
             if self._on_error and (error := find_error(text)):
                 self._on_error(error)
 
-    def _keep_last_words(self) -> None:
+    def _write_crash_file(self) -> None:
         head = f"--- {format_now()}: {self._name} ended with exit code {self._process.returncode}"
         with suppress(OSError):
             crash_file(self.log).write_text(
@@ -132,7 +132,7 @@ class ChildProcess:
 def _main(parent: int, command: str, arguments: list[str]) -> None:
     from clients.flower_adapter.parent_process import end_with
 
-    # That of a shell's background job is ignored, and by it the monitor ends this process.
+    # A shell's background job ignores this signal, which the monitor of the parent needs.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     end_with(parent)
     module, _, function = command.partition(":")

@@ -27,9 +27,9 @@ from strategies.messages import (
 )
 
 PARTITION = "partition-id"
-"""In the node's config, and in its answer to a query: which client it is."""
+"""The key of the client's number in the node's config and in a reply to a query."""
 PRIVATE = "private"
-"""Key of the private client state in the Context, which Flower keeps on the client."""
+"""The key of the client's private state in its Context, which Flower keeps on the client."""
 
 
 def make_client_app(
@@ -40,19 +40,19 @@ def make_client_app(
     Parameters
     ----------
     find_runtime : Callable[[Context], ClientRuntime]
-        Finds what the process holds for the context's run. The context's ``node_config`` names
-        the client by Flower's usual ``partition-id``.
+        Returns the runtime of the context's run. The context's ``node_config`` names the client by
+        Flower's usual ``partition-id``.
     allowed : Sequence[str] | None (default: None)
-        The modules that a client rule of one's own may be from; None for any.
+        The modules outside this package from which client rules may come; None for any.
 
     Returns
     -------
     ClientApp
-        Its train function answers with the trained model and the metrics ``num-examples``,
-        ``train-loss``, ``chance-loss``, ``num-steps``, ``seconds``, and, where the message's
-        config asks by ``divergence``, that too: δ of each floating tensor, in their order; and
-        with what client rules report and send. Its query function tells ``partition-id``
-        and ``num-examples``.
+        The app. Its train function replies with the trained model, the metrics ``num-examples``,
+        ``train-loss``, ``chance-loss``, ``num-steps`` and ``seconds``, and the metrics and tensors
+        of client rules. Where the message's config sets ``divergence``, it also replies with that
+        metric: δ of each floating tensor, in the model's order. Its query function replies with
+        ``partition-id`` and ``num-examples``.
     """
     app = ClientApp()
 
@@ -87,12 +87,12 @@ def make_client_app(
                 }
             )
             if config.get(DIVERGENCE):
-                came_back = {name: update.state[name] for name in received}
-                metrics[DIVERGENCE] = list(divergence(received, came_back).values())
+                trained = {name: update.state[name] for name in received}
+                metrics[DIVERGENCE] = list(divergence(received, trained).values())
             metrics.update(update.metrics)
             withheld = instructions.transmission.absent_from_reply
-            sent = {n: t for n, t in update.state.items() if n not in withheld}
-            content = RecordDict({ARRAYS: to_record(sent), METRICS: metrics})
+            upload = {n: t for n, t in update.state.items() if n not in withheld}
+            content = RecordDict({ARRAYS: to_record(upload), METRICS: metrics})
             if update.extra:
                 content[EXTRA] = to_record(update.extra)
             return Message(content, reply_to=message)
@@ -101,19 +101,19 @@ def make_client_app(
     def query(message: Message, context: Context) -> Message:
         client = read_client(context)
         count = len(find_runtime(context).partition.indices(client))
-        about = MetricRecord({PARTITION: client, "num-examples": count})
-        return Message(RecordDict({METRICS: about}), reply_to=message)
+        metrics = MetricRecord({PARTITION: client, "num-examples": count})
+        return Message(RecordDict({METRICS: metrics}), reply_to=message)
 
     return app
 
 
 def check_rules(instructions: Instructions, allowed: Sequence[str] | None) -> None:
-    """See that a message names no client rule of one's own whose module is not allowed.
+    """Check that every client rule in a message is from fedssl or from an allowed module.
 
     Raises
     ------
     ValueError
-        It does; nothing was imported.
+        A rule is from another module; nothing was imported.
     """
     if allowed is None:
         return
@@ -127,7 +127,7 @@ def check_rules(instructions: Instructions, allowed: Sequence[str] | None) -> No
 
 
 def read_client(context: Context) -> int:
-    """Return which client the context is of."""
+    """Return the number of a context's client."""
     return int(context.node_config[PARTITION])
 
 
@@ -139,4 +139,4 @@ def read_round(config: ConfigRecord) -> int:
 
 
 app = make_client_app(flower_context.find_runtime)
-"""What Flower runs where it does not find `fedssl join` in its place."""
+"""The app that Flower runs where no `fedssl join` handles the messages."""

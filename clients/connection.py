@@ -1,4 +1,4 @@
-"""A device's connection to the server: a SuperNode in a process of its own, and why it ends."""
+"""A device's connection to the server: Flower's SuperNode, in another process."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,44 +13,44 @@ from clients.network import find_free_port
 
 
 class Connection:
-    """A SuperNode that runs in a process of its own.
+    """A SuperNode that runs in another process.
 
     Parameters
     ----------
     process : ChildProcess
-        In which it runs.
+        The process of the SuperNode.
     runtime : Runtime
-        Gives its tasks.
-    spoken : Path
-        A file that the process touches whenever the server has answered it.
+        The API from which its tasks are claimed.
+    answer_file : Path
+        A file whose time the process updates whenever the server has answered it.
     """
 
-    def __init__(self, process: ChildProcess, runtime: Runtime, spoken: Path):
+    def __init__(self, process: ChildProcess, runtime: Runtime, answer_file: Path):
         self.runtime = runtime
         self._process = process
-        self._spoken = spoken
-        self._seen = -1
+        self._answer_file = answer_file
+        self._answered_at = -1
         self._since = time.monotonic()
-        self.has_spoken = False
-        """Whether the server has ever answered it."""
+        self.was_answered = False
+        """Whether the server has ever answered the SuperNode."""
 
     @property
     def ended(self) -> bool:
-        """Whether the process runs no longer."""
+        """Whether the process has ended."""
         return self._process.ended
 
     def silent_seconds(self) -> float:
-        """Return how long ago the server has answered it, or it was started."""
+        """Return the seconds since the server's last answer, or since the start without one."""
         try:
-            seen = self._spoken.stat().st_mtime_ns
+            answered_at = self._answer_file.stat().st_mtime_ns
         except OSError:
-            seen = -1
-        if seen != self._seen:
-            self._seen, self._since, self.has_spoken = seen, time.monotonic(), True
+            answered_at = -1
+        if answered_at != self._answered_at:
+            self._answered_at, self._since, self.was_answered = answered_at, time.monotonic(), True
         return time.monotonic() - self._since
 
     def refusal(self) -> Refusal | None:
-        """Return why the server refuses this client; None where that is not why it ended."""
+        """Return why the server refuses this client; None where the process ended otherwise."""
         return find_refusal(self._process.last_lines)
 
 
@@ -62,25 +62,25 @@ def connect(
     log: Path,
     on_error: Callable[[str], None],
 ) -> Iterator[Connection]:
-    """Run a SuperNode.
+    """Return a context in which a SuperNode runs.
 
     Parameters
     ----------
     arguments : Sequence[str]
-        Of ``flower-supernode``: the server, the keys and the node's config.
+        The arguments of ``flower-supernode``: the server, the keys and the node's config.
     trusted : Path | None
-        Flower's file of trusted entities, whose apps Flower then runs; None to have tasks wait for
-        who claims them by the connection's ``runtime``.
+        Flower's file of trusted entities, whose apps Flower then runs; None to leave tasks to be
+        claimed from the connection's ``runtime``.
     log : Path
-        Where its output goes.
+        The file for its output.
     on_error : Callable[[str], None]
-        Called with what Flower marks as an error.
+        Called with each text that Flower marks as an error.
     """
     with ExitStack() as stack:
         secret, secret_file = stack.enter_context(make_secret())
-        spoken = secret_file.with_name("spoken")
+        answer_file = secret_file.with_name("spoken")
         port = find_free_port()
-        options = [str(spoken), *arguments, "--host", "127.0.0.1", "--port", str(port)]
+        options = [str(answer_file), *arguments, "--host", "127.0.0.1", "--port", str(port)]
         if trusted is None:
             options += ["--isolation", "process"]
             options += ["--superexec-auth-secret-file", str(secret_file)]
@@ -89,4 +89,4 @@ def connect(
         process = stack.enter_context(ChildProcess(supernode.COMMAND, options, log, on_error))
         runtime = Runtime(f"127.0.0.1:{port}", secret)
         stack.callback(runtime.close)
-        yield Connection(process, runtime, spoken)
+        yield Connection(process, runtime, answer_file)

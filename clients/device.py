@@ -1,4 +1,4 @@
-"""A device of a real federation: its own examples, and the learning that the server asks for."""
+"""A device of a federation: its examples, and the training that the server's config requests."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from fedssl.partitions import Partition
 
 @dataclass
 class Device:
-    """What a device has.
+    """A device with its own examples.
 
     Parameters
     ----------
@@ -31,11 +31,11 @@ class Device:
         A folder or file that one of `MODALITIES` opens: of images, say, a folder of files, a list
         of them, or an ``.npz`` file.
     client : int
-        Its number in the federation.
+        The client's number in the federation.
     device : torch.device
-        Where it trains.
+        The PyTorch device on which it trains.
     allowed : Sequence[str]
-        Modules of its owner's that the server's config may name by a dotted path.
+        Modules outside fedssl that the server's config may name by a dotted path.
     """
 
     examples: Path
@@ -46,32 +46,32 @@ class Device:
 
     @cached_property
     def modality(self) -> Modality:
-        """What its examples are: of the first modality that finds any there."""
+        """The modality of its examples: the first one that finds any."""
         return self._opened[0]
 
     @cached_property
     def _opened(self) -> tuple[Modality, DeviceExamples]:
-        known = list(MODALITIES.values())
-        # What holds none of any is opened as the first, whose errors say what is wrong with it.
-        modality = next((each for each in known if each.holds(self.examples)), known[0])
+        modalities = list(MODALITIES.values())
+        # A path without any examples is opened as the first modality, whose errors explain it.
+        modality = next((m for m in modalities if m.holds(self.examples)), modalities[0])
         return modality, modality.open_device(self.examples)
 
     def count(self) -> int:
-        """Return how many examples there are.
+        """Return the number of examples.
 
         Raises
         ------
         ValueError
-            There are none, or they cannot be read.
+            There are no examples, or they cannot be read.
         """
         return self._opened[1].count()
 
     def describe(self) -> str:
-        """Say how many examples of what there are; see `count`."""
+        """Return the number of examples in words, such as "12 images"; see `count`."""
         return self.modality.count(self.count())
 
     def read(self, config: DataConfig) -> Dataset:
-        """Return all examples, made what the server asks for.
+        """Return all examples, prepared as the server's config requests.
 
         Raises
         ------
@@ -87,17 +87,17 @@ class Device:
         return opened.read(config)
 
     def runtime(self, learning: str) -> ClientRuntime:
-        """Return what the device holds to train as ``learning`` says; built once.
+        """Return the runtime that trains by a learning config; it is built once for each config.
 
         Parameters
         ----------
         learning : str
-            From `write_learning`, as it came from the server.
+            The text from `write_learning`, as it came from the server.
 
         Raises
         ------
         ConfigError
-            The config asks for what this device does not do.
+            The config requests something that this device does not allow.
         ValueError
             The examples cannot be read.
         """
@@ -111,12 +111,12 @@ class Device:
 
 
 def write_learning(blueprint: ModelBlueprint) -> str:
-    """Return what a device needs of a config: nothing of where the server's files lie.
+    """Return the part of a config that devices need, as JSON, without the server's paths.
 
     Parameters
     ----------
     blueprint : ModelBlueprint
-        Of the experiment's model.
+        The blueprint of the experiment's model.
 
     Raises
     ------
@@ -124,24 +124,24 @@ def write_learning(blueprint: ModelBlueprint) -> str:
         Devices cannot train on examples of this modality.
     """
     config = blueprint.config
-    kept = config.model_dump(mode="json", include=set(LearningConfig.model_fields))
-    kept["data"] = blueprint.modality.device_data(config.data, blueprint.spec)
+    learning = config.model_dump(mode="json", include=set(LearningConfig.model_fields))
+    learning["data"] = blueprint.modality.device_data(config.data, blueprint.spec)
     # The weights that a run begins with come from the server by message, as in every round.
-    kept["model"]["init"] = None
-    # A device measures nothing, and may lack the code of the server's own measures.
-    kept["evaluation"]["measures"] = []
-    # How many clients there are is none of a device's business, and changes while it learns.
-    kept["partition"] = {"name": "iid", "clients": 1}
-    return json.dumps(kept, sort_keys=True)
+    learning["model"]["init"] = None
+    # A device evaluates nothing, and may lack the code of the server's measures.
+    learning["evaluation"]["measures"] = []
+    # The number of clients may change while a device trains, and devices do not need it.
+    learning["partition"] = {"name": "iid", "clients": 1}
+    return json.dumps(learning, sort_keys=True)
 
 
 def read_learning(learning: str, allowed: Sequence[str] = ()) -> LearningConfig:
-    """Read what `write_learning` wrote; what came from outside is not trusted.
+    """Read a config from `write_learning`; the text is not trusted.
 
     Raises
     ------
     ConfigError
-        It is no such config, or names a class that is not fedssl's and not of an allowed module.
+        The config is invalid, or names a class that is neither of fedssl nor of an allowed module.
     """
     try:
         values: Any = json.loads(learning)
@@ -161,7 +161,7 @@ def read_learning(learning: str, allowed: Sequence[str] = ()) -> LearningConfig:
 
 
 def _is_known(values: Mapping[str, Any], encoder: str) -> bool:
-    """Tell whether an encoder is one that the modality of the server's config knows by name."""
+    """Return whether the modality of the server's config knows an encoder by this name."""
     data = values.get("data")
     name = data.get("modality", "image") if isinstance(data, dict) else None
     modality = MODALITIES.get(name) if isinstance(name, str) else None

@@ -1,7 +1,7 @@
-"""What a client of a plain Flower run trains on: its part of the examples that the config names.
+"""The runtime of a client in ``flwr run``: it trains on its part of the config's examples.
 
-So ``flwr run`` works on the repository, with Flower's SuperNodes or its simulation. A device with
-examples of its own rather runs `fedssl join`.
+``flwr run`` on this repository works with Flower's SuperNodes and with its simulation. A device
+with its own examples runs `fedssl join` instead.
 """
 
 import shlex
@@ -20,7 +20,7 @@ from fedssl.modalities import load
 from fedssl.partitions import partition
 
 ROOT = Path(__file__).parents[1]
-"""Where the app lies: its configs are in it."""
+"""The folder of the app, in which its configs are."""
 
 
 class _Learning(LearningConfig):
@@ -30,13 +30,14 @@ class _Learning(LearningConfig):
 
 
 def find_runtime(context: Context) -> ClientRuntime:
-    """Return what this process holds to train a client.
+    """Return the runtime that trains the client of a context.
 
     Parameters
     ----------
     context : Context
-        Its ``run_config`` names a config of the app by ``config``, and may hold ``overrides``; or
-        ``learning``, from `fedssl serve`, where the ``node_config`` has this client's ``examples``.
+        Its ``run_config`` has the key ``config``, the path of a config of the app, and maybe
+        ``overrides``; or, from `fedssl serve`, the key ``learning``. Then its ``node_config`` has
+        the path of this client's ``examples``.
 
     Raises
     ------
@@ -50,7 +51,11 @@ def find_runtime(context: Context) -> ClientRuntime:
 
 
 def split_overrides(text: str) -> list[str]:
-    """Split overrides as a shell does."""
+    """Split overrides as a shell does.
+
+    >>> split_overrides("rounds=5 client.lr=0.1")
+    ['rounds=5', 'client.lr=0.1']
+    """
     return shlex.split(text)
 
 

@@ -1,4 +1,4 @@
-"""gRPC's standard health check, answered by what is true at that moment."""
+"""A server of gRPC's standard health check."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,25 +13,25 @@ from fedssl.base.errors import ConfigError
 
 @contextmanager
 def health_service(address: str, is_well: Callable[[], bool]) -> Iterator[None]:
-    """Answer health checks, without TLS: they have no content.
+    """Return a context in which health checks are answered, without TLS: they carry no data.
 
     Parameters
     ----------
     address : str
-        ``HOST:PORT`` to listen on.
+        The ``HOST:PORT`` to listen on.
     is_well : Callable[[], bool]
-        Asked at each check: SERVING, else NOT_SERVING.
+        Called at each check: SERVING where it returns True, else NOT_SERVING.
 
     Raises
     ------
     ConfigError
         Another program listens there.
     """
-    # Few, since a check takes no time and a stranger may ask without end.
+    # Few threads, since a check is fast and a stranger may send any number of them.
     server = grpc.server(
         ThreadPoolExecutor(2, "health"),
         maximum_concurrent_rpcs=16,
-        # Else a port that another gRPC server has would be shared with it.
+        # Else a port of another gRPC server would be shared with it.
         options=[("grpc.so_reuseport", 0)],
     )
     add_HealthServicer_to_server(_Health(is_well), server)
@@ -56,7 +56,7 @@ class _Health(HealthServicer):  # type: ignore[misc]
     def Check(
         self, request: HealthCheckRequest, context: grpc.ServicerContext
     ) -> HealthCheckResponse:
-        well = self._is_well()
+        is_well = self._is_well()
         return HealthCheckResponse(
-            status=HealthCheckResponse.SERVING if well else HealthCheckResponse.NOT_SERVING
+            status=HealthCheckResponse.SERVING if is_well else HealthCheckResponse.NOT_SERVING
         )

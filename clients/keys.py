@@ -1,4 +1,4 @@
-"""The folder of keys that a device gets from `fedssl certs`, or asks for by `fedssl join`."""
+"""A device's folder of keys, made by `fedssl certs` or requested by `fedssl join --request`."""
 
 import hashlib
 import re
@@ -15,15 +15,15 @@ from fedssl.base.files import atomic_write
 from fedssl.base.plain_files import read_text
 
 CURVE = ec.SECP384R1()
-"""That of all clients' keys."""
+"""The elliptic curve of all clients' keys."""
 MOST = 2**16
-"""The most bytes of any file of keys."""
+"""The most bytes of a file with keys or certificates."""
 UNREADABLE = (
     *(ValueError, TypeError, UnsupportedAlgorithm),
     *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
 )
-"""What `cryptography` raises of a file that is damaged or hostile."""
-# No more digits than any federation needs, and than `int` takes.
+"""The exceptions that `cryptography` raises for damaged or hostile files."""
+# At most nine digits: more than any federation needs, and few enough for `int`.
 _COMMENT = re.compile(r" fedssl-client-(\d{1,9})\s*\Z", re.ASCII)
 
 PrivateKey = ec.EllipticCurvePrivateKey
@@ -37,19 +37,19 @@ class ClientKeys:
     Parameters
     ----------
     folder : Path
-        Such as ``pki/client-0``.
+        The folder, such as ``pki/client-0``.
     """
 
     folder: Path
 
     @property
     def root_certificate(self) -> Path:
-        """The certificate by which the server's is checked, PEM."""
+        """The authority's certificate in PEM, by which the server's is checked."""
         return self.folder / "ca.crt"
 
     @property
     def private(self) -> Path:
-        """The private key, in OpenSSH's format; nobody but its owner may read it."""
+        """The private key in OpenSSH's format; only its owner may read it."""
         return self.folder / "client.key"
 
     @property
@@ -59,11 +59,11 @@ class ClientKeys:
 
     @property
     def request(self) -> Path:
-        """The request for the two other files, where `client.key` was made on the device."""
+        """The request for the other two files, where `client.key` was made on the device."""
         return self.folder / "client.request"
 
     def number(self) -> int:
-        """Return which client of the federation these keys are for.
+        """Return the number of the client that has these keys.
 
         Raises
         ------
@@ -79,12 +79,12 @@ class ClientKeys:
         return int(comment[1])
 
     def public_key(self) -> PublicKey:
-        """Return the key by which the server knows this client.
+        """Return the public key.
 
         Raises
         ------
         ConfigError
-            The file cannot be read, or is none.
+            The file cannot be read, or holds no such key.
         """
         text = read_text(self.public, MOST)
         try:
@@ -99,12 +99,12 @@ class ClientKeys:
         return key
 
     def private_key(self) -> PrivateKey:
-        """Return the key by which this client proves who it is.
+        """Return the private key.
 
         Raises
         ------
         ConfigError
-            The file cannot be read, or is none.
+            The file cannot be read, or holds no such key.
         """
         text = read_text(self.private, MOST)
         try:
@@ -119,12 +119,12 @@ class ClientKeys:
         return key
 
     def check(self) -> None:
-        """See that all files are there and belong together, and the private key is private.
+        """Check that all files exist and match, and that only the owner can read the private key.
 
         Raises
         ------
         ConfigError
-            Names the file and the fix.
+            A file is missing or invalid; the message names the file and the fix.
         """
         for path in (self.private, self.public, self.root_certificate):
             if not path.exists():
@@ -139,14 +139,14 @@ class ClientKeys:
         read_certificate(self.root_certificate)
 
     def check_private(self) -> None:
-        """See that nobody else may read the private key; a ConfigError says how to mend that."""
+        """Raise a ConfigError, with the fix, where others may read the private key."""
         if self.private.stat().st_mode & 0o077:
             raise ConfigError(
                 f"{self.private}: others may read this private key; chmod 600 {self.private}"
             )
 
     def write_private(self, key: PrivateKey) -> None:
-        """Write a private key, private from its first byte on."""
+        """Write a private key to a file that only its owner can ever read."""
         data = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.OpenSSH,
@@ -155,7 +155,7 @@ class ClientKeys:
         write(self.private, data, mode=0o600)
 
     def write_public(self, key: PublicKey, number: int, authority: bytes) -> None:
-        """Write what the server gives to a client: its number, and the authority's certificate."""
+        """Write the files from the server: the public key with the number, and the certificate."""
         line = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
         write(self.root_certificate, authority)
         write(self.public, line + f" fedssl-client-{number}\n".encode())
@@ -173,7 +173,7 @@ class ClientKeys:
 
 
 def fingerprint(key: PublicKey) -> str:
-    """Return the SHA-256 of a public key's DER, by which people compare it: ``AB:CD:…``."""
+    """Return a public key's fingerprint: the SHA-256 of its DER, as ``AB:CD:…``."""
     der = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -181,7 +181,11 @@ def fingerprint(key: PublicKey) -> str:
 
 
 def format_digest(digest: bytes) -> str:
-    """Return a hash as `openssl x509 -fingerprint` writes it: ``AB:CD:…``."""
+    """Return a hash in the format of `openssl x509 -fingerprint`.
+
+    >>> format_digest(bytes([171, 1]))
+    'AB:01'
+    """
     return digest.hex(":").upper()
 
 
@@ -191,12 +195,12 @@ def read_certificate(path: Path) -> x509.Certificate:
     Raises
     ------
     ConfigError
-        It cannot be read, or is none.
+        The file cannot be read, or holds no certificate.
     """
     text = read_text(path, MOST)
     try:
         certificate = x509.load_pem_x509_certificate(text.encode())
-        # Read only now.
+        # Parsed only on access.
         certificate.public_key(), certificate.extensions, certificate.not_valid_after_utc
         return certificate
     except UNREADABLE:
@@ -206,6 +210,6 @@ def read_certificate(path: Path) -> x509.Certificate:
 
 
 def write(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file of keys as a whole, with this mode from its first byte on."""
+    """Write a file atomically, with this mode from its first byte on."""
     with atomic_write(path, mode) as temporary:
         temporary.write_bytes(data)

@@ -1,4 +1,4 @@
-"""Keep a small device's training within what it may take."""
+"""Limit the cores and the memory of a device's training."""
 
 import os
 import re
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def limit_cores(count: int) -> None:
-    """Keep this process, and those that it starts, on so many cores; no bit of a result changes.
+    """Limit this process and its children to a number of cores; the results do not change.
 
     Raises
     ------
     ValueError
-        The system cannot, or has fewer.
+        The system has fewer cores, or cannot limit them.
     """
     if not hasattr(os, "sched_setaffinity"):
         raise ValueError(f"--threads = {count}: only Linux can limit them; leave it out")
@@ -23,14 +23,14 @@ def limit_cores(count: int) -> None:
 
 
 def limit_memory(megabytes: int) -> None:
-    """Let this process take no more than so many MB (10⁶ bytes) beyond what it has.
+    """Limit this process to so many MB (10⁶ bytes) in addition to its current memory.
 
     An update that needs more fails by a MemoryError, or torch's RuntimeError.
 
     Raises
     ------
     ValueError
-        The system cannot.
+        The system cannot limit memory.
     """
     if sys.platform != "linux":
         raise ValueError(f"--memory = {megabytes}: only Linux can limit it; leave it out")
@@ -39,5 +39,7 @@ def limit_memory(megabytes: int) -> None:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     data_size = re.search(r"^VmData:\s+(\d+) kB$", status, re.MULTILINE)
     assert data_size
-    most = int(data_size[1]) * 1024 + megabytes * 1_000_000
-    resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    max_bytes = int(data_size[1]) * 1024 + megabytes * 1_000_000
+    resource.setrlimit(
+        resource.RLIMIT_DATA, (max_bytes, resource.getrlimit(resource.RLIMIT_DATA)[1])
+    )

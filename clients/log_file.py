@@ -1,4 +1,4 @@
-"""The log of a process that runs for months: it goes on after a start, and has a limited size."""
+"""The log of a long-running process: it is appended to after a restart, and limited in size."""
 
 import logging
 from contextlib import suppress
@@ -7,19 +7,19 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 BYTES, OLDER = 10_000_000, 2
-"""The size at which a log is put aside, and how many older ones are kept beside it."""
+"""The size at which a log is renamed, and the number of older logs that are kept."""
 
 
 class LogFile:
     """A text file that is appended to, line by line.
 
-    At `BYTES` it becomes ``NAME.1``, what that was ``NAME.2``, and so on. A full disk loses lines,
-    and raises nothing.
+    At `BYTES` it is renamed ``NAME.1``, an older ``NAME.1`` becomes ``NAME.2``, and so on. With a
+    full disk lines are lost without an error.
 
     Parameters
     ----------
     path : Path
-        Where; its folder is made if need be.
+        The file; its folder is created if needed.
     """
 
     def __init__(self, path: Path):
@@ -31,9 +31,9 @@ class LogFile:
         """Append a line."""
         self._handler.emit(logging.makeLogRecord({"msg": line}))
 
-    def note(self, what: str) -> None:
-        """Append a line of our own, with the time."""
-        self.write(f"--- {format_now()}: {what}")
+    def write_event(self, text: str) -> None:
+        """Append a line about the process itself, with the time."""
+        self.write(f"--- {format_now()}: {text}")
 
     def close(self) -> None:
         """Close the file."""
@@ -44,14 +44,18 @@ class LogFile:
 
 class _Silent(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
-        """Let a line go that cannot be written: the process that it is of must not wait for it."""
+        """Drop a line that cannot be written, so that the process goes on."""
 
 
 def crash_file(log: Path) -> Path:
-    """Return where the last words of a process are kept that ended by itself."""
+    """Return the file for the last lines of a process that ended by itself.
+
+    >>> crash_file(Path("superlink.log")).name
+    'superlink.crash.log'
+    """
     return log.with_suffix(f".crash{log.suffix}")
 
 
 def format_now() -> str:
-    """Return the time, as logs have it."""
+    """Return the current time in the format of logs: UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

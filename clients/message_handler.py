@@ -1,4 +1,4 @@
-"""Answer the messages of a server's run on a device, by the client that is installed here."""
+"""Reply to the server's messages on a device, by the installed client app."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -19,12 +19,12 @@ from strategies.messages import (
     to_state,
 )
 
-LEARNING, RUN, VERSIONS = "learning", "run", "versions"
-"""Keys of a run's config: what a device is to learn, the name that outlives the server, and what
-the server has installed."""
+LEARNING_KEY, RUN_KEY, VERSIONS_KEY = "learning", "run", "versions"
+"""Keys of a run's config: the learning config, the run's name, which is the same after a restart of
+the server, and the versions of the server's packages."""
 
-CHECKED = "was only checked"
-"""So begins what `fedssl join --check` answers the server, which tells nothing of the run."""
+CHECK_ONLY = "was only checked"
+"""The start of the error that `fedssl join --check` sends; the server does not count it."""
 
 
 class JoinError(RuntimeError):
@@ -32,16 +32,16 @@ class JoinError(RuntimeError):
 
 
 class MessageHandler:
-    """Answers the server's messages by the client app that is installed here.
+    """Replies to the server's messages by the installed client app.
 
     Parameters
     ----------
     device : Device
-        Its examples.
+        The device and its examples.
     states : PrivateStates
-        What it keeps from round to round.
+        The store of the client's private states.
     on_message : Callable[[str], None]
-        Called with a line on each round.
+        Called with a line of progress for each round.
     """
 
     def __init__(self, device: Device, states: PrivateStates, on_message: Callable[[str], None]):
@@ -49,15 +49,15 @@ class MessageHandler:
         self._states = states
         self._on_message = on_message
         self._app = make_client_app(
-            lambda context: device.runtime(_read_text(context, LEARNING)), device.allowed
+            lambda context: device.runtime(_read_text(context, LEARNING_KEY)), device.allowed
         )
 
     def answer(self, task: ClientTask) -> None:
-        """Answer one message, if only by why it cannot be."""
+        """Reply to one message; where that fails, reply with the reason."""
         try:
             check_version(task)
             reply = self._run_app(task.message, task.context, self._app)
-        # A SystemExit, too: what training raises ends this round for this device, not its service.
+        # Also a SystemExit: an exception in training ends this round, not the process.
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
             self._on_message(f"this client takes no part: {reason}")
@@ -70,14 +70,14 @@ class MessageHandler:
         if message.metadata.message_type != "train":
             return app(message, context)
         config = config_of(message.content)
-        run, server_round = _read_text(context, RUN), read_round(config)
-        last = _read_last_counted(config, server_round)
-        kept = self._states.before(run, last + 1)
-        context.state = RecordDict({PRIVATE: to_record(kept)} if kept else {})
+        run, server_round = _read_text(context, RUN_KEY), read_round(config)
+        last_merged = _read_last_merged(config, server_round)
+        private = self._states.load(run, last_merged + 1)
+        context.state = RecordDict({PRIVATE: to_record(private)} if private else {})
         reply = app(message, context)
         if PRIVATE in context.state:
             state = to_state(arrays_of(context.state, PRIVATE))
-            self._states.keep(run, server_round, state, before=last + 1)
+            self._states.save(run, server_round, state, before=last_merged + 1)
         metrics = metrics_of(reply.content)
         self._on_message(
             f"round {server_round}: {metrics['num-examples']} examples, loss "
@@ -87,12 +87,12 @@ class MessageHandler:
 
 
 def check_version(task: ClientTask) -> None:
-    """See that the server has the fedssl that is installed here.
+    """Check that the server has the version of fedssl that is installed here.
 
     Raises
     ------
     JoinError
-        It has another.
+        The server has another version.
     """
     installed = version("fedssl")
     if (task.run.fab_id, task.run.fab_version) != ("fedssl/fedssl", installed):
@@ -102,8 +102,8 @@ def check_version(task: ClientTask) -> None:
         )
 
 
-def _read_last_counted(config: ConfigRecord, server_round: int) -> int:
-    """Return the last round, below this one, in which this client's reply counted."""
+def _read_last_merged(config: ConfigRecord, server_round: int) -> int:
+    """Return the last round, before this one, in which this client's reply was merged."""
     last = config.get(LAST_COUNTED, server_round - 1)
     if not isinstance(last, int) or not 0 <= last < server_round:
         raise JoinError(

@@ -1,4 +1,4 @@
-"""The way to the server: its address, whether it answers, and which proxies are asked."""
+"""Network helpers: parse the server's address, test whether it answers, and bypass proxies."""
 
 import socket
 import ssl
@@ -13,16 +13,19 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Unreachable(OSError):
-    """Nobody answers there, for now."""
+    """The server does not answer now."""
 
 
 def split_address(server: str) -> tuple[str, int]:
     """Split ``HOST:PORT``.
 
+    >>> split_address("server.example.org:9092")
+    ('server.example.org', 9092)
+
     Raises
     ------
     ValueError
-        It is something else.
+        The text has another form.
     """
     host, _, port = server.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
@@ -31,31 +34,31 @@ def split_address(server: str) -> tuple[str, int]:
 
 
 def find_free_port() -> int:
-    """Return a port of the loopback device that nothing listens on just now."""
+    """Return a port of the loopback device on which no program listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def spare_loopback(environment: MutableMapping[str, str]) -> None:
-    """Have no proxy asked for this machine itself, where the environment names a proxy.
+    """Set the environment so that connections to this machine itself use no proxy.
 
     gRPC and HTTP clients read these variables, and a proxy elsewhere cannot reach our processes.
     """
     if not any(name.lower().endswith("_proxy") for name in environment):
         return
-    given = [environment.get(name, "") for name in ("no_proxy", "NO_PROXY")]
-    both = ",".join(hosts for hosts in given if hosts)
+    settings = [environment.get(name, "") for name in ("no_proxy", "NO_PROXY")]
+    both = ",".join(hosts for hosts in settings if hosts)
     # gRPC looks at this one first.
     for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
         hosts = [host.strip() for host in (environment.get(name) or both).split(",")]
         if "*" not in hosts:
-            spared = dict.fromkeys([*filter(None, hosts), *LOOPBACK])
-            environment[name] = ",".join(spared)
+            unproxied = dict.fromkeys([*filter(None, hosts), *LOOPBACK])
+            environment[name] = ",".join(unproxied)
 
 
 def reach(server: str, root_certificate: Path, seconds: float = SECONDS) -> None:
-    """Shake hands with the server, and check its certificate.
+    """Make a TLS handshake with the server, and check its certificate.
 
     Parameters
     ----------
@@ -64,14 +67,14 @@ def reach(server: str, root_certificate: Path, seconds: float = SECONDS) -> None
     root_certificate : Path
         The authority that must have signed it.
     seconds : float
-        How long the server has to answer.
+        The seconds that the server has to answer.
 
     Raises
     ------
     Unreachable
-        Nobody answers, or by this device's clock the certificate is not valid now.
+        The server does not answer, or its certificate is not valid at this device's time.
     ValueError
-        Somebody does whose certificate is not good, or the certificate file is none.
+        The server's certificate is not trusted, or the file holds no certificate.
     """
     host, port = split_address(server)
     try:

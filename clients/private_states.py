@@ -1,4 +1,4 @@
-"""What a device keeps from round to round: on its own disk, three generations of each run."""
+"""Store a client's private states on the device's disk, three generations of each run."""
 
 import re
 from collections.abc import Mapping
@@ -13,55 +13,55 @@ _GENERATION = re.compile(r"round-(\d+)\.safetensors")
 
 
 class PrivateStates:
-    """A client's private state after the last three rounds that it took part in.
+    """Stores a client's private states after the last three rounds that it took part in.
 
-    A reply may be refused or come too late, and a server that was interrupted runs its last round
-    again, or the one before, if its newest checkpoint is damaged. The client finished that round,
-    but it does not count, so what it kept from the rounds before is needed, too.
+    A reply may be refused or come too late. A server that was interrupted runs its last round
+    again, or the one before if its newest checkpoint is damaged. The client has then finished a
+    round that was not merged, so it needs its states from the rounds before.
 
     Parameters
     ----------
     folder : Path
-        Where they lie: a folder for each run, a file for each round.
+        The folder of the states: a folder for each run, a file for each round.
     limit : int | None
-        The most bytes that a run may take here; None for no limit.
+        The most bytes of a run's states; None for no limit.
     """
 
     def __init__(self, folder: Path, limit: int | None = None):
         self.folder = folder
         self.limit = limit
 
-    def before(self, run: str, server_round: int) -> State:
-        """Return the state from before a round, empty where the client was in none before.
+    def load(self, run: str, server_round: int) -> State:
+        """Return the state from before a round; empty where the client took part in none before.
 
         Parameters
         ----------
         run : str
             The run's name, of letters and digits: it comes from the server.
         server_round : int
-            From 1: the one after the last that counted.
+            The round, from 1, after the last one that was merged.
         """
         earlier = [number for number in self._rounds(run) if number < server_round]
         return load_state(self._file(run, max(earlier)))[0] if earlier else {}
 
-    def keep(
+    def save(
         self, run: str, server_round: int, state: Mapping[str, Tensor], *, before: int
     ) -> None:
-        """Keep the state after a round, and the two newest of those that it may go back to.
+        """Save the state after a round, and keep the two newest states that may be needed again.
 
         Parameters
         ----------
         run, server_round
-            As in `before`.
+            As in `load`.
         state : Mapping[str, Tensor]
             The client's private state.
         before : int
-            The round that `before` was asked for.
+            The round that was given to `load`.
 
         Raises
         ------
         ValueError
-            It would take more than the limit; nothing was written.
+            The states would take more than the limit; nothing was written.
         """
         if self.limit is not None and GENERATIONS * count_bytes(state) > self.limit:
             raise ValueError(
@@ -71,12 +71,12 @@ class PrivateStates:
         file = self._file(run, server_round)
         file.parent.mkdir(parents=True, exist_ok=True)
         rounds = self._rounds(run)
-        # All others are of rounds that do not count.
-        stays = sorted(number for number in rounds if number < before)[1 - GENERATIONS :]
+        # All others are of rounds that were not merged.
+        kept_rounds = sorted(number for number in rounds if number < before)[1 - GENERATIONS :]
         stamp = {"run": run, "round": str(server_round)}
         save_state(file, state, stamp, mode=0o600)
         for number in rounds:
-            if number not in (*stays, server_round):
+            if number not in (*kept_rounds, server_round):
                 self._file(run, number).unlink()
 
     def _rounds(self, run: str) -> list[int]:

@@ -1,7 +1,8 @@
-"""A key that is made on the device, so that it never travels: `fedssl join --request`.
+"""Request a client for a key that is made on the device: `fedssl join --request`.
 
-The device makes ``client.key`` and a request, a PKCS#10 certificate signing request: the public key
-and a signature that proves who has the private one. `fedssl certs --sign` answers it by
+The private key never leaves the device. The device makes ``client.key`` and a request, a PKCS#10
+certificate signing request: the public key, and a signature that proves that its sender has the
+private key. `fedssl certs --sign` answers it by
 ``client.pub`` and ``ca.crt``.
 """
 
@@ -22,24 +23,24 @@ _FIX = "make it by fedssl join --request on the device"
 
 
 def make_request(folder: Path) -> list[str]:
-    """Make a client's private key, and the request to be sent to the server.
+    """Make a client's private key, and the request to send to the server.
 
-    A key that is there already is kept, and the request made again.
+    An existing key is kept, and only the request is made again.
 
     Parameters
     ----------
     folder : Path
-        Where; it is made if need be, for its owner alone.
+        The folder of the keys; it is created if needed, accessible only to its owner.
 
     Returns
     -------
     list[str]
-        What was written, and what to do with it.
+        Lines that say what was written, and what to do with it.
 
     Raises
     ------
     ConfigError
-        The request was answered already, or the key that is there is damaged.
+        The request was answered already, or the existing key is damaged.
     """
     keys = ClientKeys(folder)
     if keys.public.exists():
@@ -70,13 +71,13 @@ def make_request(folder: Path) -> list[str]:
 
 
 def read_request(path: Path) -> PublicKey:
-    """Return the public key of a request whose sender has the private one.
+    """Return the public key of a request, after checking that its sender has the private key.
 
     Raises
     ------
     ConfigError
-        It cannot be read, is no request, its key is of another kind than clients have, or the
-        proof is not good.
+        The file cannot be read, is no request, its key is not on the clients' curve, or its
+        signature is invalid.
     """
     text = read_text(path, MOST)
     try:
@@ -89,10 +90,10 @@ def read_request(path: Path) -> PublicKey:
         kind = kind.removeprefix("_").removesuffix("PublicKey")
         raise ConfigError(f"{path}: its key is {kind}, where {CURVE.name} is due; {_FIX}")
     try:
-        proven = request.is_signature_valid
+        is_valid = request.is_signature_valid
     except UNREADABLE:
-        proven = False
-    if not proven:
+        is_valid = False
+    if not is_valid:
         raise ConfigError(
             f"{path}: its signature is not good, so it does not prove that its sender has the "
             f"private key; {_FIX}"

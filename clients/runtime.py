@@ -1,4 +1,4 @@
-"""What a process holds to run clients: the examples, who owns which, a resident model a thread."""
+"""The runtime of clients in a process: the examples, their partition, and resident models."""
 
 import threading
 
@@ -19,17 +19,17 @@ class ClientRuntime:
     Parameters
     ----------
     config : LearningConfig
-        The experiment's learning.
+        The learning part of the experiment's config.
     train : Dataset
         All training examples; moved to ``device`` once, unless they are on demand.
     partition : Partition
-        Which examples each client owns.
+        The assignment of examples to clients.
     device : torch.device
-        Where clients train.
+        The device on which clients train.
     """
 
     worker_class: type[LocalTrainer] = LocalTrainer
-    """What a thread's resident model is built as."""
+    """The class of each thread's worker."""
 
     def __init__(
         self, config: LearningConfig, train: Dataset, partition: Partition, device: torch.device
@@ -40,7 +40,7 @@ class ClientRuntime:
         self.labels = train.labels.to(device)
         self.partition = partition
         self.stop = threading.Event()
-        """Set it to end the updates under way."""
+        """Set it to cancel the running updates."""
         self.blueprint = ModelBlueprint.of(config, train)
         self._device = device
         self._local = threading.local()

@@ -1,4 +1,4 @@
-"""What server and client have installed, and whether a difference matters."""
+"""Compare the package versions of server and client."""
 
 import json
 import platform
@@ -17,7 +17,7 @@ _HARMLESS = {
 
 
 def list_versions() -> dict[str, str]:
-    """Return the versions of what decides how this machine learns and speaks."""
+    """Return the versions of the packages on which training and messages depend."""
     return {
         "fedssl": version("fedssl"),
         "torch": str(torch.__version__),
@@ -27,7 +27,7 @@ def list_versions() -> dict[str, str]:
 
 
 def read_versions(text: object) -> dict[str, str]:
-    """Read what the other side says of `list_versions`; nothing where it does not say it well."""
+    """Return the versions in a text from the other side; empty where the text is invalid."""
     try:
         versions = json.loads(text) if isinstance(text, str) and len(text) < 1000 else None
     except ValueError:
@@ -38,17 +38,17 @@ def read_versions(text: object) -> dict[str, str]:
 
 
 def compare_versions(server: Mapping[str, str]) -> list[str]:
-    """Say of each thing what both have, and whether a difference matters.
+    """Compare each package's version, and say whether a difference matters.
 
     Parameters
     ----------
     server : Mapping[str, str]
-        The server's, from `read_versions`.
+        The server's versions, from `read_versions`.
 
     Returns
     -------
     list[str]
-        A line for each.
+        A line for each package.
     """
     lines = []
     for name, installed in list_versions().items():
@@ -63,12 +63,16 @@ def compare_versions(server: Mapping[str, str]) -> list[str]:
 
 
 def compare_clocks(seconds_ahead: float) -> str:
-    """Say how far this device's clock is from the server's.
+    """Compare this device's clock with the server's.
+
+    >>> compare_clocks(-8)[:29]
+    "clock: 8 s behind the server'"
 
     Parameters
     ----------
     seconds_ahead : float
-        Of the server's; a message's way, some seconds, is taken for a clock that is ahead.
+        The seconds by which this clock is ahead of the server's. A message's delay of some seconds
+        has the same effect as a clock that is ahead.
     """
     if seconds_ahead < 0:
         return (

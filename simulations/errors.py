@@ -17,7 +17,7 @@ class EngineLostError(RunError):
     """What runs the clients is gone, which is no client's fault; what was finished is on disk."""
 
 
-class TooFewAnswersError(RuntimeError):
+class TooFewRepliesError(RuntimeError):
     """Of a round's clients fewer answered than it needs; nothing of it counts, so run it again."""
 
 

@@ -33,9 +33,9 @@ from fedssl.base import allocator
 from simulations import load_experiment
 from simulations.bench.timing import resident_mb
 from simulations.engines.local import LocalGrid
-from simulations.progress.display import Quiet
+from simulations.progress.display import QuietDisplay
 from simulations.record.run_folder import RunFolder
-from simulations.server.rounds import carry_out
+from simulations.server.rounds import run_rounds
 from simulations.setup.prepare import prepare
 from strategies.messages import arrays_of, config_of, extra_of, metrics_of, to_state
 from tests.tools.faulty_clients import FAULTS, SPOILERS, Given
@@ -57,7 +57,7 @@ WARM_UP = 0.2
 NAMES = ("memory, MB", "open files", "threads")
 
 
-class Sampling(Quiet):
+class Sampling(QuietDisplay):
     """Notes what the process holds, a hundred times in all."""
 
     def __init__(self, rounds: int):
@@ -67,7 +67,7 @@ class Sampling(Quiet):
         self._every = max(1, rounds // 100)
         self._bar = iter(track(range(rounds + 1), description="rounds"))
 
-    def ended(self, row: Mapping[str, object]) -> None:
+    def on_round_end(self, row: Mapping[str, object]) -> None:
         """Note it, and who failed."""
         next(self._bar)
         reasons = row["failed_reasons"]
@@ -138,7 +138,7 @@ def main() -> None:
         sampling = Sampling(asked.rounds)
         begin = time.perf_counter()
         try:
-            carry_out(prepared, grid, folder, None, display=sampling)
+            run_rounds(prepared, grid, folder, None, display=sampling)
         finally:
             grid.close()
             allocator.release_spare_blocks()

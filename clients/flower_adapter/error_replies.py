@@ -1,4 +1,4 @@
-"""Replies that say why there is none, by Flower's codes."""
+"""Error replies with Flower's error codes."""
 
 from flwr.app import Error, Message
 from flwr.common.constant import ErrorCode
@@ -7,16 +7,20 @@ from fedssl.base.import_path import user_code_location
 
 NOT_HERE = ErrorCode.NODE_UNAVAILABLE
 NOT_WHOLE = ErrorCode.MESSAGE_UNAVAILABLE
-"""That of a reply of which a part never came."""
+"""The code of a reply of which a part is missing."""
 LOST = {NOT_WHOLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, NOT_HERE}
-"""Errors of a client that went away; the others are a client's own."""
+"""The codes of clients that went away; other codes are errors of the client itself."""
 REFUSED = ErrorCode.MOD_FAILED_PRECONDITION
-"""That of a reply that cannot be used: the nearest that Flower has."""
+"""The code of a reply that cannot be used; Flower has no closer one."""
 RAISED = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
 
 
 def describe_error(error: BaseException) -> str:
-    """Return what an error reply says: what a ClientApp raised, and where in own code."""
+    """Return the text of an error reply: the exception, and its place in code outside fedssl.
+
+    >>> describe_error(ValueError("no images"))
+    'ValueError: no images'
+    """
     place = user_code_location(error)
     return f"{type(error).__name__}: {error}" + (f" (in {place})" if place else "")
 
@@ -27,9 +31,9 @@ def error_reply(message: Message, error: BaseException | str, code: int = RAISED
     Parameters
     ----------
     message : Message
-        What is replied to.
+        The message that is replied to.
     error : BaseException | str
-        What was raised, or what `describe_error` says of it.
+        The exception, or its text from `describe_error`.
     code : int
         One of Flower's ``ErrorCode``.
     """

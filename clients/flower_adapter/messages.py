@@ -1,4 +1,4 @@
-"""Messages inside one process: Flower makes them only for a task of a SuperLink."""
+"""Create Flower messages within one process, without a task of a SuperLink."""
 
 from flwr.app import Message
 from flwr.common.constant import SUPERLINK_NODE_ID
@@ -12,19 +12,19 @@ RUN_ID = 1
 
 
 def become_server() -> None:
-    """Tell Flower who creates messages here: ``Message()`` refuses to work without."""
+    """Register this process with Flower as the server, since ``Message()`` requires one."""
     become_task(1, RUN_ID, SUPERLINK_NODE_ID)
 
 
 def become_task(task: int, run: int, node: int) -> None:
-    """Tell Flower by their numbers for which task, run and node this process creates messages."""
+    """Register with Flower the task, run and node for which this process creates messages."""
     TaskIdentity.task_id = task
     TaskIdentity.run_id = run
     TaskIdentity.node_id = node
 
 
 def empty_run() -> Run:
-    """Return what a Grid must offer as its run."""
+    """Return an empty run, since a Grid must have one."""
     return Run.create_empty(RUN_ID)
 
 
@@ -34,7 +34,7 @@ def number_message(message: Message, message_id: str) -> None:
 
 
 def mark_reply(reply: Message, message_id: str, question_id: str, node: int) -> None:
-    """Write in a reply what the SuperLink says of it, whatever its client wrote there."""
+    """Overwrite a reply's metadata by those from the SuperLink, which the client cannot change."""
     number_message(reply, message_id)
     reply.metadata.__dict__["_reply_to_message_id"] = question_id
     reply.metadata.__dict__["_src_node_id"] = node

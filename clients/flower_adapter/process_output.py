@@ -1,4 +1,4 @@
-"""What Flower's processes print: errors, and why a server refuses a device."""
+"""Parse the output of Flower's processes: errors, and why a server refuses a device."""
 
 import math
 import re
@@ -10,25 +10,25 @@ from fedssl.base.printable import printable
 MOST_AHEAD, MOST_BEHIND = 5.0, 300.0
 """Seconds by which a client's clock may differ from the server's: Flower's limits."""
 REFUSED = "refused by the server: "
-"""Begins the line by which the SuperNode's process says why it ends."""
+"""The start of the line in which the SuperNode's process says why it ends."""
 WRONG_CLOCK, UNKNOWN_NODE = "Invalid timestamp", "Invalid node ID"
-"""How Flower's server says which of a device's words it does not take."""
+"""The errors of Flower's server for a device's wrong time and for an unknown node."""
 UNKNOWN_OR_COUNTED = "2004"
-"""Flower's code for a key that it does not know, or of which a connection still counts."""
+"""Flower's code for a key that is unknown, or that has another open connection."""
 _CODE = re.compile(r"\[code: (\d+)\]\s*(.*)")
 _ERROR = re.compile(r"(?:\x1b\[\d+m)*ERROR *(?:\x1b\[\d+m)*: *(.+)")
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why the server does not take this client.
+    """The reason why the server refuses this client.
 
     Parameters
     ----------
     reason : str
-        In words.
+        The reason in words.
     patience : float
-        For how many seconds it may help to try again; infinite where it will help one day.
+        The seconds during which another try may help; infinite where one will help some day.
     """
 
     reason: str
@@ -36,7 +36,7 @@ class Refusal:
 
 
 def find_refusal(lines: Sequence[str]) -> Refusal | None:
-    """Find in a SuperNode's last lines why the server refuses it; None where it does not."""
+    """Return the refusal in a SuperNode's last lines, or None."""
     text = "\n".join(lines)
     details = text.rpartition(REFUSED)[2] if REFUSED in text else ""
     if WRONG_CLOCK in details:
@@ -46,7 +46,7 @@ def find_refusal(lines: Sequence[str]) -> Refusal | None:
             math.inf,
         )
     if UNKNOWN_NODE in details:
-        # That of a server which was started anew: known once it is asked again.
+        # A restarted server does not know the node until the next connection.
         return None
     if match := _CODE.search(text):
         if match[1] == UNKNOWN_OR_COUNTED:
@@ -63,6 +63,6 @@ def find_refusal(lines: Sequence[str]) -> Refusal | None:
 
 
 def find_error(line: str) -> str | None:
-    """Return what a line says that Flower marks as an error; None of any other line."""
+    """Return the text of a line that Flower marks as an error, or None."""
     match = _ERROR.match(line)
     return match[1] if match else None

@@ -1,6 +1,6 @@
-"""Flower's SuperNode, made to come back soon, and to end rather than hang.
+"""Run Flower's SuperNode so that it reconnects soon, and ends rather than hangs.
 
-`clients.connection` runs it in a process of its own, which needs no PyTorch.
+`clients.connection` runs it in another process, which does not import PyTorch.
 """
 
 import os
@@ -15,9 +15,9 @@ import grpc
 from clients.flower_adapter.process_output import REFUSED
 
 COMMAND = f"{__name__}:main"
-"""What the process runs; see `clients.child_process`."""
+"""The command of the process; see `clients.child_process`."""
 MOST_WAIT = 3
-"""Seconds between two tries to reach the server, at most: Flower and gRPC wait up to 20 and 120."""
+"""The most seconds between two tries to connect; Flower and gRPC wait up to 20 and 120."""
 CHANNEL = [
     ("grpc.initial_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000 * MOST_WAIT),
@@ -28,7 +28,7 @@ CHANNEL = [
     ("grpc.keepalive_timeout_ms", 10000),
 ]
 CLOSED = "Connection refused"
-"""In what gRPC says where nothing listens at a port."""
+"""A part of gRPC's error where nothing listens at a port."""
 
 
 def main() -> None:
@@ -38,51 +38,51 @@ def main() -> None:
     from flwr.supercore.retry import exponential, grpc_retry
     from flwr.supernode.cli import flower_supernode
 
-    spoken = Path(sys.argv.pop(1))
+    answer_file = Path(sys.argv.pop(1))
     private: Any = connection, heartbeat, grpc_retry
-    private[0].create_channel = lambda *args, **kwargs: _channel(spoken, *args, **kwargs)
+    private[0].create_channel = lambda *args, **kwargs: _channel(answer_file, *args, **kwargs)
     private[1].exponential = lambda max_delay: exponential(max_delay=min(max_delay, MOST_WAIT))
     private[2].MAX_RETRY_DELAY = MOST_WAIT
-    # Without its heartbeat it would go on and not be there.
+    # Without the thread of its heartbeat the server would take it for disconnected.
     threading.excepthook = _end_by
     try:
         flower_supernode()
     finally:
-        # At once: a thread of its HTTP server would keep the process.
+        # At once, since a thread of its HTTP server would keep the process alive.
         _end("the SuperNode's main loop ended")
 
 
 class _Listening(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
-    """Touches a file at each answer, and ends the process where the server does not know it."""
+    """Updates a file's time at each answer, and ends the process where the server refuses it."""
 
-    def __init__(self, spoken: Path):
-        self._spoken = spoken
-        self._has_spoken = False
+    def __init__(self, answer_file: Path):
+        self._answer_file = answer_file
+        self._was_answered = False
 
     def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
         call = continuation(details, request)
         code = call.code()
         if code is grpc.StatusCode.OK:
-            self._spoken.touch()
-            self._has_spoken = True
+            self._answer_file.touch()
+            self._was_answered = True
         elif code is grpc.StatusCode.UNAUTHENTICATED:
-            # Flower's own way out takes up to ten seconds.
+            # Flower itself would take up to ten seconds to end.
             _end(f"{REFUSED}{call.details()}")
         elif code is grpc.StatusCode.CANCELLED:
             _end("the server ended the connection")
-        elif code is grpc.StatusCode.UNAVAILABLE and self._has_spoken and _is_closed(call):
-            # The next server would not know this SuperNode: another is ready by then.
+        elif code is grpc.StatusCode.UNAVAILABLE and self._was_answered and _is_closed(call):
+            # A restarted server would not know this SuperNode, so a new one is started.
             _end("the server has ended: nothing listens there any more")
         return call
 
 
 def _is_closed(call: Any) -> bool:
-    """Say whether its machine answers that nothing listens at the server's port."""
+    """Return whether the server's machine answers that nothing listens at the port."""
     return CLOSED in (call.details() or "")
 
 
 def _channel(
-    spoken: Path,
+    answer_file: Path,
     server_address: str,
     insecure: bool,
     root_certificates: bytes | None = None,
@@ -94,7 +94,7 @@ def _channel(
     sizes = [(f"grpc.max_{way}_message_length", max_message_length) for way in ("send", "receive")]
     credentials = grpc.ssl_channel_credentials(root_certificates)
     channel = grpc.secure_channel(server_address, credentials, options=[*sizes, *CHANNEL])
-    return grpc.intercept_channel(channel, _Listening(spoken), *interceptors)
+    return grpc.intercept_channel(channel, _Listening(answer_file), *interceptors)
 
 
 def _end_by(args: threading.ExceptHookArgs) -> None:

@@ -20,7 +20,7 @@ from fedssl.models.blueprint import ModelBlueprint
 from fedssl.partitions import Partition
 from fedssl.training.local_update import LocalTrainer, TrainingStats
 from simulations.engines.local import LocalGrid
-from simulations.progress.display import Quiet
+from simulations.progress.display import QuietDisplay
 from simulations.server.server import Server
 from simulations.settings.experiment import Experiment, resolve
 
@@ -106,6 +106,8 @@ def idle_server(config: Experiment, clients: int) -> Iterator[Server]:
     grid = LocalGrid(make_client_app(lambda _: runtime), clients, workers)
     with one_thread():
         try:
-            yield Server(config, runtime.blueprint, Splits(train, train), partition, grid, Quiet())
+            yield Server(
+                config, runtime.blueprint, Splits(train, train), partition, grid, QuietDisplay()
+            )
         finally:
             grid.close()

@@ -45,13 +45,15 @@ def export(
     """
     with clear_errors():
         from fedssl.models.export import check_format, default_export_file, write
-        from simulations.running.trained_model import trained
+        from simulations.running.trained_model import load_trained_model
 
         try:
             check_format(form)
             if not (run / "model.safetensors").exists():
                 say_own_code(run)
-            model = trained(run, lambda text: err.print(text, markup=False, soft_wrap=True))
+            model = load_trained_model(
+                run, lambda text: err.print(text, markup=False, soft_wrap=True)
+            )
             file = out_file or default_export_file(run if run.is_dir() else run.parent, form)
             lines = write(model.state, model.about, form, file)
         except ValueError as error:

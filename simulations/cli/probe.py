@@ -132,13 +132,15 @@ def _listing() -> "Table":
 def _table(done: "list[Probed]") -> "Table":
     from rich.table import Table
 
-    from simulations.record.metric_names import name_of, shown
+    from simulations.record.metric_names import format_metric, metric_label
 
     table = Table("protocol", "figure", box=None, pad_edge=False)
     table.add_column("value", justify="right")
     table.add_column("seconds", justify="right")
     for probed in done:
-        figures = [(name_of(k), shown(k, v)) for k, v in probed.measured.figures.items()]
+        figures = [
+            (metric_label(k), format_metric(k, v)) for k, v in probed.measured.figures.items()
+        ]
         for place, (key, value) in enumerate(figures or [("", "")]):
             seconds = "" if place else f"{probed.seconds:.1f}"
             table.add_row("" if place else probed.protocol, key, value, seconds)

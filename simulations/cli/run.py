@@ -77,9 +77,9 @@ def run(
         again = ["fedssl", "run", str(config), *all_overrides(overrides, engine, device)]
         with run_into(config, out_folder, resume, again, quiet=quiet) as (folder, display):
             if log is not None:
-                from simulations.progress.live_logs import Logged
+                from simulations.progress.live_logs import LoggingDisplay
 
-                display = Logged(display, log, folder)
+                display = LoggingDisplay(display, log, folder)
             run_experiment(experiment, folder, resume=resume, profile=profile, display=display)
 
 
@@ -91,7 +91,7 @@ def run_into(
 
     ``command`` is what was typed, without the folder: after Ctrl-C it is shown how to go on.
     """
-    from simulations.progress.display import Lines, Live, Quiet
+    from simulations.progress.display import LineDisplay, LiveDisplay, QuietDisplay
     from simulations.record.run_folder import new_folder, newest_folder
 
     stop_like_ctrl_c()
@@ -100,7 +100,10 @@ def run_into(
     folder = out_folder or newest or made
     assert folder is not None
     try:
-        yield folder, Quiet() if quiet else (Live if out.is_terminal else Lines)(out)
+        yield (
+            folder,
+            QuietDisplay() if quiet else (LiveDisplay if out.is_terminal else LineDisplay)(out),
+        )
     except KeyboardInterrupt:
         again = shlex.join([*command, "--resume", "--out", str(folder)])
         err.print(f"\nstopped; go on with: {again}", markup=False, soft_wrap=True)

@@ -14,7 +14,7 @@ from simulations.comparing.findings import Finding
 from simulations.comparing.metric import LINEAR, Metric
 from simulations.comparing.results import SUMS, Results
 from simulations.comparing.tables import ACCURACY_COLUMNS, Show, cell_name, notes
-from simulations.record.metric_names import ALWAYS, further
+from simulations.record.metric_names import ALWAYS, extra_metrics
 
 
 def as_json(results: Results, lines: Sequence[Finding]) -> str:
@@ -44,7 +44,7 @@ def as_csv(results: Results) -> str:
         for seed in plan.seeds
         for row in results.of(label, cell, seed).rows
     ]
-    asked = dict.fromkeys(name for _, row in every for name in further(row))
+    asked = dict.fromkeys(name for _, row in every for name in extra_metrics(row))
     columns = ("round", *ALWAYS, *asked, *SUMS)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -9,7 +9,7 @@ from fedssl.base.printable import printable_message
 from simulations.comparing.grid import experiment_of
 from simulations.comparing.plan import LARGEST, Plan, PlanFile, Planned
 from simulations.record.files import replace_text
-from simulations.record.run_folder import RunFolder, check_same
+from simulations.record.run_folder import RunFolder, check_same_experiment
 from simulations.settings.experiment import resolve
 
 
@@ -72,7 +72,7 @@ class ComparisonFolder:
             there = self.run(planned)
             if there.config.exists():
                 now = resolve(experiment_of(plan, planned, setting))
-                check_same(there.read_config(), now, there.path)
+                check_same_experiment(there.read_config(), now, there.path)
             elif not there.is_empty():
                 raise ConfigError(
                     f"{there.path}: is not empty, but holds no run (no config.yaml); remove it, or "

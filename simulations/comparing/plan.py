@@ -19,7 +19,7 @@ from fedssl.base.plain_files import MEGABYTE, read_text
 from simulations.comparing.metric import METRICS, Metric
 from simulations.comparing.statistics import LEVEL, MARGIN
 from simulations.record.files import replace_text
-from simulations.record.lock import is_passing
+from simulations.record.lock import is_temporary
 
 Words = Annotated[tuple[str, ...], Listed]
 Values = dict[str, str]
@@ -217,7 +217,7 @@ class PlanFile:
         if self.exists():
             _check_same(self.read(), plan, folder)
             return
-        if folder.exists() and not all(is_passing(path.name) for path in folder.iterdir()):
+        if folder.exists() and not all(is_temporary(path.name) for path in folder.iterdir()):
             raise ConfigError(
                 f"{folder}: is not empty, but holds no comparison (no plan.yaml); give another "
                 "folder by --out"

@@ -14,7 +14,7 @@ from simulations.comparing.metric import METRICS
 from simulations.comparing.plan import Plan, Planned, Values
 from simulations.comparing.progress import Silent, Watcher
 from simulations.comparing.worker import Task
-from simulations.record.lock import LOCK, locked
+from simulations.record.lock import LOCK, lock_folder
 from simulations.settings.cautions import cautions, is_labelled
 from simulations.settings.engines import LocalConfig
 from simulations.settings.experiment import Experiment
@@ -64,7 +64,7 @@ def compare(
     """
     watcher = watcher or Silent()
     part, parts = only
-    with locked(out, watcher.said, f"{LOCK}-{part}-of-{parts}"):
+    with lock_folder(out, watcher.said, f"{LOCK}-{part}-of-{parts}"):
         return _compare(plan, ComparisonFolder(out), jobs, only, watcher)
 
 

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 
-from simulations.progress.display import Quiet
+from simulations.progress.display import QuietDisplay
 from simulations.record.lock import LockedError
 from simulations.running.run import run
 from simulations.settings.experiment import Experiment
@@ -34,11 +34,11 @@ class Elsewhere(str):
     """Why a run was left alone: another process makes it, so it has not failed."""
 
 
-class _Telling(Quiet):
+class _Telling(QuietDisplay):
     def __init__(self, tell: Tell):
         self._tell = tell
 
-    def ended(self, row: Mapping[str, object]) -> None:
+    def on_round_end(self, row: Mapping[str, object]) -> None:
         """Pass on the row."""
         self._tell(row)
 

@@ -1,1 +1,1 @@
-"""Real clients: keys, the SuperLink, and the server that runs an experiment on devices."""
+"""Deployment on devices: keys, the SuperLink, and the server of an experiment."""

@@ -1,4 +1,4 @@
-"""What happened in a federation, and when: a file to which lines are only ever added."""
+"""The audit log of a federation: a file of events to which lines are only appended."""
 
 import json
 import threading
@@ -21,7 +21,7 @@ EVENTS = (
     "round",
     "ended",
 )
-"""What is noted; other events are not."""
+"""The events that are logged; others are ignored."""
 
 
 class AuditLog:
@@ -30,7 +30,7 @@ class AuditLog:
     Parameters
     ----------
     path : Path
-        The file. What is there stays; a last line that was cut short is ended.
+        The file. Its content stays; an incomplete last line is completed by a line end.
     """
 
     def __init__(self, path: Path):
@@ -38,8 +38,8 @@ class AuditLog:
         self._lock = threading.Lock()
         self._is_new = True
 
-    def note(self, event: str, **fields: object) -> None:
-        """Add a line.
+    def on_event(self, event: str, **fields: object) -> None:
+        """Append an event as a line.
 
         Raises
         ------
@@ -52,15 +52,15 @@ class AuditLog:
         for name, value in fields.items():
             row[name] = printable(value) if isinstance(value, str) else value  # type: ignore[assignment]
         with self._lock:
-            begin = self._begin() if self._is_new else ""
-            append_text(self._path, f"{begin}{json.dumps(row)}\n")
+            line_end = self._end_of_cut_line() if self._is_new else ""
+            append_text(self._path, f"{line_end}{json.dumps(row)}\n")
             self._is_new = False
 
-    def seen(self, clients: Collection[int]) -> None:
-        """Do nothing: who comes and goes is noted as an event."""
+    def on_connected(self, clients: Collection[int]) -> None:
+        """Do nothing: clients that come and go are logged as events."""
 
-    def _begin(self) -> str:
-        """Return what ends a line that a killed server left unfinished."""
+    def _end_of_cut_line(self) -> str:
+        """Return a line end where a killed server left an incomplete line, else an empty text."""
         make_folder(self._path.parent)
         if not self._path.exists():
             return ""
@@ -72,5 +72,5 @@ class AuditLog:
 
 
 def now() -> str:
-    """Return the time, in UTC and to the millisecond, as ISO 8601 has it."""
+    """Return the current time in UTC, in ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""The authority of a federation and its server's certificate: made, and checked."""
+"""Create and check the certificates of a federation's authority and its server."""
 
 import ipaddress
 import re
@@ -19,10 +19,10 @@ from fedssl.base.config_file import ConfigError
 from fedssl.base.plain_files import read_text, shorten
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""By these the server reaches itself."""
+"""The names and addresses by which the server reaches itself."""
 AUTHORITY_DAYS, SERVER_DAYS = 3650, 825
 WARN_DAYS = 30
-"""So long before a certificate expires `fedssl serve` says so."""
+"""`fedssl serve` warns so many days before a certificate expires."""
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
 
 
@@ -57,7 +57,7 @@ def make_authority(key: PrivateKey) -> x509.Certificate:
 def make_server_certificate(
     key: PrivateKey, authority: x509.Certificate, authority_key: PrivateKey, hosts: Sequence[str]
 ) -> x509.Certificate:
-    """Make the certificate that the server shows, for these names and addresses and its own.
+    """Make the server's certificate, for these names and addresses and those of `LOOPBACK`.
 
     It ends no later than the authority's.
     """
@@ -76,25 +76,25 @@ def make_server_certificate(
 
 
 def hosts_of(certificate: x509.Certificate) -> list[str]:
-    """Return the names and addresses that a server's certificate is for, without its own."""
+    """Return the names and addresses of a server's certificate, without those of `LOOPBACK`."""
     try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return []
-    names = [
-        *found.get_values_for_type(x509.DNSName),
-        *map(str, found.get_values_for_type(x509.IPAddress)),
+    hosts = [
+        *names.get_values_for_type(x509.DNSName),
+        *map(str, names.get_values_for_type(x509.IPAddress)),
     ]
-    return [name for name in names if name not in LOOPBACK]
+    return [host for host in hosts if host not in LOOPBACK]
 
 
 def general_name(host: str) -> x509.GeneralName:
-    """Return a name or address as certificates have it.
+    """Return a name or address in the form for certificates.
 
     Raises
     ------
     ConfigError
-        It is neither.
+        The text is neither a name nor an address.
     """
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
@@ -109,12 +109,12 @@ def general_name(host: str) -> x509.GeneralName:
 
 
 def read_key(path: Path) -> PrivateKeyTypes:
-    """Return a private key of a PEM file.
+    """Return the private key in a PEM file.
 
     Raises
     ------
     ConfigError
-        It cannot be read, or is none.
+        The file cannot be read, or holds no private key.
     """
     text = read_text(path, MOST)
     try:
@@ -127,7 +127,7 @@ def read_key(path: Path) -> PrivateKeyTypes:
 
 
 def check_server(authority: Path, certificate: Path, key: Path) -> None:
-    """See that clients will find a server's certificate good, now.
+    """Check that clients would accept a server's certificate now.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def check_server(authority: Path, certificate: Path, key: Path) -> None:
     Raises
     ------
     ConfigError
-        Names the file and the fix.
+        Clients would refuse it; the message names the file and the fix.
     """
     root = read_certificate(authority)
     read_certificate(certificate)
@@ -146,8 +146,7 @@ def check_server(authority: Path, certificate: Path, key: Path) -> None:
     except UNREADABLE:
         raise ConfigError(f"{certificate}: one of its certificates is damaged") from None
     renew = f"make a new one by fedssl certs --out {certificate.parent}"
-    own, shown = read_key(key).public_key(), chain[0].public_key()
-    if own != shown:
+    if read_key(key).public_key() != chain[0].public_key():
         raise ConfigError(f"{key}: is not the key of {certificate.name}; {renew}")
     for below, above in pairwise([*chain, root]):
         try:
@@ -158,12 +157,12 @@ def check_server(authority: Path, certificate: Path, key: Path) -> None:
                 f"{renew}"
             ) from None
     check_time(authority, root, "bring every client the ca.crt of new keys, made in another folder")
-    for one in chain:
-        check_time(certificate, one, renew)
+    for link in chain:
+        check_time(certificate, link, renew)
 
 
 def check_time(path: Path, certificate: x509.Certificate, fix: str) -> None:
-    """See that a certificate is valid now; the ConfigError ends with a fix."""
+    """Raise a ConfigError, which ends with a fix, where a certificate is not valid now."""
     now = datetime.now(UTC)
     if now >= certificate.not_valid_after_utc:
         raise ConfigError(
@@ -178,7 +177,7 @@ def check_time(path: Path, certificate: x509.Certificate, fix: str) -> None:
 
 
 def days_left(certificate: x509.Certificate) -> int:
-    """Return how many whole days a certificate is still valid."""
+    """Return the number of whole days until a certificate expires."""
     return (certificate.not_valid_after_utc - datetime.now(UTC)).days
 
 

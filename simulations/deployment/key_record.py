@@ -1,4 +1,4 @@
-"""Whose number a client's is: by the key that first had it, for as long as the run lasts."""
+"""The record of each client's key in a run: a client's number belongs to its first key."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from simulations.record.files import replace_text
 from simulations.record.members import Number
 
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{2}(:[0-9A-F]{2}){31}$")]
-"""See `clients.keys.fingerprint`."""
+"""A fingerprint as `clients.keys.fingerprint` returns it."""
 
 _KEYS = TypeAdapter(dict[Number, Fingerprint])
 _LONGEST = 128 * MEGABYTE
@@ -28,7 +28,7 @@ class KeyRecord:
     path : Path
         The file.
     new : bool (default: False)
-        Whether a run begins, which no number belongs to yet.
+        Whether a run begins, so that no client has a key yet.
 
     Raises
     ------
@@ -50,7 +50,7 @@ class KeyRecord:
         self._clients = {key: client for client, key in self._keys.items()}
 
     def fault(self, client: int, fingerprint: str) -> str | None:
-        """Say why a client may not have this key; None where it may."""
+        """Return an error where a client may not have this key, else None."""
         if self._keys.get(client, fingerprint) != fingerprint:
             return (
                 f"client {client} had another key in this run, and a number is never given twice: "
@@ -63,8 +63,8 @@ class KeyRecord:
             )
         return None
 
-    def note(self, keys: Mapping[int, str]) -> None:
-        """Keep the keys of these clients.
+    def add(self, keys: Mapping[int, str]) -> None:
+        """Add the keys of these clients to the record.
 
         Raises
         ------

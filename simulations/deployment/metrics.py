@@ -1,4 +1,4 @@
-"""A federation's figures over HTTP: for Prometheus, and for `fedssl status --server`."""
+"""Serve a federation's metrics over HTTP: for Prometheus, and for `fedssl status --server`."""
 
 import re
 import socket
@@ -18,19 +18,22 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 REQUEST_SECONDS = 10.0
-"""How long one who asks may take to do so."""
+"""The seconds that a client has to send its request."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where figures are served.
+    """The address of the HTTP server for metrics.
+
+    >>> Address.parse("9100")
+    Address(host='127.0.0.1', port=9100)
 
     Parameters
     ----------
     host : str
         An address of this machine.
     port : int
-        A free one.
+        A free port.
     """
 
     host: str
@@ -43,26 +46,26 @@ class Address:
         Raises
         ------
         ConfigError
-            It is neither.
+            The text has another form.
         """
-        found = re.fullmatch(r"(?:([^\s:/]+|\[[0-9a-fA-F:]+\]):)?(\d{1,5})", text)
-        if not found or not 0 < int(found[2]) < 65536:
+        match = re.fullmatch(r"(?:([^\s:/]+|\[[0-9a-fA-F:]+\]):)?(\d{1,5})", text)
+        if not match or not 0 < int(match[2]) < 65536:
             raise ConfigError(f"--metrics = {text}: give PORT, or HOST:PORT")
-        return cls((found[1] or LOOPBACK).strip("[]"), int(found[2]))
+        return cls((match[1] or LOOPBACK).strip("[]"), int(match[2]))
 
 
 class _Handler(WSGIRequestHandler):
     timeout = REQUEST_SECONDS
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: who looks at figures is no news."""
+        """Log nothing: requests are no events of the federation."""
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        """Bind, and do not look up what this machine is called, which may take long."""
+        """Bind without looking up the machine's name, which may take long."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "fedssl", self.socket.getsockname()[1]
         self.setup_environ()
@@ -95,7 +98,7 @@ class Metrics:
                 "'fedssl[metrics]'"
             ) from None
         self._registry = prometheus_client.CollectorRegistry()
-        self._figures = prometheus_client.make_wsgi_app(self._registry)
+        self._metrics_app = prometheus_client.make_wsgi_app(self._registry)
         try:
             kind = _Server6 if ":" in address.host else _Server
             self._server = make_server(address.host, address.port, self._answer, kind, _Handler)
@@ -109,7 +112,7 @@ class Metrics:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port on which it listens."""
         return int(self._server.server_port)
 
     def __enter__(self) -> Self:
@@ -122,7 +125,7 @@ class Metrics:
         self._server.server_close()
 
     def serve(self, board: StatusBoard) -> None:
-        """Answer whoever asks, from now on until the context ends."""
+        """Answer requests from now on until the context ends."""
         self._board = board
         self._registry.register(_Collector(board))
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -133,7 +136,7 @@ class Metrics:
     ) -> Iterable[bytes]:
         path = environ.get("PATH_INFO")
         if path == "/metrics":
-            answer: Iterable[bytes] = self._figures(environ, start_response)
+            answer: Iterable[bytes] = self._metrics_app(environ, start_response)
             return answer
         if path == "/status" and self._board is not None:
             start_response("200 OK", [("Content-Type", "application/json")])
@@ -143,13 +146,13 @@ class Metrics:
 
 
 class _Collector:
-    """Turns the status into Prometheus's metrics whenever these are asked for."""
+    """Turns the status into Prometheus's metrics for each request."""
 
     def __init__(self, board: StatusBoard):
         self._board = board
 
     def collect(self) -> Iterator[Any]:
-        """Yield them."""
+        """Yield the metrics."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         status = self._board.status()

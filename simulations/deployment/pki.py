@@ -1,4 +1,4 @@
-"""The keys and certificates of a federation, kept on the server: `fedssl certs`."""
+"""The server's folder of keys and certificates of a federation: `fedssl certs`."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,38 +26,38 @@ from simulations.deployment.certificates import (
     new_key,
     read_key,
 )
-from simulations.deployment.numbers import Given, Numbers
-from simulations.record.lock import locked
+from simulations.deployment.number_record import ClientNumber, NumberRecord
+from simulations.record.lock import lock_folder
 
 _FOLDER = re.compile(r"client-(0|[1-9]\d{0,8})", re.ASCII)
 
 
 @dataclass(frozen=True)
 class MemberKey:
-    """A client's public key, as the server has it."""
+    """A client's public key on the server."""
 
     client: int
-    """Whose it is."""
+    """The client's number."""
     path: Path
-    """Where it lies."""
+    """The file of the key."""
     pem: bytes
-    """As Flower registers it."""
+    """The key in PEM, as Flower registers it."""
     fingerprint: str
-    """See `clients.keys.fingerprint`."""
+    """The fingerprint from `clients.keys.fingerprint`."""
 
 
 class ServerKeys:
     """The files of a federation's server.
 
-    ``ca.crt`` and ``ca.key`` are the authority, ``server.crt`` and ``server.key`` what the server
-    shows, ``client-N/client.pub`` the key by which client N is known, and ``clients.json`` the
-    record of all numbers that were ever given. The server needs no more of ``client-N``: move the
-    rest to the device.
+    ``ca.crt`` and ``ca.key`` are those of the authority, ``server.crt`` and ``server.key`` those of
+    the server, ``client-N/client.pub`` is the public key of client N, and ``clients.json`` the
+    record of all client numbers. The server needs no other file of ``client-N``: move them to the
+    device.
 
     Parameters
     ----------
     folder : Path
-        Such as ``pki``.
+        The folder, such as ``pki``.
     """
 
     def __init__(self, folder: Path):
@@ -73,19 +73,19 @@ class ServerKeys:
         return ClientKeys(self.folder / f"client-{number}")
 
     def check_folder(self) -> None:
-        """See that the folder is there; a ConfigError names the option."""
+        """Raise a ConfigError, which names the option, where the folder does not exist."""
         if not self.folder.is_dir():
             raise ConfigError(
                 f"--out = {self.folder}: there is no such folder; give that of the keys"
             )
 
     def check(self) -> None:
-        """See that what the server needs is there, and that clients will find it good.
+        """Check that the server's files exist, and that clients would accept them.
 
         Raises
         ------
         ConfigError
-            Names the file and the fix.
+            A file is missing or invalid; the message names the file and the fix.
         """
         for path in (self.authority, self.certificate, self.key):
             if not path.exists():
@@ -96,46 +96,46 @@ class ServerKeys:
         check_server(self.authority, self.certificate, self.key)
 
     def warnings(self) -> list[str]:
-        """Return a sentence for each certificate that soon expires."""
+        """Return a warning for each certificate that expires soon."""
         fixes = {
             self.authority: "make new keys in another folder, and bring them to all clients",
             self.certificate: f"renew it by fedssl certs --out {self.folder}, and start again",
         }
-        left = {path: days_left(read_certificate(path)) for path in fixes}
+        days = {path: days_left(read_certificate(path)) for path in fixes}
         return [
-            f"{path}: expires in {left[path]} days, and then clients refuse this server; {fix}"
+            f"{path}: expires in {days[path]} days, and then clients refuse this server; {fix}"
             for path, fix in fixes.items()
-            if left[path] < WARN_DAYS
+            if days[path] < WARN_DAYS
         ]
 
     def validity(self) -> list[str]:
-        """Return until when the certificates are valid, and how to know the authority's."""
-        authority, own = read_certificate(self.authority), read_certificate(self.certificate)
+        """Return the certificates' dates of expiry, and the fingerprint of the authority's."""
+        authority, server = read_certificate(self.authority), read_certificate(self.certificate)
         return [
-            f"{self.certificate} is valid until {own.not_valid_after_utc:%Y-%m-%d}, "
+            f"{self.certificate} is valid until {server.not_valid_after_utc:%Y-%m-%d}, "
             f"{self.authority} until {authority.not_valid_after_utc:%Y-%m-%d}",
             f"fingerprint of {self.authority}: {certificate_fingerprint(authority)}",
         ]
 
     def public_key_files(self) -> list[Path]:
-        """Return the files of the clients' public keys, whatever is in them."""
+        """Return the files of the clients' public keys, without reading them."""
         return sorted(self.folder.glob("client-*/client.pub"))
 
     def read_public_keys(self) -> tuple[list[MemberKey], dict[str, str]]:
-        """Return the members' keys, and why others cannot be used, by their paths.
+        """Return the members' keys, and the errors of unusable keys by path.
 
         Raises
         ------
         ConfigError
             The record of numbers is damaged.
         """
-        given = Numbers(self.record).all
+        numbers = NumberRecord(self.record).all
         keys: list[MemberKey] = []
         faults: dict[str, str] = {}
         owners: dict[str, int] = {}
         for path in self.public_key_files():
             try:
-                key = _read_public_key(path, given)
+                key = _read_public_key(path, numbers)
                 if (other := owners.setdefault(key.fingerprint, key.client)) != key.client:
                     raise ConfigError(f"{path}: is the same key as client {other}'s; delete it")
             except ConfigError as error:
@@ -157,38 +157,38 @@ class ServerKeys:
             raise ConfigError(fault)
         return {key.client: key.pem for key in keys}
 
-    def numbers(self) -> Numbers:
-        """Return the record of numbers, with those that were given before there was one.
+    def numbers(self) -> NumberRecord:
+        """Return the record of numbers, with those that were given before the record existed.
 
         Raises
         ------
         ConfigError
             The record is damaged.
         """
-        numbers = Numbers(self.record)
+        numbers = NumberRecord(self.record)
         for path in self.folder.glob("client-*"):
-            if found := _FOLDER.fullmatch(path.name):
-                numbers.note(int(found[1]), _fingerprint_of(ClientKeys(path)))
+            if match := _FOLDER.fullmatch(path.name):
+                numbers.add(int(match[1]), _fingerprint_of(ClientKeys(path)))
         return numbers
 
-    def is_member(self, client: Given) -> bool:
-        """Tell whether the server knows a client's key."""
+    def is_member(self, client: ClientNumber) -> bool:
+        """Return whether a client is a member: it has a public key that is not revoked."""
         return client.revoked is None and self.client(client.number).public.exists()
 
 
-def _read_public_key(path: Path, given: Mapping[int, Given]) -> MemberKey:
-    """Read a client's public key; a ConfigError says why it is none of a member."""
-    own = ClientKeys(path.parent)
-    key, number = own.public_key(), own.number()
+def _read_public_key(path: Path, numbers: Mapping[int, ClientNumber]) -> MemberKey:
+    """Read a member's public key; raise a ConfigError where it is not that of a member."""
+    client_keys = ClientKeys(path.parent)
+    key, number = client_keys.public_key(), client_keys.number()
     if path.parent.name != f"client-{number}":
         raise ConfigError(f"{path}: is the key of client {number}; put each in its folder")
-    print_ = fingerprint(key)
-    known = given.get(number, Given(number=number))
-    if known.revoked:
+    key_fingerprint = fingerprint(key)
+    entry = numbers.get(number, ClientNumber(number=number))
+    if entry.revoked:
         raise ConfigError(
-            f"{path}: client {number} was revoked on {known.revoked[:10]}; delete the file"
+            f"{path}: client {number} was revoked on {entry.revoked[:10]}; delete the file"
         )
-    if known.fingerprint not in (None, print_):
+    if entry.fingerprint not in (None, key_fingerprint):
         raise ConfigError(
             f"{path}: is another key than the one that number {number} was given to; a new "
             "device gets a new number by fedssl certs, so delete the file"
@@ -196,21 +196,21 @@ def _read_public_key(path: Path, given: Mapping[int, Given]) -> MemberKey:
     pem = key.public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return MemberKey(number, path, pem, print_)
+    return MemberKey(number, path, pem, key_fingerprint)
 
 
 def make_pki(folder: Path, clients: int | None, hosts: Sequence[str]) -> list[Path]:
     """Make the keys of a federation, add those of more clients, or renew the server's certificate.
 
-    The authority and the clients' keys stay if they are there. The server's certificate is made
-    anew if there is none, ``hosts`` are given, or nothing else is asked for.
+    An existing authority and existing keys of clients stay. The server's certificate is renewed if
+    it is missing, if ``hosts`` are given, or if ``clients`` is None.
 
     Parameters
     ----------
     folder : Path
-        Where; it is made if need be, for its owner alone.
+        The folder of the keys; it is created if needed, accessible only to its owner.
     clients : int | None
-        How many members there are to be in all. New ones get the numbers after the highest that was
+        The wanted number of members in all. New ones get the numbers after the highest that was
         ever given.
     hosts : Sequence[str]
         The names or addresses by which clients reach the server, besides those of the machine
@@ -219,7 +219,7 @@ def make_pki(folder: Path, clients: int | None, hosts: Sequence[str]) -> list[Pa
     Returns
     -------
     list[Path]
-        What was written.
+        The files and folders that were written.
 
     Raises
     ------
@@ -241,26 +241,26 @@ def make_pki(folder: Path, clients: int | None, hosts: Sequence[str]) -> list[Pa
             written += _make_authority(keys) + _renew(keys, names)
         private = [ec.generate_private_key(CURVE) for _ in range(new)]
         given = [numbers.give(fingerprint(key.public_key())) for key in private]
-        # First: a number that is noted and not given is lost, one given and not noted comes again.
+        # First: a recorded number without a key is only lost, an unrecorded one would be reused.
         numbers.write()
         for number, key in zip(given, private, strict=True):
-            own = keys.client(number)
-            own.folder.mkdir(mode=0o700, exist_ok=True)
-            own.write_private(key)
-            own.write_public(key.public_key(), number, keys.authority.read_bytes())
-            written.append(own.folder)
+            client_keys = keys.client(number)
+            client_keys.folder.mkdir(mode=0o700, exist_ok=True)
+            client_keys.write_private(key)
+            client_keys.write_public(key.public_key(), number, keys.authority.read_bytes())
+            written.append(client_keys.folder)
         return written
 
 
 def sign(folder: Path, requests: Sequence[Path]) -> dict[int, str]:
-    """Make clients of those who asked by a request; all of them, or where one is not good none.
+    """Make a client for each request; none where any request is invalid.
 
     Parameters
     ----------
     folder : Path
-        That of the federation's keys.
+        The folder of the federation's keys.
     requests : Sequence[Path]
-        Files that `fedssl join --request` made.
+        The files that `fedssl join --request` made.
 
     Returns
     -------
@@ -270,7 +270,7 @@ def sign(folder: Path, requests: Sequence[Path]) -> dict[int, str]:
     Raises
     ------
     ConfigError
-        A request is not good, its key is a client's already, or there is no authority.
+        A request is invalid, a client already has its key, or there is no authority.
     """
     keys = ServerKeys(folder)
     if not keys.authority.exists():
@@ -279,11 +279,11 @@ def sign(folder: Path, requests: Sequence[Path]) -> dict[int, str]:
             f"certs --host NAME --out {folder}"
         )
     read_certificate(keys.authority)
-    asked = {path: read_request(path) for path in requests}
+    request_keys = {path: read_request(path) for path in requests}
     with _writing(folder):
         numbers = keys.numbers()
         given = {}
-        for path, key in asked.items():
+        for path, key in request_keys.items():
             if owner := numbers.owner(fingerprint(key)):
                 was = f", revoked on {owner.revoked[:10]}" if owner.revoked else ""
                 raise ConfigError(
@@ -293,21 +293,21 @@ def sign(folder: Path, requests: Sequence[Path]) -> dict[int, str]:
             given[numbers.give(fingerprint(key))] = key
         numbers.write()
         for number, key in given.items():
-            own = keys.client(number)
-            own.folder.mkdir(mode=0o700, exist_ok=True)
-            own.write_public(key, number, keys.authority.read_bytes())
+            client_keys = keys.client(number)
+            client_keys.folder.mkdir(mode=0o700, exist_ok=True)
+            client_keys.write_public(key, number, keys.authority.read_bytes())
         return {number: fingerprint(key) for number, key in given.items()}
 
 
 def revoke(folder: Path, clients: Sequence[int]) -> None:
-    """Take clients' keys away from the server, for good; their numbers are never given again.
+    """Revoke clients' keys permanently; their numbers are never given again.
 
     Parameters
     ----------
     folder : Path
-        That of the federation's keys.
+        The folder of the federation's keys.
     clients : Sequence[int]
-        Their numbers; one that was revoked before stays so.
+        The numbers of the clients; one that is already revoked stays so.
 
     Raises
     ------
@@ -325,7 +325,7 @@ def revoke(folder: Path, clients: Sequence[int]) -> None:
                     f"--out {folder} shows all"
                 )
         for number in clients:
-            # First: if this ends here, the client is out, and a second try notes it.
+            # First: if the process ends here, the key is removed, and a second try records it.
             with name_write_errors(keys.client(number).public):
                 keys.client(number).public.unlink(missing_ok=True)
             numbers.revoke(number)
@@ -334,15 +334,15 @@ def revoke(folder: Path, clients: Sequence[int]) -> None:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Keep everybody else from changing the keys, and the folder for its owner alone."""
+    """Return a context that locks the folder, which only its owner can access."""
     with name_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locked(folder, lambda text: None):
+    with lock_folder(folder, lambda text: None):
         yield
 
 
-def _missing(keys: ServerKeys, numbers: Numbers, clients: int | None) -> int:
-    """Return how many clients are to be added."""
+def _missing(keys: ServerKeys, numbers: NumberRecord, clients: int | None) -> int:
+    """Return the number of clients to add."""
     members = sum(map(keys.is_member, numbers.all.values()))
     if clients is None:
         return 0
@@ -354,7 +354,7 @@ def _missing(keys: ServerKeys, numbers: Numbers, clients: int | None) -> int:
     return clients - members
 
 
-def _check_authority(keys: ServerKeys, numbers: Numbers) -> None:
+def _check_authority(keys: ServerKeys, numbers: NumberRecord) -> None:
     if keys.authority_key.exists() and not keys.authority.exists():
         raise ConfigError(
             f"{keys.folder}: holds only ca.key and not ca.crt; put it back, or make new keys in "
@@ -374,9 +374,9 @@ def _names(keys: ServerKeys) -> list[str]:
 def _make_authority(keys: ServerKeys) -> list[Path]:
     if keys.authority.exists():
         return []
-    own = new_key()
-    _write_key(keys.authority_key, own)
-    write(keys.authority, make_authority(own).public_bytes(serialization.Encoding.PEM))
+    key = new_key()
+    _write_key(keys.authority_key, key)
+    write(keys.authority, make_authority(key).public_bytes(serialization.Encoding.PEM))
     return [keys.authority, keys.authority_key]
 
 
@@ -394,17 +394,17 @@ def _renew(keys: ServerKeys, hosts: Sequence[str]) -> list[Path]:
         raise ConfigError(f"{keys.authority_key}: is not the key of ca.crt; put the right one back")
     check_time(keys.authority, authority, "make new keys for all in another folder")
     key = new_key()
-    made = make_server_certificate(key, authority, authority_key, hosts)
+    certificate = make_server_certificate(key, authority, authority_key, hosts)
     _write_key(keys.key, key)
-    write(keys.certificate, made.public_bytes(serialization.Encoding.PEM))
+    write(keys.certificate, certificate.public_bytes(serialization.Encoding.PEM))
     return [keys.certificate, keys.key]
 
 
-def _fingerprint_of(own: ClientKeys) -> str | None:
+def _fingerprint_of(keys: ClientKeys) -> str | None:
     try:
-        return fingerprint(own.public_key())
+        return fingerprint(keys.public_key())
     except ConfigError:
-        # It is gone, or damaged, which must not keep it from being revoked.
+        # The key is missing or damaged, which must not prevent its revocation.
         return None
 
 

@@ -1,4 +1,4 @@
-"""All of a federation on one machine: the engine `flower` of `fedssl run`."""
+"""Rehearse a federation on one machine: the engine `flower` of `fedssl run`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -7,11 +7,11 @@ from pathlib import Path
 from clients.child_process import ChildProcess
 from clients.network import find_free_port
 from fedssl.base.temporary import temporary_folder
+from simulations.deployment.device_engine import open_device_engine
 from simulations.deployment.key_record import KeyRecord
+from simulations.deployment.key_roster import KeyRoster
 from simulations.deployment.pki import ServerKeys, make_pki
-from simulations.deployment.roster import KeyRoster
 from simulations.deployment.superlink import Ports
-from simulations.deployment.superlink_engine import served
 from simulations.engines.flower import DeviceGrid
 from simulations.errors import RunError
 from simulations.record.run_folder import RunFolder
@@ -26,12 +26,13 @@ JOIN = "simulations.cli:app"
 
 @contextmanager
 def rehearsal(
-    prepared: Prepared, engine: FlowerConfig, folder: RunFolder, said: Callable[[str], None]
+    prepared: Prepared, engine: FlowerConfig, folder: RunFolder, on_message: Callable[[str], None]
 ) -> Iterator[DeviceGrid]:
-    """Run server and clients, with keys of their own that end with the run.
+    """Return a context in which server and clients run on this machine, with temporary keys.
 
-    Each client is what `fedssl join` is on a device, with the examples that the partition gives it.
-    The SuperLink and the clients' logs, and what clients keep, lie in the run's ``federation/``.
+    Each client is a process of `fedssl join`, with the examples that the partition gives it. The
+    logs of the SuperLink and the clients, and the clients' states, are in the run's
+    ``federation/``.
 
     Raises
     ------
@@ -47,13 +48,15 @@ def rehearsal(
         allowed = [
             argument for module in _own_modules(prepared) for argument in ("--allow", module)
         ]
-        roster = KeyRoster(keys, KeyRecord(temporary / "keys.json"), said)
-        grid = stack.enter_context(served(prepared, keys, roster, ports, folder, said))
+        roster = KeyRoster(keys, KeyRecord(temporary / "keys.json"), on_message)
+        grid = stack.enter_context(
+            open_device_engine(prepared, keys, roster, ports, folder, on_message)
+        )
         children: dict[Path, ChildProcess] = {}
         for client in range(count):
-            own = prepared.splits.train.take(prepared.partition.indices(client))
+            client_examples = prepared.splits.train.take(prepared.partition.indices(client))
             name = temporary / f"examples-{client}"
-            examples = prepared.blueprint.modality.write_device(own, name)
+            examples = prepared.blueprint.modality.write_device(client_examples, name)
             arguments = [
                 *("join", "--server", f"localhost:{ports.fleet}"),
                 *("--pki", str(keys.client(client).folder), "--examples", str(examples)),
@@ -68,15 +71,15 @@ def rehearsal(
 
 
 def _check_alive(children: Mapping[Path, ChildProcess]) -> None:
-    """Raise a RunError where a client ended before it took part: nobody would start it again."""
+    """Raise a RunError where a client ended before it took part: nothing restarts it."""
     for log, child in children.items():
         if child.ended:
-            last = child.last_lines[-1:] or ["it said nothing"]
-            raise RunError(f"{log.stem} ended before the first round: {last[0]}; see {log}")
+            last_line = child.last_lines[-1:] or ["it said nothing"]
+            raise RunError(f"{log.stem} ended before the first round: {last_line[0]}; see {log}")
 
 
 def _own_modules(prepared: Prepared) -> list[str]:
-    """Return the modules of a person's own that the clients of a rehearsal may import."""
+    """Return the modules outside this package that the clients of a rehearsal may import."""
     experiment = prepared.experiment
     strategy = build_strategy(experiment.strategy, prepared.blueprint.facts.parts)
     rules = strategy.rules(1) if isinstance(strategy, FoldingStrategy) else ()

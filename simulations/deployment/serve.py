@@ -6,22 +6,22 @@ from importlib.metadata import version
 from pathlib import Path
 
 from simulations.deployment.audit_log import AuditLog
+from simulations.deployment.device_engine import open_device_engine
 from simulations.deployment.key_record import KeyRecord
+from simulations.deployment.key_roster import KeyRoster
 from simulations.deployment.metrics import Address, Metrics
 from simulations.deployment.pki import ServerKeys
-from simulations.deployment.roster import KeyRoster
 from simulations.deployment.status import FILE, StatusBoard
 from simulations.deployment.superlink import Ports
-from simulations.deployment.superlink_engine import served
 from simulations.progress.display import Display
-from simulations.progress.watcher import Several, WatchedDisplay, Watcher
+from simulations.progress.watcher import WatchedDisplay, Watcher, WatcherGroup
 from simulations.record.checkpoint import Checkpoint
 from simulations.record.members import MemberRecord
 from simulations.record.run_folder import RunFolder
-from simulations.server.rounds import Run, carry_out, find
+from simulations.server.rounds import Run, find_checkpoint, run_rounds
 from simulations.settings.engines import FlowerConfig
 from simulations.settings.experiment import Experiment
-from simulations.setup.notes import check_skipped, lines
+from simulations.setup.notes import check_skipped, list_notes
 from simulations.setup.prepare import prepare_server
 
 
@@ -40,21 +40,21 @@ def serve(
     Parameters
     ----------
     experiment : Experiment
-        Its examples are those of the central evaluation; its clients are those that have a key, and
-        ``partition.clients`` does not matter. An engine other than `flower` is taken for that one
-        with its defaults.
+        The config. Its examples are only used for the central evaluation; its clients are those
+        that have a key, so ``partition.clients`` is ignored. An engine other than `flower` is
+        replaced by that one with its defaults.
     out : str | Path
         The run's folder, as for `simulations.run`.
     keys : ServerKeys
         The server's certificate, and the public keys of the clients, which may come and go.
     ports : Ports
-        Where to listen.
+        The ports to listen on.
     resume : bool
         Go on after the last finished round in ``out``.
     metrics : Address | None
-        Where to serve figures over HTTP; None for nowhere.
+        The address of an HTTP server for metrics; None for none.
     display : Display
-        Shows the progress, who comes and who is lost.
+        Shows the progress, and clients that come or are lost.
 
     Returns
     -------
@@ -67,63 +67,70 @@ def serve(
         The config, a key or a port cannot be used, or another process writes to ``out``; nothing
         was written.
     RunError
-        Too few clients for too long; the rounds before can be resumed.
+        There were too few clients for too long; the run can be resumed.
     """
     if not isinstance(experiment.engine, FlowerConfig):
         engine = FlowerConfig(device=experiment.engine.device)
         experiment = experiment.model_copy(update={"engine": engine})
     keys.check()
     for warning in keys.warnings():
-        display.said(warning)
+        display.on_message(warning)
     ports.check()
     folder = RunFolder(Path(out))
     with ExitStack() as stack:
-        figures = stack.enter_context(Metrics(metrics)) if metrics else None
-        stack.enter_context(folder.locked(display.said))
+        metrics_server = stack.enter_context(Metrics(metrics)) if metrics else None
+        stack.enter_context(folder.lock(display.on_message))
         record = KeyRecord(folder.federation / "keys.json", new=folder.is_empty())
-        KeyRoster(keys, record, display.said).check()
+        KeyRoster(keys, record, display.on_message).check()
         prepared = prepare_server(experiment)
-        found = find(folder, prepared.experiment, resume, display.said, on_devices=True)
-        if found:
+        checkpoint = find_checkpoint(
+            folder, prepared.experiment, resume, display.on_message, on_devices=True
+        )
+        if checkpoint:
             check_skipped(folder.path, prepared)
-        for line in lines(prepared):
-            display.said(line)
+        for line in list_notes(prepared):
+            display.on_message(line)
         rounds = prepared.experiment.rounds
-        rows = folder.read_metrics()[: found.round + 1] if found else []
+        rows = folder.read_metrics()[: checkpoint.round + 1] if checkpoint else []
         board = StatusBoard(folder.federation / FILE, rounds, rows)
-        watcher = Several([AuditLog(folder.federation / "audit.jsonl"), board])
-        stack.enter_context(board.written())
-        if figures:
-            figures.serve(board)
-        stack.enter_context(_noted(watcher, found, rounds))
-        roster = KeyRoster(keys, record, display.said, watcher)
-        with served(prepared, keys, roster, ports, folder, display.said, watcher) as grid:
+        watcher = WatcherGroup([AuditLog(folder.federation / "audit.jsonl"), board])
+        stack.enter_context(board.write_periodically())
+        if metrics_server:
+            metrics_server.serve(board)
+        stack.enter_context(_report_start_and_end(watcher, checkpoint, rounds))
+        roster = KeyRoster(keys, record, display.on_message, watcher)
+        with open_device_engine(
+            prepared, keys, roster, ports, folder, display.on_message, watcher
+        ) as grid:
             grid.members = MemberRecord(
-                found.members if found else (),
-                lambda change: watcher.note(
+                checkpoint.members if checkpoint else (),
+                lambda change: watcher.on_event(
                     "members", round=change.round, members=dict(change.members)
                 ),
             )
-            # As large as they were, though not all of them may be back yet.
+            # The members' earlier numbers of examples, since not all may have connected again yet.
             grid.sizes.update(grid.members.latest())
             grid.wait_for_clients()
-            there = prepared.of_members({c: grid.size_of(c) for c in roster.clients})
-            shown = WatchedDisplay(display, watcher)
-            return carry_out(there, grid, folder, found, display=shown)
+            prepared = prepared.of_members({c: grid.size_of(c) for c in roster.clients})
+            return run_rounds(
+                prepared, grid, folder, checkpoint, display=WatchedDisplay(display, watcher)
+            )
 
 
 @contextmanager
-def _noted(watcher: Watcher, found: Checkpoint | None, rounds: int) -> Iterator[None]:
-    """Note when the server starts, and how it ends."""
-    first = found.round + 1 if found else 0
-    watcher.note("started", round=first, rounds=rounds, fedssl=version("fedssl"))
+def _report_start_and_end(
+    watcher: Watcher, checkpoint: Checkpoint | None, rounds: int
+) -> Iterator[None]:
+    """Return a context that reports its start and its end to a watcher."""
+    first = checkpoint.round + 1 if checkpoint else 0
+    watcher.on_event("started", round=first, rounds=rounds, fedssl=version("fedssl"))
     try:
         yield
     except BaseException as error:
-        told = isinstance(error, KeyboardInterrupt)
-        how = "stopped" if told else f"{type(error).__name__}: {error}"
-        # Of a full disk the error itself tells.
+        is_interrupt = isinstance(error, KeyboardInterrupt)
+        how = "stopped" if is_interrupt else f"{type(error).__name__}: {error}"
+        # A full disk has already caused the error that is raised.
         with suppress(OSError):
-            watcher.note("ended", how=how)
+            watcher.on_event("ended", how=how)
         raise
-    watcher.note("ended", how="finished")
+    watcher.on_event("ended", how="finished")

@@ -1,4 +1,4 @@
-"""Who is in a federation, and how far it is: what `fedssl status` shows, and metrics tell."""
+"""The status of a federation: its clients and its progress, for `fedssl status` and metrics."""
 
 import re
 import threading
@@ -17,7 +17,7 @@ from fedssl.base.files import make_folder
 from fedssl.base.plain_files import MEGABYTE, read_text
 from fedssl.base.printable import printable
 from simulations.deployment.audit_log import now
-from simulations.deployment.repeating import repeating
+from simulations.deployment.periodic_call import call_periodically
 from simulations.record.files import replace_text
 from simulations.record.lock import is_held
 from simulations.record.members import Examples, Number
@@ -25,13 +25,13 @@ from simulations.record.tables import Bytes, Row, Seconds, Share
 
 FILE = "status.json"
 LONGEST = 256 * MEGABYTE
-"""Bytes of a status: a million clients take fewer."""
+"""The most bytes of a status; that of a million clients has fewer."""
 ANSWER_SECONDS = 10.0
-"""How long a server has to answer."""
+"""The seconds that a server has to answer."""
 SEEN_SECONDS = 10.0
-"""How exact it is when a client was seen last."""
+"""The precision, in seconds, of the time at which a client was last seen."""
 WRITE_SECONDS = 1.0
-"""How often the file is replaced at most."""
+"""The least seconds between two writes of the file."""
 
 Time = Annotated[str, Field(max_length=40)]
 """ISO 8601, UTC."""
@@ -46,11 +46,11 @@ class _Part(BaseModel):
 
 
 class Failure(_Part):
-    """Why a client failed in a round, or took no part at all."""
+    """The reason why a client failed in a round, or was refused."""
 
     why: Words
     round: Count | None = None
-    """None where it took no part in any: it was refused as it came."""
+    """The round; None where the client was refused when it connected."""
 
 
 class ClientStatus(_Part):
@@ -63,43 +63,43 @@ class ClientStatus(_Part):
     last_seen: Time | None = None
     examples: Examples = 0
     rounds: Count = 0
-    """In how many rounds its model counted."""
+    """The number of rounds in which its model was merged."""
     failure: Failure | None = None
-    """The last one."""
+    """The last failure."""
 
 
 class Status(_Part):
-    """How a federation stands."""
+    """The status of a federation."""
 
     version: Literal[1] = 1
     phase: Literal["waiting", "round", "between rounds", "ended"] = "waiting"
     since: Time = Field(default_factory=now)
-    """When the phase began."""
+    """The time when the phase began."""
     updated: Time = Field(default_factory=now)
     ended: Words = ""
-    """How it ended."""
+    """The way in which the run ended."""
     round: Annotated[int, Field(ge=0)] = 0
-    """The round that runs, or ran last."""
+    """The current round, or the last one."""
     rounds: Count = 0
-    """How many there are to be."""
+    """The number of rounds of the experiment."""
     clients: dict[Number, ClientStatus] = {}
     failures: dict[Kind, Count] = {}
-    """Replies that did not count, since the server was started."""
+    """The number of failed replies since the server was started, by kind."""
     bytes_up: Bytes = 0
     bytes_down: Bytes = 0
     round_seconds: Seconds | None = None
-    """Of the last finished round."""
+    """The seconds of the last finished round."""
     linear_accuracy: Share | None = None
-    """The last that was measured."""
+    """The latest accuracy of the linear probe."""
 
     @property
     def members(self) -> dict[int, ClientStatus]:
-        """Those that may take part."""
+        """The clients that may take part."""
         return {number: client for number, client in self.clients.items() if client.member}
 
 
 def parse_status(text: str, source: str) -> Status:
-    """Read a status that may be anybody's; a ConfigError says that it is none."""
+    """Return the status in an untrusted text; raise a ConfigError where it is invalid."""
     try:
         return Status.model_validate_json(text)
     except ValidationError as error:
@@ -111,39 +111,39 @@ def parse_status(text: str, source: str) -> Status:
 
 
 def read_status(path: Path) -> Status:
-    """Read a file that `StatusBoard` wrote; a ConfigError says what is wrong with it."""
+    """Return the status in a file; raise a ConfigError where it is invalid."""
     return parse_status(read_text(path, LONGEST), str(path))
 
 
 def read_run(folder: Path) -> tuple[Status, str]:
-    """Return the status of a run in a folder, and say in words how the run stands.
+    """Return the status of the run in a folder, and the same in words.
 
     Raises
     ------
     ConfigError
-        There is none, or it cannot be read.
+        There is no status, or it cannot be read.
     """
     path = folder / "federation" / FILE
     if not path.exists():
         raise ConfigError(
             f"{path}: there is no such file; give the folder of a run that fedssl serve began"
         )
-    found = read_status(path)
+    status = read_status(path)
     if is_held(folder):
-        return found, described(found)
-    if found.phase == "ended":
-        return found, described(found)
-    # It was killed: nobody is connected to it any more.
-    for client in found.clients.values():
+        return status, describe_status(status)
+    if status.phase == "ended":
+        return status, describe_status(status)
+    # It was killed, so no client is connected any more.
+    for client in status.clients.values():
         client.here = False
-    return found, (
-        f"not running: it was killed after {_when(found.updated)}, in {_progress(found)}; go on "
+    return status, (
+        f"not running: it was killed after {_when(status.updated)}, in {_progress(status)}; go on "
         "with it by --resume"
     )
 
 
 def ask_server(address: str) -> tuple[Status, str]:
-    """Return the status that a server tells, and the same in words.
+    """Return the status from a running server, and the same in words.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def ask_server(address: str) -> tuple[Status, str]:
     if not re.fullmatch(r"[^\s/?#@]+:\d{1,5}", address):
         raise ConfigError(f"--server = {address}: give HOST:PORT of the server's --metrics")
     try:
-        # No proxy: whoever sits between must not be asked.
+        # No proxy: the server must be asked directly.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://{address}/status", timeout=ANSWER_SECONDS) as answer:
             content = answer.read(LONGEST + 1)
@@ -169,12 +169,12 @@ def ask_server(address: str) -> tuple[Status, str]:
         ) from None
     if len(content) > LONGEST:
         raise ConfigError(f"--server = {address}: its answer is too long to be a status")
-    found = parse_status(content.decode(errors="replace"), f"the answer of {address}")
-    return found, described(found)
+    status = parse_status(content.decode(errors="replace"), f"the answer of {address}")
+    return status, describe_status(status)
 
 
-def described(status: Status) -> str:
-    """Say how a federation stands."""
+def describe_status(status: Status) -> str:
+    """Return the status of a federation in words."""
     if status.phase == "ended":
         return f"not running: {status.ended} at {_when(status.since)}, in {_progress(status)}"
     here = sum(client.here for client in status.clients.values())
@@ -197,16 +197,17 @@ def _when(time: str) -> str:
 
 
 class StatusBoard:
-    """Keeps the status by what happens, and a file of it.
+    """A watcher that keeps the current status, and a file of it.
 
     Parameters
     ----------
     path : Path
-        The file; it is replaced, as a whole, at most once a second while something changes.
+        The file; it is replaced at most once a second, and only after a change.
     rounds : int
-        How many there are to be.
+        The number of rounds of the experiment.
     rows : Sequence[Row]
-        The finished rounds of a run that goes on; who was seen when is in the file, if it is whole.
+        The rows of the finished rounds of a resumed run. The times at which clients were last seen
+        come from the file, if it is valid.
     """
 
     def __init__(self, path: Path, rounds: int, rows: Sequence[Row] = ()):
@@ -220,22 +221,22 @@ class StatusBoard:
         for row in rows:
             self._count(row)
 
-    def note(self, event: str, **fields: object) -> None:
-        """Take note of an event."""
+    def on_event(self, event: str, **fields: object) -> None:
+        """Update the status by an event."""
         with self._lock:
             change = getattr(self, f"_on_{event}", None)
             if change is not None:
                 change(**fields)
                 self._changed = True
 
-    def seen(self, clients: Collection[int]) -> None:
-        """Take note of who is connected now."""
+    def on_connected(self, clients: Collection[int]) -> None:
+        """Update which clients are connected."""
         with self._lock:
-            there = set(clients)
+            connected = set(clients)
             status, time_of_now = self._status, now()
             for number, client in status.clients.items():
-                if client.here != (number in there):
-                    client.here = number in there
+                if client.here != (number in connected):
+                    client.here = number in connected
                     self._changed = True
                 if client.here:
                     client.last_seen = time_of_now
@@ -244,19 +245,19 @@ class StatusBoard:
                 self._changed = True
 
     def status(self) -> Status:
-        """Return how it stands now."""
+        """Return a copy of the current status."""
         with self._lock:
             self._status.updated = now()
             return self._status.model_copy(deep=True)
 
     def text(self) -> str:
-        """Return how it stands now, as JSON."""
+        """Return the current status as JSON."""
         with self._lock:
             self._status.updated = now()
             return self._status.model_dump_json()
 
     def write(self) -> None:
-        """Replace the file, if something has changed.
+        """Write the file, if something has changed.
 
         Raises
         ------
@@ -271,32 +272,32 @@ class StatusBoard:
         replace_text(self._path, text + "\n")
 
     @contextmanager
-    def written(self) -> Iterator[None]:
-        """Write the file now, every second while something changes, and at the end."""
+    def write_periodically(self) -> Iterator[None]:
+        """Return a context in which changes are written every second, and at its start and end."""
 
-        def keep() -> None:
+        def try_to_write() -> None:
             try:
                 self.write()
             except OSError:
-                # Of a full disk the run itself tells; it is written once there is room.
+                # The run itself reports a full disk; the file is written once there is space.
                 self._changed = True
 
         self.write()
         try:
-            with repeating(WRITE_SECONDS, keep):
+            with call_periodically(WRITE_SECONDS, try_to_write):
                 yield
         finally:
             self.write()
 
     def _recall(self) -> None:
-        """Take from the file what the rows do not tell."""
+        """Take from the file what the rows do not contain."""
         try:
             before = read_status(self._path)
         except ConfigError:
             return
         for number, client in before.clients.items():
-            kept = {"member": False, "here": False, "rounds": 0}
-            self._status.clients[number] = client.model_copy(update=kept)
+            reset = {"member": False, "here": False, "rounds": 0}
+            self._status.clients[number] = client.model_copy(update=reset)
 
     def _client(self, number: int) -> ClientStatus:
         return self._status.clients.setdefault(number, ClientStatus(member=False))
@@ -322,8 +323,8 @@ class StatusBoard:
             client.here = client.here and client.member
 
     def _on_joined(self, client: int, examples: int) -> None:
-        there = self._client(client)
-        there.examples, there.here, there.last_seen = examples, True, now()
+        status = self._client(client)
+        status.examples, status.here, status.last_seen = examples, True, now()
 
     def _on_members(self, round: int, members: Mapping[str, int]) -> None:
         for number, examples in members.items():

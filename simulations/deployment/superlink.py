@@ -1,8 +1,8 @@
-"""The SuperLink of a federation: Flower's server process, and the one run that it has.
+"""The SuperLink of a federation: Flower's server process, and its single run.
 
-Clients reach its Fleet API (gRPC, TLS, a registered key each). Its other APIs listen on the
-loopback device only, and a secret that this process alone knows guards the run's task, so that the
-rounds run here and nobody else takes their place.
+Clients connect to its Fleet API (gRPC with TLS; each client has a registered key). Its other APIs
+listen on the loopback device only. The run's task needs a secret that only this process knows, so
+that no other process can run the rounds.
 """
 
 import os
@@ -23,12 +23,12 @@ from clients.health import health_service
 from clients.log_file import crash_file
 from clients.network import find_free_port, spare_loopback
 from fedssl.base.config_file import ConfigError
+from simulations.deployment.key_roster import KeyRoster
 from simulations.deployment.pki import ServerKeys
-from simulations.deployment.roster import KeyRoster
 from simulations.errors import RunError
 
 START_SECONDS = 60.0
-"""How long the SuperLink has to answer."""
+"""The seconds that the SuperLink has to start."""
 
 APP = """
 [project]
@@ -50,20 +50,20 @@ clientapp = "clients.client_app:app"
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the server listens."""
+    """The ports on which the server listens."""
 
     fleet: int
-    """For clients, on all addresses."""
+    """The port for clients, on all addresses."""
     health: int | None = None
-    """For a gRPC health check on all addresses; None for none."""
+    """The port of a gRPC health check, on all addresses; None for no health check."""
 
     def check(self) -> None:
-        """See that they are free.
+        """Check that the ports are free.
 
         Raises
         ------
         ConfigError
-            Names the option and the port.
+            A port is taken; the message names the option and the port.
         """
         for option, port in (("--port", self.fleet), ("--health", self.health)):
             if port is not None and not _is_free(port):
@@ -83,29 +83,29 @@ def superlink(
     log: Path,
     on_error: Callable[[str], None],
 ) -> Iterator[Grid]:
-    """Run a SuperLink, register the clients, and begin a run whose rounds are run here.
+    """Return a context in which a SuperLink runs, with a run whose rounds this process runs.
 
     Parameters
     ----------
     keys : ServerKeys
         The server's certificate.
     roster : KeyRoster
-        The clients, which are registered here as they come and go.
+        The clients; they are registered at the SuperLink.
     ports : Ports
-        Free ones.
+        Free ports.
     version : str
-        fedssl's, which clients compare with theirs.
+        The version of fedssl, which clients compare with their own.
     config : Mapping[str, str]
-        The run's, which every client sees.
+        The run's config, which every client gets.
     log : Path
-        Where the SuperLink's output goes.
+        The file for the SuperLink's output.
     on_error : Callable[[str], None]
-        Called with what each of its lines says that Flower marks as an error.
+        Called with the text of each output line that Flower marks as an error.
 
     Yields
     ------
     Grid
-        Flower's.
+        Flower's Grid.
 
     Raises
     ------
@@ -127,9 +127,9 @@ def superlink(
         ]
         process = stack.enter_context(ChildProcess(COMMAND, arguments, log, on_error))
         if ports.health is not None:
-            # Its own would say that all is well, whatever happens.
-            well = partial(_is_well, process, ports.fleet)
-            stack.enter_context(health_service(f"0.0.0.0:{ports.health}", well))
+            # The SuperLink's own health check always answers SERVING.
+            is_well = partial(_is_well, process, ports.fleet)
+            stack.enter_context(health_service(f"0.0.0.0:{ports.health}", is_well))
         _wait_until_it_listens(process, (port, ports.fleet))
         address, root = f"127.0.0.1:{port}", keys.authority.read_bytes()
         control = Control(address, root)
@@ -140,19 +140,19 @@ def superlink(
         runtime = Runtime(address, secret, root)
         stack.callback(runtime.close)
         stack.enter_context(_explain_errors(process))
-        with roster.watched():
+        with roster.watch():
             token = _claim_run(runtime, process)
             yield stack.enter_context(open_grid(runtime, token, lambda: process.ended))
 
 
 @contextmanager
 def _explain_errors(process: ChildProcess) -> Iterator[None]:
-    """Turn what is raised because the SuperLink has ended into a RunError that says so."""
+    """Turn errors that the end of the SuperLink causes into a RunError that says so."""
     try:
         yield
     except CallError as error:
         if process.ended:
-            raise RunError(_say_ended(process)) from error
+            raise RunError(_ended_message(process)) from error
         if is_forgotten(error):
             raise RunError(
                 "the SuperLink took this process for dead, as after a machine slept, and ended its "
@@ -161,7 +161,7 @@ def _explain_errors(process: ChildProcess) -> Iterator[None]:
         raise
 
 
-def _say_ended(process: ChildProcess) -> str:
+def _ended_message(process: ChildProcess) -> str:
     return (
         f"the SuperLink ended by itself; its last words are in {crash_file(process.log)}; all "
         "finished rounds are kept: go on by --resume"
@@ -173,7 +173,7 @@ def _claim_run(runtime: Runtime, process: ChildProcess) -> str:
     while token is None:
         token = runtime.claim(SERVER_TASK)
         if process.ended:
-            raise RunError(_say_ended(process))
+            raise RunError(_ended_message(process))
     return token
 
 
@@ -182,14 +182,14 @@ def _is_well(process: ChildProcess, port: int) -> bool:
 
 
 def _app_project(version: str, config: Mapping[str, str]) -> bytes:
-    """Return the app that is sent to clients: it holds no code, only the names of what is there."""
+    """Return the app that is sent to clients: it has no code, only names of installed code."""
     lines = "\n".join(f'{key} = ""' for key in config)
     return APP.format(version=version, config=lines).encode()
 
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As servers do, else a port counts as taken for a minute after its last connection.
+        # As servers do; else a port counts as taken for a minute after its last connection.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("0.0.0.0", port))
@@ -203,8 +203,8 @@ def _wait_until_it_listens(process: ChildProcess, ports: tuple[int, ...]) -> Non
     while not all(map(_listens, ports)):
         if process.ended or time.monotonic() > deadline:
             how = "ended" if process.ended else f"did not listen within {START_SECONDS:.0f} s"
-            last = "\n  ".join(process.last_lines[-8:])
-            raise RunError(f"the SuperLink {how}; its log {process.log} ends with\n  {last}")
+            last_lines = "\n  ".join(process.last_lines[-8:])
+            raise RunError(f"the SuperLink {how}; its log {process.log} ends with\n  {last_lines}")
         time.sleep(0.1)
 
 

@@ -1,1 +1,1 @@
-"""Engines: where the clients run. Each is a Flower Grid."""
+"""Engines, which run the clients. Each is a Flower Grid."""

@@ -1,4 +1,4 @@
-"""What clients keep from round to round, between an engine and a checkpoint."""
+"""Convert the clients' private states between an engine and a checkpoint."""
 
 from collections.abc import Mapping
 
@@ -10,13 +10,13 @@ from simulations.engines.engine import Engine
 from strategies.messages import arrays_of, to_record, to_state
 
 
-def kept_by_clients(engine: Engine) -> dict[int, State]:
+def get_client_states(engine: Engine) -> dict[int, State]:
     """Return the private state of each client that has one."""
     return {client: to_state(arrays_of(s, PRIVATE)) for client, s in engine.states.items()}
 
 
-def give_to_clients(engine: Engine, states: Mapping[int, State]) -> None:
-    """Let clients go on with these private states, and with no others."""
+def set_client_states(engine: Engine, states: Mapping[int, State]) -> None:
+    """Replace the private states of all clients by these."""
     engine.states = {
         client: RecordDict({PRIVATE: to_record(state)}) for client, state in states.items()
     }

@@ -1,4 +1,4 @@
-"""What every engine is: a Flower Grid that also keeps what clients keep for themselves."""
+"""The interface of all engines: a Flower Grid that also holds the clients' private states."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
@@ -12,62 +12,65 @@ from simulations.record.members import MemberRecord
 class Engine(Grid):
     """A Flower Grid whose node n is client n - 1, and that yields replies in the messages' order.
 
-    A client's private state is that of the last round in which its reply counted: what it made of
-    itself in a round that did not count is forgotten.
+    A client's private state is that after the last round in which its reply was merged. The state
+    after a round whose reply was not merged is discarded.
     """
 
     states: dict[int, RecordDict]
-    """What each client keeps from round to round, by its number, as far as it is kept here."""
+    """The private state of each client that the engine stores, by the client's number."""
     repeats: bool = False
-    """Whether a round of too few answers may be run again: clients come back."""
+    """Whether a round with too few replies may be run again, since clients may come back."""
     members: MemberRecord | None = None
-    """Whose clients come and go: who they were in each round. None: they are the partition's."""
+    """The members in each round where clients come and go; None where they are the partition's."""
 
     @abstractmethod
-    def settle(self, server_round: int, counted: Collection[int]) -> None:
-        """Take note of whose replies counted, once a round has ended; none where it is run again.
+    def commit_states(self, server_round: int, counted: Collection[int]) -> None:
+        """Keep the new private states of clients whose replies were merged; discard all others.
+
+        Called once a round has ended; with no clients where the round is run again.
 
         Parameters
         ----------
         server_round : int
-            The round.
+            The round that has ended.
         counted : Collection[int]
-            The clients whose models were merged: all others of the round go on from before it.
+            The clients whose models were merged. All others of the round go back to the state that
+            they had before it.
         """
 
     def size_of(self, client: int) -> int | None:
-        """Return how many examples a client registered with; None where the partition tells it."""
+        """Return the number of examples that a client registered; None to use the partition's."""
         return None
 
     def is_member(self, client: int) -> bool:
-        """Say whether a client may still take part; only where clients come and go may it not."""
+        """Return whether a client may still take part: False only where clients come and go."""
         return True
 
     def wait_for_members(self, fault: Callable[[Collection[int]], str | None]) -> Mapping[int, int]:
-        """Return the examples of each client that may take part now, once they are enough.
+        """Wait until enough clients may take part; return the number of examples of each.
 
         Parameters
         ----------
         fault : Callable[[Collection[int]], str | None]
-            Says why no round can be drawn among these clients; None where one can.
+            Returns an error where no cohort can be drawn from these clients, else None.
 
         Raises
         ------
         RunError
-            None could for long enough.
+            Too few clients could take part for too long.
         """
         raise NotImplementedError
 
-    def fewest(self, asked: int) -> int:
-        """Return how many of so many clients have to answer for a round to count."""
+    def min_replies(self, cohort_size: int) -> int:
+        """Return how many clients of a cohort must answer for the round to count."""
         return 1
 
-    def wait_to_repeat(self, good: int, asked: int) -> None:
-        """Return once a round of too few answers may be run again.
+    def wait_to_repeat(self, succeeded: int, cohort_size: int) -> None:
+        """Wait until a round with too few replies may be run again.
 
         Raises
         ------
         RunError
-            That would not help here, or was tried for long enough.
+            Another try would not help, or the time for tries is over.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""A Grid around another one."""
+"""A Flower Grid that wraps another one."""
 
 from collections.abc import Iterable
 
@@ -9,24 +9,24 @@ from clients.flower_adapter.messages import Run
 
 
 class WrappedGrid(Grid):
-    """Passes on to another Grid what its subclass does not do itself.
+    """Passes every call on to another Grid; a subclass overrides what it changes.
 
     Parameters
     ----------
     grid : Grid
-        The other one.
+        The wrapped Grid.
     """
 
     def __init__(self, grid: Grid):
         self._grid = grid
 
     def set_run(self, run: Run) -> None:
-        """Pass on."""
+        """Pass the call on."""
         self._grid.set_run(run)
 
     @property
     def run(self) -> Run:
-        """The other's run."""
+        """The run of the wrapped Grid."""
         return self._grid.run
 
     def create_message(
@@ -41,9 +41,9 @@ class WrappedGrid(Grid):
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Pass on."""
+        """Pass the call on."""
         return self._grid.push_messages(messages)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Pass on."""
+        """Pass the call on."""
         return self._grid.pull_messages(message_ids)

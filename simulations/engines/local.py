@@ -11,25 +11,26 @@ from clients.flower_adapter.error_replies import error_reply
 from clients.flower_adapter.messages import Run, become_server, empty_run, number_message
 from fedssl.base.tracing import span
 from simulations.engines.engine import Engine
+from simulations.engines.node_id import client_of, node_of
 from simulations.errors import EngineLostError
 
 
 class LocalGrid(Engine):
-    """Run each message's client in one of a few threads and yield the replies in their order.
+    """Runs each message's client on a thread pool, and yields the replies in the messages' order.
 
-    The engine `ray` uses it, too: each thread then has its client run in another process.
+    The engine `ray` uses it, too: each thread then waits for a client that runs in another process.
 
-    Node n is client n - 1. At most twice as many clients as threads are ahead of the reply that
-    the strategy takes next, so that finished models do not pile up.
+    Node n is client n - 1. At most twice as many clients as threads run ahead of the reply that
+    the strategy takes next, so that finished models do not fill the memory.
 
     Parameters
     ----------
     app : Callable[[Message, Context], Message]
-        What every client runs: a ClientApp, or what has one run elsewhere.
+        Called for every message: a ClientApp, or a function that runs one in another process.
     clients : int
-        How many there are.
+        The number of clients.
     workers : int
-        How many run at once. It never changes the result.
+        The number of clients that run at once. It never changes the result.
     """
 
     def __init__(self, app: Callable[[Message, Context], Message], clients: int, workers: int):
@@ -43,16 +44,16 @@ class LocalGrid(Engine):
         self._started: dict[str, Future[Message]] = {}
         self.states: dict[int, RecordDict] = {}
         self._before: dict[int, RecordDict] = {}
-        """What the clients of the round under way kept before it."""
+        """The private states, before the current round, of the clients that have finished in it."""
 
     def close(self) -> None:
-        """End the threads; clients that wait are not started."""
+        """End the threads; clients that have not started are cancelled."""
         self._pool.shutdown(cancel_futures=True)
 
-    def settle(self, server_round: int, counted: Collection[int]) -> None:
-        """Let the clients whose replies did not count have again what they kept before."""
+    def commit_states(self, server_round: int, counted: Collection[int]) -> None:
+        """Restore the private states of clients whose replies were not merged."""
         before, self._before = self._before, {}
-        # A copy: where the run was stopped in mid-round, clients still end meanwhile.
+        # A copy: where the run was stopped in mid-round, clients may still finish meanwhile.
         for client, state in list(before.items()):
             if client not in counted:
                 self.states[client] = state
@@ -81,7 +82,7 @@ class LocalGrid(Engine):
 
     def get_node_ids(self) -> Iterable[int]:
         """Return the node of every client."""
-        return range(1, self._clients + 1)
+        return range(node_of(0), node_of(self._clients))
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Start every message's client and return the messages' ids."""
@@ -97,12 +98,12 @@ class LocalGrid(Engine):
     ) -> Iterator[Message]:
         """Yield the reply to each message, in the messages' order.
 
-        ``timeout`` has no meaning in one process: every client answers, if only by an error.
+        ``timeout`` is ignored: within one process every client replies, or fails with an error.
 
         Raises
         ------
         EngineLostError
-            There is nothing left in which a client could run.
+            The processes in which clients run are lost.
         """
         waiting: deque[str] = deque()
         try:
@@ -119,17 +120,17 @@ class LocalGrid(Engine):
     def _start(self, message: Message) -> str:
         message_id = str(next(self._numbers))
         number_message(message, message_id)
-        self._started[message_id] = self._pool.submit(self._answer, message)
+        self._started[message_id] = self._pool.submit(self._run_client, message)
         return message_id
 
     def _wait_for(self, message_id: str) -> Message:
         with span("wait"):
             return self._started.pop(message_id).result()
 
-    def _answer(self, message: Message) -> Message:
-        client = message.metadata.dst_node_id - 1
-        # A client that fails in mid-round keeps what it had: its next state replaces this one
-        # only with its answer.
+    def _run_client(self, message: Message) -> Message:
+        client = client_of(message)
+        # A client that fails in mid-round keeps its state: a new one replaces it only together
+        # with a reply.
         state = self.states.get(client, RecordDict())
         context = Context(
             run_id=self._run.run_id,
@@ -144,7 +145,7 @@ class LocalGrid(Engine):
                 raise TypeError(f"it answered with a {type(reply).__name__}, not a message")
         except EngineLostError:
             raise
-        # A SystemExit, too: what a client's code raises ends that client's round, not the run.
+        # Also a SystemExit: an exception of a client's code ends that client's round, not the run.
         except BaseException as error:
             return error_reply(message, error)
         if context.state:

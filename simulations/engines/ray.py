@@ -1,8 +1,8 @@
-"""The engine `ray`: clients run in worker processes that Ray keeps, on one machine or many.
+"""The engine `ray`: clients run in worker processes of Ray, on one machine or many.
 
-What runs where: this process draws cohorts, merges and measures, and holds the private state of
-every client; each worker holds one resident model. The examples lie once on every machine, in
-memory that its workers share; a round's model is sent to each worker once.
+This process draws cohorts, merges, evaluates, and holds the private state of every client. Each
+worker holds one resident model. The examples are stored once on every machine, in memory that its
+workers share. A round's model is sent to each worker once.
 """
 
 import math
@@ -29,14 +29,14 @@ from fedssl.base import allocator
 from fedssl.base.config_file import ConfigError
 from fedssl.base.tracing import span
 from simulations.engines.local import LocalGrid
-from simulations.engines.ray_session import Place, session
-from simulations.engines.ray_watch import Watch
+from simulations.engines.ray_session import WorkerSlot, session
+from simulations.engines.ray_watch import ClusterWatch
 from simulations.engines.ray_worker import (
-    Answer,
     MakeClientApp,
     Model,
     Packed,
     RayWorker,
+    WorkerReply,
     pack,
     pack_model,
     unpack,
@@ -48,31 +48,30 @@ from strategies import build as build_strategy
 from strategies.messages import config_of
 
 ATTEMPTS = 3
-"""How many workers may die under a client before it counts as failed."""
+"""A client counts as failed after so many workers have died while they ran it."""
 START_SECONDS = 300.0
-"""How long a worker may take to start: it imports PyTorch, maybe over a network's file system."""
+"""The seconds that a worker has to start: it imports PyTorch, maybe from a network file system."""
 CHECK_SECONDS = 1.0
 
 T = TypeVar("T")
 
 
 class RayClients:
-    """Has each client run in one of a few worker processes: to `LocalGrid` what a ClientApp is.
+    """Runs clients in worker processes; `LocalGrid` calls it like a ClientApp.
 
-    A worker that dies is replaced, and its client runs again from the same message and the state
-    that it had before, so with the same bits. Where its machine is lost, the client runs again on
-    another.
+    A worker that dies is replaced, and its client runs again from the same message and the same
+    state, so with the same bits. Where its machine is lost, the client runs again on another one.
 
     Parameters
     ----------
-    places : Sequence[Place]
-        One for each worker; `LocalGrid` has as many threads.
+    slots : Sequence[WorkerSlot]
+        The slots, one for each worker; `LocalGrid` has as many threads.
     make_app : Callable[[], ClientApp]
-        Called in every worker; arrays in it are put into shared memory once.
+        Called in every worker; its arrays are put into shared memory once.
     device : str
-        Where clients train, and where the tensors of their replies go.
-    said : Callable[[str], None]
-        Told which machines are lost, and which are there again.
+        The device on which clients train, and that of the tensors in their replies.
+    on_message : Callable[[str], None]
+        Called with a message on each machine that is lost, or available again.
 
     Raises
     ------
@@ -80,31 +79,31 @@ class RayClients:
         A worker cannot start.
     """
 
-    # Not by Ray's own restarts: bounded, they would lose a worker for good in a long run;
-    # unbounded, one that dies whenever it starts would be waited for without end.
+    # Not by Ray's own restarts: with a limit, a long run would lose workers for good; without
+    # one, a worker that dies at every start would be waited for without end.
 
     def __init__(
         self,
-        places: Sequence[Place],
+        slots: Sequence[WorkerSlot],
         make_app: Callable[[], ClientApp],
         device: str,
-        said: Callable[[str], None] = lambda _: None,
+        on_message: Callable[[str], None] = lambda _: None,
     ):
-        self._places = places
+        self._slots = slots
         self._device = torch.device(device)
         self._worker_class: Any = ray.remote(RayWorker)
-        self._workers: list[Any] = [None] * len(places)
+        self._workers: list[Any] = [None] * len(slots)
         self._changing = threading.Condition()
         self._closed = False
-        self._idle = list(range(len(places)))
+        self._idle = list(range(len(slots)))
         self._sending = threading.Lock()
         self._sent: dict[str, tuple[weakref.ref[ArrayRecord], ObjectRef[Model]]] = {}
-        self._watch = Watch(places, self._move, said)
-        self._there = self._watch.there
+        self._watch = ClusterWatch(slots, self._move, on_message)
+        self._available = self._watch.available
         try:
-            # Here, since there may be no room for it.
+            # Within the try block, since shared memory may be too small for it.
             self._make_app = ray.put(make_app)
-            for worker in [self._start(number) for number in range(len(places))]:
+            for worker in [self._start(number) for number in range(len(slots))]:
                 self._get(worker.ready.remote(), START_SECONDS)
         except BaseException as error:
             self._watch.close()
@@ -115,7 +114,7 @@ class RayClients:
             raise
 
     def close(self) -> None:
-        """End the workers; clients under way fail."""
+        """End the workers; clients that are running fail."""
         self._watch.close()
         with self._changing:
             self._closed = True
@@ -125,9 +124,9 @@ class RayClients:
             self._changing.notify_all()
 
     def __call__(self, message: Message, context: Context) -> Message:
-        """Have a client run; return its reply, and leave its new state in the context.
+        """Run a client; return its reply, and put its new state into the context.
 
-        Called from as many threads at once as there are workers.
+        It is called from as many threads at once as there are workers.
 
         Raises
         ------
@@ -140,45 +139,47 @@ class RayClients:
                 key: self._send(key, record) if isinstance(record, ArrayRecord) else record
                 for key, record in message.content.items()
             }
-            about = {
+            context_fields = {
                 "run_id": context.run_id,
                 "node_id": context.node_id,
                 "node_config": context.node_config,
                 "run_config": context.run_config,
             }
-            answer = self._ask(content, pack(context.state), about, message.metadata.message_type)
-            if isinstance(answer, str):
-                return error_reply(message, answer)
-            # Only what is merged here need be on a GPU.
-            context.state = unpack(answer.state, torch.device("cpu"))
-            return Message(unpack(answer.content, self._device), reply_to=message)
+            reply = self._ask(
+                content, pack(context.state), context_fields, message.metadata.message_type
+            )
+            if isinstance(reply, str):
+                return error_reply(message, reply)
+            # Only tensors that are merged need to be on the GPU.
+            context.state = unpack(reply.state, torch.device("cpu"))
+            return Message(unpack(reply.content, self._device), reply_to=message)
 
-    def _ask(self, *task: Any) -> Answer | str:
-        """Return a client's answer, or why there is none."""
-        died = 0
+    def _ask(self, *task: Any) -> WorkerReply | str:
+        """Return a client's reply, or the reason why there is none."""
+        deaths = 0
         while True:
-            with span("wait"), self._place() as number:
+            with span("wait"), self._take_slot() as number:
                 try:
                     worker = self._workers[number]
                     if worker is None:
                         worker = self._start(number)
                         self._get(worker.ready.remote(), START_SECONDS)
-                    answer: Answer | str = self._get(worker.answer.remote(*task))
-                    return answer
+                    reply: WorkerReply | str = self._get(worker.run_client.remote(*task))
+                    return reply
                 except RayError as error:
                     reason = _last_line(error)
                     self._dismiss(number)
-                    # A machine that is lost says nothing about the client.
-                    died += number in self._there
-            if died == ATTEMPTS:
+                    # A worker on a lost machine did not die because of its client.
+                    deaths += number in self._available
+            if deaths == ATTEMPTS:
                 return f"its worker process was lost {ATTEMPTS} times; {reason}"
 
     @contextmanager
-    def _place(self) -> Iterator[int]:
-        """Take a place that is there and where no client runs, and give it back."""
+    def _take_slot(self) -> Iterator[int]:
+        """Return a context that holds an available slot in which no client runs."""
         self._check()
         with self._changing:
-            while not (free := [number for number in self._idle if number in self._there]):
+            while not (free := [number for number in self._idle if number in self._available]):
                 self._changing.wait(CHECK_SECONDS)
                 self._check()
             self._idle.remove(free[0])
@@ -189,13 +190,13 @@ class RayClients:
                 self._idle.append(free[0])
                 self._changing.notify_all()
 
-    def _get(self, reference: ObjectRef[T], most: float = math.inf) -> T:
-        """Wait for what a worker gives, as long as there is a cluster; at most so many seconds."""
-        begin = time.monotonic()
+    def _get(self, reference: ObjectRef[T], seconds: float = math.inf) -> T:
+        """Return a worker's result; wait at most so many seconds, while the cluster exists."""
+        started_at = time.monotonic()
         while not ray.wait([reference], timeout=CHECK_SECONDS)[0]:
             self._check()
-            if time.monotonic() - begin > most:
-                raise GetTimeoutError(f"nothing came within {most:g} s")
+            if time.monotonic() - started_at > seconds:
+                raise GetTimeoutError(f"nothing came within {seconds:g} s")
         return ray.get(reference)
 
     def _check(self) -> None:
@@ -203,20 +204,20 @@ class RayClients:
             raise RuntimeError("the engine is closed")
         self._watch.check()
 
-    def _move(self, moved: Collection[int], there: Collection[int]) -> None:
-        """Take note of which places are there; the workers of those that moved are gone."""
+    def _move(self, moved: Collection[int], available: Collection[int]) -> None:
+        """Update the available slots, and drop the workers of those that moved."""
         with self._changing:
-            self._there = there
+            self._available = available
             self._changing.notify_all()
         for number in moved:
             self._dismiss(number)
 
     def _start(self, number: int) -> Any:
-        """Start a worker, and return it; it is ready once it answers that."""
+        """Start a worker and return it; it is ready once its `ready` returns."""
         with self._changing:
             if self._closed:
                 raise RuntimeError("the engine is closed")
-            worker = self._worker_class.options(**self._places[number]).remote(
+            worker = self._worker_class.options(**self._slots[number]).remote(
                 [os.path.abspath(folder) for folder in sys.path],
                 [self._make_app],
                 str(self._device),
@@ -228,13 +229,13 @@ class RayClients:
         with self._changing:
             worker, self._workers[number] = self._workers[number], None
             if worker is not None:
-                # It may only be out of reach.
+                # It may still run, and only be out of reach.
                 ray.kill(worker)
 
     def _send(self, key: str, record: ArrayRecord) -> ObjectRef[Model]:
-        """Put a record into shared memory: once for all messages of a round, which hold the same.
+        """Put a record into shared memory, once for all messages of a round that hold it.
 
-        ``key`` is the record's in the messages.
+        ``key`` is the record's key in the messages.
         """
         with self._sending:
             if key not in self._sent or self._sent[key][0]() is not record:
@@ -245,14 +246,15 @@ class RayClients:
 
 @contextmanager
 def ray_grid(
-    prepared: Prepared, said: Callable[[str], None] = lambda _: None
+    prepared: Prepared, on_message: Callable[[str], None] = lambda _: None
 ) -> Iterator[LocalGrid]:
-    """Set up Ray, its workers and the Grid of an experiment, and end them.
+    """Return a context in which Ray, its workers and the Grid of an experiment run.
 
     Raises
     ------
     ConfigError
-        See `session` and `RayClients`; or the examples cannot be sent to another process.
+        There is no such cluster, no worker can start, or the examples cannot be sent to another
+        process.
     """
     allocator.keep_freed_memory()
     experiment, train = prepared.experiment, prepared.splits.train
@@ -263,9 +265,9 @@ def ray_grid(
         experiment, examples, train.labels.numpy(), prepared.partition, engine.device
     )
     store = _store_bytes(prepared, engine.workers or 1)
-    with session(engine, experiment.client.threads, store) as places:
-        clients = RayClients(places, make_app, engine.device, said)
-        grid = LocalGrid(clients, prepared.partition.clients, len(places))
+    with session(engine, experiment.client.threads, store) as slots:
+        clients = RayClients(slots, make_app, engine.device, on_message)
+        grid = LocalGrid(clients, prepared.partition.clients, len(slots))
         try:
             yield grid
         finally:
@@ -275,7 +277,7 @@ def ray_grid(
 
 
 def _store_bytes(prepared: Prepared, workers: int) -> int:
-    """Return how much shared memory the examples and the models on their way take at most."""
+    """Return the most bytes of shared memory that the examples and the models in transit take."""
     experiment, train = prepared.experiment, prepared.splits.train
     if isinstance(train.examples, Tensor):
         examples = train.examples.nbytes
@@ -296,13 +298,13 @@ def _store_bytes(prepared: Prepared, workers: int) -> int:
         model *= 3
     strategy = build_strategy(experiment.strategy, prepared.blueprint.facts.parts)
     if isinstance(strategy, FoldingStrategy) and strategy.rules(1):
-        # A client rule may get, send and remember as much as the model.
+        # A client rule may receive, send and store as much as the model.
         model *= 2
-    # Two rounds' models, and of each worker's client the state sent and the answer; twice that,
-    # for memory in pieces.
+    # Two rounds' models, and for each worker the state that is sent and the reply; twice that,
+    # since free memory may be fragmented.
     return data + 2 * model * (2 + 2 * workers)
 
 
 def _last_line(error: Exception) -> str:
-    """Return what a traceback from a worker, or Ray's account of its death, says in the end."""
+    """Return the last line of an error from a worker, or of Ray's report of its death."""
     return str(error).strip().rpartition("\n")[2]

@@ -1,6 +1,7 @@
-"""Words for a run that Ray ends: where a cluster is lost on this machine, it ends the process.
+"""Report that Ray has ended the process of a run, as it does where the cluster is lost.
 
-It does so from within, at once, and asks nobody. So another process waits for it, and speaks.
+Ray ends the process from within, without an exception. So another process waits for that, and
+prints the error.
 """
 
 import subprocess
@@ -13,11 +14,11 @@ WORDS = (
     "finished rounds are kept: go on by --resume, with engine.name=local or another engine.address"
 )
 SECONDS = 10.0
-"""How long Ray may be there after it has ended the run."""
+"""The seconds that Ray may still run after it has ended the process of the run."""
 _WAIT = """
 import socket, sys, time
 raylet, words, seconds = sys.argv[1:]
-# A pipe that closes without a word: the run was ended, and not by Ray if that stays.
+# The pipe closed without a message: the run was killed, and not by Ray if Ray still runs.
 ended = not sys.stdin.buffer.read()
 end = time.monotonic() + float(seconds)
 while ended and time.monotonic() < end:
@@ -32,18 +33,18 @@ while ended and time.monotonic() < end:
 
 
 @contextmanager
-def last_words(raylet: str) -> Iterator[None]:
-    """Have it said if Ray ends this process meanwhile.
+def report_ray_exit(raylet: str) -> Iterator[None]:
+    """Return a context in which an error is printed if Ray ends this process.
 
     Parameters
     ----------
     raylet : str
-        The socket on which Ray listens on this machine.
+        The path of the socket on which Ray listens on this machine.
     """
     waiting = subprocess.Popen(
         [sys.executable, "-I", "-c", _WAIT, raylet, WORDS, str(SECONDS)],
         stdin=subprocess.PIPE,
-        # Ctrl-C is not for it.
+        # So that it does not get Ctrl-C.
         start_new_session=True,
     )
     try:

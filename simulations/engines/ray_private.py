@@ -1,6 +1,6 @@
-"""The only place that touches what Ray keeps private: it prints what the cluster's machines log.
+"""The only use of Ray's private names: it stops Ray from printing the logs of its machines.
 
-Written for Ray 2.55; a test runs it, so that a new version that moves it is noticed.
+Written for Ray 2.55; a test runs it, so that a new version of Ray that renames them is noticed.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from ray._private import worker
 
 
 def silence() -> None:
-    """Keep Ray from printing the last pages of a lost machine's log; what was lost is told here."""
+    """Keep Ray from printing the log of a lost machine; this package reports the loss itself."""
     driver: Any = worker.global_worker
     driver.threads_stopped.set()
     driver.gcs_error_subscriber.close()

@@ -1,4 +1,4 @@
-"""Ray around an experiment: started or joined before it, with room for its workers, ended after."""
+"""A Ray session for an experiment: start or join a cluster, and reserve resources for workers."""
 
 import atexit
 import logging
@@ -18,22 +18,22 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from fedssl.base.config_file import ConfigError
 from fedssl.base.temporary import temporary_folder
 from simulations.engines import ray_private
-from simulations.engines.ray_errors import last_words
+from simulations.engines.ray_errors import report_ray_exit
 from simulations.errors import EngineLostError
 from simulations.settings.engines import RayConfig
 from simulations.settings.resources import choose_workers
 
 CONNECT_SECONDS = 5.0
-"""How long a cluster may take to answer."""
+"""The seconds that a cluster has to answer."""
 RESERVE_SECONDS = 30.0
-"""How long to wait until a cluster has room that others use now."""
+"""The seconds to wait for resources that others use now."""
 LEAVE_SECONDS, LOST_SECONDS = 60.0, 8.0
-"""How long Ray may take to end, and where the cluster is lost: if its head hangs, for good."""
+"""The seconds that Ray has to end; fewer where the cluster is lost, since it may hang forever."""
 LEAST_STORE = 80_000_000
-"""Ray wants at least so many bytes of shared memory."""
+"""The least bytes of shared memory that Ray accepts."""
 
-Place = Mapping[str, Any]
-"""Ray's options for one worker: what it takes, and where it is reserved."""
+WorkerSlot = Mapping[str, Any]
+"""Ray's options for one worker: its resources, and where they are reserved."""
 
 # Ray reports its use over the network unless told not to; the other is its new default, and ends a
 # warning about the old one.
@@ -43,27 +43,27 @@ QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @contextmanager
-def session(engine: RayConfig, threads: int, store: int) -> Iterator[list[Place]]:
-    """Start a Ray of our own or join a cluster, and leave no process of ours behind.
+def session(engine: RayConfig, threads: int, store: int) -> Iterator[list[WorkerSlot]]:
+    """Start Ray on this machine or join a cluster; at the end leave no process behind.
 
     Parameters
     ----------
     engine : RayConfig
-        Resolved.
+        The resolved ``engine`` section.
     threads : int
         ``client.threads``.
     store : int
-        The bytes of shared memory that a Ray of our own needs.
+        The bytes of shared memory that Ray needs where it is started here.
 
     Yields
     ------
-    list[Place]
-        A place for each worker, reserved.
+    list[WorkerSlot]
+        The reserved resources of each worker.
 
     Raises
     ------
     ConfigError
-        There is no such cluster, or less room than asked for.
+        There is no such cluster, or it has fewer resources than requested.
     """
     if ray.is_initialized():
         raise ConfigError(
@@ -72,25 +72,25 @@ def session(engine: RayConfig, threads: int, store: int) -> Iterator[list[Place]
         )
     with ExitStack() as ending:
         if engine.address is None:
-            # Short, for the names of sockets have little room; and apart from Ray's own folder, so
-            # that nobody else finds this Ray and joins it.
+            # Short, since a socket's path is limited; and not Ray's usual folder, so that no other
+            # program finds this Ray and joins it.
             folder = temporary_folder("ray-", "/tmp" if os.name == "posix" else None)
-            # Within it, for Ray lets everybody write to the one that it is given.
+            # A folder within it, since Ray makes the one that it is given writable for everybody.
             where = str(ending.enter_context(folder) / "ray")
-            ending.enter_context(_left())
+            ending.enter_context(_end_session())
             _start(engine, threads, store, where)
         else:
-            ending.enter_context(_left())
+            ending.enter_context(_end_session())
             _join(engine.address)
             if os.name == "posix":
-                ending.enter_context(last_words(_socket()))
+                ending.enter_context(report_ray_exit(_socket()))
         ray_private.silence()
         yield _reserve(engine, threads)
 
 
 @contextmanager
-def _left() -> Iterator[None]:
-    """End what we started of Ray, or leave the cluster; give up on one that hangs."""
+def _end_session() -> Iterator[None]:
+    """Return a context that ends Ray or leaves the cluster; one that hangs is given up."""
     seconds = LEAVE_SECONDS
     try:
         yield
@@ -117,7 +117,7 @@ def _start(engine: RayConfig, threads: int, store: int, folder: str) -> None:
     assert engine.workers is not None
     try:
         ray.init(
-            # Whatever RAY_ADDRESS says.
+            # Not the address that the environment variable RAY_ADDRESS names.
             address="local",
             # Ray starts a process for each before it is asked to, so no more than are needed.
             num_cpus=engine.workers * threads,
@@ -145,13 +145,13 @@ def _join(address: str) -> None:
 
 
 def _socket() -> str:
-    """Return where Ray listens on this machine."""
+    """Return the path of the socket on which Ray listens on this machine."""
     here = ray.get_runtime_context().get_node_id()
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return next(str(node["RayletSocketName"]) for node in nodes if node["NodeID"] == here)
 
 
-def _reserve(engine: RayConfig, threads: int) -> list[Place]:
+def _reserve(engine: RayConfig, threads: int) -> list[WorkerSlot]:
     gpus = engine.gpus_per_worker
     assert gpus is not None
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Watch the machines of a Ray cluster, so that one that is lost is noticed and not waited for."""
+"""Watch the machines of a Ray cluster, to notice one that is lost."""
 
 import threading
 import time
@@ -8,44 +8,44 @@ from typing import Any
 import ray
 from ray.util import placement_group_table
 
-from simulations.engines.ray_session import Place
+from simulations.engines.ray_session import WorkerSlot
 from simulations.errors import EngineLostError
 
-LOOK_SECONDS = 2.0
+POLL_SECONDS = 2.0
 SILENT_SECONDS = 20.0
-"""How long a cluster's head may be silent before it counts as lost."""
+"""The seconds without an answer of the cluster's head after which it counts as lost."""
 EMPTY_SECONDS = 300.0
-"""How long a cluster may have no room for any worker: a new machine may be on its way."""
+"""The seconds that a cluster may lack resources for any worker: a new machine may still join."""
 
 
-class Watch:
-    """Knows which of the reserved places are there: those on machines that live.
+class ClusterWatch:
+    """Tracks which of the reserved worker slots are available: those on machines that live.
 
-    Ray reserves another place for one that was lost as soon as there is room for it.
+    Ray moves a slot whose machine was lost to another machine as soon as one has resources for it.
 
     Parameters
     ----------
-    places : Sequence[Place]
-        As `session` reserved them.
+    slots : Sequence[WorkerSlot]
+        The slots that `session` reserved.
     on_change : Callable[[Collection[int], Collection[int]], None]
-        Called, in another thread, with the numbers of the places that were lost or are elsewhere
-        now, and of all that are there.
-    said : Callable[[str], None]
-        Told in a sentence what was lost, and what is there again.
+        Called, in another thread, with the numbers of the slots that were lost or moved, and of
+        all that are available.
+    on_message : Callable[[str], None]
+        Called with a message on each machine that is lost, or available again.
     """
 
     def __init__(
         self,
-        places: Sequence[Place],
+        slots: Sequence[WorkerSlot],
         on_change: Callable[[Collection[int], Collection[int]], None],
-        said: Callable[[str], None],
+        on_message: Callable[[str], None],
     ):
-        self._group = places[0]["scheduling_strategy"].placement_group
-        self._count = len(places)
+        self._group = slots[0]["scheduling_strategy"].placement_group
+        self._count = len(slots)
         self._on_change = on_change
-        self._said = said
+        self._on_message = on_message
         self._here = ray.get_runtime_context().get_node_id()
-        self._nodes, self._hosts = self._look()
+        self._nodes, self._hosts = self._poll()
         self._heard = self._had_room = time.monotonic()
         self._fault: str | None = None
         self._ended = threading.Event()
@@ -54,23 +54,23 @@ class Watch:
         self._thread.start()
 
     @property
-    def there(self) -> Collection[int]:
-        """The numbers of the places that are there."""
+    def available(self) -> Collection[int]:
+        """The numbers of the available slots."""
         return self._nodes.keys()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._ended.set()
-        self._thread.join(LOOK_SECONDS)
+        self._thread.join(POLL_SECONDS)
 
     def check(self) -> None:
-        """See that there is a cluster to wait for.
+        """Check that the cluster still exists.
 
         Raises
         ------
         EngineLostError
-            Its head is silent, this machine is no longer part of it, or it has had no room for any
-            worker for too long.
+            The cluster's head does not answer, this machine is no longer part of the cluster, or it
+            has lacked resources for any worker for too long.
         """
         now = time.monotonic()
         if now - self._heard > SILENT_SECONDS:
@@ -84,22 +84,22 @@ class Watch:
             )
 
     def _run(self) -> None:
-        while not self._ended.wait(LOOK_SECONDS):
+        while not self._ended.wait(POLL_SECONDS):
             try:
-                nodes, hosts = self._look()
-            # Of whatever kind: what is not heard of for long is lost.
+                nodes, hosts = self._poll()
+            # Of any kind: a cluster that does not answer for long counts as lost.
             except Exception:
                 continue
             self._heard = time.monotonic()
             if not self._ended.is_set():
                 self._compare(nodes, hosts)
 
-    def _look(self) -> tuple[dict[int, str], dict[str, str]]:
-        """Return the node of each place that is there, and the address of each node that lives."""
+    def _poll(self) -> tuple[dict[int, str], dict[str, str]]:
+        """Return the node of each available slot, and the address of each node that lives."""
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
         hosts = {node["NodeID"]: node["NodeManagerAddress"] for node in nodes if node["Alive"]}
-        at: dict[int, str] = placement_group_table(self._group)["bundles_to_node_id"]
-        return {place: node for place, node in at.items() if node in hosts}, hosts
+        slot_nodes: dict[int, str] = placement_group_table(self._group)["bundles_to_node_id"]
+        return {slot: node for slot, node in slot_nodes.items() if node in hosts}, hosts
 
     def _compare(self, nodes: dict[int, str], hosts: dict[str, str]) -> None:
         if self._here not in hosts:
@@ -108,18 +108,22 @@ class Watch:
             self._had_room = time.monotonic()
         before, self._nodes = self._nodes, nodes
         before_hosts, self._hosts = self._hosts, hosts
-        moved = {place for place, node in before.items() if nodes.get(place) != node}
-        new = {place for place, node in nodes.items() if before.get(place) != node}
+        moved = {slot for slot, node in before.items() if nodes.get(slot) != node}
+        new = {slot for slot, node in nodes.items() if before.get(slot) != node}
         if not moved and not new:
             return
         self._on_change(moved, nodes.keys())
-        left = f"{len(nodes)} of {self._count} workers"
-        on = (
-            f"going on with {left}"
+        remaining = f"{len(nodes)} of {self._count} workers"
+        consequence = (
+            f"going on with {remaining}"
             if nodes
             else f"waiting for another, at most {EMPTY_SECONDS:g} s"
         )
-        for node in sorted({before[place] for place in moved}):
-            self._said(f"the Ray cluster has lost the machine {before_hosts[node]}: {on}")
-        for node in sorted({nodes[place] for place in new}):
-            self._said(f"the Ray cluster has room on the machine {hosts[node]}: {on}")
+        for node in sorted({before[slot] for slot in moved}):
+            self._on_message(
+                f"the Ray cluster has lost the machine {before_hosts[node]}: {consequence}"
+            )
+        for node in sorted({nodes[slot] for slot in new}):
+            self._on_message(
+                f"the Ray cluster has room on the machine {hosts[node]}: {consequence}"
+            )

@@ -1,4 +1,4 @@
-"""A worker process of the engine `ray`, and the form in which records cross to it and back."""
+"""A worker process of the engine `ray`, and the format of records sent to it and back."""
 
 import sys
 import warnings
@@ -25,7 +25,7 @@ from strategies.messages import to_record, to_state
 
 @dataclass(frozen=True)
 class Model:
-    """A model as it crosses: one piece of memory, which Ray copies far faster than many."""
+    """A model as it is sent between processes: one array, which Ray copies far faster than many."""
 
     tensors: Mapping[str, tuple[torch.Size, torch.dtype]]
     memory: np.ndarray
@@ -34,36 +34,36 @@ class Model:
 
 
 Packed = dict[str, Model | ObjectRef[Model] | ConfigRecord | MetricRecord]
-"""A RecordDict, each ArrayRecord as a model, or as a reference to one that was sent before."""
+"""A RecordDict whose ArrayRecords are models, or references to models that were sent before."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a client gives."""
+class WorkerReply:
+    """A client's reply and its new state."""
 
     content: Packed
-    """Of its reply."""
+    """The content of the reply."""
     state: Packed
-    """What its context keeps."""
+    """The state of its Context."""
 
 
 def pack_model(record: ArrayRecord) -> Model:
-    """Return the form in which a model crosses; it shares memory with the record if it can."""
+    """Return a model as it is sent; it shares memory with the record if possible."""
     state = {name: tensor.cpu() for name, tensor in to_state(record).items()}
     tensors = {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}
     return Model(tensors, flatten_bytes(state).numpy())
 
 
 def unpack_model(model: Model, device: torch.device) -> ArrayRecord:
-    """Copy a model to memory of one's own, aligned as any model's is: Ray's can be used again."""
+    """Copy a model out of Ray's memory, aligned as any model is, so that Ray can reuse its own."""
     like = {n: torch.empty(s, dtype=kind, device="meta") for n, (s, kind) in model.tensors.items()}
-    own = allocate(like, torch.device("cpu"))
-    np.copyto(flatten_bytes(own).numpy(), model.memory)
-    return to_record({name: tensor.to(device) for name, tensor in own.items()})
+    state = allocate(like, torch.device("cpu"))
+    np.copyto(flatten_bytes(state).numpy(), model.memory)
+    return to_record({name: tensor.to(device) for name, tensor in state.items()})
 
 
 def pack(records: RecordDict) -> Packed:
-    """Return the form in which records cross between processes."""
+    """Return records as they are sent between processes."""
     return {
         key: pack_model(record) if isinstance(record, ArrayRecord) else record
         for key, record in records.items()
@@ -73,50 +73,50 @@ def pack(records: RecordDict) -> Packed:
 def unpack(
     packed: Packed,
     device: torch.device,
-    received: Callable[[ObjectRef[Model]], ArrayRecord] | None = None,
+    fetch_model: Callable[[ObjectRef[Model]], ArrayRecord] | None = None,
 ) -> RecordDict:
-    """Return what `pack` was given.
+    """Return the records that `pack` was given.
 
     Parameters
     ----------
     packed : Packed
-        In Ray's memory; nothing of the result lies there.
+        The packed records, in Ray's memory; the result is copied out of it.
     device : torch.device
-        Where tensors go.
-    received : Callable[[ObjectRef], ArrayRecord] | None (default: None)
-        Gives what a reference refers to; None where there is none in ``packed``.
+        The device of the tensors.
+    fetch_model : Callable[[ObjectRef], ArrayRecord] | None (default: None)
+        Returns the model of a reference; None where ``packed`` has no references.
     """
     records = RecordDict()
     for key, value in packed.items():
         if isinstance(value, (ConfigRecord, MetricRecord)):
             records[key] = value
         elif isinstance(value, ObjectRef):
-            assert received is not None
-            records[key] = received(value)
+            assert fetch_model is not None
+            records[key] = fetch_model(value)
         else:
             records[key] = unpack_model(value, device)
     return records
 
 
 class RayWorker:
-    """Runs clients one after another; Ray keeps it in a process of its own.
+    """Runs clients one after another, in a process of Ray.
 
     Parameters
     ----------
     path : list[str]
-        The driver's ``sys.path``: what a dotted path names there is found here, too.
+        The driver's ``sys.path``, so that dotted paths name the same modules here.
     make_app : list[ObjectRef]
-        One reference to what makes the ClientApp; in a list, so that Ray does not fetch it before
-        the path is set.
+        A list with one reference, to the function that makes the ClientApp; in a list, so that Ray
+        does not fetch it before the path is set.
     device : str
-        Where clients train.
+        The device on which clients train.
     """
 
     def __init__(
         self, path: list[str], make_app: list[ObjectRef[Callable[[], ClientApp]]], device: str
     ):
         sys.path.extend(folder for folder in path if folder not in sys.path)
-        # Arrays in shared memory are read-only, which nobody minds who only reads.
+        # Arrays in shared memory are read-only, and nothing here writes to them.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         # As in the driver: the number of threads of a local update is set by the worker.
         torch.set_num_threads(1)
@@ -126,45 +126,47 @@ class RayWorker:
         self._received: dict[str, ArrayRecord] = {}
 
     def ready(self) -> None:
-        """Answer once the app is made."""
+        """Return once the app is made."""
 
-    def answer(
+    def run_client(
         self, content: Packed, state: Packed, context: dict[str, Any], kind: str
-    ) -> Answer | str:
+    ) -> WorkerReply | str:
         """Run one client.
 
         Parameters
         ----------
         content : Packed
-            Of the message.
+            The content of the message.
         state : Packed
-            What the client keeps since its last round.
+            The client's state.
         context : dict[str, Any]
-            All else that the client's context holds.
+            The other fields of the client's Context.
         kind : str
             The message's type.
 
         Returns
         -------
-        Answer | str
-            Why the client failed, where it did.
+        WorkerReply | str
+            The reply; a text says why the client failed.
         """
         try:
-            own = Context(state=unpack(state, self._device), **context)
-            # So that the last round's memory can be used again.
+            client_context = Context(state=unpack(state, self._device), **context)
+            # Drop the last round's models, so that their memory can be used again.
             names = {value.hex() for value in content.values() if isinstance(value, ObjectRef)}
             self._received = {n: r for n, r in self._received.items() if n in names}
-            message = Message(unpack(content, self._device, self._model), own.node_id, kind)
+            message = Message(
+                unpack(content, self._device, self._fetch_model), client_context.node_id, kind
+            )
             number_message(message, "1")
-            reply = self._app(message, own)
+            reply = self._app(message, client_context)
             if reply.has_error():
                 return reply.error.reason or "no reason given"
-            return Answer(pack(reply.content), pack(own.state))
+            return WorkerReply(pack(reply.content), pack(client_context.state))
         # A SystemExit, too, which would end this process and all that it holds.
         except BaseException as error:
             return describe_error(error)
 
-    def _model(self, reference: ObjectRef[Model]) -> ArrayRecord:
+    def _fetch_model(self, reference: ObjectRef[Model]) -> ArrayRecord:
         """Return a round's model, which is fetched once for all clients of this worker."""
         name = reference.hex()
         if name not in self._received:
@@ -174,18 +176,18 @@ class RayWorker:
 
 @dataclass(frozen=True)
 class MakeClientApp:
-    """Makes the ClientApp of an experiment from what all workers of a machine share."""
+    """Makes the ClientApp of an experiment from data that all workers of a machine share."""
 
     config: LearningConfig
     examples: np.ndarray | Examples
-    """[N, …] as stored, or what fetches rows of it."""
+    """[N, …] as stored, or an object that fetches rows of it."""
     labels: np.ndarray
     """int64 [N]."""
     partition: Partition
     device: str
 
     def __call__(self) -> ClientApp:
-        """Make it, and the resident model."""
+        """Make the ClientApp and the resident model."""
         examples = self.examples
         if isinstance(examples, np.ndarray):
             examples = torch.from_numpy(examples)

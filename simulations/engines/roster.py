@@ -1,4 +1,4 @@
-"""Which clients may take part, and which node of the SuperLink each is."""
+"""The roster: the clients that may take part, and the SuperLink's node of each."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -6,22 +6,26 @@ from typing import Protocol
 
 
 class Roster(Protocol):
-    """The clients that may take part now: another moment's may be others."""
+    """The clients that may take part now; they may change at any time."""
 
     @property
     def clients(self) -> Collection[int]:
-        """Their numbers, ascending."""
+        """The clients' numbers, ascending."""
 
     @property
     def nodes(self) -> Mapping[int, int] | None:
-        """Which client each node is by its key; None where keys are not asked for."""
+        """The client of each node, by the node's key; None where nodes need no registered key."""
 
 
 @dataclass(frozen=True)
 class FixedRoster:
-    """Clients that stay the same."""
+    """A roster that never changes.
+
+    >>> FixedRoster(range(3)).clients
+    range(0, 3)
+    """
 
     clients: Collection[int]
-    """Their numbers."""
+    """The clients' numbers."""
     nodes: Mapping[int, int] | None = None
-    """Which client each node is by its key; None where keys are not asked for."""
+    """The client of each node, by the node's key; None where nodes need no registered key."""

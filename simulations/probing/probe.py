@@ -31,7 +31,11 @@ from simulations.record.run_folder import RunFolder
 from simulations.record.subfolders import make_inside
 from simulations.record.tables import has_partition
 from simulations.reports import plots
-from simulations.running.trained_model import at_checkpoint, blueprint_of, last_checkpoint
+from simulations.running.trained_model import (
+    blueprint_of,
+    load_checkpoint_model,
+    load_last_checkpoint,
+)
 from simulations.server.subjects import after_update, subject_of
 from simulations.settings.engines import LocalConfig
 from simulations.settings.experiment import Experiment
@@ -214,7 +218,7 @@ def _subject(
         here = own.model_copy(update={"engine": experiment.engine})
         last = max(1, rows[-1]["round"])
         known["after_update"] = after_update(
-            here, splits, parts, lambda: last_checkpoint(files, said).model, last
+            here, splits, parts, lambda: load_last_checkpoint(files, said).model, last
         )
     return subject_of(
         ModelBlueprint.of(experiment, splits.train),
@@ -245,7 +249,7 @@ def _encoder(
 ) -> nn.Module:
     """Load the encoder of the run's model, or of its checkpoint while it is not finished."""
     if not os.path.lexists(files.model):
-        return at_checkpoint(files, blueprint_of(own), said)[0].encoder
+        return load_checkpoint_model(files, blueprint_of(own), said)[0].encoder
     try:
         blueprint = ModelBlueprint.of(own, splits.train)
         made = None if blueprint.has_known_encoder else blueprint.build_encoder()

@@ -1,1 +1,1 @@
-"""What a person sees of a run while it goes on."""
+"""The progress of a run: displays, logs and profiles."""

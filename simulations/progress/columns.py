@@ -13,14 +13,14 @@ from rich.progress import (
 def progress_columns(
     before: str = "", after: str = "", *, time_left: bool = True
 ) -> list[ProgressColumn]:
-    """Return a bar with its count and times.
+    """Return the columns of a bar with its count and times.
 
     Parameters
     ----------
     before, after : str
         The text to its left and right, such as ``"{task.description}"``; none where empty.
     time_left : bool (default: True)
-        Whether the time that is left is estimated.
+        Whether to show the estimated remaining time.
     """
     columns: list[ProgressColumn] = [
         BarColumn(bar_width=24),

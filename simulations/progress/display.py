@@ -1,4 +1,4 @@
-"""What a person sees while an experiment runs: a live display, plain lines, or nothing."""
+"""Displays of a running experiment: live progress bars, plain lines, or nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -10,83 +10,86 @@ from rich.progress import Progress, TaskID
 from fedssl.base.printable import printable, printable_message
 from simulations.progress.columns import progress_columns
 from simulations.progress.profiling import Rows, table
-from simulations.record.answer import Answer
-from simulations.record.metric_names import further, name_of, shown
+from simulations.record.client_result import ClientResult
+from simulations.record.metric_names import extra_metrics, format_metric, metric_label
 from simulations.settings.experiment import Experiment
 
 
 class Display(Protocol):
-    """Told of everything that happens in a run."""
+    """A display of a run: its methods are called with everything that happens in the run.
 
-    def running(self, experiment: Experiment, first: int) -> AbstractContextManager[None]:
-        """Show the run while its rounds, from ``first``, are run."""
+    `QuietDisplay` shows nothing; inherit from it to write a display of your own.
+    """
 
-    def began(self, server_round: int, cohort: Sequence[int]) -> None:
-        """Show that a round begins."""
+    def show_run(self, experiment: Experiment, first_round: int) -> AbstractContextManager[None]:
+        """Show the run while its rounds, from ``first_round``, are run."""
 
-    def answered(self, answer: Answer) -> None:
-        """Show that a client answered."""
+    def on_round_start(self, server_round: int, cohort: Sequence[int]) -> None:
+        """Show that a round begins with this cohort."""
 
-    def ended(self, row: Mapping[str, object]) -> None:
-        """Show a finished round's row."""
+    def on_client_result(self, result: ClientResult) -> None:
+        """Show the result of one client, which may have failed."""
 
-    def profiled(self, rows: Rows) -> None:
-        """Show where the time of the rounds went, once they have ended."""
+    def on_round_end(self, row: Mapping[str, object]) -> None:
+        """Show the metrics of a finished round, a row of ``metrics.jsonl``."""
 
-    def said(self, text: str) -> None:
-        """Show what the engine has to say."""
+    def on_profile(self, rows: Rows) -> None:
+        """Show how the time of the rounds divides into parts, once they have ended."""
+
+    def on_message(self, text: str) -> None:
+        """Show a message of the engine or the run, one or more sentences."""
 
 
-class Quiet:
-    """Shows nothing."""
+class QuietDisplay:
+    """A display that shows nothing."""
 
     @contextmanager
-    def running(self, experiment: Experiment, first: int) -> Iterator[None]:
+    def show_run(self, experiment: Experiment, first_round: int) -> Iterator[None]:
         """Do nothing."""
         yield
 
-    def began(self, server_round: int, cohort: Sequence[int]) -> None:
+    def on_round_start(self, server_round: int, cohort: Sequence[int]) -> None:
         """Do nothing."""
 
-    def answered(self, answer: Answer) -> None:
+    def on_client_result(self, result: ClientResult) -> None:
         """Do nothing."""
 
-    def ended(self, row: Mapping[str, object]) -> None:
+    def on_round_end(self, row: Mapping[str, object]) -> None:
         """Do nothing."""
 
-    def profiled(self, rows: Rows) -> None:
+    def on_profile(self, rows: Rows) -> None:
         """Do nothing."""
 
-    def said(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         """Do nothing."""
 
 
-class Lines:
-    """A plain line for every round and every failure: for logs."""
+class LineDisplay:
+    """A display that prints a line for every round and every failure, such as for a log."""
 
     def __init__(self, console: Console):
         self._console = console
         self._rounds = 0
 
     @contextmanager
-    def running(self, experiment: Experiment, first: int) -> Iterator[None]:
+    def show_run(self, experiment: Experiment, first_round: int) -> Iterator[None]:
         """Print which rounds are coming."""
         self._rounds = experiment.rounds
-        if 0 < first <= self._rounds:
-            self._console.print(f"going on with round {first} of {self._rounds}")
+        if 0 < first_round <= self._rounds:
+            self._console.print(f"going on with round {first_round} of {self._rounds}")
         yield
 
-    def began(self, server_round: int, cohort: Sequence[int]) -> None:
+    def on_round_start(self, server_round: int, cohort: Sequence[int]) -> None:
         """Do nothing: the line comes at the end of the round."""
 
-    def answered(self, answer: Answer) -> None:
+    def on_client_result(self, result: ClientResult) -> None:
         """Print a failure."""
-        if answer.error is not None:
-            text = f"client {answer.client} failed: {printable(answer.error)}"
+        if result.error is not None:
+            text = f"client {result.client} failed: {printable(result.error)}"
             self._console.print(text, markup=False, emoji=False, soft_wrap=True)
 
-    def ended(self, row: Mapping[str, object]) -> None:
-        """Print the round's figures."""
+    def on_round_end(self, row: Mapping[str, object]) -> None:
+        """Print the round's metrics."""
         self._console.print(
             f"round {row['round']}/{self._rounds}: {describe(row)}  {row['seconds']} s",
             markup=False,
@@ -94,18 +97,18 @@ class Lines:
             soft_wrap=True,
         )
 
-    def profiled(self, rows: Rows) -> None:
+    def on_profile(self, rows: Rows) -> None:
         """Print a table of the rounds and the shares of the parts."""
         self._console.print(table(rows))
 
-    def said(self, text: str) -> None:
-        """Print it."""
+    def on_message(self, text: str) -> None:
+        """Print the message."""
         text = printable_message(text)
         self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-class Live(Lines):
-    """Two bars, the rounds and the cohort's clients, with the newest figures and the time left."""
+class LiveDisplay(LineDisplay):
+    """A display of two progress bars: one counts rounds, the other clients of the cohort."""
 
     def __init__(self, console: Console):
         super().__init__(console)
@@ -117,18 +120,18 @@ class Live(Lines):
         self._client_bar = TaskID(0)
 
     @contextmanager
-    def running(self, experiment: Experiment, first: int) -> Iterator[None]:
+    def show_run(self, experiment: Experiment, first_round: int) -> Iterator[None]:
         """Show the bars."""
-        with super().running(experiment, first), self._progress as progress:
+        with super().show_run(experiment, first_round), self._progress as progress:
             # As the lines count: round 0 probes the untrained encoder, and trains nothing.
             self._round_bar = progress.add_task(
-                "rounds", total=experiment.rounds, completed=max(0, first - 1), text=""
+                "rounds", total=experiment.rounds, completed=max(0, first_round - 1), text=""
             )
             self._client_bar = progress.add_task("clients", total=None, text="")
             yield
 
-    def began(self, server_round: int, cohort: Sequence[int]) -> None:
-        """Start the clients' bar anew."""
+    def on_round_start(self, server_round: int, cohort: Sequence[int]) -> None:
+        """Start the clients' bar again for the new cohort."""
         text = (
             f"round {server_round}: training"
             if cohort
@@ -136,22 +139,26 @@ class Live(Lines):
         )
         self._progress.reset(self._client_bar, total=len(cohort) or None, text=text)
 
-    def answered(self, answer: Answer) -> None:
+    def on_client_result(self, result: ClientResult) -> None:
         """Move the clients' bar."""
-        super().answered(answer)
-        text = f"client {answer.client}: " + (
-            "failed" if answer.error else f"loss {answer.loss:.3f}, {answer.examples} examples"
+        super().on_client_result(result)
+        text = f"client {result.client}: " + (
+            "failed" if result.error else f"loss {result.loss:.3f}, {result.examples} examples"
         )
         self._progress.update(self._client_bar, advance=1, text=text)
 
-    def ended(self, row: Mapping[str, object]) -> None:
+    def on_round_end(self, row: Mapping[str, object]) -> None:
         """Print the round's line above the bars, and move the rounds' bar."""
-        super().ended(row)
+        super().on_round_end(row)
         self._progress.update(self._round_bar, completed=int(str(row["round"])), text="")
 
 
 def describe(row: Mapping[str, object]) -> str:
-    """Return a round's figures in words."""
+    """Return a round's metrics in words.
+
+    >>> describe({"cohort": [0, 2], "train_loss": 5.25, "linear_accuracy": 0.5})
+    '2 clients  loss 5.2500  linear 50.0%'
+    """
     names = {
         "train_loss": ("loss", "{:.4f}"),
         "linear_accuracy": ("linear", "{:.1%}"),
@@ -166,5 +173,8 @@ def describe(row: Mapping[str, object]) -> str:
     for key, (name, form) in names.items():
         if row.get(key) is not None:
             parts.append(f"{name} {form.format(row[key])}")
-    parts += [f"{name_of(key)} {shown(key, value)}" for key, value in further(row).items()]
+    parts += [
+        f"{metric_label(key)} {format_metric(key, value)}"
+        for key, value in extra_metrics(row).items()
+    ]
     return "  ".join(parts)

@@ -1,4 +1,4 @@
-"""Live logs of a run for TensorBoard and Weights & Biases, under the names of ``metrics.jsonl``."""
+"""Live logs of a run for TensorBoard and Weights & Biases, with the names of ``metrics.jsonl``."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -9,32 +9,32 @@ from fedssl.base.config_file import ConfigError
 from fedssl.base.fields import suggest_name
 from simulations.progress.display import Display
 from simulations.progress.profiling import Rows
-from simulations.record.answer import Answer
+from simulations.record.client_result import ClientResult
 from simulations.settings.experiment import Experiment
 
 
 class Log(Protocol):
-    """Where the rows go."""
+    """A log to which the rows of metrics are written."""
 
     def write(self, server_round: int, values: Mapping[str, float]) -> None:
-        """Log a round's figures."""
+        """Log a round's metrics."""
 
     def close(self) -> None:
-        """Log no more."""
+        """Close the log."""
 
 
 Opener = Callable[[Path, Experiment, int], Log]
-"""Opens a log for a run's folder, its experiment, and its first round, which may be logged."""
+"""Opens a log, given a run's folder, its experiment, and the first round that is run now."""
 
 
 class TensorBoard:
     """Event files in the run's folder ``tensorboard/``: ``tensorboard --logdir runs``."""
 
-    def __init__(self, folder: Path, experiment: Experiment, first: int):
+    def __init__(self, folder: Path, experiment: Experiment, first_round: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        # Of a run that goes on, what was logged of rounds that are run again is hidden.
-        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=first)
+        # Of a resumed run, this hides earlier entries of rounds that are run again.
+        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=first_round)
 
     def write(self, server_round: int, values: Mapping[str, float]) -> None:
         """Add a point to each curve."""
@@ -48,9 +48,9 @@ class TensorBoard:
 
 
 class Wandb:
-    """A run of the project ``fedssl``; what wandb does with it, its own settings say."""
+    """A run of the Weights & Biases project ``fedssl``, by wandb's own settings."""
 
-    def __init__(self, folder: Path, experiment: Experiment, first: int):
+    def __init__(self, folder: Path, experiment: Experiment, first_round: int):
         import wandb
 
         self._run: Any = wandb.init(
@@ -73,20 +73,20 @@ LOGS: dict[str, tuple[str, Opener]] = {
     "tensorboard": ("torch.utils.tensorboard", TensorBoard),
     "wandb": ("wandb", Wandb),
 }
-"""By name: the module that is needed, and what opens the log."""
+"""Maps a log's name to the module that it needs and the class that opens it."""
 
 
-class Logged:
-    """A display that logs each round's row, too.
+class LoggingDisplay:
+    """A display that also logs each round's metrics.
 
     Parameters
     ----------
     display : Display
-        What else shows the run.
+        The display that shows the run.
     name : str
-        A name of `LOGS`.
+        A name in `LOGS`.
     folder : Path
-        The run's.
+        The run's folder.
 
     Raises
     ------
@@ -111,36 +111,36 @@ class Logged:
         self._log: Log | None = None
 
     @contextmanager
-    def running(self, experiment: Experiment, first: int) -> Iterator[None]:
-        """Open the log while the run is run."""
-        shown: AbstractContextManager[None] = self._display.running(experiment, first)
-        self._log = self._open(self._folder, experiment, first)
+    def show_run(self, experiment: Experiment, first_round: int) -> Iterator[None]:
+        """Open the log for the time of the run."""
+        shown: AbstractContextManager[None] = self._display.show_run(experiment, first_round)
+        self._log = self._open(self._folder, experiment, first_round)
         try:
             with shown:
                 yield
         finally:
             self._log.close()
 
-    def began(self, server_round: int, cohort: Sequence[int]) -> None:
-        """Pass on."""
-        self._display.began(server_round, cohort)
+    def on_round_start(self, server_round: int, cohort: Sequence[int]) -> None:
+        """Pass the call on."""
+        self._display.on_round_start(server_round, cohort)
 
-    def answered(self, answer: Answer) -> None:
-        """Pass on."""
-        self._display.answered(answer)
+    def on_client_result(self, result: ClientResult) -> None:
+        """Pass the call on."""
+        self._display.on_client_result(result)
 
-    def ended(self, row: Mapping[str, object]) -> None:
-        """Log the row: its numbers, and how many clients took part and failed."""
-        self._display.ended(row)
+    def on_round_end(self, row: Mapping[str, object]) -> None:
+        """Log the numbers of the row, and how many clients took part and failed."""
+        self._display.on_round_end(row)
         assert self._log is not None
         values = {name: float(v) for name, v in row.items() if isinstance(v, (int, float))}
         values |= {name: float(len(v)) for name, v in row.items() if isinstance(v, list)}
         self._log.write(int(values.pop("round")), values)
 
-    def profiled(self, rows: Rows) -> None:
-        """Pass on."""
-        self._display.profiled(rows)
+    def on_profile(self, rows: Rows) -> None:
+        """Pass the call on."""
+        self._display.on_profile(rows)
 
-    def said(self, text: str) -> None:
-        """Pass on."""
-        self._display.said(text)
+    def on_message(self, text: str) -> None:
+        """Pass the call on."""
+        self._display.on_message(text)

@@ -1,6 +1,6 @@
-"""Where the time of each round went: the folder ``profile/`` of a run.
+"""A profile of a run: how the time of each round divides into parts, in the folder ``profile/``.
 
-At any moment a thread is in one part, that of the innermost span which names one:
+At any time a thread is in one part, that of the innermost span that names one:
 
 ========  =====================================================================================
 views     clients: draw the augmented views
@@ -37,30 +37,30 @@ from simulations.record.files import replace_text
 
 PARTS = ("views", "step", "merge", "probe", "save", "engine", "wait")
 TOTALS = {"round": "seconds", "client": "clients"}
-"""The outermost span of a thread, and the column of its time."""
+"""Maps the outermost span of a thread to the column of its time."""
 COLUMNS = ("round", *TOTALS.values(), *PARTS)
 FEW = 20
-"""How many rounds are printed one by one."""
+"""The most rounds that are printed one by one."""
 
 Rows = Sequence[Mapping[str, float]]
-"""A row a round, with a value for each of `COLUMNS`."""
+"""One row for each round, with a value for each of `COLUMNS`."""
 
 
 @contextmanager
-def profiled(
+def record_profile(
     run_folder: Path, device: torch.device, show: Callable[[Rows], None]
 ) -> Iterator[None]:
-    """Record what is run inside, and write ``profile/profile.csv`` and ``profile/trace.json``.
+    """Return a context that records a profile, and writes ``profile.csv`` and ``trace.json``.
 
-    They are written, and shown, whatever ended it; of a round that was stopped they tell the time
-    until then. Where no round was begun, nothing is written.
+    They are written to ``profile/`` and shown even where an error ends the context; a round that
+    was stopped then has the time until its stop. Where no round was begun, nothing is written.
 
     Parameters
     ----------
     run_folder : Path
-        The run's folder; what a profile in it held is replaced.
+        The run's folder; a profile in it is replaced.
     device : torch.device
-        Where the run is done.
+        The device on which the run trains.
     show : Callable[[Rows], None]
         Called with the rows.
     """
@@ -115,23 +115,23 @@ def table(rows: Rows) -> Table:
 
     The work is all parts but ``wait``.
     """
-    drawn = Table(
+    shown = Table(
         *COLUMNS,
         box=None,
         title="Where the time went, in seconds",
         caption="views to wait add up to seconds (the server) + clients (threads summed)",
     )
-    for column in drawn.columns:
+    for column in shown.columns:
         column.justify = "right"
     total = {column: sum(row[column] for row in rows) for column in COLUMNS[1:]}
     for row in rows if len(rows) <= FEW else ():
-        drawn.add_row(str(row["round"]), *(f"{row[column]:.3f}" for column in COLUMNS[1:]))
-    drawn.add_section()
-    drawn.add_row("total", *(f"{value:.3f}" for value in total.values()), style="bold")
+        shown.add_row(str(row["round"]), *(f"{row[column]:.3f}" for column in COLUMNS[1:]))
+    shown.add_section()
+    shown.add_row("total", *(f"{value:.3f}" for value in total.values()), style="bold")
     work = sum(total[part] for part in PARTS) - total["wait"]
     shares = ("" if part == "wait" else f"{total[part] / work:.1%}" for part in PARTS)
-    drawn.add_row("share", "", "", *shares)
-    return drawn
+    shown.add_row("share", "", "", *shares)
+    return shown
 
 
 def _as_csv(rows: Rows) -> str:

@@ -1,4 +1,4 @@
-"""The console that all is printed on: what comes from outside stays text."""
+"""The console for all output: texts from outside cannot control the terminal."""
 
 from typing import IO, Any
 
@@ -9,7 +9,7 @@ from fedssl.base.printable import escape_unsafe
 
 
 class Terminal(Console):
-    """A rich Console that takes no text for markup, and lets none command the terminal.
+    """A rich Console that prints every text as it is: no markup, no control of the terminal.
 
     Names of classes, files and runs, values of configs and errors of clients may hold brackets,
     colons, escape sequences and overrides of the reading direction.
@@ -19,7 +19,7 @@ class Terminal(Console):
     stderr : bool
         Whether to print on standard error.
     file, width
-        As for a Console.
+        As for rich's Console.
     """
 
     def __init__(
@@ -30,6 +30,6 @@ class Terminal(Console):
         )
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return text for the screen; all that is printed, tables' cells too, comes along here."""
+        """Return text for the screen; rich calls it for all that it prints, also for cells."""
         lines = text.replace("\t", "    ").split("\n")
         return super().render_str("\n".join(map(escape_unsafe, lines)), **options)

@@ -1,4 +1,4 @@
-"""Whoever wants to know what happens in a federation: an audit log, its status, metrics."""
+"""Watchers of a federation's events, such as an audit log, a status and metrics."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -6,62 +6,62 @@ from typing import Protocol
 
 from simulations.progress.display import Display
 from simulations.progress.profiling import Rows
-from simulations.record.answer import Answer
+from simulations.record.client_result import ClientResult
 from simulations.settings.experiment import Experiment
 
 
 class Watcher(Protocol):
-    """Told of what happens, from any thread."""
+    """Its methods are called with the events of a federation, from any thread."""
 
-    def note(self, event: str, **fields: object) -> None:
-        """Take note of an event; the words of one that came from outside are not yet printable."""
+    def on_event(self, event: str, **fields: object) -> None:
+        """Handle an event; texts in its fields may come from outside, and are not yet printable."""
 
-    def seen(self, clients: Collection[int]) -> None:
-        """Take note of who is connected now."""
+    def on_connected(self, clients: Collection[int]) -> None:
+        """Handle the list of clients that are connected now."""
 
 
-class Nobody:
-    """Takes no note."""
+class SilentWatcher:
+    """A watcher that does nothing."""
 
-    def note(self, event: str, **fields: object) -> None:
+    def on_event(self, event: str, **fields: object) -> None:
         """Do nothing."""
 
-    def seen(self, clients: Collection[int]) -> None:
+    def on_connected(self, clients: Collection[int]) -> None:
         """Do nothing."""
 
 
-class Several:
-    """Passes on to several.
+class WatcherGroup:
+    """A watcher that passes every event on to several others.
 
     Parameters
     ----------
     watchers : Sequence[Watcher]
-        In the order in which they are told.
+        The watchers, in the order in which they are called.
     """
 
     def __init__(self, watchers: Sequence[Watcher]):
         self._watchers = watchers
 
-    def note(self, event: str, **fields: object) -> None:
-        """Pass on."""
+    def on_event(self, event: str, **fields: object) -> None:
+        """Pass the call on."""
         for watcher in self._watchers:
-            watcher.note(event, **fields)
+            watcher.on_event(event, **fields)
 
-    def seen(self, clients: Collection[int]) -> None:
-        """Pass on."""
+    def on_connected(self, clients: Collection[int]) -> None:
+        """Pass the call on."""
         for watcher in self._watchers:
-            watcher.seen(clients)
+            watcher.on_connected(clients)
 
 
 class WatchedDisplay:
-    """A display that tells a watcher of the rounds and the answers, too.
+    """A display that also reports the rounds and the clients' results to a watcher.
 
     Parameters
     ----------
     display : Display
-        What shows the run.
+        The display that shows the run.
     watcher : Watcher
-        Told of ``begun``, ``sent``, ``failed`` and ``round``.
+        Gets the events ``begun``, ``sent``, ``failed`` and ``round``.
     """
 
     def __init__(self, display: Display, watcher: Watcher):
@@ -70,41 +70,43 @@ class WatchedDisplay:
         self._round = 0
 
     @contextmanager
-    def running(self, experiment: Experiment, first: int) -> Iterator[None]:
-        """Pass on."""
-        with self._display.running(experiment, first):
+    def show_run(self, experiment: Experiment, first_round: int) -> Iterator[None]:
+        """Pass the call on."""
+        with self._display.show_run(experiment, first_round):
             yield
 
-    def began(self, server_round: int, cohort: Sequence[int]) -> None:
-        """Note that a round begins."""
+    def on_round_start(self, server_round: int, cohort: Sequence[int]) -> None:
+        """Report that a round begins."""
         self._round = server_round
-        self._watcher.note("begun", round=server_round, clients=list(cohort))
-        self._display.began(server_round, cohort)
+        self._watcher.on_event("begun", round=server_round, clients=list(cohort))
+        self._display.on_round_start(server_round, cohort)
 
-    def answered(self, answer: Answer) -> None:
-        """Note what a client sent, or why it failed."""
-        who = {"round": self._round, "client": answer.client}
-        if answer.error is None:
-            self._watcher.note("sent", **who, bytes=answer.bytes_up, examples=answer.examples)
+    def on_client_result(self, result: ClientResult) -> None:
+        """Report what a client sent, or why it failed."""
+        fields = {"round": self._round, "client": result.client}
+        if result.error is None:
+            self._watcher.on_event(
+                "sent", **fields, bytes=result.bytes_up, examples=result.examples
+            )
         else:
-            kind = "refused" if answer.refused else "lost" if answer.lost else "error"
-            self._watcher.note("failed", **who, why=answer.error, kind=kind)
-        self._display.answered(answer)
+            kind = "refused" if result.refused else "lost" if result.lost else "error"
+            self._watcher.on_event("failed", **fields, why=result.error, kind=kind)
+        self._display.on_client_result(result)
 
-    def ended(self, row: Mapping[str, object]) -> None:
-        """Note the round's figures."""
+    def on_round_end(self, row: Mapping[str, object]) -> None:
+        """Report the round's metrics."""
         names = ("round", "cohort", "failed", "bytes_up", "bytes_down", "seconds")
-        figures = {name: row[name] for name in names}
+        metrics = {name: row[name] for name in names}
         accuracy = row.get("linear_accuracy")
         if accuracy is not None:
-            figures["linear_accuracy"] = accuracy
-        self._watcher.note("round", **figures)
-        self._display.ended(row)
+            metrics["linear_accuracy"] = accuracy
+        self._watcher.on_event("round", **metrics)
+        self._display.on_round_end(row)
 
-    def profiled(self, rows: Rows) -> None:
-        """Pass on."""
-        self._display.profiled(rows)
+    def on_profile(self, rows: Rows) -> None:
+        """Pass the call on."""
+        self._display.on_profile(rows)
 
-    def said(self, text: str) -> None:
-        """Pass on."""
-        self._display.said(text)
+    def on_message(self, text: str) -> None:
+        """Pass the call on."""
+        self._display.on_message(text)

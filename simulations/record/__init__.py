@@ -1,1 +1,1 @@
-"""What a run keeps on disk, and how it is read again."""
+"""The files of a run's folder: how they are written and read."""

@@ -1,4 +1,4 @@
-"""What a run needs to go on: written after every round, whole or not at all, and checked."""
+"""Checkpoints of a run: written atomically after every round, with checksums."""
 
 import json
 import os
@@ -19,26 +19,26 @@ from simulations.record.files import replace_text
 from simulations.record.members import MemberChange
 
 VERSION = 3
-"""Of ``checkpoint.json`` where clients come and go."""
+"""The version of ``checkpoint.json`` where clients come and go."""
 VERSION_BEFORE = 2
-"""Of all others: it has no members; the first had no version and no checksums. Both are read."""
+"""The version of all others, without members. Version 1, without checksums, is read, too."""
 
 _NAME = re.compile(r"(?:model|strategy|client-\d+)-round-(\d+)\.safetensors")
 _CHUNK = 1 << 20
 _LONGEST = 1 << 30
-"""Bytes of an index: one of ten million clients has fewer."""
+"""The most bytes of an index; that of ten million clients has fewer."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run after a finished round."""
+    """The state of a run after a finished round."""
 
     round: int
     """The last finished round; 0 is the untrained model."""
     model: State
-    """The federated tensors."""
+    """The tensors of the global model."""
     strategy: State = field(default_factory=dict)
-    """What the strategy keeps on the server between rounds."""
+    """The strategy's state between rounds."""
     clients: Mapping[int, State] = field(default_factory=dict)
     """The private state of each client that has one."""
     members: tuple[MemberChange, ...] = ()
@@ -46,7 +46,7 @@ class Checkpoint:
 
 
 class NewerVersionError(ValueError):
-    """A checkpoint of a newer fedssl: not damaged, but not to be read here."""
+    """A newer fedssl wrote the checkpoint, so that this one cannot read it."""
 
 
 # Not models of pydantic: there is one for each client.
@@ -61,7 +61,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Generation:
-    """What an index file says: the files of one checkpoint."""
+    """The content of an index file: the files of one checkpoint."""
 
     round: Annotated[int, Field(ge=0, strict=True)]
     model: _Part
@@ -107,10 +107,10 @@ class CheckpointFolder:
 
     It holds two checkpoints, that of the last finished round and the one before. `checkpoint.json`
     names the files of the newest, with a CRC-32 of each and of itself, and is replaced last;
-    `checkpoint-before.json` is the same of the one before. A client's private state is written in
-    the rounds that it took part in, so a round costs what its cohort weighs, not what all clients
-    do; and the two checkpoints share the files of all others. A checkpoint of which anything is
-    not as it was written is not used: the one before is.
+    `checkpoint-before.json` does the same for the one before. A client's private state is written
+    only in the rounds that it took part in, so the cost of a round depends on its cohort; the two
+    checkpoints share the files of all other clients. If any part of a checkpoint is damaged, the
+    one before is used.
     """
 
     def __init__(self, folder: Path):
@@ -121,12 +121,12 @@ class CheckpointFolder:
         self._good: _Generation | None = None
 
     def save(self, checkpoint: Checkpoint, changed: set[int]) -> None:
-        """Write a checkpoint; the private states of clients not in ``changed`` stay as they are.
+        """Write a checkpoint; only the private states of the clients in ``changed`` are written.
 
         Raises
         ------
         WriteError
-            It cannot be written; those that there were still are.
+            It cannot be written; the existing checkpoints stay.
         """
         make_folder(self.folder)
         number, before = checkpoint.round, self._good or self._newest_index()
@@ -151,26 +151,27 @@ class CheckpointFolder:
             generation = _Generation(number, model, strategy, clients, checkpoint.members)
             if before:
                 replace_text(self._index_before, before.text())
-            # What it names is there before it is, and it is before what only older ones name goes.
+            # The files reach the disk before the index that names them, and the index before older
+            # files are removed.
             sync_folder(self.folder)
             replace_text(self._index, generation.text())
             sync_folder(self.folder)
         except BaseException:
-            # The room that they take may be what is missing.
+            # Their space may be what the disk lacks.
             self._remove(part.file for part in written if part not in _parts(before))
             raise
         self._good = generation
         self._remove_all_but(_parts(generation, before))
 
     def tidy(self) -> None:
-        """Remove what a writer left that was killed, and nothing else; only for who writes here."""
+        """Remove files that a killed writer left; only for the process that holds the lock."""
         try:
-            found = [_read(i, _text(i)) for i in self._indexes if i.exists()]
+            generations = [_read(i, _text(i)) for i in self._indexes if i.exists()]
         except ValueError:
-            # Whose files there are cannot be told: the next checkpoint will.
+            # Which files belong to a checkpoint is unknown; the next checkpoint removes the others.
             return
-        if found:
-            self._remove_all_but(_parts(*found))
+        if generations:
+            self._remove_all_but(_parts(*generations))
 
     def clear(self) -> None:
         """Remove the checkpoints, if there are any, and nothing else."""
@@ -185,38 +186,38 @@ class CheckpointFolder:
         Raises
         ------
         ValueError
-            None of those that there are can be read.
+            There are checkpoints, but none can be read.
         """
         newest = self._newest_index()
         return newest.round if newest else None
 
-    def load(self, said: Callable[[str], None] = lambda _: None) -> Checkpoint | None:
-        """Return the newest checkpoint that is as it was written.
+    def load(self, on_message: Callable[[str], None] = lambda _: None) -> Checkpoint | None:
+        """Return the newest undamaged checkpoint.
 
         Parameters
         ----------
-        said : Callable[[str], None]
-            Told what is wrong with the newest, where the one before is returned.
+        on_message : Callable[[str], None]
+            Called with a message where the newest is damaged, so that the one before is returned.
 
         Returns
         -------
         Checkpoint | None
-            None where no round was finished.
+            The checkpoint; None where no round was finished.
 
         Raises
         ------
         NewerVersionError
             A newer fedssl wrote it.
         ValueError
-            There are checkpoints, but each lacks something, or is damaged.
+            There are checkpoints, but each is incomplete or damaged.
         """
         failures: list[str] = []
         for index in self._indexes:
-            if (found := self._try(index, failures)) is None:
+            if (loaded := self._try(index, failures)) is None:
                 continue
-            self._good, checkpoint = found
+            self._good, checkpoint = loaded
             if failures:
-                said(
+                on_message(
                     f"{self.folder}: the checkpoint is damaged: {failures[0]}; going on from the "
                     f"one before, of round {checkpoint.round}"
                 )
@@ -229,7 +230,7 @@ class CheckpointFolder:
         )
 
     def _try(self, index: Path, failures: list[str]) -> tuple[_Generation, Checkpoint] | None:
-        """Load what an index names; where that fails, say why."""
+        """Load the checkpoint of an index; where that fails, add the reason to ``failures``."""
         while True:
             text = _text(index)
             try:
@@ -237,9 +238,9 @@ class CheckpointFolder:
                 return generation, self._load(generation)
             except (NewerVersionError, MemoryError):
                 raise
-            # Whatever a damaged file lets a library raise.
+            # A library may raise any exception for a damaged file.
             except Exception as error:
-                # A run that goes on meanwhile removes old files.
+                # A running process may replace the index and remove old files meanwhile.
                 if text == _text(index):
                     failures.append(str(error))
                     return None
@@ -279,16 +280,16 @@ class CheckpointFolder:
         return None
 
     def _is_begun(self) -> bool:
-        """Whether there is, or was, a checkpoint: a first one cut short has no index yet."""
+        """Return whether a checkpoint was begun; the first has no index until it is complete."""
         if self._index.exists() or self._index_before.exists():
             return True
         names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
-        return any(int(found[1]) > 0 for name in names if (found := _NAME.fullmatch(name)))
+        return any(int(match[1]) > 0 for name in names if (match := _NAME.fullmatch(name)))
 
     def _remove_all_but(self, parts: set[_Part]) -> None:
-        named = {part.file for part in parts}
-        ours = [path.name for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
-        self._remove(name for name in ours if name not in named)
+        wanted = {part.file for part in parts}
+        existing = [path.name for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
+        self._remove(name for name in existing if name not in wanted)
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:
@@ -307,7 +308,7 @@ def _text(index: Path) -> bytes | None:
 
 
 def _read(index: Path, text: bytes | None) -> _Generation:
-    """Return what an index says; a ValueError says in a few words what is wrong with it."""
+    """Return the content of an index; raise a ValueError where it is invalid."""
     if text is None:
         raise ValueError(f"{index.name} is missing")
     try:
@@ -318,8 +319,8 @@ def _read(index: Path, text: bytes | None) -> _Generation:
         raise ValueError(f"{index.name} names no files")
     version = content.pop("version", 1)
     if "crc32" in content or version != 1:
-        noted = content.pop("crc32", None)
-        if noted != _checksum({"version": version, **content}):
+        checksum = content.pop("crc32", None)
+        if checksum != _checksum({"version": version, **content}):
             raise ValueError(f"{index.name} is not what was written, by its checksum")
         if version not in (VERSION_BEFORE, VERSION):
             raise NewerVersionError(
@@ -360,7 +361,7 @@ def _from_first_version(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
-    """Return the CRC-32 of what JSON says, however it is laid out."""
+    """Return the CRC-32 of a JSON value, independent of its layout."""
     plain = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return f"{zlib.crc32(plain.encode()):08x}"
 

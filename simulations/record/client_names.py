@@ -1,4 +1,4 @@
-"""What the clients of a run are called, where their data gave them names."""
+"""The names of a run's clients, where their data gave them names."""
 
 import csv
 from contextlib import closing
@@ -11,7 +11,7 @@ LONGEST = 24
 
 
 def read_client_names(path: Path) -> list[str]:
-    """Return the clients' names by a ``partition.csv``; none where they have none."""
+    """Return the clients' names from a ``partition.csv``; an empty list where it has none."""
     names: dict[int, str] = {}
     try:
         with closing(whole_lines(path)) as lines:
@@ -26,5 +26,9 @@ def read_client_names(path: Path) -> list[str]:
 
 
 def short(name: str) -> str:
-    """Return a name cut to what fits beside a bar."""
+    """Return a name, shortened to fit beside a bar of a plot.
+
+    >>> short("hospital")
+    'hospital'
+    """
     return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"

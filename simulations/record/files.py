@@ -1,4 +1,4 @@
-"""Files that are never half written; see `fedssl.base.files`."""
+"""Replace files atomically; see `fedssl.base.files`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from fedssl.base import files
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[TextIO]:
-    """Open a temporary file beside ``path``, which replaces it once all is written."""
+    """Return a context with a temporary text file that replaces ``path`` at the end."""
     with files.atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         yield file
 

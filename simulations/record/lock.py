@@ -1,4 +1,4 @@
-"""Who writes in a folder: one process at a time."""
+"""A lock on a folder: only one process at a time writes there."""
 
 import json
 import os
@@ -18,45 +18,48 @@ _LOCKS = re.compile(r"\.lock(-\d+-of-\d+)?")
 
 
 class LockedError(ConfigError):
-    """Another process writes there; nothing was written."""
+    """Another process writes to the folder; this one has written nothing."""
 
 
 @contextmanager
-def locked(folder: Path, said: Callable[[str], None], name: str = LOCK) -> Iterator[None]:
-    """Let no other process write in a folder, which is made where it is not there.
+def lock_folder(
+    folder: Path, on_message: Callable[[str], None], name: str = LOCK
+) -> Iterator[None]:
+    """Return a context in which no other process writes to a folder, which is created if needed.
 
-    The lock is one of the operating system's (flock) on a file that names host, process and start.
-    It ends with the process, however that ends; the file is removed at the end, and so is a folder
-    that was made and stayed empty. Readers need no lock.
+    The lock is the operating system's (flock), on a file that names host, process and start time.
+    It ends with the process, however that ends. At the end the file is removed, and so is a folder
+    that was created here and stayed empty. Readers need no lock.
 
     Parameters
     ----------
     folder : Path
-        Where to write.
-    said : Callable[[str], None]
-        Told where the file system has no such locks; then nobody is kept out.
+        The folder to lock.
+    on_message : Callable[[str], None]
+        Called with a message where the file system has no locks, so that no other process is kept
+        out.
     name : str (default: ".lock")
-        The file's. Those who are to exclude each other use the same.
+        The name of the lock's file. Processes that exclude each other use the same name.
 
     Raises
     ------
     LockedError
-        Names who has it.
+        Another process holds the lock; the message names it.
     WriteError
-        Nothing can be written there.
+        The folder cannot be written to.
     """
     file = folder / name
     with name_write_errors(file):
-        made = _make(folder)
+        created = _create(folder)
     try:
         with name_write_errors(file):
             handle = lock_file(file)
     except NoLocksError:
         file.unlink(missing_ok=True)
-        said(f"{folder}: this file system has no locks: see that nothing else writes there")
+        on_message(f"{folder}: this file system has no locks: see that nothing else writes there")
         handle = -1
     except BaseException:
-        _remove_empty(made)
+        _remove_empty(created)
         raise
     if handle is None:
         raise LockedError(
@@ -73,31 +76,35 @@ def locked(folder: Path, said: Callable[[str], None], name: str = LOCK) -> Itera
             with suppress(OSError):
                 file.unlink()
             os.close(handle)
-        _remove_empty(made)
+        _remove_empty(created)
 
 
 def is_held(folder: Path) -> bool:
-    """Say whether a process writes in a folder now.
+    """Return whether a process holds the lock of a folder.
 
     Raises
     ------
     OSError
-        It cannot be told: the file cannot be opened, or there are no locks here.
+        The file cannot be opened, or the file system has no locks.
     """
     file = folder / LOCK
     return file.exists() and is_locked(file)
 
 
-def is_passing(name: str) -> bool:
-    """Tell whether a file is a lock, or what a writer left that was killed: neither is content."""
+def is_temporary(name: str) -> bool:
+    """Return whether a file's name is that of a lock, or of a temporary file of a killed writer.
+
+    >>> is_temporary(".lock"), is_temporary("metrics.jsonl")
+    (True, False)
+    """
     return _LOCKS.fullmatch(name) is not None or is_leftover(name)
 
 
-def _make(folder: Path) -> list[Path]:
-    """Make a folder; return those that were not there, the innermost first."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+def _create(folder: Path) -> list[Path]:
+    """Create a folder; return the folders that did not exist before, the innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    return made
+    return missing
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -107,19 +114,19 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 def _sign(handle: int) -> None:
-    """Write who we are; a disk that is full must not keep anybody from reading the rest."""
+    """Write this process's host, number and start time; a full disk must not prevent the lock."""
     since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-    told = {"host": platform.node(), "pid": os.getpid(), "since": since}
+    owner = {"host": platform.node(), "pid": os.getpid(), "since": since}
     with suppress(OSError):
         os.ftruncate(handle, 0)
-        os.write(handle, json.dumps(told).encode() + b"\n")
+        os.write(handle, json.dumps(owner).encode() + b"\n")
 
 
 def _holder(file: Path) -> str:
     try:
-        told = json.loads(file.read_bytes())
-        host, pid, since = told["host"], int(told["pid"]), told["since"]
-    # It has it since this moment, or is not ours.
+        owner = json.loads(file.read_bytes())
+        host, pid, since = owner["host"], int(owner["pid"]), owner["since"]
+    # The other process has only just locked it, or the file is not a lock of ours.
     except (OSError, ValueError, LookupError, TypeError):
         return "another process"
     words = f"process {pid} on {host}, since {since},"

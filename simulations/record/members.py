@@ -1,4 +1,4 @@
-"""The members of a federation, round by round: among them the cohorts are drawn."""
+"""The members of a federation in each round, from whom the cohorts are drawn."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 MOST_CLIENTS = 2**20
-"""Clients have numbers below this one."""
+"""The numbers of clients are less than this."""
 _LISTED = 20
 
 Number = Annotated[int, Field(ge=0, lt=MOST_CLIENTS)]
@@ -16,23 +16,29 @@ Examples = Annotated[int, Field(ge=0, lt=2**40)]
 
 @dataclass(frozen=True)
 class MemberChange:
-    """The members from a round on."""
+    """A change of the members: those from a round on."""
 
     round: Annotated[int, Field(ge=1, strict=True)]
-    """The first round whose cohort is drawn among them."""
+    """The first round whose cohort is drawn from them."""
     members: Mapping[Number, Examples]
-    """How many examples each has; 0 for one that never was here."""
+    """The number of examples of each member; 0 for one that never connected."""
 
 
 class MemberRecord:
     """A run's members by round, as a list of changes.
 
+    >>> record = MemberRecord()
+    >>> record.begin(1, {0: 10, 2: 5})
+    True
+    >>> record.members(3)
+    {0: 10, 2: 5}
+
     Parameters
     ----------
     changes : Sequence[MemberChange]
-        Those of a checkpoint, in the order of their rounds.
+        The changes from a checkpoint, in the order of their rounds.
     on_change : Callable[[MemberChange], None]
-        Called with each change that is noted.
+        Called with each new change.
     """
 
     def __init__(
@@ -49,9 +55,9 @@ class MemberRecord:
         return tuple(self._changes)
 
     def begin(self, server_round: int, members: Mapping[int, int]) -> bool:
-        """Note who the members are as a round begins, and return whether they changed.
+        """Record the members as a round begins, and return whether they changed.
 
-        What was noted of this round or of later ones, which did not finish, is forgotten.
+        Changes of this or later rounds, which did not finish, are removed.
         """
         while self._changes and self._changes[-1].round >= server_round:
             self._changes.pop()
@@ -62,25 +68,33 @@ class MemberRecord:
         return True
 
     def members(self, server_round: int) -> Mapping[int, int]:
-        """Return the examples of each member of a round, which has begun."""
-        found: Mapping[int, int] = {}
+        """Return the number of examples of each member of a round that has begun."""
+        members: Mapping[int, int] = {}
         for change in self._changes:
             if change.round <= server_round:
-                found = change.members
-        return found
+                members = change.members
+        return members
 
     def latest(self) -> Mapping[int, int]:
-        """Return the examples of each member of the last round that has begun."""
+        """Return the number of examples of each member of the last round that has begun."""
         return self._changes[-1].members if self._changes else {}
 
 
 def sizes_of(members: Mapping[int, int]) -> list[int]:
-    """Return how many examples each client from number 0 on has: 0 where one is no member."""
+    """Return the number of examples of each client, from client 0; 0 for one that is no member.
+
+    >>> sizes_of({0: 10, 2: 5})
+    [10, 0, 5]
+    """
     return [members.get(client, 0) for client in range(1 + max(members, default=-1))]
 
 
-def described(clients: Collection[int]) -> str:
-    """Say which clients there are, such as "clients 0 to 3" or "clients 0, 2, 5"."""
+def describe_clients(clients: Collection[int]) -> str:
+    """Return the clients in words.
+
+    >>> describe_clients([0, 1, 2]), describe_clients([5, 0, 2])
+    ('clients 0 to 2', 'clients 0, 2, 5')
+    """
     numbers = sorted(clients)
     if not numbers:
         return "no clients"

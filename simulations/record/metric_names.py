@@ -1,4 +1,4 @@
-"""What the figures of a round's row are, and how people read them."""
+"""The metrics of a round's row: their descriptions, names and formats."""
 
 import math
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ ROUND = {
     "evaluate_seconds": _SECONDS,
     "client_seconds": _SECONDS,
 }
-"""What every round reports, whatever is measured; the measures declare the rest."""
+"""The metrics that every round reports; measures declare the others."""
 ALWAYS = (
     "train_loss",
     "linear_accuracy",
@@ -26,16 +26,16 @@ ALWAYS = (
     "knn_accuracy",
     "rankme",
 )
-"""Those that a round has without being asked for, each shown in a way of its own."""
+"""The metrics without a measure of their own, each shown in its own format."""
 
 
 def description_of(key: str) -> MetricDescription:
-    """Return what a figure is; one that nobody declared is a plain number."""
+    """Return the description of a metric; an undeclared one is a plain number."""
     return ROUND.get(key) or METRICS.get(key, PLAIN)
 
 
-def further(row: Mapping[str, object]) -> dict[str, float]:
-    """Return those figures of a row of ``metrics.jsonl`` that ``evaluation.measures`` gave."""
+def extra_metrics(row: Mapping[str, object]) -> dict[str, float]:
+    """Return the metrics of a row of ``metrics.jsonl`` that ``evaluation.measures`` gave."""
     return {
         key: value
         for key, value in row.items()
@@ -43,13 +43,21 @@ def further(row: Mapping[str, object]) -> dict[str, float]:
     }
 
 
-def name_of(key: str) -> str:
-    """Return a figure's name in words."""
+def metric_label(key: str) -> str:
+    """Return a metric's name in words.
+
+    >>> metric_label("knn_accuracy")
+    'knn accuracy'
+    """
     return key.replace("_", " ")
 
 
-def shown(key: str, value: float) -> str:
-    """Return a figure as people read it, by its unit: shares in per cent."""
+def format_metric(key: str, value: float) -> str:
+    """Return a metric's value with its unit; shares are in per cent.
+
+    >>> format_metric("bytes_up", 2500), format_metric("seconds", 90)
+    ('2.5 kB', '1 min 30 s')
+    """
     match description_of(key).unit if math.isfinite(value) else "number":
         case "share":
             return f"{100 * value:.1f} %"

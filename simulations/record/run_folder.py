@@ -1,4 +1,4 @@
-"""The folder that a run leaves, every file of which opens in other tools."""
+"""The folder of a run, in plain files that other tools can open."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from fedssl.base.plain_files import read_json, read_text
 from fedssl.partitions import Counts
 from simulations.record.checkpoint import CheckpointFolder
 from simulations.record.files import atomic_write, replace_bytes, replace_text
-from simulations.record.lock import is_passing, locked
+from simulations.record.lock import is_temporary, lock_folder
 from simulations.record.tables import (
     MEND,
     Row,
@@ -32,7 +32,7 @@ from simulations.record.tables import (
 from simulations.settings.experiment import Experiment
 from simulations.settings.own_code import check_own_code
 
-_AGAIN = "remove it, and --resume writes it again"
+_REWRITE_FIX = "remove it, and --resume writes it again"
 
 
 class RunFolder:
@@ -40,11 +40,11 @@ class RunFolder:
 
     ``config.yaml`` (resolved), ``metrics.jsonl`` (a row a round), ``divergence.csv`` (δ of every
     round, client and tensor), ``partition.csv`` (examples of each client and class),
-    ``predictions.npz`` (what the linear probe took each test example for, untrained and at the
+    ``predictions.npz`` (the linear probe's prediction for each test example, untrained and at the
     end), ``model.safetensors``, ``summary.json``, ``checkpoint/``, ``plots/``, ``report.html``; of
     a profiled run also ``profile/``, of a probed one ``probes/``, of a replayed one
-    ``replays/``, and of one on devices ``federation/``: its logs, name, status, and whose the
-    clients' numbers are. While it is written to, also ``.lock``.
+    ``replays/``, and of one on devices ``federation/``: its logs, name, status, and the key of
+    each client. While a process writes to it, also ``.lock``.
     """
 
     def __init__(self, path: Path):
@@ -60,31 +60,31 @@ class RunFolder:
         self.federation = path / "federation"
 
     def is_empty(self) -> bool:
-        """Say whether no run was begun here.
+        """Return whether no run was begun here.
 
-        One that found no clients left only its logs, and one that was killed as it began a lock and
-        a temporary file.
+        A run that found no clients leaves only its logs, and one that was killed at its start only
+        a lock and a temporary file.
         """
-        there = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
-        return {name for name in there if not is_passing(name)} <= {self.federation.name}
+        names = {path.name for path in self.path.iterdir()} if self.path.exists() else set()
+        return {name for name in names if not is_temporary(name)} <= {self.federation.name}
 
-    def locked(self, said: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Return the context in which nobody else writes here; see `simulations.record.lock`."""
-        return locked(self.path, said)
+    def lock(self, on_message: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Return a context in which no other process writes here; see `simulations.record.lock`."""
+        return lock_folder(self.path, on_message)
 
     def remove_leftovers(self) -> None:
-        """Remove what writers left that were killed."""
+        """Remove temporary files of killed writers."""
         names = ("checkpoint", "plots", "probes", "profile")
         remove_leftovers([self.path, *(self.path / name for name in names)])
         self.checkpoint.tidy()
 
     def has_trained(self) -> bool:
-        """Say whether a round after the untrained encoder's was noted."""
+        """Return whether ``metrics.jsonl`` has a round after that of the untrained encoder."""
         with closing(whole_lines(self.metrics)) as lines:
             return self.metrics.exists() and len(list(islice(lines, 2))) > 1
 
     def run_name(self) -> str:
-        """Return the name of the run that devices keep their state by, the same after a stop."""
+        """Return the run's name by which devices store their state; it stays after a restart."""
         file = self.federation / "run"
         if not file.exists() or self.is_empty():
             make_folder(file.parent)
@@ -98,14 +98,14 @@ class RunFolder:
         return name
 
     def read_config(self) -> Experiment:
-        """Return the experiment of this run; a ConfigError says what is wrong with the file."""
+        """Return the experiment of this run; raise a ConfigError where the file is invalid."""
         values = read_yaml(self.config)
-        # Of a stranger's folder: reading it imports what it names.
+        # The folder may come from a stranger, and validating its config imports what it names.
         check_own_code(values, self.path)
         return validate(Experiment, values, base=self.path, source=str(self.config))
 
     def read_metrics(self) -> list[Row]:
-        """Return the rows of ``metrics.jsonl``, as far as they are whole; none where it is missing.
+        """Return the complete rows of ``metrics.jsonl``; none where the file is missing.
 
         Raises
         ------
@@ -115,35 +115,37 @@ class RunFolder:
         return read_metrics(self.metrics) if self.metrics.exists() else []
 
     def read_summary(self) -> dict[str, Any] | None:
-        """Return what ``summary.json`` says; None where the run is not finished.
+        """Return the content of ``summary.json``; None where the run is not finished.
 
         Raises
         ------
         ConfigError
-            It cannot be read.
+            The file cannot be read.
         """
         if not self.summary.exists():
             return None
         try:
-            found = read_json(self.summary)
+            summary = read_json(self.summary)
         except ConfigError as error:
-            raise ConfigError(f"{error}; {_AGAIN}") from None
-        if not isinstance(found, dict):
-            raise ConfigError(f"{self.summary}: cannot be read: it holds no summary; {_AGAIN}")
-        return found
+            raise ConfigError(f"{error}; {_REWRITE_FIX}") from None
+        if not isinstance(summary, dict):
+            raise ConfigError(
+                f"{self.summary}: cannot be read: it holds no summary; {_REWRITE_FIX}"
+            )
+        return summary
 
     def read_finished(self) -> list[Row]:
-        """Return the rows of ``metrics.jsonl``, which are all if ``summary.json`` is there.
+        """Return the rows of ``metrics.jsonl``; all rounds' where ``summary.json`` exists.
 
         Raises
         ------
         ConfigError
-            Some are lost, or a file cannot be read.
+            Rows are lost, or a file cannot be read.
         """
         rows = self.read_metrics()
         last = (self.read_summary() or {}).get("rounds", -1)
         if not isinstance(last, int):
-            raise ConfigError(f"{self.summary}: rounds = {last!r} is no number; {_AGAIN}")
+            raise ConfigError(f"{self.summary}: rounds = {last!r} is no number; {_REWRITE_FIX}")
         if len(rows) <= last:
             raise lost(self.metrics, rows, last)
         return rows
@@ -155,7 +157,7 @@ class RunFolder:
         classes: Sequence[str],
         names: Sequence[str] = (),
     ) -> None:
-        """Write what is known before the first round.
+        """Write the files that are known before the first round.
 
         Parameters
         ----------
@@ -164,9 +166,9 @@ class RunFolder:
         counts : Counts
             The examples of each client and class.
         classes : Sequence[str]
-            The C names of the columns.
+            The names of the C classes, in the order of the columns of ``counts``.
         names : Sequence[str]
-            What the K clients are called; none where a number says it all.
+            The names of the K clients; empty where they have only numbers.
         """
         make_folder(self.path)
         replace_text(self.config, dump(experiment))
@@ -190,12 +192,12 @@ class RunFolder:
         sync_folder(self.path)
 
     def check_rows(self, finished: int) -> None:
-        """Refuse to go on where what was written up to this round is not all there.
+        """Refuse to resume where files lack something that was written up to this round.
 
         Raises
         ------
         ConfigError
-            Names the file, what it lacks, and what to do.
+            A file lacks something; the message names the file and the fix.
         """
         rows = read_metrics(self.metrics, finished)
         evaluated = {
@@ -213,9 +215,9 @@ class RunFolder:
                 )
 
     def forget_after(self, server_round: int) -> None:
-        """Drop what was written of rounds after this one, which are run again; see `check_rows`."""
-        kept = read_metrics(self.metrics, server_round)
-        replace_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+        """Remove rows of rounds after this one, which are run again; see `check_rows`."""
+        rows = read_metrics(self.metrics, server_round)
+        replace_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
         with atomic_write(self.divergence) as file:
             for number, line in enumerate(whole_lines(self.divergence)):
                 # Rounds are in order.
@@ -224,9 +226,9 @@ class RunFolder:
                 file.write(line)
 
     def add_row(self, row: Mapping[str, object]) -> None:
-        """Append a round to ``metrics.jsonl``, after its δ, and bring both to the disk.
+        """Append a round to ``metrics.jsonl``, and flush it and ``divergence.csv`` to the disk.
 
-        The checkpoint that follows counts on them.
+        The checkpoint that follows relies on both.
         """
         append_text(self.metrics, json.dumps(row) + "\n")
         for file in (self.metrics, self.divergence):
@@ -245,7 +247,7 @@ class RunFolder:
         append_text(self.divergence, lines.getvalue())
 
     def add_predictions(self, name: str, labels: np.ndarray, predicted: np.ndarray) -> None:
-        """Write to ``predictions.npz`` what the probe took test examples for, int64 [M] each."""
+        """Write the test examples' labels and predictions, int64 [M], to ``predictions.npz``."""
         arrays = self.read_predictions() | {"label": labels, name: predicted}
         content = io.BytesIO()
         np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
@@ -254,7 +256,7 @@ class RunFolder:
     def read_predictions(self) -> dict[str, np.ndarray]:
         """Return the arrays of ``predictions.npz``: ``label``, ``untrained`` and ``final``.
 
-        Of a run that was never probed there are none.
+        The result is empty for a run without a probe.
 
         Raises
         ------
@@ -269,15 +271,15 @@ class RunFolder:
 
 
 def _middle(text: str) -> str:
-    """Return a text as CSV has it between two commas, with these."""
+    """Return a text as a CSV cell, with a comma before and after it."""
     line = io.StringIO()
-    # Only what may end a line is quoted, so it must be named.
+    # Only characters of the line terminator are quoted, so both must be in it.
     csv.writer(line, lineterminator="\r\n").writerow(["", text, ""])
     return line.getvalue().removesuffix("\r\n")
 
 
 def new_folder(name: str, root: Path = Path("runs")) -> Path:
-    """Make the first free folder of ``runs/NAME``, ``runs/NAME-2``, …"""
+    """Create and return the first free folder of ``runs/NAME``, ``runs/NAME-2``, …"""
     make_folder(root)
     number = 1
     while True:
@@ -291,22 +293,24 @@ def new_folder(name: str, root: Path = Path("runs")) -> Path:
 
 
 def newest_folder(name: str, root: Path = Path("runs")) -> Path | None:
-    """Return the folder in which the newest run of a name was begun, or None."""
+    """Return the folder of the newest run of a name, or None."""
     pattern = re.compile(re.escape(name) + r"(-\d+)?")
     folders = root.iterdir() if root.is_dir() else ()
     runs = [path for path in folders if pattern.fullmatch(path.name) and path.is_dir()]
     return max(runs, key=lambda path: path.stat().st_ctime_ns, default=None)
 
 
-def check_same(before: Experiment, now: Experiment, path: Path, on_devices: bool = False) -> None:
-    """Refuse to go on with a run whose config is another; where it runs may differ.
+def check_same_experiment(
+    before: Experiment, now: Experiment, path: Path, on_devices: bool = False
+) -> None:
+    """Refuse to resume a run with another config; only the ``engine`` section may differ.
 
-    Nor does ``partition.clients`` matter ``on_devices``, which come and go.
+    ``partition.clients`` may differ, too, where ``on_devices`` is set: devices come and go.
 
     Raises
     ------
     ConfigError
-        Names the fields that differ.
+        Fields differ; the message names them.
     """
     if (before.engine.name == "flower") != (now.engine.name == "flower"):
         raise ConfigError(

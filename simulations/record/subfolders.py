@@ -1,4 +1,4 @@
-"""Folders within a run's own, which hold what is drawn and measured."""
+"""Folders within a run's folder, for plots and probes."""
 
 from pathlib import Path
 
@@ -7,14 +7,14 @@ from fedssl.base.files import make_folder
 
 
 def make_inside(path: Path) -> Path:
-    """Make a folder within a run's, unless it is there, and return it.
+    """Create a folder within a run's folder if needed, and return it.
 
     Raises
     ------
     ConfigError
-        A link is in its place: what is written must stay in the run's folder.
+        A link has its name: all files must stay in the run's folder.
     WriteError
-        It cannot be made.
+        The folder cannot be created.
     """
     if path.is_symlink():
         raise ConfigError(

@@ -10,20 +10,20 @@ import torch
 from simulations.record.metric_names import description_of
 from simulations.settings.experiment import Experiment
 
-_OF_A_ROUND = ("cohort", "failed", "failed_reasons", "clipped")
+_ROUND_COLUMNS = ("cohort", "failed", "failed_reasons", "clipped")
 
 
 def summarise(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the last round's figures, the totals of all rounds, and what it all ran on.
+    """Return the last round's metrics, the totals of all rounds, and the software versions.
 
     Parameters
     ----------
     experiment : Experiment
-        Resolved.
+        The resolved config.
     rows : Sequence[dict]
-        Those of ``metrics.jsonl``, from round 0 to the last.
+        The rows of ``metrics.jsonl``, from round 0 to the last.
     """
-    last = {k: v for k, v in rows[-1].items() if k not in _OF_A_ROUND}
+    last = {k: v for k, v in rows[-1].items() if k not in _ROUND_COLUMNS}
     clips = experiment.strategy.max_update_norm is not None
     totals = ("bytes_up", "bytes_down", "seconds", "client_seconds", "merge_seconds")
     device = experiment.engine.device

@@ -1,8 +1,8 @@
-"""The tables of a run folder, read back: its rounds, who has which examples, and δ.
+"""Read the tables of a run's folder: its rounds, the clients' examples, and δ.
 
-Whoever wrote them may have been killed, or have been somebody else: each line is checked, and what
-does not hold is a ConfigError that names file and line. Only a last line that is still being
-written is left out without a word.
+Their writer may have been killed, or the folder may come from a stranger: each line is checked, and
+an invalid one is a ConfigError that names file and line. Only an incomplete last line, which may
+still be being written, is left out without an error.
 """
 
 import csv
@@ -26,42 +26,41 @@ from fedssl.base.plain_files import MEGABYTE, open_regular_file, parse_json, sho
 from fedssl.partitions import Counts
 
 Row = dict[str, Any]
-"""A row of ``metrics.jsonl``: what `_Row` says, and any further figures."""
+"""A row of ``metrics.jsonl``: the fields of `_Row`, and any other metrics."""
 
 MEND = "put the file back from a copy, or make the run again under another --out"
-"""What to do about a file that nothing else in the folder tells."""
+"""The fix for a damaged file whose content is nowhere else in the folder."""
 
 _ENCODER = "encoder."
 _STATISTICS = (".running_mean", ".running_var")
 
 _LONGEST_ROW = 64 * MEGABYTE
-"""A round of a million clients has fewer bytes."""
+"""The most bytes of a row; that of a million clients has fewer."""
 _LONGEST_LINE = MEGABYTE // 16
 _MOST_CLIENTS = 2**26
 _FEW_CLIENTS, _CLIENTS_A_LINE = 2**20, 64
 _MOST_EXAMPLES = 2**40
 _LONGEST_NAME = 1000
 _MOST_DELTAS = 50_000_000
-"""Tensors by rounds; a table of as many takes 400 MB."""
+"""The most tensors times rounds; a table of so many takes 400 MB."""
 _MOST_TEST_EXAMPLES = 50_000_000
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """What a ``divergence.csv`` tells of δ, the cosine of a client's tensor with the global one."""
+    """The content of a ``divergence.csv``: δ, the cosine of a client's tensor with the global."""
 
     tensors: list[str]
     """The L names, in the model's order."""
     rounds: list[int]
-    """The R rounds that have it: those that were evaluated."""
+    """The R rounds with δ: those that were evaluated."""
     deltas: np.ndarray
-    """float [L, R]: the mean δ over the clients of a round; NaN where there is none."""
+    """float [L, R]: the mean δ over the clients of a round; NaN where it is missing."""
     drift: dict[int, float]
     """Each client's mean 1 − δ over its rounds and the encoder's trained tensors.
 
-    BatchNorm's running statistics are left out: they tell the client's examples apart, whether or
-    not
-    its weights went elsewhere."""
+    BatchNorm's running statistics are left out, since they differ with the client's examples even
+    where its weights do not."""
 
 
 Client = Annotated[int, Field(ge=0, lt=_MOST_CLIENTS)]
@@ -71,9 +70,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Row(BaseModel):
-    """What every row of ``metrics.jsonl`` has, and what it may have.
+    """The fields of a row of ``metrics.jsonl``.
 
-    A loss may be infinite or NaN: what diverged is to be seen.
+    A loss may be infinite or NaN, so that a diverged run can be read.
     """
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -108,12 +107,12 @@ _ROW = TypeAdapter(_Row)
 
 
 def whole_lines(path: Path, longest: int = _LONGEST_LINE) -> Generator[str, None, None]:
-    """Yield a file's lines but for a last one that is still being written.
+    """Yield a file's complete lines; a last one without a line end is left out.
 
     Raises
     ------
     ConfigError
-        There is no such file, or a line is no text or has more than ``longest`` bytes.
+        There is no such file, or a line is not UTF-8 or has more than ``longest`` bytes.
     """
     if not path.exists() and not path.is_symlink():
         raise ConfigError(f"{path} is missing: the run folder is not whole; {MEND}")
@@ -139,14 +138,14 @@ def read_metrics(path: Path, last: int | None = None) -> list[Row]:
     Parameters
     ----------
     path : Path
-        The file. A last line that is still being written is left out.
+        The file. An incomplete last line is left out.
     last : int | None (default: None)
-        Read up to this round, which must be there; None: up to the last that is.
+        The last round to read, which must exist; None to read all.
 
     Raises
     ------
     ConfigError
-        It is missing, a line is no row of metrics, or a round is missing or there twice.
+        The file is missing, a line is no row of metrics, or a round is missing or duplicate.
     """
     rows: list[Row] = []
     with closing(whole_lines(path, _LONGEST_ROW)) as lines:
@@ -160,36 +159,35 @@ def read_metrics(path: Path, last: int | None = None) -> list[Row]:
 
 
 def lost(path: Path, rows: Sequence[Row], last: int) -> ConfigError:
-    """Return the error that a file of metrics ends before the last finished round."""
+    """Return the error for a file of metrics that ends before the last finished round."""
     end = f"ends with round {len(rows) - 1}" if rows else "has no row"
     return ConfigError(
         f"{path}: {end}, but the run has finished round {last}: rows are lost; {MEND}"
     )
 
 
-def check_row(row: object, place: str) -> None:
-    """Raise a ConfigError, which names the place, where a value is no row of metrics."""
+def check_row(row: object, location: str) -> None:
+    """Raise a ConfigError, which names the location, where a value is no row of metrics."""
     try:
         _ROW.validate_python(row)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        what = ".".join(map(str, problem["loc"])) or "it"
+        field = ".".join(map(str, problem["loc"])) or "it"
         given = "" if problem["type"] == "missing" else f" = {shorten(problem['input'])}"
         raise ConfigError(
-            f"{place}, is no row of metrics: {what}{given}: {problem['msg']}; {MEND}"
+            f"{location}, is no row of metrics: {field}{given}: {problem['msg']}; {MEND}"
         ) from None
 
 
-def _row(line: str, place: str, number: int) -> Row:
-    row = parse_json(line, place)
-    check_row(row, place)
+def _row(line: str, location: str, number: int) -> Row:
+    row: Row = parse_json(line, location)
+    check_row(row, location)
     if row["round"] != number:
         raise ConfigError(
-            f"{place}: is of round {row['round']}, where round {number} is due: rows are lost, "
+            f"{location}: is of round {row['round']}, where round {number} is due: rows are lost, "
             f"twice there or in another order; {MEND}"
         )
-    found: Row = row
-    return found
+    return row
 
 
 def _table(
@@ -206,10 +204,12 @@ def _table(
         reader = csv.reader(lines, strict=True)
         try:
             first = next(reader, None)
-            known = [list(start) for start in (heading, former) if start]
-            if first not in [*known, *([*start, *further] for start in known)]:
-                what = "is empty" if first is None else "has another heading"
-                raise ConfigError(f"{path}, line 1, is not {','.join(heading)}: it {what}; {MEND}")
+            headings = [list(start) for start in (heading, former) if start]
+            if first not in [*headings, *([*start, *further] for start in headings)]:
+                problem = "is empty" if first is None else "has another heading"
+                raise ConfigError(
+                    f"{path}, line 1, is not {','.join(heading)}: it {problem}; {MEND}"
+                )
             for row in reader:
                 if further and len(row) != len(first):
                     raise ConfigError(
@@ -232,56 +232,56 @@ def read_partition(path: Path) -> tuple[Counts, list[str]]:
     ConfigError
         It is missing or cannot be read.
     """
-    found: dict[str, int] = {}
+    indices: dict[str, int] = {}
     # Not lists: there may be millions of lines.
     client, label, examples = array("q"), array("q"), array("q")
     for number, row in _table(path, _PARTITION, ["name"], _PARTITION_OF_IMAGES):
         try:
-            who, name, count = row[:3]
-            client.append(_within(who, 0, _MOST_CLIENTS))
+            number_text, name, count = row[:3]
+            client.append(_within(number_text, 0, _MOST_CLIENTS))
             examples.append(_within(count, 1, _MOST_EXAMPLES))
             if len(name) > _LONGEST_NAME:
                 raise ValueError(f"a class's name has more than {_LONGEST_NAME} letters")
-            label.append(found.setdefault(name, len(found)))
+            label.append(indices.setdefault(name, len(indices)))
         except ValueError as error:
             raise _no_line(path, number, _PARTITION, error) from None
     clients = 1 + max(client, default=-1)
-    # A table by client is made of it, so a few lines must not make a large one.
+    # Its size in memory grows with the largest number, so a few lines must not make it large.
     if clients > max(_FEW_CLIENTS, _CLIENTS_A_LINE * len(client)):
         raise ConfigError(
             f"{path}: names client {clients - 1:,} in {len(client):,} lines, so most clients would "
             f"have no examples; {MEND}"
         )
-    names = sorted(found, key=in_order)
-    places = np.empty(len(names), np.int64)
-    places[[found[name] for name in names]] = np.arange(len(names))
+    names = sorted(indices, key=in_order)
+    order = np.empty(len(names), np.int64)
+    order[[indices[name] for name in names]] = np.arange(len(names))
     shape = clients, len(names)
-    table = Counts(shape, np.asarray(client), places[np.asarray(label)], np.asarray(examples))
+    table = Counts(shape, np.asarray(client), order[np.asarray(label)], np.asarray(examples))
     _check_cells(path, table, names)
     return table, names
 
 
 def has_partition(path: Path) -> bool:
-    """Say whether a ``partition.csv`` tells of any examples: it does not where they are on devices.
+    """Return whether a ``partition.csv`` has any rows; it has none where examples are on devices.
 
     Raises
     ------
     ConfigError
-        It is missing, or its first lines cannot be read.
+        The file is missing, or its first lines cannot be read.
     """
     with closing(_table(path, _PARTITION, ["name"], _PARTITION_OF_IMAGES)) as lines:
         return next(lines, None) is not None
 
 
 def _check_cells(path: Path, table: Counts, names: Sequence[str]) -> None:
-    """Refuse a cell that is there twice."""
+    """Raise a ConfigError for a duplicate pair of client and class."""
     order = np.lexsort((table.label, table.client))
-    who, what = table.client[order], table.label[order]
-    again = np.flatnonzero((np.diff(who) == 0) & (np.diff(what) == 0))
-    if len(again):
-        place = again[0]
+    clients, labels = table.client[order], table.label[order]
+    duplicates = np.flatnonzero((np.diff(clients) == 0) & (np.diff(labels) == 0))
+    if len(duplicates):
+        row = duplicates[0]
         raise ConfigError(
-            f"{path}: client {who[place]} has class {shorten(names[what[place]])} twice; {MEND}"
+            f"{path}: client {clients[row]} has class {shorten(names[labels[row]])} twice; {MEND}"
         )
 
 
@@ -297,7 +297,11 @@ def _no_line(path: Path, number: int, heading: Sequence[str], error: ValueError)
 
 
 def in_order(class_name: str) -> tuple[bool, list[int | str]]:
-    """Return what sorts class 10 after 9, and what has no label last."""
+    """Return a key that sorts class 10 after class 9, and ``unlabelled`` last.
+
+    >>> sorted(["10", "9", "unlabelled"], key=in_order)
+    ['9', '10', 'unlabelled']
+    """
     parts = re.split(r"([0-9]+)", class_name)
     return class_name == "unlabelled", [int(p) if i % 2 else p for i, p in enumerate(parts)]
 
@@ -319,17 +323,18 @@ _Line = tuple[int, int, str, float]
 
 
 def _deltas(path: Path, last: int | None) -> Iterator[_Line]:
-    """Yield the lines of a ``divergence.csv`` up to a round, each checked alone."""
+    """Yield the checked lines of a ``divergence.csv`` up to a round."""
     heading = ["round", "client", "tensor", "divergence"]
-    before = 1
+    round_before = 1
     for number, row in _table(path, heading):
         try:
-            when, who, tensor, delta = row
-            server_round, client = _within(when, 1, 2**31), _within(who, 0, _MOST_CLIENTS)
+            round_text, client_text, tensor, delta = row
+            server_round = _within(round_text, 1, 2**31)
+            client = _within(client_text, 0, _MOST_CLIENTS)
             if last is not None and server_round > last:
                 return
-            if server_round < before:
-                raise ValueError(f"round {server_round} comes after round {before}")
+            if server_round < round_before:
+                raise ValueError(f"round {server_round} comes after round {round_before}")
             if not 0 < len(tensor) <= _LONGEST_NAME:
                 raise ValueError("it names no tensor")
             # Six digits of a cosine.
@@ -337,48 +342,48 @@ def _deltas(path: Path, last: int | None) -> Iterator[_Line]:
                 raise ValueError(f"{shorten(delta)} is no cosine")
         except ValueError as error:
             raise _no_line(path, number, heading, error) from None
-        before = server_round
+        round_before = server_round
         yield server_round, client, tensor, value
 
 
 def _by_client(path: Path, last: int | None) -> Iterator[tuple[int, int, dict[str, float]]]:
-    """Yield round, client and its δ by tensor, each client of a round once."""
-    seen: set[int] = set()
-    before = 0
+    """Yield round, client, and δ of its tensors; raise a ConfigError for duplicates."""
+    clients: set[int] = set()
+    round_before = 0
     lines = _deltas(path, last)
     for (server_round, client), group in groupby(lines, key=lambda line: line[:2]):
-        seen = seen if server_round == before else set()
-        found: dict[str, float] = {}
-        twice = client in seen
+        clients = clients if server_round == round_before else set()
+        deltas: dict[str, float] = {}
+        is_duplicate = client in clients
         for _, _, tensor, delta in group:
-            twice = twice or tensor in found
-            found[tensor] = delta
-        if twice:
+            is_duplicate = is_duplicate or tensor in deltas
+            deltas[tensor] = delta
+        if is_duplicate:
             raise ConfigError(
                 f"{path}: client {client} is in round {server_round} twice, or a tensor of it; "
                 f"{MEND}"
             )
-        seen.add(client)
-        before = server_round
-        yield server_round, client, found
+        clients.add(client)
+        round_before = server_round
+        yield server_round, client, deltas
 
 
 def read_divergence(path: Path, last: int | None = None) -> Divergence:
-    """Return what a ``divergence.csv`` tells, which has no rows before a round was evaluated.
+    """Return the content of a ``divergence.csv``; it has rows only of evaluated rounds.
 
     Parameters
     ----------
     path : Path
         The file.
     last : int | None (default: None)
-        Read up to this round: those after it are not finished.
+        The last round to read, since later ones are not finished; None to read all.
 
     Raises
     ------
     ConfigError
         It is missing or cannot be read.
     """
-    # Client by client into sums: there may be millions of them.
+    # Summed client by client, since there may be millions of them.
     cells: dict[tuple[str, int], _Mean] = {}
     clients: dict[int, _Mean] = {}
     for server_round, client, deltas in _by_client(path, last):
@@ -401,21 +406,21 @@ def read_divergence(path: Path, last: int | None = None) -> Divergence:
 
 
 def check_divergence(path: Path, expected: Mapping[int, Collection[int]], last: int) -> None:
-    """Refuse a ``divergence.csv`` that lacks rows of the rounds up to one.
+    """Raise a ConfigError where a ``divergence.csv`` lacks rows up to a round.
 
     Parameters
     ----------
     path : Path
         The file.
     expected : Mapping[int, Collection[int]]
-        The evaluated rounds, and the clients whose δ each must have.
+        Maps each evaluated round to the clients whose δ it must have.
     last : int
         The last finished round.
 
     Raises
     ------
     ConfigError
-        Rows are lost, there twice or in another order, or cannot be read.
+        Rows are lost, duplicate, in another order, or cannot be read.
     """
     tensors: dict[tuple[int, int], int] = {
         (server_round, client): len(deltas)
@@ -432,17 +437,17 @@ def check_divergence(path: Path, expected: Mapping[int, Collection[int]], last: 
 
 
 def read_predictions(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a ``predictions.npz``, int64 [M] each; of others nothing is read.
+    """Return the arrays of a ``predictions.npz``, int64 [M] each; other arrays are not read.
 
     Raises
     ------
     ConfigError
-        It is missing, or holds something else: objects are never unpickled, and an array is only
-        made once the file is seen to hold it.
+        The file is missing or holds something else. Objects are never unpickled, and memory for an
+        array is only allocated once the file is known to contain it.
     """
     try:
         with open_regular_file(path) as file, zipfile.ZipFile(file) as archive:
-            found = {
+            arrays = {
                 name: _labels(archive, info)
                 for name in PREDICTIONS
                 for info in archive.infolist()
@@ -450,24 +455,24 @@ def read_predictions(path: Path) -> dict[str, np.ndarray]:
             }
     except ConfigError:
         raise
-    # Of many classes: zipfile's own, zlib's, struct's, numpy's.
+    # zipfile, zlib, struct and numpy raise many classes.
     except Exception as error:
         raise ConfigError(
             f"{path}: is no .npz file of predictions: {error or type(error).__name__}; {MEND}"
         ) from None
-    if "label" not in found:
+    if "label" not in arrays:
         raise ConfigError(f"{path}: has no array `label`; {MEND}")
-    if len({len(array) for array in found.values()}) > 1:
+    if len({len(array) for array in arrays.values()}) > 1:
         raise ConfigError(f"{path}: its arrays differ in length; {MEND}")
-    return found
+    return arrays
 
 
 PREDICTIONS = ("label", "untrained", "final")
-"""The arrays of ``predictions.npz``: the test examples' labels, and what they were taken for."""
+"""The arrays of ``predictions.npz``: the test examples' labels and their predictions."""
 
 
 def _labels(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """Return one array; a ValueError says why it is none of ours."""
+    """Return one array; raise a ValueError where it is invalid."""
     with archive.open(info) as file:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError(f"{info.filename} is of another version of numpy's format")

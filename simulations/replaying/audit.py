@@ -74,7 +74,7 @@ def audit(
         for candidate in opened.candidates:
             server = opened.ready(candidate, moment)
             server.train(opened.round, moment.cohort)
-            server.complete()
+            server.recalibrate_batchnorm()
             merged = server.state()
             if norms is None:
                 names = weights(merged, floating_buffer_names(server.objective))
@@ -104,7 +104,7 @@ def _completed(opened: Opened, sent: State) -> State:
     """Return the model that was sent as the run probed it."""
     server = opened.server(opened.experiment, opened.engine)
     server.restore(sent, server.strategy_state())
-    server.complete()
+    server.recalibrate_batchnorm()
     return server.state()
 
 

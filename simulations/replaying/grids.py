@@ -9,6 +9,7 @@ from clients.client_app import read_round
 from fedssl.client_rules import ClientRuleConfig
 from fedssl.training.instructions import RULES, rules_to_json
 from simulations.engines.grid_proxy import WrappedGrid
+from simulations.engines.node_id import client_of
 from simulations.replaying.kept_round import Moment
 from strategies.messages import DIVERGENCE, config_of, read_instructions
 
@@ -57,7 +58,7 @@ class KeepingGrid(WrappedGrid):
         replies = self._grid.send_and_receive(sent, timeout=timeout)
         for message, reply in zip(sent, replies, strict=True):
             if is_kept:
-                self._keep(message.metadata.dst_node_id - 1, reply)
+                self._keep(client_of(message), reply)
             yield reply
 
 

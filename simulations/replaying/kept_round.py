@@ -16,6 +16,7 @@ from fedssl.base.config_file import ConfigError
 from fedssl.base.plain_files import MEGABYTE, read_json
 from fedssl.client_rules import ClientRuleConfig
 from fedssl.model_state import State, load_state, save_state
+from simulations.engines.node_id import client_of
 from simulations.record.checkpoint import Checkpoint, CheckpointFolder
 from simulations.record.files import replace_text
 from simulations.record.subfolders import make_inside
@@ -197,7 +198,7 @@ class Moment:
         ValueError
             The message asks for a tensor that the reply lacks.
         """
-        client = message.metadata.dst_node_id - 1
+        client = client_of(message)
         kept = next(reply for reply in self._read.replies if reply.client == client)
         # A reply refers to its message by an id, which engines give when they send it.
         number_message(message, f"replayed {client}")

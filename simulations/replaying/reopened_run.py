@@ -14,11 +14,11 @@ from fedssl.evaluation.parallel import one_thread
 from fedssl.model_state import clone, tensor_roles, trainable_names
 from fedssl.training.optimizers import learning_rate
 from simulations.comparing.arms import Arm, arms
-from simulations.engines.client_states import give_to_clients, kept_by_clients
+from simulations.engines.client_states import get_client_states, set_client_states
 from simulations.engines.engine import Engine
-from simulations.progress.display import Quiet
-from simulations.record.answer import Answer
+from simulations.progress.display import QuietDisplay
 from simulations.record.checkpoint import Checkpoint
+from simulations.record.client_result import ClientResult
 from simulations.record.run_folder import RunFolder
 from simulations.record.subfolders import make_inside
 from simulations.record.tables import has_partition
@@ -34,7 +34,7 @@ from simulations.replaying.candidates import (
 from simulations.replaying.counterfactual_memory import kept_under
 from simulations.replaying.grids import KeepingGrid, ReplayingGrid
 from simulations.replaying.kept_round import Moment, moments
-from simulations.running.open_engine import opened
+from simulations.running.open_engine import open_engine
 from simulations.server.server import Server
 from simulations.settings.experiment import Experiment
 from simulations.setup.cohort import cohort_size
@@ -44,7 +44,7 @@ Told = Callable[[int, int, str], None]
 """Told how many steps of a long work are done, of how many, and what the last one was."""
 
 
-class Steps(Quiet):
+class Steps(QuietDisplay):
     """How far a long work is: client updates, merges and probes, each a step."""
 
     def __init__(self, told: Told):
@@ -62,7 +62,7 @@ class Steps(Quiet):
         self.done += 1
         self._told(self.done, self.total, text)
 
-    def answered(self, answer: Answer) -> None:
+    def on_client_result(self, result: ClientResult) -> None:
         """Count a client's update; a reply that was kept is none."""
         if self.doing:
             self.did(self.doing)
@@ -156,9 +156,9 @@ class Opened:
         self.steps.doing = f"round {self.round} again"
         # A person's own strategy may write to its momentum in place.
         model, strategy = server.state(), clone(server.strategy_state())
-        row, _ = server.round(self.round, server.draw_cohort(self.round))
+        row, _ = server.run_round(self.round, server.draw_cohort(self.round))
         self.steps.doing = ""
-        kept = kept_by_clients(self.engine)
+        kept = get_client_states(self.engine)
         moment.finish(
             Checkpoint(self.round - 1, model, strategy, kept), replies, row, self.measuring
         )
@@ -180,7 +180,7 @@ class Opened:
         server = self.server(self.experiment, KeepingGrid(grid, self.round, keep, self.measuring))
         if found:
             server.restore(found.model, found.strategy)
-        give_to_clients(self.engine, found.clients if found else {})
+        set_client_states(self.engine, found.clients if found else {})
         if nearest:
             server.train(nearest.round, nearest.cohort)
         return server, start
@@ -231,7 +231,7 @@ class Opened:
                     seed=self.experiment.seed,
                 ),
             )
-        give_to_clients(self.engine, states)
+        set_client_states(self.engine, states)
 
 
 def replays_of(folder: RunFolder) -> Path:
@@ -287,5 +287,5 @@ def open_run(
     check_replies(runs, candidates)
     measuring = measuring_rules(runs, candidates)
     steps = Steps(told)
-    with opened(prepared, folder, steps) as engine, one_thread():
+    with open_engine(prepared, folder, steps) as engine, one_thread():
         yield Opened(folder, server_round, prepared, engine, runs, candidates, measuring, steps)

@@ -127,7 +127,7 @@ class _Made:
 def _merge(opened: Opened, candidate: Candidate, moment: Moment, last: int) -> _Made:
     steps = opened.steps
     server = opened.ready(candidate, moment)
-    row, _ = server.round(opened.round, moment.cohort)
+    row, _ = server.run_round(opened.round, moment.cohort)
     rows, right = [row], [_right(server)]
     model = clone(server.state())
     file = moment.path / "models" / f"{file_name(candidate.label)}.safetensors"
@@ -137,7 +137,7 @@ def _merge(opened: Opened, candidate: Candidate, moment: Moment, last: int) -> _
     opened.go_on(candidate, moment, server, last)
     for number in range(opened.round + 1, last + 1):
         steps.doing = f"{candidate.label}, round {number}"
-        row, _ = server.round(number, server.draw_cohort(number))
+        row, _ = server.run_round(number, server.draw_cohort(number))
         rows.append(row)
         right.append(_right(server))
     steps.doing = ""

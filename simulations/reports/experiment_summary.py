@@ -89,7 +89,7 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
         f"a round    {len(cohort):,} of {prepared.partition.clients:,} clients, "
         f"{sent:,.1f} MB to each and back" + (f"; {kept:,.1f} MB stay on each" if kept else ""),
     ]
-    _say(console, [*lines, *notes.lines(prepared)])
+    _say(console, [*lines, *notes.list_notes(prepared)])
     _print_partition(prepared, console)
     return prepared
 

@@ -17,7 +17,13 @@ from fedssl.modalities import noun_of
 from fedssl.partitions import Counts
 from simulations.record.client_names import read_client_names
 from simulations.record.files import replace_text
-from simulations.record.metric_names import duration, further, name_of, shown, size
+from simulations.record.metric_names import (
+    duration,
+    extra_metrics,
+    format_metric,
+    metric_label,
+    size,
+)
 from simulations.record.run_folder import RunFolder
 from simulations.record.subfolders import make_inside
 from simulations.record.tables import MEND, Divergence, Row, read_divergence, read_partition
@@ -167,10 +173,10 @@ def _headline(records: Records) -> list[tuple[str, str, str]]:
             continue
         first, last = evaluated[0], evaluated[-1]
         note = f"after round {last['round']}"
-        tiles.append((name.replace("linear", "Linear"), shown(key, last[key]), note))
+        tiles.append((name.replace("linear", "Linear"), format_metric(key, last[key]), note))
         if last is not first:
             gain = f"{100 * (last[key] - first[key]):+.1f}"
-            note = f"points, from {shown(key, first[key])} in round {first['round']}"
+            note = f"points, from {format_metric(key, first[key])} in round {first['round']}"
             tiles.append((f"Gain in {name}", gain, note))
     failed = sum(len(row["failed"]) for row in rows)
     updates = sum(len(row["cohort"]) for row in rows)
@@ -201,7 +207,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
         "bytes_down": "Down",
         "seconds": "Time",
     }
-    headings |= {key: name_of(key).capitalize() for row in rows for key in further(row)}
+    headings |= {key: metric_label(key).capitalize() for row in rows for key in extra_metrics(row)}
     columns = [
         ("Round", [str(row["round"]) for row in rows]),
         ("Clients", [str(len(row["cohort"])) for row in rows]),
@@ -210,7 +216,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     for key, heading in headings.items():
         values = [row.get(key) for row in rows]
         if any(value is not None for value in values):
-            columns.append((heading, ["–" if v is None else shown(key, v) for v in values]))
+            columns.append((heading, ["–" if v is None else format_metric(key, v) for v in values]))
     if any("clipped" in row for row in rows):
         columns.append(("Clipped", [str(row.get("clipped") or "–") for row in rows]))
     return columns

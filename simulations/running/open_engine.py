@@ -17,12 +17,12 @@ from simulations.settings.engines import FlowerConfig, LocalConfig, RayConfig
 from simulations.setup.prepare import Prepared
 
 
-def opened(
+def open_engine(
     prepared: Prepared, folder: RunFolder, display: Display
 ) -> AbstractContextManager[Engine]:
-    """Return the context in which the config's engine runs.
+    """Return a context that opens the engine of a config, and closes it at the end.
 
-    Entering it raises a ConfigError where the engine lacks something here, before anything is run.
+    Entering it raises a ConfigError where this machine lacks something that the engine needs.
     """
     engine = prepared.experiment.engine
     match engine:
@@ -31,7 +31,7 @@ def opened(
         case RayConfig():
             return _ray(prepared, display)
         case FlowerConfig():
-            return rehearsal(prepared, engine, folder, display.said)
+            return rehearsal(prepared, engine, folder, display.on_message)
     raise AssertionError(engine)
 
 
@@ -54,7 +54,7 @@ def _local(prepared: Prepared, engine: LocalConfig) -> Iterator[Engine]:
 
 
 def _ray(prepared: Prepared, display: Display) -> AbstractContextManager[Engine]:
-    # Only here, since it takes a while to import, and is not there for every system.
+    # Imported only when needed: it is slow to import, and not available for every system.
     try:
         from simulations.engines.ray import ray_grid
     except ModuleNotFoundError as error:
@@ -63,4 +63,4 @@ def _ray(prepared: Prepared, display: Display) -> AbstractContextManager[Engine]
         raise ConfigError(
             "engine.name = ray: Ray is not installed; pip install 'flwr[simulation]>=1.39,<1.40'"
         ) from error
-    return ray_grid(prepared, display.said)
+    return ray_grid(prepared, display.on_message)

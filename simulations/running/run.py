@@ -1,21 +1,19 @@
-"""Run an experiment: the rounds, the central evaluation, and what is kept of them on disk.
+"""Run an experiment: its rounds, the central evaluation, and the files of the run's folder.
 
-For example::
-
-    from simulations import load_experiment, run
-    experiment = load_experiment("configs/quickstart.yaml", ["rounds=3"])
-    finished = run(experiment, out="runs/three")
-    finished.metrics[-1]["linear_accuracy"]
+from simulations import load_experiment, run
+experiment = load_experiment("configs/quickstart.yaml", ["rounds=3"])
+finished = run(experiment, out="runs/three")
+finished.metrics[-1]["linear_accuracy"]
 """
 
 from pathlib import Path
 
-from simulations.progress.display import Display, Quiet
+from simulations.progress.display import Display, QuietDisplay
 from simulations.record.run_folder import RunFolder
-from simulations.running.open_engine import opened
-from simulations.server.rounds import Run, carry_out, find
+from simulations.running.open_engine import open_engine
+from simulations.server.rounds import Run, find_checkpoint, run_rounds
 from simulations.settings.experiment import Experiment
-from simulations.setup.notes import check_skipped, lines
+from simulations.setup.notes import check_skipped, list_notes
 from simulations.setup.prepare import prepare
 
 
@@ -27,19 +25,24 @@ def run(
     profile: bool = False,
     display: Display | None = None,
 ) -> Run:
-    """Run an experiment, or go on with one.
+    """Run an experiment, or resume one.
+
+    ::
+
+        experiment = load_experiment("configs/quickstart.yaml", ["rounds=3"])
+        run(experiment, out="runs/three").metrics[-1]["linear_accuracy"]
 
     Parameters
     ----------
     experiment : Experiment
-        See `load_experiment`.
+        The config, from `load_experiment`.
     out : str | Path
         The run's folder. It must be new or empty, unless ``resume`` is set.
     resume : bool
-        Go on after the last finished round in ``out``; the result has the same bits as that of a
-        run without a stop. Where ``out`` holds no run, it starts from the beginning.
+        Go on after the last finished round in ``out``; the result has the same bits as that of an
+        uninterrupted run. Where ``out`` holds no run, start from the beginning.
     profile : bool
-        Write where the time of each round that is run now went to ``profile/``, and show it; see
+        Record how the time of each round divides into parts, in ``profile/``, and show it; see
         `simulations.progress.profiling`. The result has the same bits.
     display : Display | None
         Shows the progress; None shows nothing.
@@ -52,20 +55,20 @@ def run(
     Raises
     ------
     ConfigError
-        The config cannot be used, ``out`` holds something else, or another process writes there;
-        nothing was written.
+        The config cannot be used, ``out`` holds something else, or another process writes there.
+        Nothing was written.
     RunError
-        Every client of a round failed, or a file cannot be written; the rounds before it are kept,
-        and can be resumed.
+        Every client of a round failed, or a file cannot be written. The finished rounds are kept,
+        and the run can be resumed.
     """
-    display = display or Quiet()
+    display = display or QuietDisplay()
     folder = RunFolder(Path(out))
-    with folder.locked(display.said):
+    with folder.lock(display.on_message):
         prepared = prepare(experiment)
-        found = find(folder, prepared.experiment, resume, display.said)
-        if found:
+        checkpoint = find_checkpoint(folder, prepared.experiment, resume, display.on_message)
+        if checkpoint:
             check_skipped(folder.path, prepared)
-        for line in lines(prepared):
-            display.said(line)
-        with opened(prepared, folder, display) as grid:
-            return carry_out(prepared, grid, folder, found, profile=profile, display=display)
+        for line in list_notes(prepared):
+            display.on_message(line)
+        with open_engine(prepared, folder, display) as grid:
+            return run_rounds(prepared, grid, folder, checkpoint, profile=profile, display=display)

@@ -2,8 +2,8 @@
 
     flwr run . CONNECTION --run-config 'config="configs/smoke.yaml" overrides="rounds=5" out="…"'
 
-Each client has its part of the examples that the config names. Keys, restarts and devices with
-examples of their own are the business of `fedssl serve` and `fedssl join`.
+Each client has its part of the examples that the config names. Use `fedssl serve` and `fedssl join`
+for registered keys, restarts and devices with their own examples.
 """
 
 import time
@@ -17,10 +17,10 @@ from clients.flower_context import ROOT, split_overrides
 from fedssl.base.config_file import ConfigError
 from simulations.engines.flower import DeviceGrid
 from simulations.engines.roster import FixedRoster
-from simulations.progress.display import Lines
+from simulations.progress.display import LineDisplay
 from simulations.progress.terminal import Terminal
 from simulations.record.run_folder import RunFolder, new_folder
-from simulations.server.rounds import carry_out, find
+from simulations.server.rounds import find_checkpoint, run_rounds
 from simulations.settings.engines import FlowerConfig
 from simulations.settings.experiment import load_experiment
 from simulations.setup.prepare import prepare
@@ -28,7 +28,7 @@ from simulations.setup.prepare import prepare
 app = ServerApp()
 
 SETTLED_SECONDS = 1.0
-"""For how long a simulation's nodes must not become more: it begins together with the app."""
+"""The seconds without a new node after which a simulation, which starts with the app, is ready."""
 
 
 @app.main()
@@ -40,7 +40,7 @@ def main(grid: Grid, context: Context) -> None:
     ConfigError
         The config cannot be used, or the simulation has too few nodes for its clients.
     RunError
-        Too few clients, or each of a round's failed.
+        There are too few clients, or every client of a round failed.
     """
     config = {key: str(value) for key, value in context.run_config.items()}
     path = ROOT / config["config"]
@@ -50,39 +50,39 @@ def main(grid: Grid, context: Context) -> None:
     prepared = prepare(experiment)
     check_simulation(grid, prepared.partition.clients)
     folder = RunFolder(Path(config["out"]) if config["out"] else new_folder(path.stem))
-    display = Lines(Terminal(width=120))
-    with folder.locked(display.said):
-        found = find(folder, prepared.experiment, resume=False)
+    display = LineDisplay(Terminal(width=120))
+    with folder.lock(display.on_message):
+        checkpoint = find_checkpoint(folder, prepared.experiment, resume=False)
         engine = prepared.experiment.engine
         assert isinstance(engine, FlowerConfig)
         devices = DeviceGrid(
-            grid, engine, FixedRoster(range(prepared.partition.clients)), display.said
+            grid, engine, FixedRoster(range(prepared.partition.clients)), display.on_message
         )
         devices.wait_for_clients()
-        done = carry_out(prepared, devices, folder, found, display=display)
-    display.said(f"report: {done.folder.absolute() / 'report.html'}")
+        finished = run_rounds(prepared, devices, folder, checkpoint, display=display)
+    display.on_message(f"report: {finished.folder.absolute() / 'report.html'}")
 
 
 def check_simulation(grid: Grid, clients: int) -> None:
-    """Refuse a simulation that has fewer nodes than there are clients: no more would come.
+    """Refuse a simulation with fewer nodes than clients, since it never gets more.
 
     Parameters
     ----------
     grid : Grid
-        Flower's own. Nothing is checked unless it is the simulation's.
+        Flower's Grid. Nothing is checked unless it is that of the simulation.
     clients : int
-        How many there are.
+        The number of clients.
 
     Raises
     ------
     ConfigError
-        Says what to give to ``flwr run``.
+        There are too few nodes; the message says what to give to ``flwr run``.
     """
     if not is_simulated(grid):
         return
-    before = 0
-    while (nodes := len(list(grid.get_node_ids()))) != before or not nodes:
-        before = nodes
+    nodes_before = 0
+    while (nodes := len(list(grid.get_node_ids()))) != nodes_before or not nodes:
+        nodes_before = nodes
         time.sleep(SETTLED_SECONDS)
     if nodes < clients:
         raise ConfigError(

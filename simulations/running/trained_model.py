@@ -1,4 +1,4 @@
-"""A run's model: that of its end or, while it goes on or was stopped, of its last checkpoint."""
+"""Load the model of a run: the final one, or that of the last checkpoint of an unfinished run."""
 
 import os
 from collections.abc import Callable
@@ -18,45 +18,48 @@ from simulations.setup.prepare import load_examples
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A run's encoder and projector."""
 
     state: State
-    """Their tensors, named as in the objective."""
+    """The tensors of both, named as in the objective."""
     about: ModelDescription
-    """What is needed to use them."""
+    """The description that is needed to use them."""
     unfinished: str | None
-    """Which round they are of, in words, where the run is not finished."""
+    """A sentence that names the round where the run is not finished, else None."""
 
 
-def trained(run: Path, said: Callable[[str], None] = lambda _: None) -> Trained:
-    """Return a run's model.
+def load_trained_model(
+    run: Path, on_message: Callable[[str], None] = lambda _: None
+) -> TrainedModel:
+    """Return the model of a run.
 
     Parameters
     ----------
     run : Path
         A run's folder, or its ``model.safetensors``.
-    said : Callable[[str], None]
-        Told where the newest checkpoint is damaged, and the one before is used.
+    on_message : Callable[[str], None]
+        Called with a message where the newest checkpoint is damaged, so that the one before is
+        used.
 
     Raises
     ------
     ValueError
-        There is neither a model nor a checkpoint, or it cannot be used.
+        There is no model and no checkpoint, or it cannot be used.
     """
     files = RunFolder(run)
     if not files.config.is_file() or os.path.lexists(files.model):
         state, about = read_model(run)
         if about.has_known_encoder:
-            # Damage within a tensor's name would otherwise be exported, too.
+            # Loading it finds damage, such as in a tensor's name, before it is exported.
             load_encoder(run)
-        return Trained(state, about, None)
+        return TrainedModel(state, about, None)
     experiment = load_run_config(run)
     blueprint = blueprint_of(experiment)
-    objective, found = at_checkpoint(files, blueprint, said)
+    objective, checkpoint = load_checkpoint_model(files, blueprint, on_message)
     state, about = describe_model(objective, blueprint)
-    words = f"after round {found.round} of {experiment.rounds}: the run is not finished"
-    return Trained(state, about, words)
+    unfinished = f"after round {checkpoint.round} of {experiment.rounds}: the run is not finished"
+    return TrainedModel(state, about, unfinished)
 
 
 def blueprint_of(experiment: Experiment) -> ModelBlueprint:
@@ -70,37 +73,38 @@ def blueprint_of(experiment: Experiment) -> ModelBlueprint:
     return ModelBlueprint.of(experiment, load_examples(experiment).train)
 
 
-def at_checkpoint(
-    files: RunFolder, blueprint: ModelBlueprint, said: Callable[[str], None]
+def load_checkpoint_model(
+    files: RunFolder, blueprint: ModelBlueprint, on_message: Callable[[str], None]
 ) -> tuple[Objective, Checkpoint]:
-    """Return a run's objective as it is in its last checkpoint, and this; see `last_checkpoint`.
+    """Return a run's objective with the weights of its last checkpoint, and that checkpoint.
 
     Raises
     ------
     ConfigError
-        There is none, it is damaged, or another model's.
+        There is no checkpoint, it is damaged, or it is that of another model.
     """
-    found = last_checkpoint(files, said)
+    checkpoint = load_last_checkpoint(files, on_message)
     try:
         objective = blueprint.build()
-        rebind_tensors(objective, found.model)
-    # Classes of a person's own may raise anything, as may sizes that no machine has memory for.
+        rebind_tensors(objective, checkpoint.model)
+    # Classes from outside this package may raise anything, as may sizes too large for memory.
     except Exception as error:
         raise ConfigError(
             f"{files.checkpoint.folder}: does not fit {files.config.name}: {error}"
         ) from error
-    return objective, found
+    return objective, checkpoint
 
 
-def last_checkpoint(files: RunFolder, said: Callable[[str], None]) -> Checkpoint:
-    """Return a run's last checkpoint; a ConfigError says that there is none, or a damaged one.
+def load_last_checkpoint(files: RunFolder, on_message: Callable[[str], None]) -> Checkpoint:
+    """Return a run's last checkpoint; raise a ConfigError where there is none or it is damaged.
 
-    ``said`` is told where the newest is damaged and the one before is returned.
+    ``on_message`` is called with a message where the newest is damaged, so that the one before is
+    returned.
     """
     try:
-        found = files.checkpoint.load(said)
+        checkpoint = files.checkpoint.load(on_message)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    if found is None:
+    if checkpoint is None:
         raise ConfigError(f"{files.checkpoint.folder}: holds no checkpoint")
-    return found
+    return checkpoint

@@ -1,4 +1,4 @@
-"""The one check that every client's reply passes in the server, before any strategy sees it."""
+"""The server's check of each reply, before any strategy sees it."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from torch import Tensor
 from clients.flower_adapter.error_replies import LOST, REFUSED, error_reply
 from fedssl.base.printable import printable
 from fedssl.model_state import State, TensorRoles
-from simulations.record.answer import Answer
+from simulations.record.client_result import ClientResult
 from strategies.config import StrategyConfig
 from strategies.fold import UpdateSummary
 from strategies.messages import (
@@ -27,18 +27,18 @@ from strategies.update_norm import clip, length, update_norm
 
 
 class ReplyCheck:
-    """Turns a reply into what the strategy may see; one that cannot be used becomes an error.
+    """Checks replies: one that cannot be used is replaced by an error.
 
     Parameters
     ----------
     strategy : Strategy
-        Whose messages are replied to.
+        The strategy whose messages the clients reply to.
     config : StrategyConfig
-        Its ``max_update_norm`` and ``on_exceed``.
+        The strategy's config, of which ``max_update_norm`` and ``on_exceed`` are used.
     parts : TensorRoles
-        What the names of the model's tensors mean.
+        The roles of the model's tensors.
     size_of : Callable[[int], int]
-        How many examples a client has.
+        Returns the number of examples of a client.
     """
 
     def __init__(
@@ -52,14 +52,16 @@ class ReplyCheck:
         self._config = config
         self._parts = parts
         self._size_of = size_of
-        self.measures = config.max_update_norm is not None
-        """Whether the length of each update is measured."""
+        self.computes_norms = config.max_update_norm is not None
+        """Whether the norm of each update is computed."""
 
-    def __call__(self, client: int, message: Message, reply: Message) -> tuple[Message, Answer]:
-        """Check a client's reply to a message; return it, or an error in its place."""
+    def __call__(
+        self, client: int, message: Message, reply: Message
+    ) -> tuple[Message, ClientResult]:
+        """Check a client's reply; return the reply, or an error in its place, and the result."""
         if reply.has_error():
             code, reason = reply.error.code, printable(reply.error.reason or "no reason given")
-            return error_reply(message, reason, code), Answer(
+            return error_reply(message, reason, code), ClientResult(
                 client,
                 error=reason,
                 refused=code == REFUSED,
@@ -70,49 +72,49 @@ class ReplyCheck:
                 message.content, self._strategy, self._parts, self._size_of(client)
             )
             state, report = read_reply(reply.content, expected)
-            checked, norm, clipped = self._bounded(state, expected.tensors)
+            checked, norm, clipped = self._limit_norm(state, expected.tensors)
             if norm is not None:
-                # There is no limit where clients send more than a model: this finds outliers.
+                # With extra tensors there is no limit, so this norm only serves to find outliers.
                 norm = math.hypot(norm, *map(length, report.extra.values()))
         # Whatever a reply makes our code or a library raise, the reply is at fault.
         except Exception as error:
             kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
             reason = printable(f"its reply was refused: {kind}{error}")
             refusal = error_reply(message, reason, REFUSED)
-            return refusal, Answer(client, error=reason, refused=True)
+            return refusal, ClientResult(client, error=reason, refused=True)
         arrays = arrays_of(reply.content)
-        answer = _answer(client, report, content_bytes(reply.content), norm, clipped)
-        # By reference, and decoded once for all who look at it.
+        result = _result_of(client, report, content_bytes(reply.content), norm, clipped)
+        # Decoded once for all later readers, without a copy.
         if clipped or not all(isinstance(array, TensorArray) for array in arrays.values()):
             reply.content[ARRAYS] = to_record(checked)
         if report.extra:
             reply.content[EXTRA] = to_record(report.extra)
-        return reply, answer
+        return reply, result
 
-    def _bounded(
-        self, state: State, sent: Mapping[str, Tensor]
+    def _limit_norm(
+        self, state: State, broadcast: Mapping[str, Tensor]
     ) -> tuple[State, float | None, bool]:
-        """Return the model within the limit, the norm of its update, and whether it was clipped."""
-        if not self.measures:
+        """Return the model within the norm limit, its update's norm, and whether it was clipped."""
+        if not self.computes_norms:
             return state, None, False
-        norm, limit = update_norm(state, sent), self._config.max_update_norm
+        norm, limit = update_norm(state, broadcast), self._config.max_update_norm
         if limit is None or norm <= limit:
             return state, norm, False
         if self._config.on_exceed == "refuse":
             raise ValueError(
                 f"its update's norm is {norm:.6g}, more than strategy.max_update_norm = {limit:g}"
             )
-        return clip(state, sent, limit / norm), norm, True
+        return clip(state, broadcast, limit / norm), norm, True
 
 
-def _answer(
+def _result_of(
     client: int, report: UpdateSummary, bytes_up: int, norm: float | None, clipped: bool
-) -> Answer:
+) -> ClientResult:
     divergence = report.metrics.get(DIVERGENCE, ())
     seconds = report.metrics.get("seconds", 0.0)
     assert isinstance(divergence, (list, tuple))
     assert isinstance(seconds, (int, float))
-    return Answer(
+    return ClientResult(
         client,
         examples=report.examples,
         loss=report.loss,

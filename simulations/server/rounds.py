@@ -1,4 +1,4 @@
-"""The rounds of a run, and what is kept of each on disk."""
+"""Run the rounds of an experiment, and write each to the run's folder."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,14 +14,14 @@ from fedssl.base.files import WriteError
 from fedssl.base.tracing import span
 from fedssl.evaluation.parallel import one_thread
 from fedssl.models.model_file import load_encoder, save_model
-from simulations.engines.client_states import give_to_clients, kept_by_clients
+from simulations.engines.client_states import get_client_states, set_client_states
 from simulations.engines.engine import Engine
 from simulations.errors import MembersChangedError, RunError
 from simulations.progress.display import Display
-from simulations.progress.profiling import profiled
-from simulations.record.answer import Answer
+from simulations.progress.profiling import record_profile
 from simulations.record.checkpoint import Checkpoint, NewerVersionError
-from simulations.record.run_folder import RunFolder, check_same
+from simulations.record.client_result import ClientResult
+from simulations.record.run_folder import RunFolder, check_same_experiment
 from simulations.record.summary import summarise
 from simulations.reports.run_report import report
 from simulations.server.server import Server
@@ -30,15 +30,20 @@ from simulations.setup.notes import write_notes
 from simulations.setup.prepare import Prepared
 from strategies.divergence import directed
 
-_WITHOUT = "put a copy of it there, or start a new run with another --out"
+_FIX = "put a copy of it there, or start a new run with another --out"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run on disk, finished or not."""
+    """A run on disk, finished or not.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    """
 
     folder: Path
-    """Where it is."""
 
     @property
     def experiment(self) -> Experiment:
@@ -55,47 +60,59 @@ class Run:
         return load_encoder(self.folder)
 
 
-def carry_out(
+def run_rounds(
     prepared: Prepared,
     grid: Engine,
     folder: RunFolder,
-    found: Checkpoint | None,
+    checkpoint: Checkpoint | None,
     *,
     profile: bool = False,
     display: Display,
 ) -> Run:
-    """Run the rounds that are left, and write the rest of the run's folder.
+    """Run the rounds that remain after a checkpoint, and write the run's folder.
 
     The folder must be locked.
+
+    Returns
+    -------
+    Run
+        The finished run.
+
+    Raises
+    ------
+    RunError
+        The run cannot go on; all finished rounds are on disk.
     """
     try:
-        _carry_out(prepared, grid, folder, found, profile, display)
+        _run_rounds(prepared, grid, folder, checkpoint, profile, display)
     except WriteError as error:
         raise RunError(f"{error}; all finished rounds are kept: go on by --resume") from error
     try:
         report(folder.path)
     # The run is done and on disk, and its report can be drawn from there at any time.
     except Exception as error:
-        display.said(
+        display.on_message(
             f"the run is finished, but its report could not be drawn: {error}; then draw it by "
             f"fedssl report {folder.path}"
         )
     return Run(folder.path)
 
 
-def _carry_out(
+def _run_rounds(
     prepared: Prepared,
     grid: Engine,
     folder: RunFolder,
-    found: Checkpoint | None,
+    checkpoint: Checkpoint | None,
     profile: bool,
     display: Display,
 ) -> None:
     folder.remove_leftovers()
     device = torch.device(prepared.experiment.engine.device)
-    recorded = profiled(folder.path, device, display.profiled) if profile else nullcontext()
+    profiling = (
+        record_profile(folder.path, device, display.on_profile) if profile else nullcontext()
+    )
     # Merging, too, uses a single thread: its sums must not depend on the machine.
-    with recorded, one_thread():
+    with profiling, one_thread():
         server = Server(
             prepared.experiment,
             prepared.blueprint,
@@ -105,51 +122,55 @@ def _carry_out(
             display,
             prepared.on_devices,
         )
-        with display.running(prepared.experiment, found.round + 1 if found else 0):
-            _rounds(server, grid, folder, prepared, found, display)
+        with display.show_run(prepared.experiment, checkpoint.round + 1 if checkpoint else 0):
+            _loop_over_rounds(server, grid, folder, prepared, checkpoint, display)
         save_model(folder.model, server.objective, server.blueprint)
         folder.write_summary(summarise(server.experiment, folder.read_metrics()))
 
 
-def _rounds(
+def _loop_over_rounds(
     server: Server,
     grid: Engine,
     folder: RunFolder,
     prepared: Prepared,
-    found: Checkpoint | None,
+    checkpoint: Checkpoint | None,
     display: Display,
 ) -> None:
-    if found:
-        server.restore(found.model, found.strategy)
-        give_to_clients(grid, found.clients)
-        folder.forget_after(found.round)
+    if checkpoint:
+        server.restore(checkpoint.model, checkpoint.strategy)
+        set_client_states(grid, checkpoint.clients)
+        folder.forget_after(checkpoint.round)
         folder.write_partition(prepared.counts, prepared.classes, prepared.partition.names)
         for row in folder.read_metrics():
-            grid.settle(row["round"], set(row["cohort"]) - set(row["failed"]))
+            grid.commit_states(row["round"], set(row["cohort"]) - set(row["failed"]))
     else:
         names = prepared.partition.names
         folder.begin(prepared.experiment, prepared.counts, prepared.classes, names)
         write_notes(folder.path, prepared)
     tensors = directed(server.shared())
-    for number in range(found.round + 1 if found else 0, server.experiment.rounds + 1):
-        with span("round", round=number):
-            cohort, row, answers = _round(server, grid, folder, prepared, number, display)
+    first_round, last_round = checkpoint.round + 1 if checkpoint else 0, server.experiment.rounds
+    for server_round in range(first_round, last_round + 1):
+        with span("round", round=server_round):
+            cohort, row, results = _round(server, grid, folder, prepared, server_round, display)
             with span("save"):
-                for answer in answers:
-                    if answer.divergence:
-                        folder.add_divergence(number, answer.client, tensors, answer.divergence)
+                for result in results:
+                    if result.divergence:
+                        folder.add_divergence(
+                            server_round, result.client, tensors, result.divergence
+                        )
                 folder.add_row(row)
-                if number in (0, server.experiment.rounds) and (seen := server.predictions()):
-                    folder.add_predictions("final" if number else "untrained", *seen)
-                now = Checkpoint(
-                    number,
+                predictions = server.predictions() if server_round in (0, last_round) else None
+                if predictions:
+                    folder.add_predictions("final" if server_round else "untrained", *predictions)
+                state = Checkpoint(
+                    server_round,
                     server.state(),
                     server.strategy_state(),
-                    kept_by_clients(grid),
+                    get_client_states(grid),
                     grid.members.changes if grid.members else (),
                 )
-                folder.checkpoint.save(now, changed=set(cohort))
-            display.ended(row)
+                folder.checkpoint.save(state, changed=set(cohort))
+            display.on_round_end(row)
 
 
 def _round(
@@ -157,39 +178,41 @@ def _round(
     grid: Engine,
     folder: RunFolder,
     prepared: Prepared,
-    number: int,
+    server_round: int,
     display: Display,
-) -> tuple[list[int], dict[str, object], list[Answer]]:
-    """Run a round; return its cohort, its row and the clients' answers."""
+) -> tuple[list[int], dict[str, object], list[ClientResult]]:
+    """Run a round; return its cohort, its row of ``metrics.jsonl`` and the clients' results."""
     while True:
-        before = grid.members.latest() if grid.members else {}
-        cohort = server.draw_cohort(number) if number else []
-        if grid.members and grid.members.latest() != before:
+        members_before = grid.members.latest() if grid.members else {}
+        cohort = server.draw_cohort(server_round) if server_round else []
+        if grid.members and grid.members.latest() != members_before:
             counts = prepared.of_members(grid.members.latest()).counts
             folder.write_partition(counts, prepared.classes)
-        display.began(number, cohort)
+        display.on_round_start(server_round, cohort)
         try:
-            return cohort, *server.round(number, cohort)
+            return cohort, *server.run_round(server_round, cohort)
         except MembersChangedError as error:
-            display.said(str(error))
+            display.on_message(str(error))
 
 
-def find(
+def find_checkpoint(
     folder: RunFolder,
     experiment: Experiment,
     resume: bool,
-    said: Callable[[str], None] = lambda _: None,
+    on_message: Callable[[str], None] = lambda _: None,
     on_devices: bool = False,
 ) -> Checkpoint | None:
-    """Look at what is in the folder: refuse to overwrite it, or find where to go on.
+    """Return the checkpoint from which a run in this folder goes on; None for a new run.
 
-    ``said`` is told where the newest checkpoint is damaged, and the one before is taken.
-    ``on_devices`` the number of clients may be another than the run began with.
+    ``on_message`` is called with a message where the newest checkpoint is damaged, so that the one
+    before is used. Where ``on_devices`` is set, the number of clients may differ from that at the
+    start of the run.
 
     Raises
     ------
     ConfigError
-        It holds something else, or a run that cannot be gone on with.
+        The folder is not empty and ``resume`` is not set, it holds no run, or a run that cannot be
+        resumed.
     """
     if folder.is_empty():
         return None
@@ -200,18 +223,18 @@ def find(
         )
     if not folder.config.exists():
         raise ConfigError(f"{folder.path}: is not empty, but holds no run (no config.yaml)")
-    check_same(folder.read_config(), experiment, folder.path, on_devices)
+    check_same_experiment(folder.read_config(), experiment, folder.path, on_devices)
     try:
-        found = folder.checkpoint.load(said)
+        checkpoint = folder.checkpoint.load(on_message)
     except NewerVersionError as error:
         raise ConfigError(str(error)) from error
     except ValueError as error:
-        raise ConfigError(f"{error}; {_WITHOUT}") from error
-    if found is None and folder.has_trained():
+        raise ConfigError(f"{error}; {_FIX}") from error
+    if checkpoint is None and folder.has_trained():
         raise ConfigError(
             f"{folder.checkpoint.folder}: the checkpoint is missing, although rounds were "
-            f"finished; {_WITHOUT}"
+            f"finished; {_FIX}"
         )
-    if found:
-        folder.check_rows(found.round)
-    return found
+    if checkpoint:
+        folder.check_rows(checkpoint.round)
+    return checkpoint

@@ -1,4 +1,4 @@
-"""What the measures look at: a model of an experiment with all that it was made from."""
+"""Build the `Subject` of a measure: a model together with the data it was trained on."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,27 +21,27 @@ def subject_of(
     splits: Splits,
     examples: EvaluationExamples,
     partition: Partition | None,
-    **known: Any,
+    **fields: Any,
 ) -> Subject:
-    """Put together what measures look at.
+    """Return the subject that measures evaluate.
 
     Parameters
     ----------
     blueprint : ModelBlueprint
-        Of the experiment's model.
+        The blueprint of the experiment's model.
     encoder : nn.Module
-        What is measured.
+        The encoder to evaluate.
     splits : Splits
-        All examples.
+        All training and test examples.
     examples : EvaluationExamples
-        Those of them that the central evaluation works on.
+        The examples of the central evaluation.
     partition : Partition | None
-        Who has which of the training examples; None, or one without any, where that is not known.
-    **known : Any
-        Further fields of the subject.
+        Which client has which training examples; None or empty where the server does not know it.
+    **fields : Any
+        More fields of the subject.
     """
     config = blueprint.config
-    known_to = partition if partition is not None and len(partition.order) else None
+    known_partition = partition if partition is not None and len(partition.order) else None
     return Subject(
         encoder=encoder,
         examples=examples,
@@ -51,9 +51,9 @@ def subject_of(
         view=blueprint.views,
         weak_view=blueprint.weak_views,
         train=splits.train,
-        owner=known_to.owners(len(splits.train)) if known_to else None,
-        client_names=known_to.names if known_to else (),
-        **known,
+        owner=known_partition.owners(len(splits.train)) if known_partition else None,
+        client_names=known_partition.names if known_partition else (),
+        **fields,
     )
 
 
@@ -64,21 +64,21 @@ def after_update(
     state: Callable[[], Mapping[str, Tensor]],
     server_round: int,
 ) -> Callable[[int], nn.Module]:
-    """Return what makes a client's encoder, after one local update of a model.
+    """Return a function that maps a client to its encoder after one local update of a model.
 
-    The update is one as of a client that takes part for the first time, with nothing asked by the
-    strategy. The encoder is overwritten by the next call.
+    The client is taken as one in its first round, without the strategy's instructions. The next
+    call overwrites the encoder.
 
     Parameters
     ----------
     experiment : Experiment
-        Resolved.
+        The resolved config.
     splits, partition
-        The examples, and who has which.
+        The examples, and which client has which.
     state : Callable[[], Mapping[str, Tensor]]
-        Returns the model's federated tensors; called when they are needed.
+        Returns the tensors of the global model; called at each update.
     server_round : int
-        From 1; with the client it chooses the random numbers, and the learning rate.
+        The round, from 1: it decides the random numbers and the learning rate.
     """
     device = torch.device(experiment.engine.device)
     runtime: list[ClientRuntime] = []

@@ -1,1 +1,1 @@
-"""What an experiment's config says, before anything is loaded."""
+"""The config of an experiment: its sections, and checks that need no data."""

@@ -1,4 +1,4 @@
-"""What makes a run's figures mean less than they seem to, told before its first round."""
+"""Cautions on metrics that mean less than they seem to, shown before the first round."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _NAMED = 5
 
 
 def cautions(experiment: Experiment, splits: Splits) -> Iterator[str]:
-    """Yield each caution in a sentence."""
+    """Yield each caution, one sentence each."""
     yield from _of_labels(experiment, splits)
     rounds = experiment.rounds
     warmup = getattr(experiment.strategy, "warmup_rounds", 0)
@@ -30,7 +30,7 @@ def cautions(experiment: Experiment, splits: Splits) -> Iterator[str]:
 
 
 def is_labelled(splits: Splits) -> bool:
-    """Say whether the linear probe has labels to be fitted on, and to be scored by."""
+    """Return whether training and test examples both have labels, as the linear probe needs."""
     return all(bool((part.labels >= 0).any()) for part in (splits.train, splits.test))
 
 
@@ -40,22 +40,23 @@ def _of_labels(experiment: Experiment, splits: Splits) -> Iterator[str]:
     labels = [part.labels.numpy() for part in (splits.train, splits.test)]
     if experiment.evaluation.split == "validation":
         labels[1] = labels[0]
-    trained, tested = (np.unique(of[of >= 0]) for of in labels)
-    if not len(trained) or not len(tested):
-        which = "test" if len(trained) else "training and test" if not len(tested) else "training"
+    train_classes, test_classes = (np.unique(part[part >= 0]) for part in labels)
+    if not len(train_classes) or not len(test_classes):
+        neither = not len(train_classes) and not len(test_classes)
+        which = "training and test" if neither else "test" if len(train_classes) else "training"
         others = ", ".join(name for name, measure in MEASURES.items() if not measure.labels)
         yield (
             f"the {which} {noun} have no labels, so linear_accuracy and knn_accuracy will be "
             f"missing; RankMe is measured, and these need none: {others}"
         )
         return
-    if len(np.union1d(trained, tested)) == 1:
+    if len(np.union1d(train_classes, test_classes)) == 1:
         yield (
-            f"all labelled {noun} are of one class ({names[int(trained[0])]}), so every accuracy "
-            "will be 100 % and mean nothing"
+            f"all labelled {noun} are of one class ({names[int(train_classes[0])]}), so every "
+            "accuracy will be 100 % and mean nothing"
         )
         return
-    missing = np.setdiff1d(tested, trained)
+    missing = np.setdiff1d(test_classes, train_classes)
     if len(missing):
         count = int(np.isin(labels[1], missing).sum())
         share = count / int((labels[1] >= 0).sum())

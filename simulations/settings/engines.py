@@ -22,7 +22,7 @@ class EngineConfig(Fields):
     """Where models and examples live; auto takes a GPU if there is one."""
 
     def resolve(self, threads: int) -> Self:
-        """Replace what is automatic by what it means on this machine.
+        """Replace automatic values by those for this machine.
 
         Parameters
         ----------
@@ -32,7 +32,7 @@ class EngineConfig(Fields):
         Raises
         ------
         ConfigError
-            The machine lacks what is asked for.
+            The machine lacks what the config requests.
         """
         device = self.device
         if device == "auto":
@@ -52,12 +52,12 @@ class LocalConfig(EngineConfig):
     """Clients that run at once; null is one on a GPU and one a core on a CPU."""
 
     def resolve(self, threads: int) -> Self:
-        """Replace what is automatic; see `EngineConfig.resolve`."""
-        settled = super().resolve(threads)
-        if settled.workers is not None:
-            return settled
-        workers = 1 if settled.device == "cuda" else os.cpu_count() or 1
-        return settled.model_copy(update={"workers": workers})
+        """Replace automatic values; see `EngineConfig.resolve`."""
+        resolved = super().resolve(threads)
+        if resolved.workers is not None:
+            return resolved
+        workers = 1 if resolved.device == "cuda" else os.cpu_count() or 1
+        return resolved.model_copy(update={"workers": workers})
 
 
 def _address(address: str) -> str:
@@ -79,25 +79,25 @@ class RayConfig(EngineConfig):
     """HOST:PORT of a Ray cluster to join; null starts a Ray of its own on this machine."""
 
     def resolve(self, threads: int) -> Self:
-        """Replace what is automatic; see `EngineConfig.resolve`.
+        """Replace automatic values; see `EngineConfig.resolve`.
 
         How many workers null means on a cluster is known once it is joined.
         """
-        settled = super().resolve(threads)
-        on_gpu = settled.device == "cuda"
-        gpus = settled.gpus_per_worker
+        resolved = super().resolve(threads)
+        on_gpu = resolved.device == "cuda"
+        gpus = resolved.gpus_per_worker
         if gpus is None:
             gpus = 1.0 if on_gpu else 0.0
         elif on_gpu != (gpus > 0):
             fix = "give more than 0, up to 1" if on_gpu else "leave it out, or use cuda"
             raise ConfigError(
-                f"engine.gpus_per_worker = {gpus:g}: engine.device is {settled.device}; {fix}"
+                f"engine.gpus_per_worker = {gpus:g}: engine.device is {resolved.device}; {fix}"
             )
-        workers = settled.workers
-        if settled.address is None:
+        workers = resolved.workers
+        if resolved.address is None:
             here = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
             workers = choose_workers(workers, [here], threads, gpus, "this machine")
-        return settled.model_copy(update={"gpus_per_worker": gpus, "workers": workers})
+        return resolved.model_copy(update={"gpus_per_worker": gpus, "workers": workers})
 
 
 class FlowerConfig(EngineConfig):

@@ -31,28 +31,32 @@ class Experiment(LearningConfig):
 def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
     """Read an experiment from its YAML file.
 
+    ::
+
+        load_experiment("configs/quickstart.yaml", ["rounds=5", "client.lr=0.05"])
+
     Parameters
     ----------
     path : str | Path
-        The file; the paths in it are relative to it.
+        The YAML file; paths in it are relative to its folder.
     overrides : Iterable[str]
-        Such as ``rounds=5`` or ``client.lr=0.05``.
+        Values that replace those in the file, such as ``rounds=5`` or ``client.lr=0.05``.
 
     Raises
     ------
     ConfigError
-        All that is wrong with it, a line each, with field, value and fix.
+        The config is invalid; the message has a line with field, value and fix for each problem.
     """
     return read(Experiment, Path(path), overrides)
 
 
 def resolve(experiment: Experiment) -> Experiment:
-    """Replace what is automatic by what it means on this machine.
+    """Replace automatic values by those for this machine.
 
     Raises
     ------
     ConfigError
-        The machine lacks what the engine is asked to use, such as a GPU.
+        The machine lacks what the engine needs, such as a GPU.
     """
     client = experiment.client
     engine = experiment.engine.resolve(client.threads)

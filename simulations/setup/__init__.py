@@ -1,1 +1,1 @@
-"""What is done before the first round."""
+"""The preparation of a run: load and partition the examples, and check the config."""

@@ -1,4 +1,4 @@
-"""The draw of a round's cohort: it depends on the seed and the round alone."""
+"""Draw a round's cohort; the draw depends on the seed and the round alone."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,11 @@ from fedssl.base.seeding import numpy_generator
 
 
 def cohort_size(clients: int, participation: float) -> int:
-    """Return how many of the clients take part in a round; at least one does."""
+    """Return the number of clients that take part in a round, at least 1.
+
+    >>> cohort_size(10, 0.25)
+    2
+    """
     return max(1, round(participation * clients))
 
 
@@ -18,44 +22,44 @@ def draw_cohort(seed: int, server_round: int, sizes: np.ndarray, participation: 
     Parameters
     ----------
     seed, server_round : int
-        They alone decide the draw.
+        The seed and the round; the draw depends on nothing else.
     sizes : np.ndarray
-        int64 [K]: how many examples each client has.
+        int64 [K]: the number of examples of each client.
     participation : float
-        The share of the K clients to draw; at least one is.
+        The share of the K clients to draw; at least one is drawn.
 
     Returns
     -------
     list[int]
-        The cohort by descending size, then number: the longest work starts first. It is also the
-        order in which replies are merged.
+        The cohort by descending number of examples, then client number, so that the longest work
+        starts first. Replies are merged in the same order.
     """
     clients = len(sizes)
     count = cohort_size(clients, participation)
-    draws = numpy_generator(seed, "cohort", server_round)
-    cohort = np.sort(draws.choice(clients, size=count, replace=False))
+    generator = numpy_generator(seed, "cohort", server_round)
+    cohort = np.sort(generator.choice(clients, size=count, replace=False))
     return [int(client) for client in cohort[np.argsort(-sizes[cohort], kind="stable")]]
 
 
-def draw_among(
+def draw_cohort_of_members(
     members: Mapping[int, int], seed: int, server_round: int, participation: float
 ) -> list[int]:
     """Draw the clients of a round among members, whose numbers may have gaps.
 
-    Without gaps, it is the draw of `draw_cohort`.
+    Without gaps, the draw equals that of `draw_cohort`.
 
     Parameters
     ----------
     members : Mapping[int, int]
-        How many examples each has.
+        The number of examples of each member.
     seed, server_round, participation
-        As `draw_cohort` takes them.
+        As in `draw_cohort`.
 
     Returns
     -------
     list[int]
-        Their numbers, by descending size, then number.
+        The drawn clients, in the order of `draw_cohort`.
     """
     numbers = sorted(members)
     sizes = np.array([members[number] for number in numbers], np.int64)
-    return [numbers[place] for place in draw_cohort(seed, server_round, sizes, participation)]
+    return [numbers[index] for index in draw_cohort(seed, server_round, sizes, participation)]

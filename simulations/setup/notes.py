@@ -1,4 +1,4 @@
-"""What a person should know before a run: what was read as what, and what its figures lack."""
+"""Notes before a run: how the data were read, and cautions on what the metrics mean."""
 
 import csv
 import io
@@ -23,8 +23,8 @@ class _Notes(BaseModel):
     cautions: Annotated[list[str], Field(max_length=100)]
 
 
-def lines(prepared: Prepared) -> Iterator[str]:
-    """Yield what is to be said before the first round, a line each."""
+def list_notes(prepared: Prepared) -> Iterator[str]:
+    """Yield each note and caution as a line, to be shown before the first round."""
     yield from prepared.splits.notes
     for caution in cautions(prepared.experiment, prepared.splits):
         yield f"caution: {caution}"
@@ -48,29 +48,31 @@ def write_notes(folder: Path, prepared: Prepared) -> None:
 
 
 def check_skipped(folder: Path, prepared: Prepared) -> None:
-    """Refuse to go on with a run that left out other files than would be left out now.
+    """Refuse to resume a run that left out other files than would be left out now.
 
     Raises
     ------
     ConfigError
-        Names one of the files.
+        The files differ; the message names one of them.
     """
     try:
         with closing(whole_lines(folder / "skipped.csv")) as rows:
-            before = {row["path"] for row in csv.DictReader(rows)}
+            paths_before = {row["path"] for row in csv.DictReader(rows)}
     except (ConfigError, KeyError, csv.Error):
-        before = set()
-    now = {escape_unsafe(path) for path, _ in prepared.splits.skipped}
-    for path in sorted(before ^ now):
-        was, now_is = ("left out", "can be read") if path in before else ("read", "cannot be read")
+        paths_before = set()
+    paths_now = {escape_unsafe(path) for path, _ in prepared.splits.skipped}
+    for path in sorted(paths_before ^ paths_now):
+        state_before, state_now = (
+            ("left out", "can be read") if path in paths_before else ("read", "cannot be read")
+        )
         raise ConfigError(
-            f"{folder}: cannot resume, {path} was {was} when this run began, and {now_is} now; put "
-            "it back as it was, or start a new run with another --out"
+            f"{folder}: cannot resume, {path} was {state_before} when this run began, and "
+            f"{state_now} now; put it back as it was, or start a new run with another --out"
         )
 
 
 def read_cautions(folder: Path) -> list[str]:
-    """Return the cautions of a run; none where it has no notes that can be read."""
+    """Return the cautions of a run; none where it has no readable ``notes.json``."""
     try:
         return _Notes.model_validate(read_json(folder / "notes.json")).cautions
     except (ConfigError, ValidationError):

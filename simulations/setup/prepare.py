@@ -1,4 +1,4 @@
-"""What is done before the first round: examples are loaded and shared out, and all is checked."""
+"""Prepare a run: load and partition the examples, build the model, and check the config."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from fedssl.models.blueprint import ModelBlueprint
 from fedssl.objectives import Objective
 from fedssl.partitions import Counts, Partition, partition
 from fedssl.training.optimizers import build_optimizer
-from simulations.record.members import described, sizes_of
+from simulations.record.members import describe_clients, sizes_of
 from simulations.settings.engines import FlowerConfig
 from simulations.settings.experiment import Experiment, resolve
 from simulations.setup.cohort import cohort_size
@@ -26,15 +26,14 @@ from strategies.base import build_instructions
 
 @dataclass(frozen=True)
 class Prepared:
-    """A resolved experiment, its examples, and which client has which."""
+    """A resolved experiment, its examples, their partition, and the blueprint of its model."""
 
     experiment: Experiment
     splits: Splits
     partition: Partition
     blueprint: ModelBlueprint
-    """Of the model."""
     on_devices: bool = False
-    """Whether the clients' examples are elsewhere, so that no more than their number is known."""
+    """Whether clients hold their own data, so that only its amount is known here."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -49,25 +48,25 @@ class Prepared:
         """The examples of each client and class."""
         if self.on_devices:
             sizes = self.partition.sizes()
-            who = np.flatnonzero(sizes)
-            return Counts((len(sizes), 1), who, np.zeros_like(who), sizes[who])
+            clients = np.flatnonzero(sizes)
+            return Counts((len(sizes), 1), clients, np.zeros_like(clients), sizes[clients])
         labels, classes = self.splits.train.labels.numpy(), self.classes
         if len(classes) > len(self.splits.train.class_names):
             labels = np.where(labels < 0, len(classes) - 1, labels)
         return self.partition.counts(labels, len(classes))
 
     def of_members(self, members: Mapping[int, int]) -> "Prepared":
-        """Return the same of devices that have so many examples each."""
+        """Return the same, for members that have so many examples each."""
         return replace(self, partition=Partition.of_sizes(sizes_of(members)))
 
 
 def prepare(experiment: Experiment) -> Prepared:
-    """Load the examples and share them out; what can be refused before training is refused here.
+    """Load the examples and partition them; every problem that can be found now is an error.
 
     Raises
     ------
     ConfigError
-        The data cannot be read, or cannot be shared out as the config wants it.
+        The data cannot be read or partitioned, or the model cannot be built, by this config.
     """
     experiment = resolve(experiment)
     splits = load_examples(experiment)
@@ -95,14 +94,14 @@ def prepare(experiment: Experiment) -> Prepared:
 
 
 def prepare_server(experiment: Experiment) -> Prepared:
-    """Do the same for a server whose clients have examples of their own, and come and go.
+    """Prepare a run whose clients hold their own examples, and come and go.
 
-    The config's examples are those of the central evaluation.
+    The config's examples are only used for the central evaluation.
 
     Raises
     ------
     ConfigError
-        The data cannot be read, or nothing be built as the config wants it.
+        The data cannot be read, or the model cannot be built, by this config.
     """
     experiment = resolve(experiment)
     splits = load_examples(experiment)
@@ -123,13 +122,13 @@ def load_examples(experiment: Experiment) -> Splits:
     Raises
     ------
     ConfigError
-        They cannot be read, or have no room in memory.
+        They cannot be read, or do not fit into memory.
     """
     try:
         return load(experiment.data)
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
-    # PyTorch tells so of sizes that no memory has room for.
+    # PyTorch raises these for sizes too large for memory.
     except (RuntimeError, MemoryError, OverflowError) as error:
         first = str(error).partition("\n")[0]
         raise ConfigError(
@@ -146,14 +145,14 @@ def check_cohort(experiment: Experiment, clients: int, strategy: Strategy) -> No
 def cohort_fault(
     experiment: Experiment, clients: Collection[int], strategy: Strategy
 ) -> str | None:
-    """Say why no cohort can be drawn among these clients; None where one can."""
+    """Return an error where no cohort can be drawn from these clients, else None."""
     if not clients:
         return "there are no clients"
     needed = strategy.minimum_clients if isinstance(strategy, FoldingStrategy) else 1
     cohort = cohort_size(len(clients), experiment.participation)
     if (only := experiment.only_client) is not None:
         if only not in clients:
-            return f"only_client = {only}: there are {described(clients)}"
+            return f"only_client = {only}: there are {describe_clients(clients)}"
         cohort = 1
     if cohort < needed:
         return (
@@ -191,7 +190,7 @@ def _check_devices(experiment: Experiment, blueprint: ModelBlueprint) -> None:
 def _try_to_build(experiment: Experiment, blueprint: ModelBlueprint) -> tuple[Objective, Strategy]:
     """Build everything that the config names once, so that mistakes show before any work.
 
-    Classes of a person's own are among it, so whatever they raise is a problem of the config.
+    Classes from outside this package may raise anything, which is then an error of the config.
     """
     try:
         objective = blueprint.try_out()

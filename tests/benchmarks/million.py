@@ -13,7 +13,7 @@ from fedssl.data import Dataset, Splits
 from simulations import load_experiment, run
 from simulations.bench.figure import Figure, Target
 from simulations.bench.timing import in_fresh_process, peak_above_mb, resident_mb
-from simulations.progress.display import Quiet
+from simulations.progress.display import QuietDisplay
 
 CONFIG = """
 rounds: 1
@@ -48,8 +48,8 @@ def load() -> Splits:
     return Splits(made(2_000_000), made(1_000))
 
 
-class _StopsBeforeTraining(Quiet):
-    def began(self, server_round: int, cohort: Sequence[int]) -> None:
+class _StopsBeforeTraining(QuietDisplay):
+    def on_round_start(self, server_round: int, cohort: Sequence[int]) -> None:
         if server_round == 1:
             raise KeyboardInterrupt
 

@@ -56,7 +56,7 @@ class SuperNode:
         self._refusal = refusal
         self._spoke = clock.now
         self.begun = clock.now
-        self.has_spoken = False
+        self.was_answered = False
         self.runtime = SimpleNamespace(claim=lambda kind: None)
 
     @property
@@ -65,7 +65,7 @@ class SuperNode:
 
     def silent_seconds(self) -> float:
         if self._speaks(self._clock.now):
-            self._spoke, self.has_spoken = self._clock.now, True
+            self._spoke, self.was_answered = self._clock.now, True
         return self._clock.now - self._spoke
 
     def refusal(self) -> Refusal | None:
@@ -153,7 +153,7 @@ def test_the_next_supernode_is_ready_when_a_server_comes_back(scene: Scene) -> N
     scene.run(500)
     assert len(scene.nodes) == 2
     assert scene.nodes[1].begun - away < 10
-    assert scene.nodes[1].has_spoken
+    assert scene.nodes[1].was_answered
     assert scene.messages.count("waiting for the server: nobody answers") == 1
 
 

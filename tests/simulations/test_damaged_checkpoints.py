@@ -9,22 +9,22 @@ from typing import Any
 import pytest
 
 from simulations import ConfigError, load_experiment, run
-from simulations.progress.display import Quiet
+from simulations.progress.display import QuietDisplay
 from simulations.record.run_folder import RunFolder
 from tests.tools.killed_runs import found_in, write_tiny
 
 pytestmark = pytest.mark.slow
 
 
-class Said(Quiet):
+class Said(QuietDisplay):
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.rounds: list[Any] = []
 
-    def said(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         self.texts.append(text)
 
-    def ended(self, row: Any) -> None:
+    def on_round_end(self, row: Any) -> None:
         self.rounds.append(row["round"])
 
 

@@ -26,8 +26,8 @@ from simulations.probing.probe import probe
 from simulations.record.run_folder import RunFolder
 from simulations.replaying import replay
 from simulations.reports.run_report import read_records, report
-from simulations.running.trained_model import trained
-from simulations.server.rounds import find
+from simulations.running.trained_model import load_trained_model
+from simulations.server.rounds import find_checkpoint
 from simulations.settings.experiment import resolve
 from tests.tools.runs import StopsAfter
 
@@ -95,14 +95,14 @@ Reader = Callable[[Path, Made], object]
 
 def _resume(folder: Path, made: Made) -> None:
     files = RunFolder(folder)
-    found = find(files, made.experiment, resume=True)
+    found = find_checkpoint(files, made.experiment, resume=True)
     if found:
         files.forget_after(found.round)
         assert [row["round"] for row in files.read_metrics()] == list(range(found.round + 1))
 
 
 def _export(folder: Path, made: Made) -> None:
-    model = trained(folder)
+    model = load_trained_model(folder)
     rebuild_encoder(model.state, model.about)
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from fedssl.base.files import WriteError
 from simulations import Experiment, RunError, load_experiment, run
 from simulations.cli import app
-from simulations.progress.display import Quiet
+from simulations.progress.display import QuietDisplay
 from simulations.record.run_folder import RunFolder
 from tests.tools.killed_runs import found_in, write_tiny
 
@@ -37,11 +37,11 @@ def experiment(tiny: Path) -> Experiment:
     return load_experiment(tiny)
 
 
-class Said(Quiet):
+class Said(QuietDisplay):
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    def said(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         self.texts.append(text)
 
 

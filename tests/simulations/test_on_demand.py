@@ -11,8 +11,8 @@ from fedssl.data import Dataset, Splits
 from fedssl.evaluation import gather
 from fedssl.modalities.image.data.on_demand import Files, Fitted
 from simulations import run
-from simulations.progress.display import Quiet
-from simulations.record.answer import Answer
+from simulations.progress.display import QuietDisplay
+from simulations.record.client_result import ClientResult
 from simulations.settings.experiment import Experiment
 from simulations.setup.prepare import prepare
 from tests.tools.runs import same_result
@@ -43,11 +43,11 @@ def test_a_client_whose_file_cannot_be_read_fails_and_says_which(
     broken = files.paths[row]
     # Its header is whole, and more is not looked at before the run.
     Path(broken).write_bytes(Path(broken).read_bytes()[:60])
-    seen: list[Answer] = []
+    seen: list[ClientResult] = []
 
-    class Notes(Quiet):
-        def answered(self, answer: Answer) -> None:
-            seen.append(answer)
+    class Notes(QuietDisplay):
+        def on_client_result(self, result: ClientResult) -> None:
+            seen.append(result)
 
     metrics = run(experiment, tmp_path / "run", display=Notes()).metrics
     (error,) = [answer.error for answer in seen if answer.error is not None]

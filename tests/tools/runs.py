@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from simulations.progress.display import Quiet
-from simulations.record.answer import Answer
+from simulations.progress.display import QuietDisplay
+from simulations.record.client_result import ClientResult
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
@@ -23,16 +23,16 @@ def same_result(one: Path, other: Path) -> bool:
     )
 
 
-class StopsAfter(Quiet):
+class StopsAfter(QuietDisplay):
     """Presses Ctrl-C when a client of the round after the given one has answered."""
 
     def __init__(self, server_round: int):
         self.last = server_round
         self.now = 0
 
-    def began(self, server_round: int, cohort: object) -> None:
+    def on_round_start(self, server_round: int, cohort: object) -> None:
         self.now = server_round
 
-    def answered(self, answer: Answer) -> None:
+    def on_client_result(self, result: ClientResult) -> None:
         if self.now > self.last:
             raise KeyboardInterrupt

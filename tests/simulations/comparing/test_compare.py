@@ -15,7 +15,7 @@ from click.testing import Result
 from simulations.comparing import Request, compare, make_plan, worker
 from simulations.comparing.grid import experiment_of
 from simulations.comparing.plan import PlanFile
-from simulations.record.lock import locked
+from simulations.record.lock import lock_folder
 from simulations.record.run_folder import RunFolder
 from simulations.running.run import run
 from simulations.server import rounds as runner
@@ -455,7 +455,7 @@ TWO = ("compare", "tiny.yaml", "--strategies", "fedavg,uniform", "--seeds", "1",
 
 @pytest.mark.slow
 def test_the_same_part_is_made_by_one_process_and_other_parts_by_others(tiny: Path) -> None:
-    with locked(tiny, print, ".lock-1-of-2"):
+    with lock_folder(tiny, print, ".lock-1-of-2"):
         refused = fedssl(*TWO, tiny, "--only", "1/2")
         assert refused.exit_code == 2
         assert re.search(r"process \d+ on .* writes there", refused.stderr)
@@ -472,7 +472,7 @@ def test_a_run_that_another_process_makes_is_left_alone_and_has_not_failed(tiny:
     taken = tiny / "runs" / "fedavg" / "seed-3"
     # A part without runs, which declares the plan.
     assert fedssl(*TWO, tiny, "--only", "3/3").exit_code == 0
-    with locked(taken, print):
+    with lock_folder(taken, print):
         result = fedssl(*TWO, tiny)
         assert result.exit_code == 0, result.output
         assert re.search(r"runs/fedavg/seed-3: left alone: .*writes there", result.stdout)

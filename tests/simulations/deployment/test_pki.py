@@ -18,7 +18,7 @@ from fedssl.base.config_file import ConfigError
 from simulations.deployment import certificates
 from simulations.deployment.certificates import hosts_of
 from simulations.deployment.pki import ServerKeys, make_pki, revoke, sign
-from simulations.record.lock import locked
+from simulations.record.lock import lock_folder
 
 
 @pytest.fixture
@@ -232,7 +232,10 @@ def test_more_members_than_asked_for_are_told(keys: ServerKeys) -> None:
 
 
 def test_two_at_once_are_kept_apart(keys: ServerKeys) -> None:
-    with locked(keys.folder, print), pytest.raises(ConfigError, match="writes there; wait until"):
+    with (
+        lock_folder(keys.folder, print),
+        pytest.raises(ConfigError, match="writes there; wait until"),
+    ):
         make_pki(keys.folder, 3, [])
 
 

@@ -20,13 +20,13 @@ from fedssl.model_state import State
 from fedssl.partitions import Partition
 from fedssl.training.local_update import LocalTrainer
 from simulations import RunError
-from simulations.engines.flower import DeviceGrid, Pace
+from simulations.engines.flower import DeviceGrid, Intervals
 from simulations.engines.roster import FixedRoster
-from simulations.progress.display import Quiet
+from simulations.progress.display import QuietDisplay
 from simulations.record.run_folder import RunFolder
 from simulations.running import open_engine as opening
 from simulations.running.run import run
-from simulations.server.rounds import carry_out
+from simulations.server.rounds import run_rounds
 from simulations.settings.engines import FlowerConfig
 from simulations.settings.experiment import Experiment
 from simulations.setup.prepare import Prepared, prepare
@@ -37,13 +37,13 @@ from tests.tools.tensors import same_state
 Small = Callable[..., Experiment]
 
 
-PACE = Pace(poll=0.001, repeat=0.001)
+INTERVALS = Intervals(poll=0.001, repeat=0.001)
 
 
 class Scene:
     """An experiment on played devices."""
 
-    def __init__(self, prepared: Prepared, folder: Path, version: str, pace: Pace):
+    def __init__(self, prepared: Prepared, folder: Path, version: str, intervals: Intervals):
         self.prepared = prepared
         self.played = PlayedGrid(prepared, folder, version)
         self.said: list[str] = []
@@ -53,12 +53,16 @@ class Scene:
         keys = {self.played.node(client): client for client in range(prepared.partition.clients)}
         count = prepared.partition.clients
         self.grid = DeviceGrid(
-            self.played, engine, FixedRoster(range(count), keys), self.said.append, pace=pace
+            self.played,
+            engine,
+            FixedRoster(range(count), keys),
+            self.said.append,
+            intervals=intervals,
         )
 
     def run(self) -> State:
         self.grid.wait_for_clients()
-        carry_out(self.prepared, self.grid, self.folder, None, display=Quiet())
+        run_rounds(self.prepared, self.grid, self.folder, None, display=QuietDisplay())
         checkpoint = self.folder.checkpoint.load()
         assert checkpoint is not None
         return checkpoint.model
@@ -66,8 +70,10 @@ class Scene:
 
 @pytest.fixture
 def scene(small: Small, tmp_path: Path, without_report: None) -> Callable[..., Scene]:
-    def make(*overrides: str, version: str = version_of("fedssl"), pace: Pace = PACE) -> Scene:
-        return Scene(prepare(small("engine.name=flower", *overrides)), tmp_path, version, pace)
+    def make(
+        *overrides: str, version: str = version_of("fedssl"), intervals: Intervals = INTERVALS
+    ) -> Scene:
+        return Scene(prepare(small("engine.name=flower", *overrides)), tmp_path, version, intervals)
 
     return make
 
@@ -274,7 +280,7 @@ def test_another_version_takes_no_part(scene: Callable[..., Scene]) -> None:
 def test_errors_that_are_the_devices_own_are_waited_for(
     scene: Callable[..., Scene], why: str
 ) -> None:
-    devices = scene("rounds=1", pace=replace(PACE, refused=0.001))
+    devices = scene("rounds=1", intervals=replace(INTERVALS, refused=0.001))
     first = dict.fromkeys(range(4), True)
     push = devices.played.push_messages
 

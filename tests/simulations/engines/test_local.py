@@ -111,7 +111,7 @@ def test_a_round_may_be_stopped_while_clients_are_still_at_it() -> None:
         sys.setswitchinterval(1e-6)
         waiting = set(grid.push_messages(messages(*range(2000))))
         while waiting:
-            grid.settle(1, ())
+            grid.commit_states(1, ())
             done = grid.pull_messages(waiting)
             waiting -= {reply.metadata.reply_to_message_id for reply in done}
     finally:

@@ -11,15 +11,15 @@ from flwr.app import Message
 
 from fedssl.base.config_file import ConfigError
 from simulations import RunError
-from simulations.engines.flower import DeviceGrid, Pace
-from simulations.progress.display import Quiet
+from simulations.engines.flower import DeviceGrid, Intervals
+from simulations.progress.display import QuietDisplay
 from simulations.record.members import MemberRecord
 from simulations.record.run_folder import RunFolder
 from simulations.record.tables import read_partition
-from simulations.server.rounds import carry_out, find
+from simulations.server.rounds import find_checkpoint, run_rounds
 from simulations.settings.engines import FlowerConfig
 from simulations.settings.experiment import Experiment
-from simulations.setup.cohort import draw_among
+from simulations.setup.cohort import draw_cohort_of_members
 from simulations.setup.prepare import Prepared, prepare
 from strategies.messages import metrics_of
 from tests.tools.played_grid import PlayedGrid
@@ -39,28 +39,28 @@ class Keys:
         self.nodes = {PlayedGrid.node(client): client for client in clients}
 
 
-class Changing(Quiet):
+class Changing(QuietDisplay):
     """Adds members in the round before, removes them after it, and stops where it is asked to."""
 
     def __init__(self, keys: Keys, script: Mapping[int, Sequence[int]], stop: int | None):
         self._keys, self._script, self._stop = keys, script, stop
         self.said_all: list[str] = []
 
-    def ended(self, row: Mapping[str, object]) -> None:
+    def on_round_end(self, row: Mapping[str, object]) -> None:
         number = int(str(row["round"]))
         self._keys.put(*self._script.get(number + 1, self._keys.clients))
 
-    def began(self, server_round: int, cohort: Sequence[int]) -> None:
+    def on_round_start(self, server_round: int, cohort: Sequence[int]) -> None:
         if server_round == self._stop:
             raise KeyboardInterrupt
         there = self._keys.clients
         self._keys.put(*{*there, *self._script.get(server_round + 1, ())})
 
-    def said(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         self.said_all.append(text)
 
 
-PACE = Pace(poll=0.001, look=-1, repeat=0.001)
+INTERVALS = Intervals(poll=0.001, look=-1, repeat=0.001)
 
 
 class Scene:
@@ -77,14 +77,14 @@ class Scene:
         """Serve, or go on; ``script`` has the members from a round on."""
         engine = self.prepared.experiment.engine
         assert isinstance(engine, FlowerConfig)
-        found = find(self.folder, self.prepared.experiment, resume=True, on_devices=True)
-        grid = DeviceGrid(self.played, engine, self.keys, self.said.append, pace=PACE)
+        found = find_checkpoint(self.folder, self.prepared.experiment, resume=True, on_devices=True)
+        grid = DeviceGrid(self.played, engine, self.keys, self.said.append, intervals=INTERVALS)
         grid.members = MemberRecord(found.members if found else ())
         grid.sizes.update(grid.members.latest())
         grid.wait_for_clients()
         there = self.prepared.of_members({c: grid.size_of(c) for c in self.keys.clients})
         display = Changing(self.keys, script, stop)
-        carry_out(there, grid, self.folder, found, display=display)
+        run_rounds(there, grid, self.folder, found, display=display)
         return display.said_all
 
     def cohorts(self) -> list[list[int]]:
@@ -113,7 +113,7 @@ def test_cohorts_are_drawn_among_the_members_of_the_round(scene: Callable[..., S
     assert [tuple(record.members(number)) for number in (1, 2, 3)] == expected
     assert record.members(3) == {0: 12, 2: 12, 3: 12}
     assert there.cohorts() == [
-        draw_among(record.members(number), 3, number, 0.67) for number in (1, 2, 3)
+        draw_cohort_of_members(record.members(number), 3, number, 0.67) for number in (1, 2, 3)
     ]
     counts, _ = read_partition(there.folder.partition)
     assert list(counts) == [(0, 0, 12), (2, 0, 12), (3, 0, 12)]
@@ -168,7 +168,7 @@ def test_a_round_is_drawn_anew_where_those_who_left_are_missing(
     said = there.run({})
     assert there.cohorts() == [[0, 1, 3], [0, 3], [0, 3]]
     assert said == [
-        "round 2 is drawn anew: 2 of 3 clients answered, and client 1 left the federation"
+        "round 2 gets a new cohort: 2 of 3 clients answered, and client 1 left the federation"
     ]
     # With the bits of one that had left before.
     other = scene("other", "participation=1.0", "engine.min_clients=3")
@@ -289,6 +289,6 @@ def test_another_number_of_clients_is_no_other_config(
     there = scene("run")
     there.run({})
     other = prepare(small("engine.name=flower", "participation=0.67", "partition.clients=2"))
-    assert find(there.folder, other.experiment, resume=True, on_devices=True) is not None
+    assert find_checkpoint(there.folder, other.experiment, resume=True, on_devices=True) is not None
     with pytest.raises(ConfigError, match=r"partition\.clients was 4, is now 2"):
-        find(there.folder, other.experiment, resume=True)
+        find_checkpoint(there.folder, other.experiment, resume=True)

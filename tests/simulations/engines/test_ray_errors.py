@@ -16,7 +16,7 @@ RUN = """
 import os, sys
 exec(open(sys.argv[1]).read())
 SECONDS = 0.5
-with last_words(sys.argv[2]):
+with report_ray_exit(sys.argv[2]):
     eval(sys.argv[3])
 """
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from simulations import ConfigError, Experiment
 from simulations.cli import app
-from simulations.progress.display import Quiet
-from simulations.progress.live_logs import Logged
+from simulations.progress.display import QuietDisplay
+from simulations.progress.live_logs import LoggingDisplay
 from simulations.record.run_folder import RunFolder
 
 Small = Callable[..., Experiment]
@@ -102,4 +102,4 @@ def test_what_is_not_installed_is_told_before_any_work(
 
 def test_there_is_no_other_log(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--log wandbb: .* did you mean wandb\?"):
-        Logged(Quiet(), "wandbb", tmp_path)
+        LoggingDisplay(QuietDisplay(), "wandbb", tmp_path)

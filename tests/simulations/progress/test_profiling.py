@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fedssl.base.tracing import Span
 from simulations import Experiment, RunError, run
-from simulations.progress.display import Lines
+from simulations.progress.display import LineDisplay
 from simulations.progress.profiling import COLUMNS, FEW, PARTS, Rows, rounds
 from strategies import FedAvg
 from tests.tools.runs import StopsAfter, same_result
@@ -200,7 +200,7 @@ def test_the_table_shows_few_rounds_one_by_one_and_the_shares_of_the_work(count:
     row |= {"step": 3.0, "views": 1.0, "wait": 4.0}
     console = Console(width=100)
     with console.capture() as capture:
-        Lines(console).profiled([{**row, "round": number} for number in range(count)])
+        LineDisplay(console).on_profile([{**row, "round": number} for number in range(count)])
     lines = [line.split() for line in capture.get().splitlines()]
     shown = [line[0] for line in lines if line and line[0].isdigit()]
     assert shown == ([str(n) for n in range(count)] if count <= FEW else [])

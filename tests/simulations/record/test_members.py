@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulations.record.checkpoint import Checkpoint, CheckpointFolder
-from simulations.record.members import MemberChange, MemberRecord, described, sizes_of
-from simulations.setup.cohort import draw_among, draw_cohort
+from simulations.record.members import MemberChange, MemberRecord, describe_clients, sizes_of
+from simulations.setup.cohort import draw_cohort, draw_cohort_of_members
 
 Members = dict[int, int]
 members = st.dictionaries(st.integers(0, 30), st.integers(0, 50), min_size=1, max_size=8)
@@ -30,14 +30,14 @@ def test_without_gaps_it_is_the_draw_of_every_engine(
     expected = draw_cohort(seed, server_round, np.array(sizes), participation)
     # In whatever order they came.
     there = dict(reversed(list(enumerate(sizes))))
-    assert draw_among(there, seed, server_round, participation) == expected
+    assert draw_cohort_of_members(there, seed, server_round, participation) == expected
 
 
 @given(members, st.integers(1, 9), st.floats(0.01, 1))
 def test_only_members_are_drawn_the_largest_first(
     there: Members, server_round: int, participation: float
 ) -> None:
-    cohort = draw_among(there, 0, server_round, participation)
+    cohort = draw_cohort_of_members(there, 0, server_round, participation)
     assert len(set(cohort)) == len(cohort) == max(1, round(participation * len(there)))
     assert set(cohort) <= there.keys()
     assert cohort == sorted(cohort, key=lambda client: (-there[client], client))
@@ -51,12 +51,12 @@ def drawn(script: list[Members], stops: dict[int, list[Members]]) -> list[list[i
         for number, there in enumerate(script, start=1):
             for others in stops.get(number, []):
                 record.begin(number, others)
-                draw_among(record.members(number), 0, number, 0.5)
+                draw_cohort_of_members(record.members(number), 0, number, 0.5)
                 # Another process reads what the last finished round left.
                 found = CheckpointFolder(Path(folder)).load()
                 record = MemberRecord(found.members if found else ())
             record.begin(number, there)
-            cohorts.append(draw_among(record.members(number), 0, number, 0.5))
+            cohorts.append(draw_cohort_of_members(record.members(number), 0, number, 0.5))
             now = Checkpoint(number, MODEL, members=record.changes)
             CheckpointFolder(Path(folder)).save(now, changed=set())
         # What the record names is what was drawn from, whenever one asks.
@@ -118,10 +118,10 @@ def test_members_that_cannot_be_are_a_damaged_checkpoint(
 
 
 def test_clients_are_described() -> None:
-    assert described([]) == "no clients"
-    assert described(range(3)) == "clients 0 to 2"
-    assert described([4]) == "client 4"
-    assert described([5, 2]) == "clients 2, 5"
-    assert described(range(1, 31)).endswith("19, 20 and 10 more")
+    assert describe_clients([]) == "no clients"
+    assert describe_clients(range(3)) == "clients 0 to 2"
+    assert describe_clients([4]) == "client 4"
+    assert describe_clients([5, 2]) == "clients 2, 5"
+    assert describe_clients(range(1, 31)).endswith("19, 20 and 10 more")
     assert sizes_of({3: 2, 1: 5}) == [0, 5, 0, 2]
     assert sizes_of({}) == []

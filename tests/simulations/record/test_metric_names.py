@@ -8,7 +8,13 @@ from fedssl.evaluation import MEASURES, MetricDescription
 from fedssl.evaluation.metrics import METRICS
 from simulations.comparing.metric import LINEAR, RANKME
 from simulations.progress.display import describe
-from simulations.record.metric_names import ALWAYS, description_of, further, name_of, shown
+from simulations.record.metric_names import (
+    ALWAYS,
+    description_of,
+    extra_metrics,
+    format_metric,
+    metric_label,
+)
 from simulations.record.tables import _Row
 
 ROW = {
@@ -28,11 +34,13 @@ ROW = {
 
 
 def test_further_figures_are_those_that_were_asked_for() -> None:
-    assert list(further(ROW)) == ["lidar", "worst_class_accuracy", "class_gap", "uniformity"]
+    assert list(extra_metrics(ROW)) == ["lidar", "worst_class_accuracy", "class_gap", "uniformity"]
 
 
 def test_shares_are_told_in_per_cent_and_all_else_as_it_is() -> None:
-    told = {name_of(key): shown(key, value) for key, value in further(ROW).items()}
+    told = {
+        metric_label(key): format_metric(key, value) for key, value in extra_metrics(ROW).items()
+    }
     assert told == {
         "lidar": "72.46",
         "worst class accuracy": "21.5 %",
@@ -92,10 +100,10 @@ NUMBERS = {
 def test_what_our_measures_report_is_told_in_its_unit() -> None:
     reported = {name for measure in MEASURES.values() for name in measure.reports}
     assert reported | {"linear_accuracy_recalibrated"} == SHARES | NUMBERS
-    assert {name for name in SHARES | NUMBERS if shown(name, 0.5) == "50.0 %"} == SHARES
-    assert {name for name in SHARES | NUMBERS if shown(name, 0.5) == "0.5"} == NUMBERS
+    assert {name for name in SHARES | NUMBERS if format_metric(name, 0.5) == "50.0 %"} == SHARES
+    assert {name for name in SHARES | NUMBERS if format_metric(name, 0.5) == "0.5"} == NUMBERS
     # A name alone says nothing: of this one nothing is declared.
-    assert shown("nobodys_accuracy", 0.5) == "0.5"
+    assert format_metric("nobodys_accuracy", 0.5) == "0.5"
     assert description_of("nobodys_accuracy") == MetricDescription()
 
 
@@ -111,7 +119,7 @@ def test_what_our_measures_report_is_told_in_its_unit() -> None:
     ],
 )
 def test_what_every_round_reports_is_told_in_its_unit(key: str, value: float, told: str) -> None:
-    assert shown(key, value) == told
+    assert format_metric(key, value) == told
 
 
 def test_every_number_of_a_row_is_described() -> None:

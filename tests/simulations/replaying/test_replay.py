@@ -16,7 +16,7 @@ from fedssl.base.config_file import ConfigError
 from fedssl.model_state import load_state
 from simulations import load_experiment
 from simulations.cli import app
-from simulations.progress.display import Quiet
+from simulations.progress.display import QuietDisplay
 from simulations.record.run_folder import RunFolder
 from simulations.replaying import Merge, Replay, replay
 from simulations.replaying.kept_round import Moment
@@ -164,8 +164,8 @@ def test_momentum_that_is_written_to_in_place_is_that_of_before(tmp_path: Path) 
 
 
 def test_the_checkpoint_of_a_stopped_run_is_gone_on_from(folder: Path, tmp_path: Path) -> None:
-    class Stop(Quiet):
-        def ended(self, row: Mapping[str, object]) -> None:
+    class Stop(QuietDisplay):
+        def on_round_end(self, row: Mapping[str, object]) -> None:
             if row["round"] == 1:
                 raise KeyboardInterrupt
 

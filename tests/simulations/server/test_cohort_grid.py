@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulations.engines.local import LocalGrid
-from simulations.record.answer import Answer
+from simulations.record.client_result import ClientResult
 from simulations.server.cohort_grid import CohortGrid
 from simulations.setup.cohort import draw_cohort
 from strategies.messages import ARRAYS, METRICS, to_record
@@ -56,9 +56,9 @@ def echo_app() -> ClientApp:
     return app
 
 
-def believe(client: int, message: Message, reply: Message) -> tuple[Message, Answer]:
+def believe(client: int, message: Message, reply: Message) -> tuple[Message, ClientResult]:
     error = reply.error.reason if reply.has_error() else None
-    return reply, Answer(client, error=error)
+    return reply, ClientResult(client, error=error)
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def test_flowers_own_strategy_takes_exactly_the_cohort_in_its_order(grid: Cohort
     merged, _ = strategy.aggregate_train(1, grid.send_and_receive(messages))
     assert merged is not None
     np.testing.assert_allclose(merged["w"].numpy(), (6 * 5 + 1 * 0) / 7)
-    assert [answer.client for answer in grid.answers] == [5, 2, 0]
-    first, failed, last = (answer.error for answer in grid.answers)
+    assert [answer.client for answer in grid.results] == [5, 2, 0]
+    first, failed, last = (answer.error for answer in grid.results)
     assert first is None
     assert last is None
     assert str(failed).startswith("ValueError: no camera (in ")
@@ -85,7 +85,7 @@ def test_flowers_own_strategy_takes_exactly_the_cohort_in_its_order(grid: Cohort
 
 
 def test_each_answer_is_told_as_it_comes() -> None:
-    told: list[Answer] = []
+    told: list[ClientResult] = []
     local = LocalGrid(echo_app(), clients=6, workers=2)
     grid = CohortGrid(local, lambda client: client + 1, believe, told.append)
     grid.begin_round([4, 3])

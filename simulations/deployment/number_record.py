@@ -1,4 +1,4 @@
-"""The record of all numbers that a federation ever gave to clients: none is given twice."""
+"""The record of all client numbers of a federation; no number is given twice."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,22 +11,22 @@ from fedssl.base.config_file import ConfigError
 from fedssl.base.plain_files import MEGABYTE, read_json
 
 MOST = 64 * MEGABYTE
-"""The most bytes of a record: some 300,000 clients."""
+"""The most bytes of a record; one of 300,000 clients has fewer."""
 _VERSION = 1
 
 
-class Given(BaseModel):
+class ClientNumber(BaseModel):
     """A number that was given to a client.
 
     Parameters
     ----------
     number : int
-        The client's.
+        The number.
     fingerprint : str | None
-        That of its public key; None where it was given before there was a record, and its key is
-        gone.
+        The fingerprint of the client's public key; None where the number was given before there was
+        a record, and the key is gone.
     given, revoked : str | None
-        When, in UTC; None where that is unknown, or it is not revoked.
+        The times in UTC; None where the time is unknown, or the number is not revoked.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -41,48 +41,50 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     version: int
-    clients: list[Given]
+    clients: list[ClientNumber]
 
 
-class Numbers:
-    """The numbers given, by number.
+class NumberRecord:
+    """All client numbers that were ever given.
 
     Parameters
     ----------
     path : Path
-        The record's file.
+        The file of the record.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self.all: dict[int, Given] = {}
+        self.all: dict[int, ClientNumber] = {}
         if path.exists():
             self._read()
 
-    def owner(self, fingerprint: str) -> Given | None:
-        """Return the client whose key this is, or was."""
-        return next((one for one in self.all.values() if one.fingerprint == fingerprint), None)
+    def owner(self, fingerprint: str) -> ClientNumber | None:
+        """Return the client that has, or had, this key; None where no client does."""
+        return next(
+            (entry for entry in self.all.values() if entry.fingerprint == fingerprint), None
+        )
 
-    def note(self, number: int, fingerprint: str | None) -> None:
+    def add(self, number: int, fingerprint: str | None) -> None:
         """Add a number that was given before there was a record, or whose key was not known."""
-        known = self.all.setdefault(number, Given(number=number))
-        if known.fingerprint is None:
-            self.all[number] = known.model_copy(update={"fingerprint": fingerprint})
+        entry = self.all.setdefault(number, ClientNumber(number=number))
+        if entry.fingerprint is None:
+            self.all[number] = entry.model_copy(update={"fingerprint": fingerprint})
 
     def give(self, fingerprint: str) -> int:
-        """Give the number after the highest that was ever given."""
+        """Give a new number, the highest plus one, to a key; return the number."""
         number = max(self.all, default=-1) + 1
-        self.all[number] = Given(number=number, fingerprint=fingerprint, given=_now())
+        self.all[number] = ClientNumber(number=number, fingerprint=fingerprint, given=_now())
         return number
 
     def revoke(self, number: int) -> None:
-        """Note that a client's key no longer counts."""
+        """Record that a client's key is revoked."""
         before = self.all[number]
         if before.revoked is None:
             self.all[number] = before.model_copy(update={"revoked": _now()})
 
     def write(self) -> None:
-        """Write the record; a WriteError says why it cannot be."""
+        """Write the record; raise a WriteError where that fails."""
         clients = [self.all[number] for number in sorted(self.all)]
         record = _Record(version=_VERSION, clients=clients)
         write(self.path, (record.model_dump_json(indent=1) + "\n").encode())
@@ -99,10 +101,10 @@ class Numbers:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "it"
             raise ConfigError(f"{self.path}: {where}: {first['msg']}; {fix}") from None
-        for one in record.clients:
-            if one.number in self.all:
-                raise ConfigError(f"{self.path}: has client {one.number} twice; {fix}")
-            self.all[one.number] = one
+        for entry in record.clients:
+            if entry.number in self.all:
+                raise ConfigError(f"{self.path}: has client {entry.number} twice; {fix}")
+            self.all[entry.number] = entry
 
 
 def _now() -> str:

@@ -14,7 +14,7 @@ from simulations.deployment.status import ask_server, read_run
 from simulations.record.members import MemberRecord
 from simulations.record.run_folder import RunFolder
 from simulations.settings.experiment import Experiment
-from simulations.setup.cohort import draw_among
+from simulations.setup.cohort import draw_cohort_of_members
 from simulations.setup.prepare import prepare
 from tests.tools.federation import Federation, federation
 
@@ -83,7 +83,7 @@ def test_clients_join_and_leave_while_the_server_runs(
     record = MemberRecord(checkpoint.members)
     cohorts = [row["cohort"] for row in folder.read_metrics()[1:]]
     assert cohorts == [
-        draw_among(record.members(number), experiment.seed, number, 1.0)
+        draw_cohort_of_members(record.members(number), experiment.seed, number, 1.0)
         for number in range(1, ROUNDS + 1)
     ]
     assert set(record.members(1)) == {0, 1}

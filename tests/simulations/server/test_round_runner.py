@@ -11,8 +11,8 @@ import torch
 from fedssl.model_state import State, clone, tensor_roles
 from simulations import Experiment, RunError
 from simulations.engines.local import LocalGrid
-from simulations.progress.display import Quiet
-from simulations.record.answer import Answer
+from simulations.progress.display import QuietDisplay
+from simulations.record.client_result import ClientResult
 from simulations.server.server import Server
 from simulations.setup.prepare import prepare
 from strategies import STRATEGIES
@@ -46,11 +46,11 @@ FLOWERS_MOMENTUM = "flwr.serverapp.strategy.FedAvgM"
 SOME = ["ldawa", "elastic", FLOWERS[0]]
 
 
-class Heard(Quiet):
+class Heard(QuietDisplay):
     def __init__(self) -> None:
         self.said_texts: list[str] = []
 
-    def said(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         self.said_texts.append(text)
 
 
@@ -63,7 +63,7 @@ class Scene:
     model: State
     kept: State
 
-    def play(self, faults: dict[int, Fault], cohort: list[int] = COHORT) -> list[Answer]:
+    def play(self, faults: dict[int, Fault], cohort: list[int] = COHORT) -> list[ClientResult]:
         """Run the same round from the same state, in which some clients are faulty."""
         self.server.restore(self.model, clone(self.kept))
         self.grid.states = {}
@@ -106,7 +106,7 @@ def usable(state: State) -> bool:
     return finite and all((t >= 0).all() for n, t in state.items() if n.endswith("running_var"))
 
 
-def failed(answers: list[Answer]) -> dict[int, str]:
+def failed(answers: list[ClientResult]) -> dict[int, str]:
     return {answer.client: answer.error for answer in answers if answer.error is not None}
 
 
@@ -135,7 +135,7 @@ def check_every_fault(small: Small, strategy: str, crossing: bool) -> None:
             assert set(reasons) <= {FAULTY}, name
             if reasons:
                 assert same_state(played.server.state(), without), name
-                assert "longest" in reasons[FAULTY], (name, reasons)
+                assert "largest" in reasons[FAULTY], (name, reasons)
                 assert played.visits() == dict.fromkeys((0, 1, 3, 4, 5), 1.0), name
 
 
@@ -259,7 +259,7 @@ def test_a_round_that_is_run_again_leaves_no_trace_in_flowers_own_momentum(small
 def test_where_all_updates_are_alike_no_client_is_blamed_for_a_bad_merge(small: Small) -> None:
     with scene(small, "fedavg") as played:
         everybody = dict.fromkeys(COHORT, SPOILERS["weights 1e30"])
-        with pytest.raises(RunError, match=r"it is not one client's doing.*client\.clip_norm"):
+        with pytest.raises(RunError, match=r"no single client is responsible.*client\.clip_norm"):
             played.play(everybody)
         assert same_state(played.server.state(), played.model)
         assert played.visits() == {}

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from clients.keys import fingerprint
-from simulations.deployment import trouble
+from simulations.deployment import error_reporter
+from simulations.deployment.error_reporter import ErrorReporter
 from simulations.deployment.pki import ServerKeys, make_pki
-from simulations.deployment.trouble import Trouble
-from simulations.progress.watcher import Nobody
+from simulations.progress.watcher import SilentWatcher
 
 FLOWER = (
     "[/flwr.proto.Fleet/ActivateNode][ApiError:2004] Attempted to register SuperNode with public "
@@ -14,11 +14,11 @@ FLOWER = (
 )
 
 
-class Notes(Nobody):
+class Notes(SilentWatcher):
     def __init__(self) -> None:
         self.whys: list[object] = []
 
-    def note(self, event: str, **fields: object) -> None:
+    def on_event(self, event: str, **fields: object) -> None:
         assert event == "refused"
         self.whys.append(fields["why"])
 
@@ -28,7 +28,7 @@ def test_a_refused_key_is_told_once_by_its_fingerprint(tmp_path: Path) -> None:
     make_pki(keys.folder, 1, [])
     said: list[str] = []
     notes = Notes()
-    tell = Trouble(said.append, notes)
+    tell = ErrorReporter(said.append, notes)
     for _ in range(3):
         tell(FLOWER.format(key=keys.public_keys()[0]))
     (line,) = said
@@ -39,24 +39,26 @@ def test_a_refused_key_is_told_once_by_its_fingerprint(tmp_path: Path) -> None:
 
 def test_a_key_that_is_none_is_refused_in_words_too() -> None:
     said: list[str] = []
-    Trouble(said.append, Nobody())(FLOWER.format(key=b"-----BEGIN PUBLIC KEY-----\nno\n"))
+    ErrorReporter(said.append, SilentWatcher())(
+        FLOWER.format(key=b"-----BEGIN PUBLIC KEY-----\nno\n")
+    )
     assert said[0].startswith("refused the key that cannot be read: ")
 
 
 def test_other_errors_are_told_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    tell = Trouble(said.append, Nobody())
+    tell = ErrorReporter(said.append, SilentWatcher())
     for _ in range(2):
         tell("no port\x1b[2J")
     assert said == ["no port\\x1b[2J"]
-    monkeypatch.setattr(trouble, "REPEAT_SECONDS", 0.0)
+    monkeypatch.setattr(error_reporter, "REPEAT_SECONDS", 0.0)
     tell("no port\x1b[2J")
     assert len(said) == 2
 
 
 def test_no_more_is_remembered_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trouble, "MOST", 10)
-    tell = Trouble(lambda _: None, Nobody())
+    monkeypatch.setattr(error_reporter, "MOST", 10)
+    tell = ErrorReporter(lambda _: None, SilentWatcher())
     for number in range(100):
         tell(f"error {number}")
     assert len(tell._last) <= 10

@@ -8,8 +8,8 @@ import pytest
 
 from fedssl.base.config_file import ConfigError
 from simulations.deployment.key_record import KeyRecord
+from simulations.deployment.key_roster import KeyRoster
 from simulations.deployment.pki import ServerKeys, make_pki
-from simulations.deployment.roster import KeyRoster
 
 
 class SuperLink:
@@ -52,7 +52,7 @@ class Scene:
     def look(self) -> list[str]:
         """Look at the folder; return what was said about it."""
         self.said.clear()
-        self.roster.look()
+        self.roster.update()
         return list(self.said)
 
     def add(self, client: int) -> None:
@@ -237,7 +237,7 @@ def test_a_record_that_cannot_be_read_is_refused(scene: Scene, text: str) -> Non
 
 
 def test_the_folder_is_watched(scene: Scene) -> None:
-    with scene.roster.watched(seconds=0.001):
+    with scene.roster.watch(seconds=0.001):
         scene.add(2)
         while scene.clients() != (0, 1, 2):
             pass

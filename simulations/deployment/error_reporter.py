@@ -1,4 +1,4 @@
-"""What the SuperLink marks as an error, in words for who runs the server."""
+"""Report the SuperLink's errors in words for the operator of the server."""
 
 import re
 import time
@@ -11,47 +11,47 @@ from fedssl.base.printable import printable
 from simulations.progress.watcher import Watcher
 
 REPEAT_SECONDS = 600.0
-"""For how long the same error is not told again: who is refused tries again every few seconds."""
+"""The seconds before the same error is reported again: a refused client retries often."""
 MOST = 1000
-"""How many errors are remembered: a stranger may cause a new one with every key."""
+"""The most errors that are remembered: a stranger may cause a new one with every key."""
 _REFUSED = re.compile(r"\[ApiError:2004\].*?b'(-----BEGIN PUBLIC KEY-----.*?)'")
 
 
-class Trouble:
-    """Tells each error once, and again after a while.
+class ErrorReporter:
+    """Reports each error once, and again after `REPEAT_SECONDS`.
 
     Parameters
     ----------
-    said : Callable[[str], None]
-        Told in a line.
+    on_message : Callable[[str], None]
+        Called with each error, a line each.
     watcher : Watcher
-        Told of refused keys.
+        Its `on_event` is called with ``refused`` for each key that the SuperLink refused.
     """
 
-    def __init__(self, said: Callable[[str], None], watcher: Watcher):
-        self._said = said
+    def __init__(self, on_message: Callable[[str], None], watcher: Watcher):
+        self._on_message = on_message
         self._watcher = watcher
         self._last: dict[str, float] = {}
 
     def __call__(self, error: str) -> None:
-        """Tell an error, unless that was done of late."""
+        """Report an error, unless it was reported recently."""
         refused = _REFUSED.search(error)
-        text = _of_key(refused[1]) if refused else printable(error)
+        text = _refused_key_message(refused[1]) if refused else printable(error)
         now = time.monotonic()
         if now - self._last.get(text, -REPEAT_SECONDS) < REPEAT_SECONDS:
             return
         if len(self._last) >= MOST:
             self._last.clear()
         self._last[text] = now
-        self._said(text)
+        self._on_message(text)
         if refused:
-            self._watcher.note("refused", why=text)
+            self._watcher.on_event("refused", why=text)
 
 
-def _of_key(shown: str) -> str:
-    """Say that a key was refused, by its fingerprint, as `fedssl certs --list` shows it."""
+def _refused_key_message(key_text: str) -> str:
+    """Return the error that a key was refused, with its fingerprint as in `fedssl certs --list`."""
     try:
-        key = serialization.load_pem_public_key(shown.replace("\\n", "\n").encode())
+        key = serialization.load_pem_public_key(key_text.replace("\\n", "\n").encode())
         name = fingerprint(key) if isinstance(key, PublicKey) else "of another kind"
     except UNREADABLE:
         name = "that cannot be read"

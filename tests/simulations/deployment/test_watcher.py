@@ -26,10 +26,10 @@ from simulations.deployment.status import (
     read_run,
     read_status,
 )
-from simulations.progress.display import Quiet
+from simulations.progress.display import QuietDisplay
 from simulations.progress.terminal import Terminal
-from simulations.progress.watcher import Several, WatchedDisplay, Watcher
-from simulations.record.answer import Answer
+from simulations.progress.watcher import WatchedDisplay, Watcher, WatcherGroup
+from simulations.record.client_result import ClientResult
 
 ROW = {
     "round": 1,
@@ -45,20 +45,20 @@ ROW = {
 
 def happen(watcher: Watcher) -> None:
     """Let a server start, and run a round."""
-    watcher.note("started", round=0, rounds=3, fedssl="0.1.0")
-    watcher.note("roster", clients=(0, 2, 5))
-    watcher.note("joined", client=0, examples=12)
-    watcher.note("joined", client=2, examples=7)
-    watcher.seen({0, 2})
-    watcher.note("refused", client=5, why="ValueError: \x1b[2J no examples")
-    watcher.note("members", round=1, members={0: 12, 2: 7, 5: 0})
-    display = WatchedDisplay(Quiet(), watcher)
-    display.began(1, [0, 2])
-    display.answered(Answer(0, bytes_up=100, examples=12))
-    display.answered(Answer(2, error="no answer", lost=True))
-    display.ended(ROW)
-    watcher.note("left", client=2, why="it is not connected any more")
-    watcher.seen({0})
+    watcher.on_event("started", round=0, rounds=3, fedssl="0.1.0")
+    watcher.on_event("roster", clients=(0, 2, 5))
+    watcher.on_event("joined", client=0, examples=12)
+    watcher.on_event("joined", client=2, examples=7)
+    watcher.on_connected({0, 2})
+    watcher.on_event("refused", client=5, why="ValueError: \x1b[2J no examples")
+    watcher.on_event("members", round=1, members={0: 12, 2: 7, 5: 0})
+    display = WatchedDisplay(QuietDisplay(), watcher)
+    display.on_round_start(1, [0, 2])
+    display.on_client_result(ClientResult(0, bytes_up=100, examples=12))
+    display.on_client_result(ClientResult(2, error="no answer", lost=True))
+    display.on_round_end(ROW)
+    watcher.on_event("left", client=2, why="it is not connected any more")
+    watcher.on_connected({0})
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_the_log_is_only_added_to_and_a_line_cut_short_is_ended(tmp_path: Path) 
     path = tmp_path / "audit.jsonl"
     path.write_text('{"time": "x", "event": "started"}\n{"time": "y", "ev')
     for _ in range(2):
-        AuditLog(path).note("started", round=1, rounds=3, fedssl="0.1.0")
+        AuditLog(path).on_event("started", round=1, rounds=3, fedssl="0.1.0")
     text = path.read_text().splitlines()
     assert text[:2] == ['{"time": "x", "event": "started"}', '{"time": "y", "ev']
     assert [json.loads(line)["event"] for line in text[2:]] == ["started", "started"]
@@ -122,7 +122,7 @@ def test_the_status_is_what_happened(board: StatusBoard) -> None:
 
 
 def test_who_is_no_member_any_more_is_said_to_be_none(board: StatusBoard) -> None:
-    board.note("roster", clients=(2, 5, 7))
+    board.on_event("roster", clients=(2, 5, 7))
     status = board.status()
     assert sorted(status.members) == [2, 5, 7]
     assert (status.clients[0].member, status.clients[0].here) == (False, False)
@@ -160,7 +160,7 @@ def test_the_file_says_the_same_and_is_written_only_where_something_changed(
     before = path.stat()
     board.write()
     assert os.path.samestat(before, path.stat())
-    board.note("begun", round=2, clients=[0])
+    board.on_event("begun", round=2, clients=[0])
     board.write()
     assert read_status(path).phase == "round"
 
@@ -184,7 +184,7 @@ def test_a_run_that_goes_on_was_killed_or_has_ended_is_told_apart(
     found, how = read_run(run)
     assert not found.clients[0].here
     assert how.startswith("not running: it was killed after ")
-    board.note("ended", how="finished")
+    board.on_event("ended", how="finished")
     board.write()
     found, how = read_run(run)
     assert not found.clients[0].here
@@ -227,7 +227,7 @@ def test_the_command_prints_a_line_for_each_client(
     board: StatusBoard, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "out", Terminal(width=160))
-    board.note("refused", client=5, why="[red]\x1b[2Jno\u202e examples")
+    board.on_event("refused", client=5, why="[red]\x1b[2Jno\u202e examples")
     board.write()
     result = fedssl("status", run)
     assert result.exit_code == 0, result.output
@@ -331,6 +331,6 @@ def test_without_the_library_it_is_said_how_to_get_it(monkeypatch: pytest.Monkey
 
 def test_several_are_told_the_same(tmp_path: Path) -> None:
     boards = [StatusBoard(tmp_path / name, 3) for name in "ab"]
-    happen(Several(boards))
+    happen(WatcherGroup(boards))
     one, other = (board.status() for board in boards)
     assert one.clients.keys() == other.clients.keys() == {0, 2, 5}

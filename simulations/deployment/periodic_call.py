@@ -1,4 +1,4 @@
-"""Do something again and again while something else goes on."""
+"""Call a function periodically while a context lasts."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -6,21 +6,21 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def repeating(seconds: float, call: Callable[[], None]) -> Iterator[None]:
-    """Call a function every so many seconds, in a thread that ends with the context.
+def call_periodically(seconds: float, function: Callable[[], None]) -> Iterator[None]:
+    """Call a function periodically, in a thread that ends with the context.
 
     Parameters
     ----------
     seconds : float
-        From the end of a call to the next one.
-    call : Callable[[], None]
-        Must not raise: nobody would hear it.
+        The time from the end of a call to the start of the next one.
+    function : Callable[[], None]
+        The function. It must not raise: nobody would see the error.
     """
     stop = threading.Event()
 
     def run() -> None:
         while not stop.wait(seconds):
-            call()
+            function()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
