@@ -1,8 +1,9 @@
-"""What a person runs: experiments, from a YAML file or a notebook.
+"""Experiments, run from a YAML file or a notebook.
 
-For example::
+A run of minutes::
 
     from simulations import load_experiment, run
+
     finished = run(load_experiment("configs/quickstart.yaml"), out="runs/first")
     finished.metrics[-1]["linear_accuracy"]
 """
@@ -24,7 +25,7 @@ __all__ = ["ConfigError", "Experiment", "Run", "RunError", "load_experiment", "r
 
 
 def _check_siblings() -> None:
-    """Refuse packages of other people's in the place of those that this one is installed with."""
+    """Refuse foreign packages that hide those that this one is installed with."""
     home = Path(__file__).resolve().parents[1]
     for name in ("fedssl", "strategies", "clients"):
         spec = importlib.util.find_spec(name)

@@ -29,7 +29,7 @@ NAMES_CODE = frozenset(
 """The fields of a config, at any depth, whose value may be a dotted path."""
 ENCODER_FIELDS = ("model.encoder", "model.encoder.name")
 """Those of them in which the name of a library's model may have a dot, too."""
-_HOME = Path(__file__).resolve().parents[1]
+_HOME = Path(__file__).resolve().parents[2]
 _NOT_USER_CODE = tuple(
     [str(_HOME / name) for name in OWN_PACKAGES]
     + [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]

@@ -1,65 +1,75 @@
 """Measure fedssl against references on this machine: ``fedssl bench``.
 
-Each figure is measured in one run with its reference, in turn, so that a machine that is shared or
-slow bears on both alike. Times are CPU times where it is not said otherwise.
+Each benchmark takes turns with its reference in one run, so that a slow or shared machine affects
+both alike. Times are CPU times unless stated otherwise.
 """
 
 from collections.abc import Callable, Mapping
 
-from simulations.bench import checking, merging, overhead, precision, probing, saving, work
-from simulations.bench.figure import Figure, Target
+from simulations.bench import (
+    central_evaluation,
+    checkpoint,
+    local_work,
+    merge,
+    overhead,
+    precision,
+    reply_check,
+)
+from simulations.bench.measurement import Measurement, Target
 
-__all__ = ["Figure", "Measure", "Target", "measure_all", "measures"]
+__all__ = ["Benchmark", "Measurement", "Target", "benchmarks", "measure_all"]
 
-Measure = Callable[[], list[Figure]]
+Benchmark = Callable[[], list[Measurement]]
 
 
-def measures(*, quick: bool) -> dict[str, Measure]:
-    """Return what there is to measure, by a line that says what.
+def benchmarks(*, quick: bool) -> dict[str, Benchmark]:
+    """Return the benchmarks by their descriptions.
 
     Parameters
     ----------
     quick : bool
-        Fewer and smaller measurements, under a minute in all; some are left out.
+        Whether to run fewer and smaller benchmarks, under a minute in all.
     """
-    chosen: dict[str, Measure] = {
+    chosen: dict[str, Benchmark] = {
         "a client-round without local work": lambda: overhead.client_rounds(
             10, times=3 if quick else 15
         ),
         "peak memory": lambda: overhead.memory(None if quick else 1_000),
-        "views": lambda: work.views(1_024 if quick else 4_096, times=3 if quick else 9),
-        "a local update of the convnet": lambda: work.local_update(
+        "views": lambda: local_work.views(1_024 if quick else 4_096, times=3 if quick else 9),
+        "a local update of the convnet": lambda: local_work.local_update(
             "convnet", 128 if quick else 512, 64, times=3 if quick else 7
         ),
-        "a local update of resnet18": lambda: work.local_update(
+        "a local update of resnet18": lambda: local_work.local_update(
             "resnet18", 4 if quick else 16, 4 if quick else 16, times=1 if quick else 5
         ),
         "bf16 on the CPU": lambda: precision.on_cpu(4 if quick else 16, times=1 if quick else 5),
-        "the check of a reply": lambda: checking.a_reply(10, times=3 if quick else 9),
-        "L-DAWA": lambda: merging.ldawa(10 if quick else 100, times=3 if quick else 5),
-        "features": lambda: probing.features(1_000 if quick else 12_000, times=3),
-        "a checkpoint": lambda: saving.checkpoints(times=5 if quick else 15),
+        "the check of a reply": lambda: reply_check.a_reply(10, times=3 if quick else 9),
+        "L-DAWA": lambda: merge.ldawa(10 if quick else 100, times=3 if quick else 5),
+        "features": lambda: central_evaluation.features(1_000 if quick else 12_000, times=3),
+        "a checkpoint": lambda: checkpoint.checkpoints(times=5 if quick else 15),
         "a GPU": precision.on_gpu,
     }
     if not quick:
-        chosen["probe, kNN and RankMe"] = lambda: probing.measures(10_000, 2_000, times=5)
+        chosen["probe, kNN and RankMe"] = lambda: central_evaluation.measures(
+            10_000, 2_000, times=5
+        )
     return chosen
 
 
 def measure_all(
-    chosen: Mapping[str, Measure], on_start: Callable[[str], None] = lambda _: None
-) -> list[Figure]:
-    """Measure everything, one after the other.
+    chosen: Mapping[str, Benchmark], on_start: Callable[[str], None] = lambda _: None
+) -> list[Measurement]:
+    """Run all benchmarks one after the other, and return their measurements.
 
     Parameters
     ----------
-    chosen : Mapping[str, Measure]
-        Such as `measures`.
+    chosen : Mapping[str, Benchmark]
+        The benchmarks, for example of `measures`.
     on_start : Callable[[str], None]
-        Called with the name of each measurement before it.
+        Called with each benchmark's description before it starts.
     """
-    figures = []
+    measurements = []
     for name, measure in chosen.items():
         on_start(name)
-        figures += measure()
-    return figures
+        measurements += measure()
+    return measurements

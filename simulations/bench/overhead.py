@@ -1,9 +1,9 @@
-"""What the engine costs around the local work: CPU time and memory of a client-round."""
+"""The engine's overhead of a client-round without local work: CPU time and memory."""
 
 import torch
 
 from fedssl.base.allocator import keep_freed_memory
-from simulations.bench.figure import Figure, Target
+from simulations.bench.measurement import Measurement, Target
 from simulations.bench.setting import NEVER, experiment, idle_server
 from simulations.bench.timing import (
     compare,
@@ -16,10 +16,10 @@ from simulations.bench.timing import (
 from simulations.settings.experiment import Experiment
 
 AFTER_WARMUP = 10
-"""A round in which L-DAWA merges by its own rule."""
+"""A round after L-DAWA's warm-up."""
 
 
-def client_rounds(cohort: int, times: int) -> list[Figure]:
+def client_rounds(cohort: int, times: int) -> list[Measurement]:
     """Measure the CPU time of a client-round of ResNet-18 without local work, on one core."""
     keep_freed_memory()
     return [
@@ -31,7 +31,7 @@ def client_rounds(cohort: int, times: int) -> list[Figure]:
 
 def _client_round(
     label: str, strategy: str, every: int, cohort: int, times: int, target: Target | None
-) -> Figure:
+) -> Measurement:
     with one_core(), idle_server(_config(strategy, every), cohort) as server:
         own = [t for t in server.state().values() if t.is_floating_point()]
         copies, sums = ([t.clone() for t in own] for _ in range(2))
@@ -68,27 +68,27 @@ def client_round_seconds(cohort: int, rounds: int) -> float:
         return spent / rounds / cohort
 
 
-def memory(many: int | None) -> list[Figure]:
+def memory(many: int | None) -> list[Measurement]:
     """Measure the peak memory of rounds without local work, of 10 clients and of many."""
     few = 10
-    figures = []
+    measurements = []
     for label, strategy in (("FedAvg", "fedavg"), ("L-DAWA", "ldawa")):
         least = in_fresh_process(peak_of_rounds, strategy, few)
-        figures.append(
-            Figure(
+        measurements.append(
+            Measurement(
                 f"peak memory above the imports, resnet18, cohort of {few}, {label}",
                 "MB",
                 least,
                 target=Target(260, at_least=False, unit="MB") if strategy == "fedavg" else None,
-                note="" if least else "not measured: only Linux tells it",
+                note="" if least else "not measured: only Linux reports it",
             )
         )
         if many is None:
-            # To be quick: the rest takes minutes.
-            return figures
+            # The rest takes minutes.
+            return measurements
         most = in_fresh_process(peak_of_rounds, strategy, many)
-        figures.append(
-            Figure(
+        measurements.append(
+            Measurement(
                 f"the same with a cohort of {many:,}, {label}",
                 "MB",
                 most,
@@ -98,7 +98,7 @@ def memory(many: int | None) -> list[Figure]:
                 note=f"a cohort of {few}",
             )
         )
-    return figures
+    return measurements
 
 
 def peak_of_rounds(strategy: str, cohort: int, encoder: str = "resnet18") -> float | None:

@@ -1,4 +1,4 @@
-"""What bf16 gains on a CPU that has it, and what a GPU makes of it."""
+"""The speed of bf16 on a CPU that supports it, and on a GPU."""
 
 import time
 
@@ -10,7 +10,7 @@ from fedssl.base.precision import has_native_bf16
 from fedssl.evaluation.parallel import one_thread
 from fedssl.model_state import clone, federated_state
 from fedssl.objectives import Batch
-from simulations.bench.figure import Figure, Target
+from simulations.bench.measurement import Measurement, Target
 from simulations.bench.setting import blueprint, encoder, experiment, images, worker
 from simulations.bench.timing import compare, cpu_seconds
 
@@ -22,16 +22,16 @@ PEAKS = {
     "H100": 989e12,
     "H200": 989e12,
 }
-"""Dense bf16 operations per second in the makers' data sheets, by a part of the card's name."""
+"""The makers' dense bf16 operations per second, keyed by a part of the card's name."""
 
 
-def on_cpu(batch_size: int, times: int) -> list[Figure]:
+def on_cpu(batch_size: int, times: int) -> list[Measurement]:
     """Measure forward and backward of ResNet-18 in bf16 against float32."""
     name = "resnet18 forward + backward, bf16 on the CPU"
     target = Target(1.7, at_least=True, of_ratio=True)
     if not has_native_bf16(torch.device("cpu")):
         why = "not measured: this CPU has no avx512_bf16"
-        return [Figure(name, "images per CPU-s", target=target, note=why)]
+        return [Measurement(name, "images per CPU-s", target=target, note=why)]
     keep_freed_memory()
     model = encoder("resnet18")
     shown = torch.randn(batch_size, 3, 32, 32)
@@ -58,36 +58,36 @@ def on_cpu(batch_size: int, times: int) -> list[Figure]:
         ]
 
 
-def on_gpu() -> list[Figure]:
+def on_gpu() -> list[Measurement]:
     """Measure local updates of SimCLR with ResNet-18 in bf16 on the GPU."""
     name = "SimCLR, resnet18, 32×32, bf16 on a GPU"
     rate_target = Target(20_000, at_least=True, unit="views per s")
     share_target = Target(0.25, at_least=True)
     if not torch.cuda.is_available():
-        why = "not measured: there is no GPU here"
+        why = "not measured: this machine has no GPU"
         return [
-            Figure(f"{name}, speed", "views per s", target=rate_target, note=why),
-            Figure(f"{name}, share of the card's peak", "", target=share_target, note=why),
+            Measurement(f"{name}, speed", "views per s", target=rate_target, note=why),
+            Measurement(f"{name}, share of the card's peak", "", target=share_target, note=why),
         ]
     card = torch.cuda.get_device_name()
     rate, operations = gpu_rate("cuda", "resnet18", count=20_480, batch_size=512)
     peak = next((value for part, value in PEAKS.items() if part in card), None)
     return [
-        Figure(f"{name}, speed", "views per s", rate, target=rate_target, note=card),
-        Figure(
+        Measurement(f"{name}, speed", "views per s", rate, target=rate_target, note=card),
+        Measurement(
             f"{name}, share of the card's peak",
             "",
             None if peak is None else rate * operations / peak,
             target=share_target,
-            note=card if peak else f"not measured: the peak of {card} is not known here",
+            note=card if peak else f"not measured: the peak of {card} is unknown",
         ),
     ]
 
 
 def gpu_rate(device: str, encoder: str, count: int, batch_size: int) -> tuple[float, float]:
-    """Return how many views a second a local update in bf16 trains on, and operations a view.
+    """Return the views per second of a local update in bf16, and the operations per view.
 
-    The images are on the device, as they are in a run; making the views is part of the time.
+    The images are on the device, as in a run; making the views is part of the time.
     """
     config = experiment(
         model={"encoder": encoder}, client={"batch_size": batch_size, "precision": "bf16"}

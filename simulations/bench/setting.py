@@ -1,4 +1,4 @@
-"""What the measures work on: random images, and clients that do no local work."""
+"""The benchmarks' inputs: random images, and clients that do no local work."""
 
 import threading
 from collections.abc import Iterator
@@ -29,12 +29,12 @@ NEVER = 1_000_000
 
 
 def experiment(**sections: Any) -> Experiment:
-    """Return a resolved experiment: SimCLR on 32×32 images, on the CPU, where not said otherwise.
+    """Return a resolved experiment: by default SimCLR on 32×32 images, on the CPU.
 
     Parameters
     ----------
     **sections : Any
-        The config's sections, as a YAML file has them.
+        The config's sections, as in a YAML file.
     """
     values = {
         "rounds": NEVER,
@@ -48,12 +48,12 @@ def experiment(**sections: Any) -> Experiment:
 
 
 def images(count: int, side: int = 32, seed: int = 0) -> Tensor:
-    """Return random images, uint8 [count, 3, side, side]: how long work takes is not their matter.
+    """Return random images, uint8 [count, 3, side, side].
 
-    They are smooth, so that colours are as varied as in photographs.
+    They are smooth, so that their colours vary as in photographs.
     """
-    draws = generator(seed, "bench images")
-    coarse = torch.rand(count, 3, 8, 8, generator=draws)
+    rng = generator(seed, "bench images")
+    coarse = torch.rand(count, 3, 8, 8, generator=rng)
     fine = torch.nn.functional.interpolate(coarse, side, mode="bilinear", antialias=False)
     return fine.mul_(255).to(torch.uint8)
 
@@ -70,19 +70,19 @@ def encoder(name: str) -> nn.Module:
 
 
 def worker(config: Experiment, side: int = 32, device: str = "cpu") -> LocalTrainer:
-    """Return a resident model of an experiment."""
+    """Return a local trainer with the model of an experiment."""
     return LocalTrainer(blueprint(config, side), torch.device(device), threading.Event())
 
 
 class IdleWorker(LocalTrainer):
-    """Does all that a local update does but the learning."""
+    """Does all of a local update except the training steps."""
 
     def _train(self, *given: object, client: int, server_round: int) -> TrainingStats:
         return TrainingStats(steps=1)
 
 
 class IdleRuntime(ClientRuntime):
-    """Clients that answer with the model that they were sent."""
+    """Clients that return the model that they received."""
 
     worker_class = IdleWorker
 
@@ -94,9 +94,9 @@ def idle_server(config: Experiment, clients: int) -> Iterator[Server]:
     Parameters
     ----------
     config : Experiment
-        Its model, strategy, evaluation and engine count.
+        The experiment; only its model, strategy, evaluation and engine matter.
     clients : int
-        How many there are; each has two images of 8×8.
+        The number of clients; each has two images of 8×8.
     """
     shown = images(2 * clients, side=8)
     train = Dataset(shown, torch.zeros(len(shown), dtype=torch.int64), ("any",))

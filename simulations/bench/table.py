@@ -1,4 +1,4 @@
-"""The bench's figures as a table and as JSON, with the machine that they were measured on."""
+"""The bench's measurements as a table and as JSON, with the machine that they were measured on."""
 
 import json
 import os
@@ -12,11 +12,11 @@ import torch
 from rich.box import SIMPLE
 from rich.table import Table
 
-from simulations.bench.figure import Figure
+from simulations.bench.measurement import Measurement
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the machine and the versions that the measurements depend on."""
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -27,34 +27,41 @@ def machine() -> dict[str, Any]:
     }
 
 
-def as_json(figures: Sequence[Figure]) -> str:
-    """Return the machine and the figures as JSON."""
-    content = {"machine": machine(), "figures": [figure.to_json() for figure in figures]}
+def as_json(measurements: Sequence[Measurement]) -> str:
+    """Return the machine and the measurements as JSON."""
+    content = {
+        "machine": machine(),
+        "figures": [measurement.to_json() for measurement in measurements],
+    }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def as_table(figures: Sequence[Figure]) -> Table:
-    """Return the figures as a table, each with its unit and its reference below its name."""
-    about = machine()
-    title = f"{about['cpu']}, {about['cores']} cores, {about['gpu'] or 'no GPU'}"
+def as_table(measurements: Sequence[Measurement]) -> Table:
+    """Return the measurements as a table, each with its unit and its reference below its name."""
+    properties = machine()
+    title = f"{properties['cpu']}, {properties['cores']} cores, {properties['gpu'] or 'no GPU'}"
     table = Table(
-        title=f"{title}, torch {about['torch']}", title_justify="left", box=SIMPLE, pad_edge=False
+        title=f"{title}, torch {properties['torch']}",
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
     )
     table.add_column("figure", min_width=26, ratio=1)
     for name in ("ours", "reference", "ratio", "target", "met"):
         table.add_column(name, justify="right", no_wrap=True)
-    for figure in figures:
-        measured = figure.value is not None
-        against = "; reference: " if figure.reference is not None else "; " if measured else ""
-        below = f"{figure.unit if measured else ''}{against if figure.note else ''}{figure.note}"
-        spread = f" ±{figure.spread:.0%}" if figure.spread is not None else ""
+    for measurement in measurements:
+        measured = measurement.value is not None
+        against = "; reference: " if measurement.reference is not None else "; " if measured else ""
+        unit, note = measurement.unit if measured else "", measurement.note
+        below = f"{unit}{against if note else ''}{note}"
+        spread = f" ±{measurement.spread:.0%}" if measurement.spread is not None else ""
         table.add_row(
-            f"{figure.name}\n[dim]{below}[/]",
-            _number(figure.value) if measured else "–",
-            _number(figure.reference),
-            f"{figure.ratio:.2f}{spread}" if figure.ratio is not None else "",
-            figure.target.short() if figure.target else "",
-            {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[figure.met],
+            f"{measurement.name}\n[dim]{below}[/]",
+            _number(measurement.value) if measured else "–",
+            _number(measurement.reference),
+            f"{measurement.ratio:.2f}{spread}" if measurement.ratio is not None else "",
+            measurement.target.short() if measurement.target else "",
+            {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[measurement.met],
         )
     return table
 

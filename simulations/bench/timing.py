@@ -1,4 +1,4 @@
-"""How the bench measures: in turn with the reference, and in processes of their own."""
+"""Time and memory measurements, in turn with a reference or in a fresh process."""
 
 import multiprocessing
 import os
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from simulations.bench.figure import Figure, Target
+from simulations.bench.measurement import Measurement, Target
 
 Result = TypeVar("Result")
 
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 def cpu_seconds(work: Callable[[], object]) -> float:
     """Return the CPU time of all threads of this process that a piece of work takes, in seconds.
 
-    On shared machines it varies less than the time on the wall.
+    On shared machines it varies less than wall time.
     """
     begin = time.process_time()
     work()
@@ -35,24 +35,24 @@ def compare(
     warm: bool = True,
     target: Target | None = None,
     note: str = "",
-) -> Figure:
+) -> Measurement:
     """Measure two things in turn, several times each.
 
     Parameters
     ----------
     name, unit, target, note
-        As in `Figure`.
+        As in `Measurement`.
     ours, reference : Callable[[], float]
-        Each does its work and returns its figure.
+        Do the work and return the measured value.
     times : int
-        How many pairs are measured.
+        The number of pairs to measure.
     warm : bool (default: True)
-        Whether each is done once before, unnoted; in vain where each runs in a fresh process.
+        Whether to run each once before; useless if each runs in a fresh process.
     """
     if warm:
         ours()
         reference()
-    # Taking turns in who is first, so that a drift of the machine's speed hits both alike.
+    # The order alternates, so that a drift of the machine's speed affects both alike.
     pairs = []
     for turn in range(times):
         if turn % 2:
@@ -61,8 +61,8 @@ def compare(
             first, second = ours(), reference()
         pairs.append((first, second))
     values, references = zip(*pairs, strict=True)
-    ratios = [value / beside for value, beside in pairs]
-    return Figure(
+    ratios = [value / other for value, other in pairs]
+    return Measurement(
         name,
         unit,
         value=statistics.median(values),
@@ -75,7 +75,7 @@ def compare(
 
 
 def spread(values: Sequence[float]) -> float | None:
-    """Return half the distance of the quartiles as a share of the median; None for one value."""
+    """Return half the interquartile range divided by the median; None for one value."""
     if len(values) < 2:
         return None
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -88,24 +88,24 @@ def in_fresh_process(work: Callable[..., Result], *arguments: Any) -> Result:
     Raises
     ------
     Exception
-        Whatever the function raises, or BrokenProcessPool where the process died.
+        The exception of the function, or BrokenProcessPool if the process died.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *arguments).result()
 
 
 def peak_mb() -> float | None:
-    """Return the most memory that this process ever held, in MB; None but on Linux."""
+    """Return the peak memory of this process in MB; None on systems other than Linux."""
     return _memory_mb("VmHWM")
 
 
 def resident_mb() -> float | None:
-    """Return the memory that this process holds, in MB (10⁶ bytes); None but on Linux."""
+    """Return the memory of this process in MB (10⁶ bytes); None on systems other than Linux."""
     return _memory_mb("VmRSS")
 
 
 def peak_above_mb(before: float | None) -> float | None:
-    """Return by how much the peak exceeds what was held before, in MB; None but on Linux."""
+    """Return by how many MB the peak exceeds ``before``; None on systems other than Linux."""
     peak = peak_mb()
     return None if peak is None or before is None else peak - before
 
@@ -123,10 +123,10 @@ def _memory_mb(field: str) -> float | None:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Keep this thread, and those that it starts, on one core, where the system can.
+    """Pin this thread, and those that it starts, to one core if the system can.
 
-    Threads that hand work to each other over two cores take up to twice the CPU time, depending on
-    what else these cores do.
+    Threads that exchange work over two cores take up to twice the CPU time, depending on what else
+    runs on these cores.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield

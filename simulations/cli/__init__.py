@@ -20,31 +20,21 @@ from clients.network import spare_loopback
 from fedssl.base.fields import suggest_name
 from fedssl.base.printable import printable
 from simulations.cli import (
-    bench as benching,
-)
-from simulations.cli import (
-    compare as comparing,
-)
-from simulations.cli import (
-    deploy as deploying,
-)
-from simulations.cli import (
-    export as exporting,
-)
-from simulations.cli import (
-    look as looking,
-)
-from simulations.cli import (
-    probe as probing,
-)
-from simulations.cli import (
-    replay as replaying,
-)
-from simulations.cli import (
-    run as running,
-)
-from simulations.cli import (
-    status as watching,
+    bench,
+    certs,
+    compare,
+    export,
+    init,
+    join,
+    list_plugins,
+    probe,
+    replay,
+    report,
+    run,
+    schema,
+    serve,
+    show,
+    status,
 )
 from simulations.cli.interrupts import lose_no_ctrl_c
 from simulations.cli.shared import tolerate_any_encoding
@@ -101,19 +91,19 @@ def _everywhere(
     lose_no_ctrl_c()
 
 
-app.command()(running.run)
-app.command()(comparing.compare)
-app.command()(looking.show)
-app.command()(looking.report)
-app.command()(probing.probe)
-app.command()(replaying.replay)
-app.command()(replaying.audit)
-app.command()(exporting.export)
-app.command()(looking.init)
-app.command("list")(looking.list_parts)
-app.command()(looking.schema)
-app.command()(deploying.certs)
-app.command()(deploying.serve)
-app.command()(deploying.join)
-app.command()(watching.status)
-app.command()(benching.bench)
+app.command()(run.run)
+app.command()(compare.compare)
+app.command()(show.show)
+app.command()(report.report)
+app.command()(probe.probe)
+app.command()(replay.replay)
+app.command()(replay.audit)
+app.command()(export.export)
+app.command()(init.init)
+app.command("list")(list_plugins.list_plugins)
+app.command()(schema.schema)
+app.command()(certs.certs)
+app.command()(serve.serve)
+app.command()(join.join)
+app.command()(status.status)
+app.command()(bench.bench)

@@ -10,11 +10,11 @@ import typer
 from simulations.cli.shared import clear_errors, err, fail, out
 
 if TYPE_CHECKING:
-    from simulations.bench import Measure
+    from simulations.bench import Benchmark
 
 JsonFile = Annotated[
     Path | None,
-    typer.Option("--json", help="Write the figures to this file, too.", show_default=False),
+    typer.Option("--json", help="Write the measurements to this file, too.", show_default=False),
 ]
 
 
@@ -28,8 +28,8 @@ def bench(
 ) -> None:
     """Measure how fast fedssl is on this machine, against references measured in the same run.
 
-    A ratio is ours divided by the reference's; the spread is half the distance of its quartiles.
-    The whole takes about ten minutes. Let nothing else run meanwhile.
+    A ratio is our value divided by the reference's; the spread is half its interquartile range.
+    All of it takes about ten minutes. Run nothing else meanwhile.
 
     For example:
 
@@ -37,7 +37,7 @@ def bench(
         fedssl bench --json bench.json
     """
     with clear_errors():
-        from simulations.bench import measures
+        from simulations.bench import benchmarks
 
         if moved is not None:
             fail(
@@ -46,18 +46,18 @@ def bench(
                 "`make bench GROWTH=FOLDER` how cost grows"
             )
         check_json_file(json_file)
-        measure_and_print(measures(quick=quick), json_file)
+        measure_and_print(benchmarks(quick=quick), json_file)
 
 
 def check_json_file(json_file: Path | None) -> None:
-    """Fail where the figures could not be written in the end."""
+    """Fail early if the measurements could not be written."""
     if json_file and not json_file.absolute().parent.is_dir():
         fail(f"--json {json_file}: there is no such folder")
 
 
 @contextmanager
 def show_measuring() -> Iterator[Callable[[str], None]]:
-    """Show what is being measured, by the name that the function given is called with."""
+    """Yield a function that shows the name of the benchmark that runs now."""
     from rich.text import Text
 
     with err.status("measuring") as status:
@@ -70,14 +70,14 @@ def show_measuring() -> Iterator[Callable[[str], None]]:
         yield show
 
 
-def measure_and_print(measures: Mapping[str, "Measure"], json_file: Path | None) -> None:
-    """Measure, print the figures as a table, and write them where a file is given."""
+def measure_and_print(benchmarks: Mapping[str, "Benchmark"], json_file: Path | None) -> None:
+    """Run benchmarks, print the measurements, and write them to a file if one is given."""
     from simulations.bench import measure_all
     from simulations.bench.table import as_json, as_table
     from simulations.record.files import replace_text
 
     with show_measuring() as show:
-        figures = measure_all(measures, show)
-    out.print(as_table(figures))
+        measurements = measure_all(benchmarks, show)
+    out.print(as_table(measurements))
     if json_file:
-        replace_text(json_file, as_json(figures))
+        replace_text(json_file, as_json(measurements))

@@ -11,7 +11,7 @@ import typer
 from simulations.cli.shared import ConfigPath, Overrides, clear_errors, err, fail, load, out
 
 if TYPE_CHECKING:
-    from simulations.comparing.plan import Planned
+    from simulations.comparing.plan import PlannedRun
 
 
 def compare(
@@ -20,17 +20,17 @@ def compare(
         str,
         typer.Option(
             metavar="A,B,…",
-            help="What to compare; fields of its own in brackets: `fedavg,ldawa(warmup_rounds=0)`.",
+            help="The strategies, with their fields in brackets: `fedavg,ldawa(warmup_rounds=0)`.",
         ),
     ],
     overrides: Overrides = None,
     seeds: Annotated[
         int,
-        typer.Option(metavar="N", help="How many seeds, from the config's on."),
+        typer.Option(metavar="N", help="The number of seeds, from the config's seed on."),
     ] = 3,
     baseline: Annotated[
         str | None,
-        typer.Option(help="Whom the others are compared to. Default: the first strategy."),
+        typer.Option(help="The strategy that the others are compared to. Default: the first."),
     ] = None,
     vary: Annotated[
         list[str] | None,
@@ -44,7 +44,7 @@ def compare(
         str,
         typer.Option(
             metavar="central,local-only",
-            help="Show beside them: one client that has all examples (central), each client alone "
+            help="Also show: one client that has all examples (central), each client alone "
             "(local-only). The untrained encoder is always shown.",
         ),
     ] = "",
@@ -53,7 +53,7 @@ def compare(
         typer.Option(
             metavar="A,B,…",
             help="The strategies whose comparison with the baseline is the question; all others "
-            "are exploratory. Default: all. The fewer, the more each can show.",
+            "are exploratory. Default: all. With fewer of them, smaller differences show.",
         ),
     ] = None,
     tune: Annotated[
@@ -65,31 +65,32 @@ def compare(
         ),
     ] = None,
     tune_seeds: Annotated[
-        int, typer.Option(metavar="N", help="How many further seeds each value is tried on.")
+        int, typer.Option(metavar="N", help="The number of further seeds to try each value on.")
     ] = 1,
     reach: Annotated[
         float | None,
         typer.Option(
             metavar="PERCENT",
-            help="Tell rounds and bytes to reach this accuracy. Default: the baseline's final one.",
+            help="Report the rounds and bytes to reach this accuracy. Default: the baseline's "
+            "final one.",
         ),
     ] = None,
     metric: Annotated[
         str,
         typer.Option(
             metavar="linear_accuracy|rankme",
-            help="What is compared after the last round: the linear probe, or RankMe, which needs "
-            "no labels.",
+            help="The metric to compare after the last round: the linear probe, or RankMe, which "
+            "needs no labels.",
         ),
     ] = "linear_accuracy",
     jobs: Annotated[
-        int, typer.Option(metavar="N", help="Runs that are made at once, each in a process.")
+        int, typer.Option(metavar="N", help="The number of runs at a time, each in a process.")
     ] = 1,
     only: Annotated[
         str,
         typer.Option(
             metavar="I/N",
-            help="Make only part I of N of the runs, as one task of a cluster's array does.",
+            help="Run only part I of N of the runs, for an array of jobs on a cluster.",
         ),
     ] = "1/1",
     out_folder: Annotated[
@@ -101,11 +102,11 @@ def compare(
         ),
     ] = None,
 ) -> None:
-    """Compare strategies: every run of a grid, paired by seed, and what may be said of it.
+    """Compare strategies by a grid of runs, paired by seed, with statistics.
 
-    What is compared, on which seeds, is declared in `plan.yaml` before the first run. Each run is
-    an ordinary one. The same command goes on after Ctrl-C: runs that are done are not made again;
-    one that fails is told and does not stop the rest.
+    The comparison is declared in `plan.yaml` before the first run. Each run is an ordinary one. The
+    same command goes on after Ctrl-C: finished runs are not repeated, and a run that fails is
+    reported and does not stop the rest.
 
     Prints tables and writes `results.csv`, `summary.json`, `table.md`, `table.tex`, `plots/` and
     `report.html`.
@@ -125,7 +126,7 @@ def compare(
 
         if jobs < 1:
             fail(f"--jobs {jobs}: must be at least 1")
-        part = _part(only)
+        shard = _shard(only)
         load(config, overrides)
         folder = out_folder or Path("runs") / f"{config.stem}-compared"
         plan = make_plan(
@@ -144,17 +145,17 @@ def compare(
                 metric=metric,
             )
         )
-        watcher = (RunBars if out.is_terminal else RunLines)(out)
+        display = (RunBars if out.is_terminal else RunLines)(out)
         try:
-            waiting = make_runs(plan, folder, jobs=jobs, only=part, watcher=watcher)
+            waiting = make_runs(plan, folder, jobs=jobs, shard=shard, display=display)
         except KeyboardInterrupt:
             again = shlex.join(["fedssl", *sys.argv[1:]])
             err.print(f"\nstopped; go on with: {again}", markup=False, soft_wrap=True)
             raise typer.Exit(130) from None
         if waiting:
-            _say_waiting(waiting)
+            _print_waiting(waiting)
             return
-        page = report(folder, out if part == (1, 1) else None)
+        page = report(folder, out if shard == (1, 1) else None)
         failed = [run.folder for run in plan.runs if ComparisonFolder(folder).error(run)]
         if failed:
             err.print(f"{len(failed)} runs failed; the same command tries them again")
@@ -163,7 +164,7 @@ def compare(
             raise typer.Exit(1)
 
 
-def _part(text: str) -> tuple[int, int]:
+def _shard(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     part, parts = map(int, match.groups()) if match else (0, 0)
     if not 1 <= part <= parts:
@@ -171,10 +172,10 @@ def _part(text: str) -> tuple[int, int]:
     return part, parts
 
 
-def _say_waiting(waiting: "list[Planned]") -> None:
+def _print_waiting(waiting: "list[PlannedRun]") -> None:
     out.print(
-        f"{len(waiting)} runs of other parts have to end before anything is chosen, among them "
-        f"{waiting[0].folder}; then give the same command again",
+        f"{len(waiting)} tuning runs of other parts have to end before values are chosen, among "
+        f"them {waiting[0].folder}; then give the same command again",
         markup=False,
         soft_wrap=True,
     )

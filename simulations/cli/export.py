@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from simulations.cli.shared import clear_errors, err, fail, out, say_own_code
+from simulations.cli.shared import clear_errors, err, fail, out, print_own_code
 
 
 def export(
@@ -50,7 +50,7 @@ def export(
         try:
             check_format(form)
             if not (run / "model.safetensors").exists():
-                say_own_code(run)
+                print_own_code(run)
             model = load_trained_model(
                 run, lambda text: err.print(text, markup=False, soft_wrap=True)
             )

@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 
 def stop_like_ctrl_c() -> None:
-    """Take what stops a service or a cluster's job for Ctrl-C, also in a shell's background."""
+    """Treat the signals that stop a service or a cluster's job like Ctrl-C."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
 
 
 def lose_no_ctrl_c() -> None:
-    """Let a Ctrl-C stop the command also where Python would drop it.
+    """Let a Ctrl-C stop the command even if Python would drop it.
 
     What is raised while an object is deleted goes to `sys.unraisablehook` and no further: Python
     prints it, and the command goes on.
@@ -29,7 +29,7 @@ class _SendsAgain:
 
     def __call__(self, dropped: "sys.UnraisableHookArgs") -> None:
         if issubclass(dropped.exc_type, KeyboardInterrupt):
-            # A moment later, when the object is gone.
+            # A little later, when the object is gone.
             timer = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
             timer.daemon = True
             timer.start()

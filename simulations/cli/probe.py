@@ -14,7 +14,7 @@ from simulations.cli.shared import (
     err,
     fail,
     out,
-    say_own_code,
+    print_own_code,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def probe(
         str,
         typer.Option(
             metavar="NAME[,NAME]…",
-            help="What to measure: names that `--list` explains, or `all`.",
+            help="The protocols: names that `--list` explains, or `all`.",
         ),
     ] = DEFAULT,
     against: Annotated[
@@ -53,14 +53,14 @@ def probe(
         bool, typer.Option("--list", help="List the protocols, and when to use which.")
     ] = False,
 ) -> None:
-    """Measure what a run's encoder is worth, by any protocol and on any examples.
+    """Evaluate a run's encoder by any protocol and on any examples.
 
-    Prints the figures and writes `RUN/probes/NAME.json`, with a picture where it says more;
+    Prints the metrics and writes `RUN/probes/NAME.json`, for some protocols with a picture;
     nothing else in the run's folder changes. The encoder is that of the newest finished round.
 
-    `data.…=` measures on other examples (a transfer): their files end on `-on-` and the examples'
-    name. `evaluation.…=` changes limits and the like. To measure each round of a run, name the
-    protocols in its config: `evaluation: {measures: [lidar, harm]}`.
+    `data.…=` evaluates on other examples (a transfer): the files' names then end with `-on-` and
+    the examples' name. `evaluation.…=` changes limits and other settings. To evaluate each round
+    of a run, name the protocols in its config: `evaluation: {measures: [lidar, harm]}`.
 
     For example:
 
@@ -82,7 +82,7 @@ def probe(
         from simulations.probing.probe import probe as measure
 
         for folder in (run_folder, *(against or ())):
-            say_own_code(folder)
+            print_own_code(folder)
 
         names = [name.strip() for name in protocol.split(",") if name.strip()]
         if names == ["all"]:
@@ -90,14 +90,14 @@ def probe(
         with err.status("loading the run") as status:
             doing = ""
 
-            def began(name: str) -> None:
+            def on_start(name: str) -> None:
                 nonlocal doing
                 doing = f"{name} ({names.index(name) + 1} of {len(names)})"
-                said("")
+                on_message("")
                 if not err.is_terminal:
                     err.print(doing, markup=False)
 
-            def said(text: str) -> None:
+            def on_message(text: str) -> None:
                 status.update(Text(printable(f"{doing}: {text}" if text else doing)))
 
             done, refused = measure(
@@ -105,8 +105,8 @@ def probe(
                 names,
                 all_overrides(overrides, None, device),
                 against or (),
-                began=began,
-                said=said,
+                on_start=on_start,
+                on_message=on_message,
             )
         if done:
             out.print(_table(done))

@@ -8,37 +8,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulations.cli.shared import Device, clear_errors, err, out, say_own_code
+from simulations.cli.shared import Device, clear_errors, err, out, print_own_code
 from simulations.progress.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from simulations.replaying import Audit, Replay
-    from simulations.replaying.reopened_run import Told
+    from simulations.replaying.reopened_run import OnProgress
     from simulations.replaying.results import AccuracyDifference
 
 RunFolder = Annotated[
     Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)
 ]
-Round = Annotated[int, typer.Option("--round", metavar="N", help="Which round, from 1.")]
+Round = Annotated[int, typer.Option("--round", metavar="N", help="The round, from 1.")]
 Strategies = Annotated[
     str | None,
     typer.Option(
         metavar="A,B,…",
-        help="Who merges, fields of its own in brackets: `fedavg,ldawa(warmup_rounds=0)`. "
-        "Default: the run's own strategy.",
+        help="The strategies that merge, with their fields in brackets: "
+        "`fedavg,ldawa(warmup_rounds=0)`. Default: the run's own strategy.",
         show_default=False,
     ),
 ]
 
 
-_STEP = ("step", "norm", "direction")
+_UPDATE = ("update", "norm ratio", "cosine")
 _OF_PROBES = ("encoder", "linear", "above clients", "over test examples", "kNN", "RankMe")
 _HOW_TO_READ = (
-    "Difference: points above the first strategy, on the same test examples. Step: how far the "
-    "merge moved the encoder's weights, as a share of them. Norm: their length, by the clients' "
-    "mean. Direction: the cosine of the step with the first strategy's."
+    "Difference: points above the first strategy, on the same test examples. Update: the norm of "
+    "the encoder's update, divided by the norm of its weights. Norm ratio: the norm of the merged "
+    "weights, divided by the clients' mean. Cosine: that of the update and the first strategy's."
 )
 
 
@@ -48,17 +48,17 @@ def replay(
     strategies: Strategies = None,
     rounds: Annotated[
         int,
-        typer.Option(metavar="N", help="Go on for so many rounds under each strategy."),
+        typer.Option(metavar="N", help="The number of further rounds under each strategy."),
     ] = 0,
     device: Device = None,
 ) -> None:
-    """Let several strategies merge the same replies of one round.
+    """Merge the same replies of one round by several strategies.
 
-    Runs of two strategies differ in all that happened before. Here the clients' replies of one
-    round of one run are kept, and each strategy merges these: what differs is the merge alone. The
-    first strategy is whom the others are compared to.
+    Two runs with different strategies also differ in all their earlier rounds. Here each strategy
+    merges the recorded replies of one round of one run, so that only the merge differs. The others
+    are compared to the first strategy.
 
-    The rounds before it are made again from the seed, with the same bits, once. Writes
+    The rounds up to this one are run again from the seed, with the same bits, but only once. Writes
     `RUN/replays/round-N/`; nothing else in the run's folder changes.
 
     For example:
@@ -69,14 +69,14 @@ def replay(
     with clear_errors():
         from simulations.replaying import replay as merge_again
 
-        say_own_code(run_folder)
-        with _progress() as told:
-            found = merge_again(
-                run_folder, server_round, strategies, rounds, device=device, told=told
+        print_own_code(run_folder)
+        with _progress() as on_progress:
+            result = merge_again(
+                run_folder, server_round, strategies, rounds, device=device, on_progress=on_progress
             )
-        _print(_merges(found))
+        _print(_merges(result))
         out.print(_HOW_TO_READ, style="dim", soft_wrap=True)
-        _say(found)
+        _print_notes_and_files(result)
 
 
 def audit(
@@ -85,11 +85,11 @@ def audit(
     strategies: Strategies = None,
     device: Device = None,
 ) -> None:
-    """Probe what goes into a round's merge and what comes out: where is accuracy lost?
+    """Probe the encoders before, in and after a round's merge: where is accuracy lost?
 
-    Probes the model that was sent, the clients' encoders (ten at most), the merged one, it with
-    BatchNorm's statistics measured anew, it with its weights as long as the clients' were, and with
-    both. Writes `RUN/replays/round-N/`, like `fedssl replay`.
+    Probes the model that was sent, at most ten clients' encoders, the merged one, and the merged
+    one with recalibrated BatchNorm statistics, with its weights scaled to the clients' norms, and
+    with both. Writes `RUN/replays/round-N/`, like `fedssl replay`.
 
     For example:
 
@@ -99,16 +99,18 @@ def audit(
     with clear_errors():
         from simulations.replaying import audit as probe_all
 
-        say_own_code(run_folder)
-        with _progress() as told:
-            found = probe_all(run_folder, server_round, strategies, device=device, told=told)
-        _print(_probes(found))
-        _say(found)
+        print_own_code(run_folder)
+        with _progress() as on_progress:
+            result = probe_all(
+                run_folder, server_round, strategies, device=device, on_progress=on_progress
+            )
+        _print(_probes(result))
+        _print_notes_and_files(result)
 
 
 @contextmanager
-def _progress() -> "Iterator[Told]":
-    """Show how far a long work is: a bar, or where nobody looks on a few lines."""
+def _progress() -> "Iterator[OnProgress]":
+    """Show the progress: a bar on a terminal, otherwise a few lines."""
     from rich.progress import Progress
 
     from simulations.progress.columns import progress_columns
@@ -133,45 +135,45 @@ def _progress() -> "Iterator[Told]":
 
 
 def _print(table: "Table") -> None:
-    """Print a table with no figure cut; a terminal that is narrower wraps its lines."""
+    """Print a table without cutting a number; a narrower terminal wraps its lines."""
     needed = Terminal(width=sys.maxsize).measure(table).maximum
     Terminal(file=out.file, width=max(out.width, needed)).print(table)
 
 
-def _say(found: "Replay | Audit") -> None:
-    for note in found.notes:
+def _print_notes_and_files(result: "Replay | Audit") -> None:
+    for note in result.notes:
         out.print(note, markup=False, style="dim", soft_wrap=True)
-    for file in (found.file, found.picture):
+    for file in (result.file, result.picture):
         out.print(f"wrote {file}", markup=False, soft_wrap=True)
 
 
-def _merges(found: "Replay") -> "Table":
-    last = found.merges[0].after[-1]["round"] if found.merges[0].after else None
+def _merges(result: "Replay") -> "Table":
+    last = result.merges[0].after[-1]["round"] if result.merges[0].after else None
     after = [] if last is None else [f"round {last}", "difference", "over test examples"]
-    table = _table("strategy", "linear", "difference", "over test examples", *_STEP, *after)
-    for merged in found.merges:
+    table = _table("strategy", "linear", "difference", "over test examples", *_UPDATE, *after)
+    for merged in result.merges:
         step = merged.step
-        cells = [merged.strategy, _percent(merged.row), *_apart(merged.difference)]
+        cells = [merged.strategy, _percent(merged.row), *_difference(merged.difference)]
         cells += [f"{step.length:.4f}", f"{step.norm:.4f}", f"{step.direction:.3f}"]
         if after:
-            cells += [_percent(merged.after[-1]), *_apart(merged.last_difference)]
+            cells += [_percent(merged.after[-1]), *_difference(merged.last_difference)]
         table.add_row(*cells)
     return table
 
 
-def _apart(found: "AccuracyDifference | None") -> list[str]:
+def _difference(result: "AccuracyDifference | None") -> list[str]:
     from simulations.comparing.tables import interval, points
 
-    return [points(found.points), interval((found.low, found.high))] if found else ["–", "–"]
+    return [points(result.points), interval((result.low, result.high))] if result else ["–", "–"]
 
 
-def _probes(found: "Audit") -> "Table":
+def _probes(result: "Audit") -> "Table":
     from simulations.comparing.tables import interval, points
 
     table = _table("merged by", *_OF_PROBES)
     table.columns[1].justify = "left"
     before = None
-    for probe in found.probes:
+    for probe in result.probes:
         table.add_row(
             "" if probe.strategy == before else probe.strategy,
             probe.encoder,

@@ -1,4 +1,4 @@
-"""What the commands share: where they print, how they fail, and common arguments."""
+"""Common code of the commands: printing, errors and common arguments."""
 
 import io
 import os
@@ -63,16 +63,21 @@ def load(
     """Load the config with the command line's overrides."""
     from simulations.settings.experiment import load_experiment
 
-    # A dotted path may name a module beside the person, as `python -m` would find it.
+    # A dotted path may name a module in the current folder, as `python -m` would find it.
     sys.path.append(os.getcwd())
     return load_experiment(config, all_overrides(overrides, engine, device))
 
 
-def say_own_code(run: Path) -> None:
-    """Say which of a person's own modules a run's config names, before any of them is imported."""
+def print_line(line: str) -> None:
+    """Print a line as it is, without markup; a narrower terminal wraps it."""
+    out.print(line, markup=False, soft_wrap=True)
+
+
+def print_own_code(run: Path) -> None:
+    """Print which of the user's own modules a run's config names, before any is imported."""
     from simulations.settings.own_code import own_code_of
 
-    # A dotted path may name a module beside the person, as `python -m` would find it.
+    # A dotted path may name a module in the current folder, as `python -m` would find it.
     sys.path.append(os.getcwd())
     if (run / "config.yaml").is_file():
         for line in own_code_of(run):
@@ -80,14 +85,14 @@ def say_own_code(run: Path) -> None:
 
 
 def all_overrides(overrides: list[str] | None, engine: str | None, device: str | None) -> list[str]:
-    """Return the overrides, and those options that are another way to write one."""
+    """Return the overrides, with those that ``--engine`` and ``--device`` stand for."""
     extra = [f"engine.name={engine}"] * bool(engine) + [f"engine.device={device}"] * bool(device)
     return [*(overrides or []), *extra]
 
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Print what a person can mend as a message, without a traceback; `--debug` shows that."""
+    """Print errors that the user can fix without a traceback, which `--debug` shows."""
     try:
         yield
     except Exception as error:
@@ -95,15 +100,15 @@ def clear_errors() -> Iterator[None]:
         from simulations import ConfigError, RunError
 
         place = user_code_location(error)
-        can_be_mended = isinstance(error, (ConfigError, RunError, OSError))
-        if _is_debugging() or not (can_be_mended or place):
+        can_be_fixed = isinstance(error, (ConfigError, RunError, OSError))
+        if _is_debugging() or not (can_be_fixed or place):
             raise
-        message = str(error) if can_be_mended else f"{type(error).__name__}: {error}"
+        message = str(error) if can_be_fixed else f"{type(error).__name__}: {error}"
         if place:
             # Python tells a syntax error's place in the message, too.
             message = re.sub(r" \([^()]*, line \d+\)$", "", message)
             message += f"\n  in {place}; `fedssl --debug …` shows the whole traceback"
-        # Of a run that can be resumed, which a service that is started again does.
+        # A service restarts after exit code 1, and can resume the run.
         fail(message, 1 if isinstance(error, RunError) else 2)
 
 
@@ -113,21 +118,21 @@ def _is_debugging() -> bool:
 
 
 def tolerate_any_encoding() -> None:
-    """Let a terminal or file that lacks a character get what comes near it, and no error."""
+    """Replace characters that a terminal or file cannot encode, in place of an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=SPELL_OUT)
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
-    """Print a message for the person, and end.
+    """Print an error message, and end the command.
 
     Parameters
     ----------
     message : str
-        What is wrong, and the fix.
+        The problem and its fix.
     code : int (default: 2)
-        The exit code: 2 where the same command will fail again, 1 where it may not.
+        The exit code: 2 if the same command will fail again, 1 if it may succeed.
     """
     err.print("error:", style="bold red", end=" ")
     err.print(printable_message(message), soft_wrap=True)

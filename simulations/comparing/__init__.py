@@ -1,9 +1,10 @@
-"""Compare strategies: a grid of runs, paired by seed, and what may be said of it.
+"""Compare strategies: a grid of runs, paired by seed, with statistics and a report.
 
-For example::
+The runs take minutes::
 
     from pathlib import Path
     from simulations.comparing import Request, compare, make_plan, report
+
     plan = make_plan(Request(Path("configs/quickstart.yaml"), "fedavg,ldawa", seeds=3))
     compare(plan, Path("runs/first-comparison"), jobs=2)
     page = report(Path("runs/first-comparison"))

@@ -66,7 +66,7 @@ def arms(text: str) -> list[Arm]:
             fix = "it is always shown" if name == UNTRAINED else f"say it by --references {name}"
             raise ConfigError(f"--strategies {text}: {name} is no strategy; {fix}")
         if label in found:
-            raise ConfigError(f"--strategies {text}: {label} is there twice; leave one out")
+            raise ConfigError(f"--strategies {text}: {label} is given twice; leave one out")
         own = [f"strategy.{field}" for field in split(fields)] if fields else []
         found[label] = Arm(label, (f"strategy.name={name}", *own))
     return list(found.values())
@@ -78,7 +78,7 @@ def choices(texts: list[str], option: str) -> dict[str, tuple[str, ...]]:
     Raises
     ------
     ConfigError
-        One has no values, or a field or a value is there twice.
+        One has no values, or a field or a value is given twice.
     """
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
@@ -89,8 +89,8 @@ def choices(texts: list[str], option: str) -> dict[str, tuple[str, ...]]:
                 f"{option} {text}: is written field=value,value, such as partition.alpha=0.1,100"
             )
         if name in found:
-            raise ConfigError(f"{option} {text}: {name} is there twice; give all values at once")
+            raise ConfigError(f"{option} {text}: {name} is given twice; give all values at once")
         if len(set(chosen)) < len(chosen):
-            raise ConfigError(f"{option} {text}: a value is there twice; leave one out")
+            raise ConfigError(f"{option} {text}: a value is given twice; leave one out")
         found[name] = chosen
     return found

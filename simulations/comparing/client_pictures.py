@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from fedssl.partitions import Counts
 from simulations.comparing.plan import Values
-from simulations.comparing.plot_style import WIDTH, Look, columns_for, legend, looks
+from simulations.comparing.plot_style import WIDTH, PlotStyle, columns_for, legend, plot_styles
 from simulations.comparing.results import Results
 from simulations.comparing.tables import cell_name
 from simulations.record.client_names import short
@@ -56,7 +56,7 @@ def by_client(results: Results) -> Figure | None:
         _in_rows(cell, *told, classes, results.client_names(cell, told[0])) for cell, told in found
     ]
     labels = [label for label in results.labels if any(label in cell.drift for cell in cells)]
-    look = looks(results.labels)
+    styles = plot_styles(results.labels)
     heights = [0.4 + len(cell.names) * (0.16 + 0.018 * len(labels)) for cell in cells]
     figure = Figure(figsize=(WIDTH, 1.2 + sum(heights) + 0.5 * len(cells)), layout="constrained")
     grid = figure.subplots(
@@ -64,7 +64,7 @@ def by_client(results: Results) -> Figure | None:
     )
     for cell, (left, right) in zip(cells, grid, strict=True):
         (_draw_bars if len(classes) <= _CLASSES else _draw_map)(left, cell, classes)
-        _draw_drift(right, cell, labels, look)
+        _draw_drift(right, cell, labels, styles)
         where = f"{cell_name(cell.cell)}, seed {cell.seed}".removeprefix(", ")
         left.set_title(literal(where), loc="left", fontsize="medium", fontweight="bold")
     if len(classes) <= _CLASSES:
@@ -79,7 +79,7 @@ def by_client(results: Results) -> Figure | None:
             frameon=False,
             fontsize="small",
         )
-    legend(figure, labels, look)
+    legend(figure, labels, styles)
     return figure
 
 
@@ -180,15 +180,15 @@ def _name_rows(axes: Axes, cell: _Clients, x_label: str) -> None:
 
 
 def _draw_drift(
-    axes: Axes, cell: _Clients, labels: Sequence[str], look: Mapping[str, Look]
+    axes: Axes, cell: _Clients, labels: Sequence[str], styles: Mapping[str, PlotStyle]
 ) -> None:
     rows = np.arange(len(cell.names))
     axes.hlines(rows[1:] - 0.5, 0, 1, transform=axes.get_yaxis_transform(), color="#DDDDDD", lw=0.6)
     for place, label in enumerate(labels):
         if label in cell.drift:
             beside = rows + 0.7 * ((place + 0.5) / len(labels) - 0.5)
-            own = look[label]
-            axes.plot(cell.drift[label], beside, own.marker, color=own.colour, ms=4, mew=0)
+            style = styles[label]
+            axes.plot(cell.drift[label], beside, style.marker, color=style.colour, ms=4, mew=0)
     axes.set_xlim(left=0)
     axes.grid(axis="x", alpha=0.3)
     axes.set_xlabel("mean 1 − δ over rounds and the encoder's trained tensors")

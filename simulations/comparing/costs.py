@@ -1,4 +1,4 @@
-"""What a strategy cost, beside what it reached."""
+"""The cost of a strategy's runs, and the cost of reaching an accuracy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,37 +9,37 @@ from simulations.comparing.results import Result
 
 @dataclass(frozen=True)
 class Cost:
-    """The mean over the seeds of what a run cost."""
+    """The mean cost of a run over the seeds."""
 
     bytes_up: float
-    """What all clients sent in all rounds."""
+    """The bytes that all clients sent in all rounds."""
     bytes_down: float
-    """What was sent to them."""
+    """The bytes that were sent to all clients."""
     bytes_up_per_client: float
     bytes_down_per_client: float
     client_seconds: float
     """The local updates' wall time, summed over clients."""
     server_seconds: float
-    """The time the server merged, without evaluation."""
+    """The time of the server's merges, without evaluation."""
     reach: float
-    """The accuracy in per cent, or other metric, that the next three are about."""
+    """The accuracy in per cent, or another metric, that the next three fields refer to."""
     reached: int
-    """In how many seeds it was reached."""
+    """The number of seeds that reached it."""
     rounds_to_reach: float | None
-    """The first evaluated round with it; None unless every seed has one."""
+    """The first evaluated round that reached it; None unless every seed has one."""
     bytes_to_reach: float | None
-    """What had travelled up and down until then."""
+    """The bytes up and down until then."""
 
 
 def cost(results: Sequence[Result], reach: float) -> Cost | None:
-    """Return the cost of a strategy's runs, or None where there are none.
+    """Return the cost of a strategy's runs, or None if there are none.
 
     Parameters
     ----------
     results : Sequence[Result]
-        Its finished ones.
+        The finished runs' results.
     reach : float
-        An accuracy, in per cent.
+        The accuracy to reach, in per cent.
     """
     if not results:
         return None
@@ -69,7 +69,7 @@ def _total(result: Result, name: str) -> float:
 
 
 def _crossing(result: Result, reach: float) -> tuple[int, float] | None:
-    """Return the first evaluated round that has the accuracy, and what had travelled by then."""
+    """Return the first evaluated round that has the accuracy, and the bytes until then."""
     sent, metric = 0.0, result.metric
     for row in result.rows:
         sent += sum(row[name] for name in _BYTES)

@@ -1,4 +1,4 @@
-"""What may be said of the results: estimates, tests, and a verdict in plain words."""
+"""The statistics of the results: estimates, tests, and a verdict in plain words."""
 
 import math
 from collections.abc import Sequence
@@ -16,22 +16,22 @@ from simulations.comparing.statistics import Estimate
 
 @dataclass(frozen=True)
 class Difference:
-    """A strategy less the baseline, in points, paired by seed."""
+    """A strategy minus the baseline, in points, paired by seed."""
 
     estimate: Estimate
     by_seed: tuple[float, ...]
     examples: tuple[float, float] | None
-    """The interval when the test examples are drawn anew, the models kept; None without labels."""
+    """The interval when the test examples are resampled; None without labels."""
     p: float
-    """Of the paired t test, not adjusted."""
+    """The p value of the paired t test, not adjusted."""
     p_sign_flip: float | None
-    """Of the exact sign-flip test; None with fewer than 8 seeds."""
+    """The p value of the exact sign-flip test; None with fewer than 8 seeds."""
     p_equivalent: float
-    """Of two one-sided t tests that the mean is within ±1 point, not adjusted."""
+    """The p value of two one-sided t tests that the mean is within ±1 point, not adjusted."""
     p_adjusted: float | None = None
-    """``p`` by Holm's procedure within the family; None for what is exploratory."""
+    """``p`` adjusted by Holm's procedure within the family; None if exploratory."""
     p_equivalent_adjusted: float | None = None
-    """``p_equivalent`` by the same."""
+    """``p_equivalent`` adjusted likewise."""
 
 
 @dataclass(frozen=True)
@@ -40,27 +40,27 @@ class Finding:
 
     strategy: str
     values: Values
-    """Of the varied fields."""
+    """The values of the varied fields."""
     seeds: tuple[int, ...]
-    """Those whose runs are done."""
+    """The seeds with a finished run."""
     missing: tuple[tuple[int, str], ...]
-    """The other seeds, and why."""
+    """The other seeds, and why each has no finished run."""
     by_seed: tuple[float, ...]
-    """Final accuracies in per cent."""
+    """The final accuracies in per cent."""
     accuracy: Estimate | None
-    """None where no run is done."""
+    """The mean accuracy; None without a finished run."""
     below_untrained: int
-    """How many of the runs ended below their untrained encoder: they count like the others."""
+    """The number of runs that ended below their untrained encoder; they count like the others."""
     is_baseline: bool
     in_family: bool
     """Whether its comparison with the baseline was declared before the first run."""
     difference: Difference | None
-    """None for the baseline, and where no pair is done."""
+    """The difference to the baseline; None for the baseline, and without a finished pair."""
     cost: Cost | None
     verdict: str = ""
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether every seed has a pair, so that the comparison may be tested."""
         planned = len(self.seeds) + len(self.missing)
         return self.difference is not None and self.difference.estimate.seeds == planned
@@ -97,7 +97,7 @@ def _finding(results: Results, label: str, cell: Values) -> Finding:
 
 
 def _reach(plan: Plan, base: Sequence[Result]) -> float:
-    """Return the accuracy whose cost is told: the plan's, or the baseline's final one."""
+    """Return the accuracy whose cost is reported: the plan's, or the baseline's final one."""
     if plan.reach is not None:
         return plan.reach
     done = [result.accuracy for result in base if result.done]
@@ -124,51 +124,51 @@ def _difference(pairs: Sequence[tuple[Result, Result]]) -> Difference:
 
 
 def _adjusted(lines: Sequence[Finding]) -> list[Finding]:
-    """Adjust the p of the family by Holm's procedure.
+    """Adjust the p values of the family by Holm's procedure.
 
-    A comparison of which runs are missing stays in the family with p = 1: that it was dropped must
-    not make the others' look better.
+    A comparison with missing runs stays in the family with p = 1, since dropping it would make the
+    others look better.
     """
     family = [line for line in lines if line.in_family]
-    whole = [line.difference if line.is_whole else None for line in family]
-    shown = statistics.holm([found.p if found else 1.0 for found in whole])
-    close = statistics.holm([found.p_equivalent if found else 1.0 for found in whole])
+    tested = [line.difference if line.is_complete else None for line in family]
+    different = statistics.holm([each.p if each else 1.0 for each in tested])
+    equivalent = statistics.holm([each.p_equivalent if each else 1.0 for each in tested])
     adjusted = {
         id(line): replace(
             line,
-            difference=replace(line.difference, p_adjusted=p, p_equivalent_adjusted=equivalent),
+            difference=replace(line.difference, p_adjusted=p, p_equivalent_adjusted=p_equivalent),
         )
-        for line, p, equivalent in zip(family, shown, close, strict=True)
+        for line, p, p_equivalent in zip(family, different, equivalent, strict=True)
         if line.difference
     }
     return [adjusted.get(id(line), line) for line in lines]
 
 
 def _verdict(line: Finding, plan: Plan) -> str:
-    """Say in words what the runs show."""
+    """Return the result of a comparison in words."""
     if line.is_baseline:
         return "baseline"
-    found = line.difference
-    if found is None or not line.is_whole:
+    difference = line.difference
+    if difference is None or not line.is_complete:
         whose = f"{len(line.missing)} of its" if line.missing else "some of the baseline's"
         return f"incomplete, so not tested: it lacks {whose} runs"
-    if not any(found.by_seed):
+    if not any(difference.by_seed):
         return f"the same {plan.metric.short} in every seed"
     if not line.in_family:
         return "exploratory"
     if len(plan.seeds) < 2:
-        return "no difference shown: one seed tells nothing of the spread"
-    assert found.p_adjusted is not None
-    assert found.p_equivalent_adjusted is not None
-    low, high = found.examples or (-math.inf, math.inf)
-    close = found.p_equivalent_adjusted < plan.level
-    if found.p_adjusted < plan.level:
-        said = "higher" if found.estimate.mean > 0 else "lower"
-        said += f", but by less than {plan.margin:g} {plan.metric.one}" if close else ""
+        return "no difference shown: one seed does not show the spread"
+    assert difference.p_adjusted is not None
+    assert difference.p_equivalent_adjusted is not None
+    low, high = difference.examples or (-math.inf, math.inf)
+    close = difference.p_equivalent_adjusted < plan.level
+    if difference.p_adjusted < plan.level:
+        verdict = "higher" if difference.estimate.mean > 0 else "lower"
+        verdict += f", but by less than {plan.margin:g} {plan.metric.one}" if close else ""
         doubt = low <= 0 <= high
     elif close:
-        said = f"equivalent within ±{plan.margin:g} {plan.metric.one}"
+        verdict = f"equivalent within ±{plan.margin:g} {plan.metric.one}"
         doubt = low < -plan.margin or high > plan.margin
     else:
-        return "no difference shown" + (", once adjusted" if found.p < plan.level else "")
-    return said + ("; on these test examples: others may not show it" if doubt else "")
+        return "no difference shown" + (", once adjusted" if difference.p < plan.level else "")
+    return verdict + ("; on these test examples: others may not show it" if doubt else "")

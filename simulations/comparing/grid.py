@@ -17,7 +17,7 @@ from simulations.comparing.arms import (
     split,
 )
 from simulations.comparing.metric import LINEAR, METRICS
-from simulations.comparing.plan import Plan, Planned, Values, combinations
+from simulations.comparing.plan import Plan, PlannedRun, Values, combinations
 from simulations.settings.experiment import Experiment, load_experiment
 from simulations.setup.cohort import cohort_size
 
@@ -54,7 +54,7 @@ class _Grid:
     request: Request
     vary: Mapping[str, tuple[str, ...]]
     tune: Mapping[str, tuple[str, ...]]
-    found: dict[str, Planned] = field(default_factory=dict)
+    found: dict[str, PlannedRun] = field(default_factory=dict)
 
     def load(self, overrides: Iterable[str]) -> Experiment:
         return load_experiment(self.request.config, [*self.request.overrides, *overrides])
@@ -88,7 +88,7 @@ class _Grid:
         if setting:
             overrides = (*overrides, "evaluation.split=validation")
         folder = "/".join(map(file_name, place))
-        run = Planned(
+        run = PlannedRun(
             folder=folder,
             strategy=arm.label,
             values=cell,
@@ -196,7 +196,9 @@ def make_plan(request: Request) -> Plan:
     return plan
 
 
-def experiment_of(plan: Plan, run: Planned, setting: Mapping[str, str] | None = None) -> Experiment:
+def experiment_of(
+    plan: Plan, run: PlannedRun, setting: Mapping[str, str] | None = None
+) -> Experiment:
     """Return a run's experiment, with the setting that was chosen for it where there is one.
 
     Raises

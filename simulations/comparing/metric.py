@@ -1,4 +1,4 @@
-"""The figure that strategies are compared by."""
+"""The metric that strategies are compared by."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,45 +9,45 @@ from simulations.record.metric_names import description_of
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of a round's row, and how it is written."""
+    """A metric of a round's row, and how it is written."""
 
     key: str
-    """Its name in ``metrics.jsonl``."""
+    """The metric's name in ``metrics.jsonl``."""
     name: str
-    """What texts call it."""
+    """The metric's name in texts."""
     heading: str
-    """Of a table's column, with its unit."""
+    """The heading of its table column, with the unit."""
     difference: str
-    """The same of a difference."""
+    """The heading of the column of differences."""
     axis: str
-    """Of a picture's axis, less the unit."""
+    """The label of a picture's axis, without the unit."""
     unit: str
-    """Of a difference."""
+    """The unit of a difference."""
     labels: bool
-    """Whether it needs labelled examples."""
+    """Whether the metric needs labelled examples."""
 
     @property
     def suffix(self) -> str:
-        """Behind a number."""
+        """The unit that follows a number."""
         return " %" if description_of(self.key).unit == "share" else ""
 
     @property
     def sign(self) -> int:
-        """−1 where lower is better, else 1."""
+        """−1 if lower is better, otherwise 1."""
         return -1 if description_of(self.key).better == "lower" else 1
 
     @property
     def short(self) -> str:
-        """What it is called where there is no doubt of which accuracy it is."""
+        """The metric's short name."""
         return "accuracy" if self.labels else self.name
 
     @property
     def one(self) -> str:
-        """What a margin is counted in."""
+        """The singular unit of a margin."""
         return "point" if self.labels else "of RankMe"
 
     def of(self, row: Mapping[str, Any]) -> float:
-        """Return the figure of a row as it is shown."""
+        """Return the metric of a row as it is shown."""
         scale = 100.0 if description_of(self.key).unit == "share" else 1.0
         return scale * float(row[self.key])
 

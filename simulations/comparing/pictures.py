@@ -11,7 +11,7 @@ from simulations.comparing.arms import UNTRAINED
 from simulations.comparing.findings import Difference, Finding
 from simulations.comparing.metric import Metric
 from simulations.comparing.plan import Values
-from simulations.comparing.plot_style import GREY, WIDTH, Look, frame, legend, looks
+from simulations.comparing.plot_style import GREY, WIDTH, PlotStyle, frame, legend, plot_styles
 from simulations.comparing.results import Result, Results
 from simulations.comparing.tables import cell_name
 from simulations.reports.fonts import literal
@@ -23,10 +23,10 @@ _IN_A_ROW = 2
 def by_round(results: Results) -> Figure:
     """Draw accuracy by round: the mean over seeds, and a band from the lowest to the highest."""
 
-    def draw(axes: Axes, done: list[Result], look: Look) -> None:
+    def draw(axes: Axes, done: list[Result], style: PlotStyle) -> None:
         x, values = _curves(done)
-        axes.fill_between(x, values.min(0), values.max(0), color=look.colour, alpha=0.12, lw=0)
-        _line(axes, x, values.mean(0), look)
+        axes.fill_between(x, values.min(0), values.max(0), color=style.colour, alpha=0.12, lw=0)
+        _line(axes, x, values.mean(0), style)
 
     figure = _panels(results, draw, "round", shown=lambda label: label != UNTRAINED)
     for axes in figure.axes:
@@ -37,10 +37,10 @@ def by_round(results: Results) -> Figure:
 def by_bytes(results: Results) -> Figure:
     """Draw accuracy against what had travelled: the mean over seeds."""
 
-    def draw(axes: Axes, done: list[Result], look: Look) -> None:
+    def draw(axes: Axes, done: list[Result], style: PlotStyle) -> None:
         _, values = _curves(done)
         sent = np.mean([_sent(result) for result in done], axis=0)
-        _line(axes, sent / 1e6, values.mean(0), look)
+        _line(axes, sent / 1e6, values.mean(0), style)
 
     compared = set(results.plan.strategies)
     return _panels(
@@ -50,12 +50,12 @@ def by_bytes(results: Results) -> Figure:
 
 def _panels(
     results: Results,
-    draw: Callable[[Axes, list[Result], Look], None],
+    draw: Callable[[Axes, list[Result], PlotStyle], None],
     x_label: str,
     shown: Callable[[str], bool],
 ) -> Figure:
     """Draw a panel for each cell, and one legend."""
-    plan, look = results.plan, looks(results.labels)
+    plan, styles = results.plan, plot_styles(results.labels)
     labels = [label for label in results.labels if shown(label)]
     columns = min(_IN_A_ROW, len(plan.cells))
     lines = -(-len(plan.cells) // columns)
@@ -66,20 +66,20 @@ def _panels(
         for label in labels:
             done = _done(results, label, cell)
             if done:
-                draw(axes, done, look[label])
+                draw(axes, done, styles[label])
                 drawn.add(label)
         frame(axes, cell_name(cell), x_label)
     for axes in grid.flat[len(plan.cells) :]:
         axes.remove()
     for axes in grid[:, 0]:
         axes.set_ylabel(_axis(plan.metric))
-    legend(figure, [label for label in labels if label in drawn], look)
+    legend(figure, [label for label in labels if label in drawn], styles)
     return figure
 
 
 def final(results: Results, lines: Sequence[Finding]) -> Figure:
     """Draw final accuracies: each seed, the mean and its 95 % t interval, cell by cell."""
-    plan, look = results.plan, looks(results.labels)
+    plan, styles = results.plan, plot_styles(results.labels)
     labels = results.labels
     columns = min(_IN_A_ROW, len(plan.cells))
     rows = -(-len(plan.cells) // columns)
@@ -88,7 +88,7 @@ def final(results: Results, lines: Sequence[Finding]) -> Figure:
     for axes, cell in zip(grid.flat, plan.cells, strict=False):
         for line in lines:
             if line.values == cell and line.accuracy is not None:
-                _interval(axes, line, labels.index(line.strategy), look[line.strategy])
+                _interval(axes, line, labels.index(line.strategy), styles[line.strategy])
         frame(axes, cell_name(cell), _axis(plan.metric, " after the last round"))
         axes.set_yticks(range(len(labels)), [literal(label) for label in labels])
         axes.set_ylim(len(labels) - 0.4, -0.6)
@@ -106,7 +106,7 @@ def differences(results: Results, lines: Sequence[Finding]) -> Figure:
 
     Grey is where strategies count as equivalent.
     """
-    plan, look = results.plan, looks(results.labels)
+    plan, styles = results.plan, plot_styles(results.labels)
     labels = [label for label in results.labels if label != plan.baseline]
     columns = min(_IN_A_ROW, len(plan.cells))
     rows = -(-len(plan.cells) // columns)
@@ -118,7 +118,7 @@ def differences(results: Results, lines: Sequence[Finding]) -> Figure:
         for line in lines:
             if line.values == cell and line.difference:
                 place = labels.index(line.strategy)
-                _difference(axes, line.difference, place, look[line.strategy])
+                _difference(axes, line.difference, place, styles[line.strategy])
         above = f"{plan.metric.unit} above {literal(plan.baseline)}, paired by seed"
         frame(axes, cell_name(cell), above)
         axes.set_yticks(range(len(labels)), [literal(label) for label in labels])
@@ -132,17 +132,17 @@ def differences(results: Results, lines: Sequence[Finding]) -> Figure:
     return figure
 
 
-def _difference(axes: Axes, found: Difference, place: int, look: Look) -> None:
+def _difference(axes: Axes, found: Difference, place: int, style: PlotStyle) -> None:
     over_seeds = found.estimate
     if over_seeds.low is not None and over_seeds.high is not None:
         ends = [over_seeds.low, over_seeds.high]
-        axes.plot(ends, [place, place], color=look.colour, lw=2.2, alpha=0.45)
+        axes.plot(ends, [place, place], color=style.colour, lw=2.2, alpha=0.45)
     if found.examples:
         below = [place + 0.22, place + 0.22]
-        axes.plot(found.examples, below, "-|", color=look.colour, lw=0.9, ms=4)
-    axes.plot(found.by_seed, [place] * len(found.by_seed), "|", color=look.colour, ms=9, mew=1.2)
+        axes.plot(found.examples, below, "-|", color=style.colour, lw=0.9, ms=4)
+    axes.plot(found.by_seed, [place] * len(found.by_seed), "|", color=style.colour, ms=9, mew=1.2)
     axes.plot(
-        [over_seeds.mean], [place], look.marker, color=look.colour, ms=7, mec="white", mew=0.4
+        [over_seeds.mean], [place], style.marker, color=style.colour, ms=7, mec="white", mew=0.4
     )
 
 
@@ -155,14 +155,21 @@ def _clip(axes: Axes, lines: Sequence[Finding]) -> None:
         axes.set_xlim(low - room, high + room)
 
 
-def _interval(axes: Axes, line: Finding, place: int, look: Look) -> None:
+def _interval(axes: Axes, line: Finding, place: int, style: PlotStyle) -> None:
     assert line.accuracy is not None
     found = line.accuracy
     if found.low is not None and found.high is not None:
-        axes.plot([found.low, found.high], [place, place], color=look.colour, lw=2.2, alpha=0.45)
-    axes.plot(line.by_seed, [place] * len(line.by_seed), "|", color=look.colour, ms=9, mew=1.2)
+        axes.plot([found.low, found.high], [place, place], color=style.colour, lw=2.2, alpha=0.45)
+    axes.plot(line.by_seed, [place] * len(line.by_seed), "|", color=style.colour, ms=9, mew=1.2)
     axes.plot(
-        [found.mean], [place], look.marker, color=look.colour, ms=7, mec="white", mew=0.4, zorder=3
+        [found.mean],
+        [place],
+        style.marker,
+        color=style.colour,
+        ms=7,
+        mec="white",
+        mew=0.4,
+        zorder=3,
     )
 
 
@@ -189,14 +196,14 @@ def _sent(result: Result) -> np.ndarray:
     return sent[[n for n, row in enumerate(result.rows) if result.metric.key in row]]
 
 
-def _line(axes: Axes, x: np.ndarray, y: np.ndarray, look: Look) -> None:
+def _line(axes: Axes, x: np.ndarray, y: np.ndarray, style: PlotStyle) -> None:
     every = max(1, len(x) // 8)
     axes.plot(
         x,
         y,
-        color=look.colour,
-        linestyle=look.style,
-        marker=look.marker,
+        color=style.colour,
+        linestyle=style.style,
+        marker=style.marker,
         markersize=4,
         markevery=every,
         linewidth=1.5,

@@ -1,7 +1,7 @@
 """The plan of a comparison: written before the first run, and never changed after it.
 
-It declares what is compared with what, on which seeds, and which comparisons make the family whose
-p values are adjusted together; so that none of this can depend on what the runs show.
+It declares the strategies, the seeds, and the family of comparisons whose p values are adjusted
+together, so that none of these can depend on the results.
 """
 
 import math
@@ -23,7 +23,7 @@ from simulations.record.lock import is_temporary
 
 Words = Annotated[tuple[str, ...], Listed]
 Values = dict[str, str]
-"""Fields and the value of each, as they were typed."""
+"""Config fields and their values, as they were typed."""
 
 _HEAD = """\
 # What is compared, declared before the first run. Every run is an ordinary one:
@@ -34,7 +34,7 @@ _HEAD = """\
 
 
 LARGEST = 64 * MEGABYTE
-"""A plan of 100,000 runs is smaller."""
+"""The largest plan file in bytes; a plan of 100,000 runs is smaller."""
 
 
 def _inside(folder: str) -> str:
@@ -44,69 +44,69 @@ def _inside(folder: str) -> str:
     return folder
 
 
-class Planned(Fields):
-    """One run."""
+class PlannedRun(Fields):
+    """One run of a comparison."""
 
     folder: Annotated[str, AfterValidator(_inside)]
-    """Where it lies, below the comparison's folder."""
+    """The run's folder, below the comparison's folder."""
     strategy: str
-    """Its strategy's or reference's label."""
+    """The label of the run's strategy or reference."""
     values: Values = Field(default_factory=dict)
-    """What is varied and matters to it."""
+    """The varied fields that affect this run."""
     seed: int
-    """It is paired with the runs of this seed."""
+    """The run's seed; runs are paired by it."""
     client: int | None = None
-    """The client that it has alone, of local-only."""
+    """The only client of a local-only run."""
     setting: Values = Field(default_factory=dict)
-    """What is tuned, in a run that tunes."""
+    """The tuned fields of a tuning run."""
     overrides: Words
-    """What sets it apart from the config."""
+    """The overrides of the config that make this run."""
 
 
 class Plan(Fields):
-    """A comparison."""
+    """The plan of a comparison, as ``plan.yaml`` holds it."""
 
     config: str
-    """The experiment's file."""
+    """The experiment's config file."""
     overrides: Words = ()
-    """Fields that differ from it in every run."""
+    """The overrides of the config in every run."""
     strategies: Words
-    """The labels of what is compared."""
+    """The labels of the strategies that are compared."""
     baseline: str
-    """The one of them that the others are compared to."""
+    """The strategy that the others are compared to."""
     references: Words = ()
-    """What is shown beside them: central, local-only."""
+    """The references that are shown in addition: central, local-only."""
     vary: dict[str, Words] = Field(default_factory=dict)
-    """The fields that make the cells of the grid, and their values."""
+    """The varied fields, which span the grid, and their values."""
     seeds: Annotated[tuple[int, ...], Listed]
     """The seeds of the runs."""
     family: Words
-    """The strategies whose comparison with the baseline, in every cell, was asked beforehand."""
+    """The strategies whose comparison with the baseline, in every cell, is the question."""
     tune: dict[str, Words] = Field(default_factory=dict)
-    """The fields that are chosen for each strategy and cell, and their values."""
+    """The fields that are tuned for each strategy and cell, and their values."""
     tune_seeds: Annotated[tuple[int, ...], Listed] = ()
-    """The seeds that they are chosen on: others than ``seeds``."""
+    """The seeds of the tuning runs, which differ from ``seeds``."""
     reach: Number | None = None
-    """The accuracy in per cent whose cost is told; null is the baseline's final one."""
+    """The accuracy in per cent whose cost is reported; null is the baseline's final one."""
     measure: Literal["linear_accuracy", "rankme"] = "linear_accuracy"
-    """What is compared, after the last round: the linear probe's accuracy, or RankMe, which needs
-    no labels."""
+    """The metric that is compared after the last round: the linear probe's accuracy, or RankMe,
+    which needs no labels."""
     level: Number = LEVEL
-    """Of tests and intervals."""
+    """The level of tests and intervals."""
     margin: Number = MARGIN
-    """Points within which two strategies are equivalent."""
-    runs: Annotated[tuple[Planned, ...], Listed]
+    """The difference in points within which two strategies are equivalent."""
+    runs: Annotated[tuple[PlannedRun, ...], Listed]
     """All runs that are compared."""
-    tuning: Annotated[tuple[Planned, ...], Listed] = ()
-    """All runs that choose the tuned fields; they are scored on the validation split."""
+    tuning: Annotated[tuple[PlannedRun, ...], Listed] = ()
+    """All runs that choose the tuned fields; they are evaluated on the validation split."""
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _is_consistent(self) -> Self:
         if not self.strategies or not self.seeds:
             raise ValueError("strategies, seeds: at least one of each is compared")
         for name, values in (("strategies", self.labels), ("seeds", self.seeds)):
             if len(set(values)) < len(values):
-                raise ValueError(f"{name}: one is there twice")
+                raise ValueError(f"{name}: one is listed twice")
         for name, labels in (("baseline", (self.baseline,)), ("family", self.family)):
             if not set(labels) <= set(self.strategies):
                 raise ValueError(f"{name}: names none of the strategies")
@@ -117,30 +117,30 @@ class Plan(Fields):
         return self
 
     def check_runs(self) -> None:
-        """Raise a ValueError where a strategy or reference has no run in a cell at a seed."""
-        # Counted first: a few fields of many values would be more cells than any machine holds.
+        """Raise a ValueError if a strategy or reference lacks a run in a cell at a seed."""
+        # Counted first, since a few fields of many values make more cells than a machine can hold.
         runs = len(self.runs)
         if math.prod(map(len, self.vary.values())) * len(self.seeds) > runs:
             raise ValueError("runs: are fewer than the cells at all seeds")
-        of: dict[tuple[str, int], list[Planned]] = {}
+        of: dict[tuple[str, int], list[PlannedRun]] = {}
         for run in self.runs:
             of.setdefault((run.strategy, run.seed), []).append(run)
         for label, cell, seed in product(self.labels, self.cells, self.seeds):
-            own = [r for r in of.get((label, seed), ()) if r.values.items() <= cell.items()]
-            if not own or (len(own) > 1 and label in self.strategies):
+            runs_here = [r for r in of.get((label, seed), ()) if r.values.items() <= cell.items()]
+            if not runs_here or (len(runs_here) > 1 and label in self.strategies):
                 raise ValueError(
-                    f"runs: {label} has {len(own)} at seed {seed} where one is due"
+                    f"runs: {label} has {len(runs_here)} at seed {seed}, but needs one"
                     + (f", at {cell}" if cell else "")
                 )
 
     @property
     def metric(self) -> Metric:
-        """What is compared."""
+        """The metric that is compared."""
         return METRICS[self.measure]
 
     @property
     def cells(self) -> list[Values]:
-        """Every combination of the varied values; one, empty, where nothing is varied."""
+        """Every combination of the varied values; a single empty one if nothing is varied."""
         return combinations(self.vary)
 
     @property
@@ -148,24 +148,24 @@ class Plan(Fields):
         """The strategies and references, in the order of the tables."""
         return [*self.strategies, *self.references]
 
-    def of(self, label: str, cell: Mapping[str, str], seed: int) -> list[Planned]:
-        """Return the runs of a strategy in a cell at a seed: one, or of local-only one a client."""
+    def of(self, label: str, cell: Mapping[str, str], seed: int) -> list[PlannedRun]:
+        """Return a strategy's run in a cell at a seed; of local-only, one run for each client."""
         return [
             run
             for run in self.runs
             if run.strategy == label and run.seed == seed and run.values.items() <= cell.items()
         ]
 
-    def settings_of(self, run: Planned) -> list[tuple[Values, list[Planned]]]:
-        """Return each setting to choose among, with the runs that tell what it is worth.
+    def settings_of(self, run: PlannedRun) -> list[tuple[Values, list[PlannedRun]]]:
+        """Return each setting to choose among, with its tuning runs.
 
-        Empty where nothing is tuned that such a run has.
+        The list is empty if nothing is tuned that affects this run.
         """
-        own = [r for r in self.tuning if (r.strategy, r.values) == (run.strategy, run.values)]
-        found: dict[str, tuple[Values, list[Planned]]] = {}
-        for other in own:
-            found.setdefault(str(other.setting), (other.setting, []))[1].append(other)
-        return list(found.values())
+        settings: dict[str, tuple[Values, list[PlannedRun]]] = {}
+        for other in self.tuning:
+            if (other.strategy, other.values) == (run.strategy, run.values):
+                settings.setdefault(str(other.setting), (other.setting, []))[1].append(other)
+        return list(settings.values())
 
 
 def combinations(fields: Mapping[str, tuple[str, ...]]) -> list[Values]:
@@ -180,11 +180,11 @@ class PlanFile:
         self.path = folder / "plan.yaml"
 
     def exists(self) -> bool:
-        """Say whether the folder is that of a comparison."""
+        """Return whether the folder holds a comparison."""
         return os.path.lexists(self.path)
 
     def read_text(self) -> str:
-        """Return the file's text; a ConfigError says that it cannot be read."""
+        """Return the file's text, or raise a ConfigError if it cannot be read."""
         return read_text(self.path, LARGEST)
 
     def read(self) -> Plan:
@@ -193,7 +193,7 @@ class PlanFile:
         Raises
         ------
         ConfigError
-            There is none, or it cannot be read.
+            There is no plan, or it cannot be read.
         """
         if not self.exists():
             raise ConfigError(f"{self.path.parent}: holds no comparison (no plan.yaml)")
@@ -206,12 +206,12 @@ class PlanFile:
         return plan
 
     def declare(self, plan: Plan) -> None:
-        """Write the plan, or see that the one on disk is the same.
+        """Write the plan, or check that the one on disk is the same.
 
         Raises
         ------
         ConfigError
-            Another plan, or something else, is there.
+            The folder holds another plan or something else.
         """
         folder = self.path.parent
         if self.exists():
@@ -227,7 +227,7 @@ class PlanFile:
 
 
 def _check_same(before: Plan, now: Plan, folder: Path) -> None:
-    old, new = (_told(plan) for plan in (before, now))
+    old, new = (_abridged(plan) for plan in (before, now))
     changed = [
         f"  {name} was {old[name]}, is now {new[name]}" for name in old if old[name] != new[name]
     ]
@@ -235,7 +235,7 @@ def _check_same(before: Plan, now: Plan, folder: Path) -> None:
         raise ConfigError(
             "\n".join(
                 [
-                    f"{folder}: cannot go on, the plan is not the one that it began with",
+                    f"{folder}: cannot go on, the plan differs from the one it was started with",
                     *changed,
                     "  give the same command, or another folder by --out: what is compared is "
                     "declared before the first run",
@@ -244,7 +244,7 @@ def _check_same(before: Plan, now: Plan, folder: Path) -> None:
         )
 
 
-def _told(plan: Plan) -> dict[str, Any]:
+def _abridged(plan: Plan) -> dict[str, Any]:
     values: dict[str, Any] = plan.model_dump(mode="json")
     for name in ("runs", "tuning"):
         values[name] = f"{len(values[name])} runs"

@@ -1,4 +1,4 @@
-"""How strategies look in all pictures of a comparison."""
+"""The colour, line and marker of each strategy in all pictures of a comparison."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,23 +20,23 @@ _STYLES: list[Style] = ["-", "--", "-.", ":"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<"]
 GREY = "#666666"
 WIDTH = 10.0
-"""Of every picture, in inches."""
+"""The width of every picture, in inches."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a strategy is drawn: also told by line and marker, for print in black and white."""
+class PlotStyle:
+    """How a strategy is drawn; line and marker also tell it apart in black and white."""
 
     colour: str
     style: Style
     marker: str
 
 
-def looks(labels: Sequence[str]) -> dict[str, Look]:
-    """Return a look for each strategy; references are grey."""
+def plot_styles(labels: Sequence[str]) -> dict[str, PlotStyle]:
+    """Return a style for each strategy; references are grey."""
     strategies = [label for label in labels if label not in (*REFERENCES, UNTRAINED)]
-    found = {
-        label: Look(
+    styles = {
+        label: PlotStyle(
             _COLOURS[place % len(_COLOURS)],
             _STYLES[(2 * (place // len(_COLOURS)) + place) % len(_STYLES)],
             _MARKERS[place % len(_MARKERS)],
@@ -44,19 +44,19 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
         for place, label in enumerate(strategies)
     }
     for place, label in enumerate((*REFERENCES, UNTRAINED)):
-        found[label] = Look(GREY, _STYLES[1 + place], _MARKERS[5 + place])
-    return found
+        styles[label] = PlotStyle(GREY, _STYLES[1 + place], _MARKERS[5 + place])
+    return styles
 
 
-def legend(figure: Figure, labels: Sequence[str], look: Mapping[str, Look]) -> None:
+def legend(figure: Figure, labels: Sequence[str], styles: Mapping[str, PlotStyle]) -> None:
     """Name the strategies below a picture, in as many columns as there is room for."""
     handles = [
         Line2D(
             [],
             [],
-            color=look[label].colour,
-            linestyle=look[label].style,
-            marker=look[label].marker,
+            color=styles[label].colour,
+            linestyle=styles[label].style,
+            marker=styles[label].marker,
             label=literal(label),
         )
         for label in labels
@@ -70,13 +70,13 @@ def legend(figure: Figure, labels: Sequence[str], look: Mapping[str, Look]) -> N
     )
 
 
-def columns_for(names: Sequence[str], beside: float) -> int:
-    """Return how many columns of a legend have room, with ``beside`` inches for what is drawn."""
-    return max(1, int(WIDTH / (beside + 0.08 * max(map(len, names), default=0))))
+def columns_for(names: Sequence[str], line_width: float) -> int:
+    """Return how many columns of a legend fit; each entry's line takes ``line_width`` inches."""
+    return max(1, int(WIDTH / (line_width + 0.08 * max(map(len, names), default=0))))
 
 
 def folded(label: str, width: int) -> str:
-    """Break a label after its signs into lines of about so many letters."""
+    """Break a label after punctuation into lines of about ``width`` letters."""
     lines = [""]
     for part in re.findall(r"[^(._=,-]*[(._=,-]?", label):
         if lines[-1] and len(lines[-1] + part) > width:
@@ -86,7 +86,7 @@ def folded(label: str, width: int) -> str:
 
 
 def frame(axes: Axes, title: str, x_label: str) -> None:
-    """Give a panel what all have in common."""
+    """Set the title, axis label, grid and frame that all panels have in common."""
     axes.set_title(literal(title), fontsize="medium")
     axes.set_xlabel(x_label)
     axes.grid(alpha=0.3)

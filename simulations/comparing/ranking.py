@@ -1,4 +1,4 @@
-"""The picture of how strategies rank from cell to cell of the grid."""
+"""The picture of the strategies' ranks in each cell of the grid."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
 from simulations.comparing.findings import Finding
-from simulations.comparing.plot_style import WIDTH, looks
+from simulations.comparing.plot_style import WIDTH, plot_styles
 from simulations.comparing.results import Results
 from simulations.comparing.statistics import LEVEL, RESAMPLES
 from simulations.reports.fonts import literal
@@ -16,16 +16,16 @@ from simulations.reports.fonts import literal
 def ranks(results: Results, lines: Sequence[Finding]) -> Figure | None:
     """Draw each strategy's rank by mean final accuracy in each cell, and how sure it is.
 
-    Whiskers hold 95 % of its ranks when the seeds are drawn anew. Ranked are the strategies that
-    have all their runs. None where these, or the cells, are fewer than two.
+    Whiskers hold 95 % of its ranks when the seeds are resampled. Only strategies that have all
+    their runs are ranked. None where these, or the cells, are fewer than two.
     """
-    plan, look = results.plan, looks(results.labels)
+    plan, styles = results.plan, plot_styles(results.labels)
     of = {
         label: [line for line in lines if line.strategy == label]
         for label in results.labels
         if label in plan.strategies
     }
-    labels = [n for n, own in of.items() if all(len(x.seeds) == len(plan.seeds) for x in own)]
+    labels = [n for n, lines in of.items() if all(len(x.seeds) == len(plan.seeds) for x in lines)]
     if len(labels) < 2 or len(plan.cells) < 2:
         return None
     # [strategies, cells, seeds]
@@ -36,11 +36,17 @@ def ranks(results: Results, lines: Sequence[Finding]) -> Figure | None:
     figure = Figure(figsize=(WIDTH, 1.4 + 0.38 * len(labels)), layout="constrained")
     axes = figure.subplots()
     for place, label in enumerate(labels):
-        own = look[label]
+        style = styles[label]
         x = np.arange(len(plan.cells)) + 0.4 * ((place + 0.5) / len(labels) - 0.5)
-        axes.vlines(x, low[place], high[place], color=own.colour, lw=1.2, alpha=0.6)
+        axes.vlines(x, low[place], high[place], color=style.colour, lw=1.2, alpha=0.6)
         axes.plot(
-            x, mean[place], color=own.colour, linestyle=own.style, marker=own.marker, ms=7, lw=1.5
+            x,
+            mean[place],
+            color=style.colour,
+            linestyle=style.style,
+            marker=style.marker,
+            ms=7,
+            lw=1.5,
         )
     axes.set_xlim(-0.4, len(plan.cells) - 0.6)
     axes.set_ylim(len(labels) + 0.5, 0.5)
@@ -75,7 +81,7 @@ def _rank(accuracies: np.ndarray) -> np.ndarray:
 
 
 def _whiskers(accuracies: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return between which ranks 95 % lie when the seeds are drawn anew, for all alike."""
+    """Return between which ranks 95 % lie when the seeds are resampled, the same for all."""
     seeds = accuracies.shape[-1]
     draws = np.random.default_rng(0).integers(seeds, size=(RESAMPLES, seeds))
     ranked = _rank(accuracies[..., draws])

@@ -27,7 +27,7 @@ from simulations.progress.terminal import Terminal
 from simulations.record.files import replace_text
 from simulations.record.subfolders import make_inside
 from simulations.reports import plots
-from simulations.reports.fonts import numbers_told
+from simulations.reports.fonts import number_legend
 from simulations.reports.page import render_page
 
 _CAPTIONS = {
@@ -134,7 +134,7 @@ def _write_page(folder: ComparisonFolder, results: Results, lines: Sequence[Find
         if name in figures:
             plots.save(figures[name], file)
             if name == "by-client":
-                caption = f"{caption} {numbers_told(client_pictures.classes_of(results))}".rstrip()
+                caption = f"{caption} {number_legend(client_pictures.classes_of(results))}".rstrip()
             shown[heading] = caption, base64.b64encode(file.read_bytes()).decode()
         else:
             file.unlink(missing_ok=True)

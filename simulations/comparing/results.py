@@ -1,4 +1,4 @@
-"""What the runs of a comparison gave, read from their folders."""
+"""The results of a comparison's runs, read from their folders."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from fedssl.partitions import Counts
 from simulations.comparing.arms import REFERENCES, UNTRAINED
 from simulations.comparing.folder import ComparisonFolder
 from simulations.comparing.metric import LINEAR, Metric
-from simulations.comparing.plan import Plan, Planned, Values
+from simulations.comparing.plan import Plan, PlannedRun, Values
 from simulations.record.client_names import read_client_names
 from simulations.record.run_folder import RunFolder
 from simulations.record.tables import Divergence, read_divergence, read_partition
@@ -21,35 +21,35 @@ from simulations.record.tables import Divergence, read_divergence, read_partitio
 Row = Mapping[str, Any]
 
 SUMS = ("bytes_up", "bytes_down", "client_seconds", "merge_seconds", "evaluate_seconds", "seconds")
-"""What adds up over rounds and clients."""
+"""The columns that add up over rounds and clients."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a strategy gave at a seed: of one run, or of local-only the mean over its clients."""
+    """A strategy's result at a seed: of one run, or for local-only the mean over its clients."""
 
     strategy: str
     seed: int
     rows: Sequence[Row]
-    """A row a round from 0: measures, and what the round cost."""
+    """One row for each round from 0: metrics and costs."""
     clients: int
-    """How many clients there are."""
+    """The number of clients."""
     error: str | None = None
-    """Why it is not whole; None where it is."""
+    """Why the result is incomplete; None if it is complete."""
     right: np.ndarray | None = None
-    """float [M]: how often each test example was classified rightly at the end, 0-1; None where no
+    """float [M]: how often each test example was classified correctly at the end, 0-1; None if no
     example has a label."""
     metric: Metric = LINEAR
-    """What is compared."""
+    """The metric that is compared."""
 
     @property
     def done(self) -> bool:
-        """Whether it counts."""
+        """Whether the result is complete."""
         return self.error is None
 
     @property
     def accuracy(self) -> float:
-        """The metric after the last round: of the linear probe its accuracy in per cent."""
+        """The metric after the last round; an accuracy in per cent."""
         return self.metric.of(self.rows[-1])
 
     @property
@@ -59,7 +59,7 @@ class Result:
 
 
 class Results:
-    """All results of a comparison; each is read from disk when it is first asked for."""
+    """All results of a comparison; each is read from disk when it is first used."""
 
     def __init__(self, folder: ComparisonFolder, plan: Plan):
         self.plan = plan
@@ -79,61 +79,65 @@ class Results:
         return self._read[key]
 
     def divergence(self, label: str, cell: Values, seed: int) -> Divergence | None:
-        """Return δ in a strategy's run, or None where it is not done or tells none."""
+        """Return δ of a strategy's run, or None if the run is not finished or has none."""
         (planned,) = self.plan.of(label, cell, seed)
         if planned.folder not in self._diverged:
             file = self._folder.run(planned).divergence
-            told = file.exists() and self._folder.is_done(planned)
-            found = read_divergence(file) if told else None
-            self._diverged[planned.folder] = found if found and found.rounds else None
+            is_there = file.exists() and self._folder.is_done(planned)
+            divergence = read_divergence(file) if is_there else None
+            self._diverged[planned.folder] = (
+                divergence if divergence and divergence.rounds else None
+            )
         return self._diverged[planned.folder]
 
     def partition(self, cell: Values, seed: int) -> tuple[Counts, list[str]] | None:
-        """Return who has how many examples of which class, and the classes' names.
+        """Return the counts of examples by client and class, and the classes' names.
 
-        All strategies' runs of a seed have it in common; None where none of them is done.
+        All strategies' runs of a seed share them; None if none of the runs is finished.
         """
         for label in self.plan.strategies:
             (planned,) = self.plan.of(label, cell, seed)
             file = self._folder.run(planned).partition
             if file.exists() and self._folder.is_done(planned):
-                found = read_partition(file)
-                return found if found[0].shape[0] else None
+                counts, classes = read_partition(file)
+                return (counts, classes) if counts.shape[0] else None
         return None
 
     def client_names(self, cell: Values, seed: int) -> list[str]:
-        """Return what the clients of `partition` are called; none where they have no names."""
+        """Return the names of the clients of `partition`; empty if they have none."""
         planned = [self.plan.of(label, cell, seed)[0] for label in self.plan.strategies]
         files = [self._folder.run(run).partition for run in planned if self._folder.is_done(run)]
         return read_client_names(files[0]) if files else []
 
     @cached_property
     def labels(self) -> list[str]:
-        """All that the tables show, from the baseline on."""
+        """The labels that the tables show, the baseline first."""
         others = [label for label in self.plan.labels if label != self.plan.baseline]
         return [self.plan.baseline, *others, UNTRAINED]
 
     def progress(self) -> tuple[int, int]:
-        """Return how many runs are done, and how many there are."""
+        """Return the number of finished runs, and of all runs."""
         return sum(map(self._folder.is_done, self.plan.runs)), len(self.plan.runs)
 
     def failures(self) -> list[tuple[str, str]]:
-        """Return the runs that failed, those that tune among them, and why."""
+        """Return the failed runs, including tuning runs, and why each failed."""
         runs = (*self.plan.tuning, *self.plan.runs)
-        told = ((run, self._folder.error(run)) for run in runs)
-        return [(r.folder, e) for r, e in told if e is not None and not self._folder.is_done(r)]
+        errors = ((run, self._folder.error(run)) for run in runs)
+        return [(r.folder, e) for r, e in errors if e is not None and not self._folder.is_done(r)]
 
     def _check_alike(
         self, folder: RunFolder, what: str, of: tuple[object, ...], value: object
     ) -> None:
-        """Refuse a run that cannot be compared with those that were read before it."""
+        """Refuse a run that cannot be compared with the runs that were read before it."""
         if self._alike.setdefault((what, *of), value) != value:
             raise ConfigError(
                 f"{folder.path}: has other {what} than the runs that it is compared with; remove "
-                "the folder, and the same `fedssl compare` makes the run again"
+                "the folder, and the same `fedssl compare` command repeats the run"
             )
 
-    def _combine(self, label: str, cell: Values, seed: int, planned: Sequence[Planned]) -> Result:
+    def _combine(
+        self, label: str, cell: Values, seed: int, planned: Sequence[PlannedRun]
+    ) -> Result:
         errors = [
             self._folder.error(run) or "not run yet"
             for run in planned
@@ -165,20 +169,20 @@ class Results:
         if not clients:
             raise ConfigError(f"{folders[0].partition}: has no clients to compare")
         if label in REFERENCES:
-            # No model needs to travel.
+            # References send no models.
             means = [{**row, "bytes_up": 0, "bytes_down": 0} for row in means]
         mean = np.mean(right, axis=0) if right else None
         return Result(label, seed, means, clients, right=mean, metric=metric)
 
     def _untrained(self, cell: Values, seed: int) -> Result:
-        """Return round 0, which all runs of a seed have in common, of the first that there is."""
+        """Return round 0, which all runs of a seed share, of the first finished run."""
         for label in self.labels[:-1]:
-            found = self.of(label, cell, seed)
-            if found.done:
+            result = self.of(label, cell, seed)
+            if result.done:
                 planned = self.plan.of(label, cell, seed)[0]
-                metric, rows = self.plan.metric, found.rows[:1]
+                metric, rows = self.plan.metric, result.rows[:1]
                 right = _right(self._folder.run(planned), "untrained") if metric.labels else None
-                return Result(UNTRAINED, seed, rows, found.clients, right=right, metric=metric)
+                return Result(UNTRAINED, seed, rows, result.clients, right=right, metric=metric)
         return Result(UNTRAINED, seed, [], 0, error="not run yet")
 
 
@@ -196,7 +200,7 @@ def _evaluated(rows: Sequence[Row], metric: Metric) -> tuple[int, ...]:
 
 
 def _mean(rows: Sequence[Row]) -> Row:
-    """Return one row of several runs: the mean of each measure, and what they cost together."""
+    """Return one row for several runs: the mean of each metric, and the sum of each cost."""
     first = rows[0]
     if len(rows) == 1:
         return first

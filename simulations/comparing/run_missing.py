@@ -1,4 +1,4 @@
-"""Make the runs of a comparison that are not there yet."""
+"""Run the runs of a comparison that are not finished yet."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,10 +9,10 @@ from fedssl.data import Splits
 from simulations.comparing import tuning
 from simulations.comparing.folder import ComparisonFolder
 from simulations.comparing.grid import experiment_of
-from simulations.comparing.jobs import execute
+from simulations.comparing.jobs import run_tasks
 from simulations.comparing.metric import METRICS
-from simulations.comparing.plan import Plan, Planned, Values
-from simulations.comparing.progress import Silent, Watcher
+from simulations.comparing.plan import Plan, PlannedRun, Values
+from simulations.comparing.progress import NoDisplay, RunsDisplay
 from simulations.comparing.worker import Task
 from simulations.record.lock import LOCK, lock_folder
 from simulations.settings.cautions import cautions, is_labelled
@@ -20,8 +20,8 @@ from simulations.settings.engines import LocalConfig
 from simulations.settings.experiment import Experiment
 from simulations.setup.prepare import prepare
 
-Share = tuple[int, int]
-"""The number, from 1, of a part of the runs, and how many parts there are."""
+Shard = tuple[int, int]
+"""A part of the runs: the part's number, from 1, and the number of parts."""
 
 _NO_SETTING = "every setting that --tune names failed; see failed/tuning/"
 
@@ -31,59 +31,59 @@ def compare(
     out: Path,
     *,
     jobs: int = 1,
-    only: Share = (1, 1),
-    watcher: Watcher | None = None,
-) -> list[Planned]:
-    """Make every run of a comparison that is not done.
+    shard: Shard = (1, 1),
+    display: RunsDisplay | None = None,
+) -> list[PlannedRun]:
+    """Run every run of a comparison that is not finished.
 
     Parameters
     ----------
     plan : Plan
-        See `make_plan`. It is written to ``out`` before the first run.
+        The plan from `make_plan`. It is written to ``out`` before the first run.
     out : Path
-        The comparison's folder: new or empty, or one that was begun with the same plan.
+        The comparison's folder: new, empty, or of a comparison with the same plan.
     jobs : int
-        How many runs are made at once. It changes no result.
-    only : tuple[int, int]
-        Make only part I of N, so that N machines that share ``out`` can make one each. The same
-        part is made by one process at a time, and so is each run.
-    watcher : Watcher | None
+        The number of runs at a time. It changes no result.
+    shard : tuple[int, int]
+        Run only part I of N, so that N machines that share ``out`` can each run one. Only one
+        process at a time can run the same part or the same run.
+    display : RunsDisplay | None
         Shows the progress; None shows nothing.
 
     Returns
     -------
-    list[Planned]
-        The runs that have to end before the rest can begin, which other parts make; empty unless
-        fields are tuned and ``only`` is given.
+    list[PlannedRun]
+        The unfinished tuning runs of other parts, which the rest has to wait for; empty unless
+        fields are tuned and ``shard`` is given.
 
     Raises
     ------
     ConfigError
-        The data cannot be read, what is in ``out`` is another comparison's, or another process
-        makes the same part; nothing was run.
+        The data cannot be read, ``out`` holds another comparison, or another process runs the same
+        part; nothing was run.
     """
-    watcher = watcher or Silent()
-    part, parts = only
-    with lock_folder(out, watcher.said, f"{LOCK}-{part}-of-{parts}"):
-        return _compare(plan, ComparisonFolder(out), jobs, only, watcher)
+    display = display or NoDisplay()
+    part, parts = shard
+    with lock_folder(out, display.on_message, f"{LOCK}-{part}-of-{parts}"):
+        return _compare(plan, ComparisonFolder(out), jobs, shard, display)
 
 
 def _compare(
-    plan: Plan, folder: ComparisonFolder, jobs: int, only: Share, watcher: Watcher
-) -> list[Planned]:
+    plan: Plan, folder: ComparisonFolder, jobs: int, shard: Shard, display: RunsDisplay
+) -> list[PlannedRun]:
     prepared = prepare(experiment_of(plan, plan.runs[0]))
     _check_labels(plan, prepared.splits)
-    for line in _told(plan, prepared.splits):
-        watcher.said(line)
+    for line in _notes_and_cautions(plan, prepared.splits):
+        display.on_message(line)
     folder.plan.declare(plan)
     folder.check(plan, [(run, {}) for run in plan.tuning])
     if plan.tuning:
-        _make(plan, folder, [(run, {}) for run in plan.tuning], jobs, only, watcher)
+        _run_unfinished(plan, folder, [(run, {}) for run in plan.tuning], jobs, shard, display)
         if waiting := tuning.not_ended(plan, folder):
             return waiting
-    runs = _with_settings(plan, folder)
+    runs = _with_tuned_values(plan, folder)
     folder.check(plan, runs)
-    _make(plan, folder, runs, jobs, only, watcher)
+    _run_unfinished(plan, folder, runs, jobs, shard, display)
     return []
 
 
@@ -96,50 +96,51 @@ def _check_labels(plan: Plan, splits: Splits) -> None:
         )
 
 
-def _told(plan: Plan, splits: Splits) -> list[str]:
-    """Return what is to be said before the first run, each once."""
-    every = (cautions(experiment_of(plan, run), splits) for run in plan.runs)
-    told = dict.fromkeys(caution for one in every for caution in one)
-    return [*splits.notes, *(f"caution: {caution}" for caution in told)]
+def _notes_and_cautions(plan: Plan, splits: Splits) -> list[str]:
+    """Return the notes on the data and the cautions of all runs, each once."""
+    by_run = (cautions(experiment_of(plan, run), splits) for run in plan.runs)
+    distinct = dict.fromkeys(caution for run_cautions in by_run for caution in run_cautions)
+    return [*splits.notes, *(f"caution: {caution}" for caution in distinct)]
 
 
-def _with_settings(plan: Plan, folder: ComparisonFolder) -> list[tuple[Planned, Values]]:
-    """Return the runs, each with its setting; those without any count as failed."""
+def _with_tuned_values(plan: Plan, folder: ComparisonFolder) -> list[tuple[PlannedRun, Values]]:
+    """Return the runs, each with its tuned values; a run for which none is left fails."""
     if not plan.tuning:
         return [(run, {}) for run in plan.runs]
     chosen = {str((r.strategy, r.values)): tuning.choose(plan, folder, r) for r in plan.runs}
     tuning.write(folder, list(chosen.values()))
-    found = []
+    runs = []
     for run in plan.runs:
         setting = chosen[str((run.strategy, run.values))].setting
         if setting is None:
             folder.note(run.folder, _NO_SETTING)
         else:
-            found.append((run, setting))
-    return found
+            runs.append((run, setting))
+    return runs
 
 
-def _make(
+def _run_unfinished(
     plan: Plan,
     folder: ComparisonFolder,
-    runs: Sequence[tuple[Planned, Mapping[str, str]]],
+    runs: Sequence[tuple[PlannedRun, Mapping[str, str]]],
     jobs: int,
-    only: Share,
-    watcher: Watcher,
+    shard: Shard,
+    display: RunsDisplay,
 ) -> None:
-    part, parts = only
-    mine = runs[part - 1 :: parts]
-    left = [(run, setting) for run, setting in mine if not folder.is_done(run)]
+    part, parts = shard
+    part_runs = runs[part - 1 :: parts]
+    unfinished = [(run, setting) for run, setting in part_runs if not folder.is_done(run)]
     tasks = [
         Task(
             run.folder,
             _share_of_cores(experiment_of(plan, run, setting), jobs),
             folder.path / run.folder,
         )
-        for run, setting in left
+        for run, setting in unfinished
     ]
-    with watcher.running(_rounds(tasks), len(mine), len(mine) - len(left)):
-        execute(tasks, jobs, watcher, lambda task, error: folder.note(task.name, error))
+    done = len(part_runs) - len(unfinished)
+    with display.running(_rounds(tasks), len(part_runs), done):
+        run_tasks(tasks, jobs, display, lambda task, error: folder.note(task.name, error))
 
 
 def _rounds(tasks: Iterable[Task]) -> int:
@@ -147,7 +148,7 @@ def _rounds(tasks: Iterable[Task]) -> int:
 
 
 def _share_of_cores(experiment: Experiment, jobs: int) -> Experiment:
-    """Let a run take its share of the cores, unless the config says how many."""
+    """Divide the cores among the jobs, unless the config sets ``engine.workers``."""
     engine = experiment.engine
     if jobs == 1 or not isinstance(engine, LocalConfig) or engine.workers is not None:
         return experiment

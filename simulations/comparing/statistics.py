@@ -17,7 +17,7 @@ SIGN_FLIPS_FROM = 8
 """The fewest seeds with which sign flips are tested: with 7 no p is below 2/2⁷ = 0.016, and few
 stay below 0.05 after Holm's adjustment."""
 RESAMPLES = 2000
-"""How often test examples, or seeds, are drawn anew."""
+"""How often test examples, or seeds, are resampled."""
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,22 @@ def sign_flip(differences: Sequence[float]) -> float | None:
 
 
 def smallest_p(seeds: int) -> float:
-    """Return the smallest p that sign flips of so many seeds can give: 2/2ⁿ."""
+    """Return the smallest p that sign flips of n seeds can give: 2/2ⁿ.
+
+    >>> smallest_p(5)
+    0.0625
+    """
     return min(1.0, 2.0 ** (1 - seeds))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p of a family so that all of its refusals together err with at most LEVEL.
+    """Adjust the p values of a family, so that any false alarm has at most the probability LEVEL.
 
     Holm, "A simple sequentially rejective multiple test procedure", 1979: the i-th smallest of m is
     multiplied by m − i + 1, none below the one before it, none above 1.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
     """
     adjusted = [1.0] * len(p_values)
     least = 0.0
@@ -132,21 +139,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def over_test_examples(difference: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Return the percentile interval of a mean when the test examples are drawn anew.
+    """Return the percentile interval of a mean when the test examples are resampled.
 
     Parameters
     ----------
     difference : np.ndarray
         float [M]: for each test example the difference between two strategies in how often it was
-        classified rightly, the mean over the seeds, which share these examples. Between −1 and 1.
+        classified correctly, the mean over the seeds, which share these examples. Between −1 and 1.
     seed : int
-        Of the draws.
+        The seed of the resampling.
 
     Returns
     -------
     tuple[float, float]
-        In points. It tells what other test examples of the same kind would have given these very
-        models; how much the models themselves vary, the t interval tells.
+        The ends of the interval in points. It shows how other test examples would change the
+        result of the same models; the t interval shows how much the models themselves vary.
     """
     draws = np.random.default_rng(seed)
     values, counts = np.unique(np.round(difference, 9), return_counts=True)

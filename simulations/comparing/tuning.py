@@ -1,4 +1,4 @@
-"""Choose each strategy's setting on the validation split, at equal budget."""
+"""Choose each strategy's tuned values on the validation split, with the same budget for all."""
 
 import json
 import math
@@ -9,37 +9,37 @@ from typing import Any
 
 from fedssl.base.config_file import ConfigError
 from simulations.comparing.folder import ComparisonFolder
-from simulations.comparing.plan import Plan, Planned, Values
+from simulations.comparing.plan import Plan, PlannedRun, Values
 from simulations.record.files import replace_text
 from simulations.record.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What was chosen for a strategy in a cell."""
+class TuningChoice:
+    """The tuned values that were chosen for a strategy in a cell of the grid."""
 
     strategy: str
     values: Values
     setting: Values | None
-    """None where every setting failed."""
+    """The chosen values; None if every setting failed."""
     scores: list[tuple[Values, float | None]]
-    """The mean accuracy of each setting on the validation split, 0-1; None: a run of it failed."""
+    """Each setting's mean accuracy on the validation split, 0-1; None if one of its runs failed."""
 
 
-def choose(plan: Plan, folder: ComparisonFolder, run: Planned) -> Choice:
-    """Choose the setting of a run: the one of most validation accuracy, the first of equals.
+def choose(plan: Plan, folder: ComparisonFolder, run: PlannedRun) -> TuningChoice:
+    """Choose the setting with the highest validation accuracy, the first of equals.
 
-    A setting of which one run failed, as where its training diverged, is not chosen. The runs that
-    tell must all have ended.
+    A setting is not chosen if one of its runs failed, for example because training diverged. All
+    tuning runs must have ended.
     """
     scores = [(setting, _score(folder, others)) for setting, others in plan.settings_of(run)]
     if not scores:
-        return Choice(run.strategy, run.values, {}, [])
+        return TuningChoice(run.strategy, run.values, {}, [])
     setting, best = max(scores, key=lambda pair: -math.inf if pair[1] is None else pair[1])
-    return Choice(run.strategy, run.values, None if best is None else setting, scores)
+    return TuningChoice(run.strategy, run.values, None if best is None else setting, scores)
 
 
-def _score(folder: ComparisonFolder, runs: list[Planned]) -> float | None:
+def _score(folder: ComparisonFolder, runs: list[PlannedRun]) -> float | None:
     if not all(map(folder.is_done, runs)):
         return None
     return fmean(_last_accuracy(folder.run(run)) for run in runs)
@@ -50,19 +50,19 @@ def _last_accuracy(run: RunFolder) -> float:
     if not rows or "linear_accuracy" not in rows[-1]:
         raise ConfigError(
             f"{run.metrics}: has no linear accuracy in its last row; remove {run.path}, and the "
-            "same `fedssl compare` makes the run again"
+            "same `fedssl compare` command repeats the run"
         )
     return float(rows[-1]["linear_accuracy"])
 
 
-def not_ended(plan: Plan, folder: ComparisonFolder) -> list[Planned]:
+def not_ended(plan: Plan, folder: ComparisonFolder) -> list[PlannedRun]:
     """Return the runs that have to end before anything can be chosen."""
     return [r for r in plan.tuning if not folder.is_done(r) and folder.error(r) is None]
 
 
-def write(folder: ComparisonFolder, choices: list[Choice]) -> None:
-    """Write ``tuning.json``: every setting's score, and what was chosen."""
-    told: list[Mapping[str, Any]] = [
+def write(folder: ComparisonFolder, choices: list[TuningChoice]) -> None:
+    """Write ``tuning.json``: every setting's score, and the chosen setting."""
+    entries: list[Mapping[str, Any]] = [
         {
             "strategy": choice.strategy,
             "values": choice.values,
@@ -73,4 +73,4 @@ def write(folder: ComparisonFolder, choices: list[Choice]) -> None:
         }
         for choice in choices
     ]
-    replace_text(folder.tuning, json.dumps(told, indent=2) + "\n")
+    replace_text(folder.tuning, json.dumps(entries, indent=2) + "\n")

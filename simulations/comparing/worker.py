@@ -1,4 +1,4 @@
-"""Where a run of a comparison is carried out: in this process, or in another."""
+"""Runs one task of a comparison, in this process or in another."""
 
 import multiprocessing
 import signal
@@ -13,46 +13,46 @@ from simulations.record.lock import LockedError
 from simulations.running.run import run
 from simulations.settings.experiment import Experiment
 
-Tell = Callable[[Mapping[str, object]], None]
+OnRow = Callable[[Mapping[str, object]], None]
 """Called with the row of each finished round."""
 
 SECONDS_TO_END = 30.0
-"""How long a process may take to end once it is told to."""
+"""The time that a process gets to end after it was terminated."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A run that is to be carried out, or gone on with."""
+    """A run to start or to resume."""
 
     name: str
-    """What a person knows it by: its folder's path below the comparison's."""
+    """The run's path below the comparison's folder."""
     experiment: Experiment
     folder: Path
 
 
-class Elsewhere(str):
-    """Why a run was left alone: another process makes it, so it has not failed."""
+class RunningElsewhere(str):
+    """The reason why a run was skipped: another process runs it, so it has not failed."""
 
 
-class _Telling(QuietDisplay):
-    def __init__(self, tell: Tell):
-        self._tell = tell
+class _RowDisplay(QuietDisplay):
+    def __init__(self, on_row: OnRow):
+        self._on_row = on_row
 
     def on_round_end(self, row: Mapping[str, object]) -> None:
         """Pass on the row."""
-        self._tell(row)
+        self._on_row(row)
 
 
-def carry_out(task: Task, tell: Tell) -> str | None:
-    """Run to the end; return what went wrong, or None.
+def run_task(task: Task, on_row: OnRow) -> str | None:
+    """Run a task to its end; return the error message, or None if it succeeded.
 
-    It is an `Elsewhere` where another process makes this run.
+    The message is a `RunningElsewhere` if another process runs this run.
     """
     try:
-        run(task.experiment, task.folder, resume=True, display=_Telling(tell))
+        run(task.experiment, task.folder, resume=True, display=_RowDisplay(on_row))
     except LockedError as error:
-        return Elsewhere(error)
-    # Whatever a class of a person's own raises must not stop the other runs.
+        return RunningElsewhere(error)
+    # Whatever a user's own class raises must not stop the other runs.
     except Exception as error:
         kind = "" if isinstance(error, (ValueError, RuntimeError)) else f"{type(error).__name__}: "
         return f"{kind}{error}"
@@ -60,9 +60,9 @@ def carry_out(task: Task, tell: Tell) -> str | None:
 
 
 class Worker:
-    """A process that carries out one task after another.
+    """A process that runs one task after another.
 
-    It is started anew, not forked: PyTorch's and Flower's threads do not survive a fork.
+    It is spawned, not forked, because PyTorch's and Flower's threads do not survive a fork.
     """
 
     def __init__(self) -> None:
@@ -74,23 +74,23 @@ class Worker:
         self.task: Task | None = None
 
     def begin(self, task: Task) -> None:
-        """Give it a task."""
+        """Send the process a task."""
         self.task = task
         self.connection.send(task)
 
     def died(self) -> str:
-        """Say how it ended, after it has ended unasked."""
+        """Return an error message for a process that ended by itself."""
         self._process.join()
         code = self._process.exitcode
         hint = " (out of memory?)" if code == -signal.SIGKILL else ""
         return f"its process ended with exit code {code}{hint}"
 
     def stop(self) -> None:
-        """End it; what it runs can be gone on with."""
+        """Terminate the process; its run can be resumed."""
         self._process.terminate()
 
     def wait(self) -> None:
-        """Wait until it has ended; one that does not is killed."""
+        """Wait until the process has ended; kill it if it takes too long."""
         self._process.join(SECONDS_TO_END)
         self._process.kill()
         self._process.join()
@@ -98,13 +98,13 @@ class Worker:
 
 
 def _work(connection: Connection) -> None:
-    # Ctrl-C reaches all processes of a terminal: the first one decides, and tells the others.
+    # Ctrl-C reaches all processes of a terminal; the parent decides, and terminates the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         while True:
             task = connection.recv()
-            connection.send(("ended", carry_out(task, lambda row: connection.send(("row", row)))))
+            connection.send(("ended", run_task(task, lambda row: connection.send(("row", row)))))
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
         return
 

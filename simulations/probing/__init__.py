@@ -1,1 +1,1 @@
-"""Measure a trained encoder once more: ``fedssl probe``."""
+"""Further evaluations of a trained encoder: ``fedssl probe``."""

@@ -1,4 +1,4 @@
-"""The pictures of probes, each drawn from what its measure found."""
+"""The pictures of probes, each drawn from its measure's results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,11 +16,11 @@ from simulations.reports.plots import CLASS_COLOURS
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#BBBBBB"
 _NAMED = 20
-"""The most groups that are named one by one."""
+"""The most groups that are labelled one by one."""
 
 
 def picture_of(protocol: str, measured: MeasureResult, noun: str = "examples") -> Figure | None:
-    """Draw what a measure found; None where the numbers say it all.
+    """Draw a measure's results; return None if the numbers say it all.
 
     ``noun`` is what examples are called.
     """
@@ -55,7 +55,7 @@ def harm(measured: MeasureResult, noun: str = "examples") -> Figure:
 
 
 def _client_names(details: Mapping[str, Any], clients: Sequence[int]) -> list[str]:
-    """Return what clients are called in a picture: their names, or else their numbers."""
+    """Return the clients' labels in a picture: their names, or else their numbers."""
     names = details.get("client_names") or list(map(str, clients))
     return [literal(short(name)) for name in names]
 
@@ -89,7 +89,7 @@ def _bars(
 
 
 def cka(measured: MeasureResult, noun: str = "examples") -> Figure:
-    """Draw how alike each pair of encoders is."""
+    """Draw the similarity of each pair of encoders."""
     details = measured.details
     alike, names = np.array(details["cka"]), ["global", *_client_names(details, details["clients"])]
     size = 2.5 + 0.45 * len(names)
@@ -105,7 +105,7 @@ def cka(measured: MeasureResult, noun: str = "examples") -> Figure:
 
 
 def scatter(measured: MeasureResult, noun: str = "examples") -> Figure:
-    """Draw the map twice: coloured by class and by client, where they are known."""
+    """Draw the map twice: coloured by class and by client, if these are known."""
     details = measured.details
     places = np.array(details["places"])
     labels, clients = (np.array(details[key]) for key in ("labels", "clients"))
@@ -127,14 +127,14 @@ def scatter(measured: MeasureResult, noun: str = "examples") -> Figure:
 
 
 def _points(axes: Axes, places: np.ndarray, groups: np.ndarray, name: Callable[[int], str]) -> None:
-    found, known = np.unique(groups[groups >= 0]), groups >= 0
+    distinct, known = np.unique(groups[groups >= 0]), groups >= 0
     x, y = places[:, 0], places[:, 1]
     axes.scatter(x[~known], y[~known], s=5, color=_GREY, linewidths=0)
-    if len(found) > _NAMED:
+    if len(distinct) > _NAMED:
         axes.scatter(x[known], y[known], s=5, c=groups[known], cmap="viridis", linewidths=0)
         return
     colours = [*CLASS_COLOURS, *colormaps["tab20"].colors]  # type: ignore[attr-defined]
-    for colour, group in zip(colours, found, strict=False):
+    for colour, group in zip(colours, distinct, strict=False):
         mine = groups == group
         axes.scatter(x[mine], y[mine], s=5, color=colour, linewidths=0, label=name(int(group)))
     axes.legend(markerscale=3, fontsize="small", frameon=False, loc="center left",
@@ -142,17 +142,17 @@ def _points(axes: Axes, places: np.ndarray, groups: np.ndarray, name: Callable[[
 
 
 def selection(measured: MeasureResult, noun: str = "examples") -> Figure:
-    """Draw each criterion against what the labels say, with its pick and the best."""
+    """Draw each criterion against the accuracy, with its selection and the best."""
     details = measured.details
     figure = Figure(figsize=(5.5 * len(details), 4.2), layout="constrained")
-    for axes, (criterion, found) in zip(
+    for axes, (criterion, result) in zip(
         figure.subplots(1, len(details), squeeze=False)[0], details.items(), strict=True
     ):
-        names = found["names"]
-        scores, accuracies = np.array(found["scores"]), 100 * np.array(found["accuracies"])
+        names = result["names"]
+        scores, accuracies = np.array(result["scores"]), 100 * np.array(result["accuracies"])
         axes.plot(scores, accuracies, "o", color=_GREY)
         for which, colour, marker in (("best", "black", "*"), ("picked", _ORANGE, "s")):
-            place = names.index(found[which])
+            place = names.index(result[which])
             axes.plot(scores[place], accuracies[place], marker, color=colour, markersize=10,
                       linestyle="", label=f"{which}: {literal(names[place])}")  # fmt: skip
         axes.set(xlabel=criterion, ylabel="linear accuracy (%)", title=f"What {criterion} picks")
@@ -162,7 +162,7 @@ def selection(measured: MeasureResult, noun: str = "examples") -> Figure:
 
 
 def sslmem(measured: MeasureResult, noun: str = "examples") -> Figure:
-    """Draw how the scores are distributed over candidates, and over examples that none saw."""
+    """Draw the scores' distribution over candidates, and over examples that no model trained on."""
     details = measured.details
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.subplots()

@@ -1,8 +1,9 @@
-"""Probe a finished run, or one that still goes on: any measure, on any examples.
+"""Probe a run, finished or not, with any measure and on any examples.
 
-For example::
+With a run in ``runs/quickstart``::
 
     from simulations.probing.probe import probe
+
     done, refused = probe(Path("runs/quickstart"), ["lidar"])
     done[0].measured.figures
 """
@@ -43,20 +44,20 @@ from simulations.settings.own_code import load_run_config
 from simulations.setup.prepare import load_examples
 
 SECTIONS = ("data", "evaluation", "views", "seed", "engine")
-"""What of the config a probe may change: all but what the model is, and how it was trained."""
+"""The config's sections that a probe may change: all except those of the model and its training."""
 
 
 @dataclass(frozen=True)
 class Probed:
-    """What a protocol gave, and where it was written."""
+    """The result of one protocol, and its files."""
 
     protocol: str
     measured: MeasureResult
     seconds: float
     file: Path
-    """A JSON file."""
+    """The JSON file."""
     picture: Path | None
-    """A PNG, where it says more than the numbers."""
+    """The PNG picture; None if the numbers say it all."""
 
 
 def probe(
@@ -65,31 +66,31 @@ def probe(
     overrides: Sequence[str] = (),
     against: Iterable[Path] = (),
     *,
-    began: Callable[[str], None] = lambda _: None,
-    said: Callable[[str], None] = lambda _: None,
+    on_start: Callable[[str], None] = lambda _: None,
+    on_message: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Probed], dict[str, str]]:
     """Measure a run's encoder, and write ``probes/`` into its folder; nothing else there changes.
 
     Parameters
     ----------
     folder : Path
-        The run's.
+        The run's folder.
     protocols : Sequence[str]
-        Names of `MEASURES`, or dotted paths of measures of one's own.
+        Names of `MEASURES`, or dotted paths of your own measures.
     overrides : Sequence[str]
-        Such as ``data.name=cifar100`` (a transfer), ``evaluation.limit.test=500``.
+        Overrides, such as ``data.name=cifar100`` (a transfer) or ``evaluation.limit.test=500``.
     against : Iterable[Path]
         The folders of other runs, for the protocols that compare.
-    began : Callable[[str], None]
-        Told of each protocol as it begins.
-    said : Callable[[str], None]
-        Told how far a long one is.
+    on_start : Callable[[str], None]
+        Called with the name of each protocol before it starts.
+    on_message : Callable[[str], None]
+        Called with the progress of a long protocol.
 
     Returns
     -------
     tuple[list[Probed], dict[str, str]]
-        What was measured, in the order of ``protocols``; and why each of the others could not be,
-        of this run or of these examples.
+        The results in the order of ``protocols``; and the reason for each protocol that cannot be
+        taken of this run or these examples.
 
     Raises
     ------
@@ -97,12 +98,12 @@ def probe(
         A name, a folder or an override is wrong; nothing was measured.
     """
     sections = [_section(name) for name in protocols]
-    subject, suffix, noun = _open(folder, overrides, against, said)
+    subject, suffix, noun = _open(folder, overrides, against, on_message)
     probes = folder / "probes"
     done, refused = [], {}
     for section in sections:
         name = section.name
-        began(name)
+        on_start(name)
         begin = time.perf_counter()
         try:
             measured = measure(section, subject)
@@ -120,7 +121,7 @@ def probe(
 
 
 def _section(name: str) -> MeasureConfig:
-    """Return the measure of a name, with its fields as they are by default."""
+    """Return the config of a measure by its name, with default fields."""
     try:
         MEASURES.find(name, "--protocol")
         return cast(MeasureConfig, MEASURES.read(name))
@@ -155,29 +156,30 @@ def _open(
     folder: Path,
     overrides: Sequence[str],
     against: Iterable[Path],
-    said: Callable[[str], None],
+    on_message: Callable[[str], None],
 ) -> tuple[Subject, str, str]:
-    """Return a run as measures see it, how its files' names end, and what examples are called."""
+    """Return the subject of a run, the suffix of its files, and the plural noun of its examples."""
     for override in overrides:
         section = override.partition("=")[0].partition(".")[0].strip()
         if section not in SECTIONS:
             raise ConfigError(
-                f"{override}: a probe measures the run's own model; what can be changed is "
+                f"{override}: a probe measures the run's own model; it can change only "
                 f"{', '.join(SECTIONS[:-1])} and {SECTIONS[-1]}"
             )
     others = {}
     for path in against:
         if path.resolve() == folder.resolve():
             raise ConfigError(f"--against {path}: is the run itself; give another")
-        others[str(path)] = _subject(path, _config(path, ["engine.device=auto"]), {}, said)
-    own, wanted = _config(folder, []), _config(folder, ["engine.device=auto", *overrides])
-    suffix = "" if own.data == wanted.data else f"-on-{_label(wanted)}"
-    subject = _subject(folder, wanted, others, said, own)
+        others[str(path)] = _subject(path, _config(path, ["engine.device=auto"]), {}, on_message)
+    run_config = _config(folder, [])
+    wanted = _config(folder, ["engine.device=auto", *overrides])
+    suffix = "" if run_config.data == wanted.data else f"-on-{_label(wanted)}"
+    subject = _subject(folder, wanted, others, on_message, run_config)
     return subject, suffix, noun_of(wanted.data.modality)[1]
 
 
 def _config(folder: Path, overrides: Sequence[str]) -> Experiment:
-    """Read a run's config, to work in this process, whatever the engine that it ran on."""
+    """Read a run's config, with the engine replaced by one in this process."""
     files = RunFolder(folder)
     if not files.config.is_file() or not files.read_metrics():
         raise ConfigError(
@@ -188,7 +190,7 @@ def _config(folder: Path, overrides: Sequence[str]) -> Experiment:
 
 
 def _label(experiment: Experiment) -> str:
-    """Return a short name of the examples: that of their set, or of the file they come from."""
+    """Return a short name of the examples: their data set's name or their file's stem."""
     train = getattr(experiment.data, "train", None)
     return train.stem if isinstance(train, Path) else experiment.data.name
 
@@ -197,11 +199,11 @@ def _subject(
     folder: Path,
     experiment: Experiment,
     others: Mapping[str, Subject],
-    said: Callable[[str], None],
-    own: Experiment | None = None,
+    on_message: Callable[[str], None],
+    run_config: Experiment | None = None,
 ) -> Subject:
-    """Load a run's model and examples; ``own`` is its config before it was changed."""
-    own = own or experiment
+    """Load a run's model and examples; ``run_config`` is its config without overrides."""
+    run_config = run_config or experiment
     experiment = experiment.model_copy(
         update={"engine": experiment.engine.resolve(experiment.client.threads)}
     )
@@ -209,50 +211,50 @@ def _subject(
     rows = files.read_metrics()
     splits = load_examples(experiment)
     try:
-        parts = _partition(own, experiment, splits, files)
+        parts = _partition(run_config, experiment, splits, files)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     device = torch.device(experiment.engine.device)
-    known: dict[str, Any] = {}
+    optional: dict[str, Any] = {}
     if parts is not None:
-        here = own.model_copy(update={"engine": experiment.engine})
+        local = run_config.model_copy(update={"engine": experiment.engine})
         last = max(1, rows[-1]["round"])
-        known["after_update"] = after_update(
-            here, splits, parts, lambda: load_last_checkpoint(files, said).model, last
+        optional["after_update"] = after_update(
+            local, splits, parts, lambda: load_last_checkpoint(files, on_message).model, last
         )
     return subject_of(
         ModelBlueprint.of(experiment, splits.train),
-        _encoder(files, own, splits, said).to(device).eval(),
+        _encoder(files, run_config, splits, on_message).to(device).eval(),
         splits,
         gather(splits, experiment.evaluation),
         parts,
         rounds=rows,
         others=dict(others),
-        on_progress=said,
-        **known,
+        on_progress=on_message,
+        **optional,
     )
 
 
 def _partition(
-    own: Experiment, experiment: Experiment, splits: Splits, files: RunFolder
+    run_config: Experiment, experiment: Experiment, splits: Splits, files: RunFolder
 ) -> Partition | None:
-    """Share out the examples as the run did; None where they are others', or on devices."""
-    if own.data != experiment.data:
+    """Partition the examples as the run did; None if the examples are others or on devices."""
+    if run_config.data != experiment.data:
         return None
     if not has_partition(files.partition):
         return None
-    return partition(own.partition, splits.train, own.seed)
+    return partition(run_config.partition, splits.train, run_config.seed)
 
 
 def _encoder(
-    files: RunFolder, own: Experiment, splits: Splits, said: Callable[[str], None]
+    files: RunFolder, run_config: Experiment, splits: Splits, on_message: Callable[[str], None]
 ) -> nn.Module:
-    """Load the encoder of the run's model, or of its checkpoint while it is not finished."""
+    """Load the encoder of the run's model, or of its checkpoint if the run is not finished."""
     if not os.path.lexists(files.model):
-        return load_checkpoint_model(files, blueprint_of(own), said)[0].encoder
+        return load_checkpoint_model(files, blueprint_of(run_config), on_message)[0].encoder
     try:
-        blueprint = ModelBlueprint.of(own, splits.train)
-        made = None if blueprint.has_known_encoder else blueprint.build_encoder()
-        return load_encoder(files.model, made)
+        blueprint = ModelBlueprint.of(run_config, splits.train)
+        encoder = None if blueprint.has_known_encoder else blueprint.build_encoder()
+        return load_encoder(files.model, encoder)
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -1,9 +1,10 @@
-"""One round's replies, kept and merged again: by other strategies, and with their accuracy audited.
+"""One recorded round, merged again by other strategies, and audits of where accuracy is lost.
 
-For example::
+With a finished run in ``runs/quickstart``::
 
     from pathlib import Path
     from simulations.replaying import audit, replay
+
     replay(Path("runs/quickstart"), 5, "fedavg,ldawa").merges[0].row["linear_accuracy"]
     audit(Path("runs/quickstart"), 5).file
 """

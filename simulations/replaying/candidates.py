@@ -1,4 +1,4 @@
-"""The strategies that are to merge a round's replies, and what has to be known of them."""
+"""The strategies that merge a round's replies, and the checks and notes that they need."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,69 +21,69 @@ from strategies.base import build_extra, build_instructions
 
 @dataclass(frozen=True)
 class Candidate:
-    """A strategy that is to merge the replies."""
+    """A strategy that merges the replies."""
 
     label: str
     experiment: Experiment
     is_own: bool
-    """Whether the run itself was made with it, so that what it had kept is known."""
+    """Whether this is the run's own strategy, so that its state before the round is known."""
     instructions: Instructions
-    """What it has clients do in the round."""
+    """The strategy's instructions for clients in this round."""
     rules: tuple[ClientRule, ...]
-    """Its client rules."""
-    sent: frozenset[str]
-    """What clients send it beside the model, and report to it."""
+    """The strategy's client rules."""
+    required_names: frozenset[str]
+    """The extra tensors and metrics that clients must send to this strategy."""
     extra: State
-    """What it sends clients beside the model, where it begins with nothing."""
+    """The extra tensors that the strategy, without earlier state, sends to clients."""
     keeps_state: bool
-    """Whether it keeps something on the server from round to round."""
-    may_forget: bool
-    """Whether it could keep something that no checkpoint has: Flower's FedAdam does."""
+    """Whether the strategy has a state that checkpoints hold."""
+    may_lose_state: bool
+    """Whether the strategy could have a state that no checkpoint holds, as Flower's FedAdam has."""
 
-    lacks_statistics: bool
-    """Whether BatchNorm's stay on the clients, so that the server must measure its own."""
+    keeps_statistics_local: bool
+    """Whether BatchNorm statistics stay on the clients, so that the server recalibrates its own."""
 
     @property
-    def trains_in_another_way(self) -> bool:
-        """Whether it has clients do more than minimise their objective."""
+    def changes_training(self) -> bool:
+        """Whether the strategy has clients do more than minimise their objective."""
         return not all(rule.metrics_only for rule in self.rules)
 
     @property
-    def measuring(self) -> tuple[ClientRuleConfig, ...]:
-        """Those of its client rules that change nothing of how clients train."""
+    def metric_rules(self) -> tuple[ClientRuleConfig, ...]:
+        """The client rules that only measure, and change nothing in the training."""
         return tuple(rule.config for rule in self.rules if rule.metrics_only)
 
 
 def load(folder: RunFolder, overrides: Sequence[str]) -> Experiment:
-    """Read the run's config, to work in this process and to measure every round in the same way."""
+    """Read the run's config, set to run in this process and to evaluate every round alike."""
     experiment = load_run_config(folder.path, overrides)
     engine = LocalConfig(device=experiment.engine.device)
-    always = experiment.evaluation.model_copy(update={"every": 1, "measures": ()})
-    return experiment.model_copy(update={"engine": engine, "evaluation": always})
+    evaluation = experiment.evaluation.model_copy(update={"every": 1, "measures": ()})
+    return experiment.model_copy(update={"engine": engine, "evaluation": evaluation})
 
 
-def fields_of(arm: Arm, own: Experiment) -> list[str]:
-    """Return what of the config makes a strategy: only the run's own has its fields from there."""
-    is_own = arm.overrides[:1] in ((), (f"strategy.name={own.strategy.name}",))
+def overrides_of(arm: Arm, run_config: Experiment) -> list[str]:
+    """Return a strategy's overrides; only the run's own strategy keeps the fields of its config."""
+    is_own = arm.overrides[:1] in ((), (f"strategy.name={run_config.strategy.name}",))
     return [*([] if is_own else ["strategy={}"]), *arm.overrides]
 
 
 def build_candidate(
     arm: Arm, experiment: Experiment, prepared: Prepared, server_round: int
 ) -> Candidate:
-    """Build a strategy once; a ConfigError says that it cannot be, or needs more clients."""
-    own = prepared.experiment
+    """Build a strategy once; raise a ConfigError if it cannot be built or needs more clients."""
+    run_config = prepared.experiment
     objective = prepared.blueprint.build()
     try:
         strategy = build_strategy(experiment.strategy, tensor_roles(objective))
-    # Classes of a person's own are among them.
+    # The class may be the user's own, and raise anything.
     except Exception as error:
         raise ConfigError(f"--strategies {arm.label}: {error}") from error
     check_cohort(experiment, prepared.partition.clients, strategy)
     model, parts = federated_state(objective), tensor_roles(objective)
     instructions = build_instructions(strategy, server_round, model)
     rules = tuple(instructions.build_rules())
-    sent = [
+    required_names = [
         f"{rule.config.name}/{name}"
         for rule in rules
         if not rule.metrics_only
@@ -91,11 +91,11 @@ def build_candidate(
     ]
     return Candidate(
         arm.label,
-        own.model_copy(update={"strategy": experiment.strategy}),
-        experiment.strategy == own.strategy,
+        run_config.model_copy(update={"strategy": experiment.strategy}),
+        experiment.strategy == run_config.strategy,
         instructions,
         rules,
-        frozenset(sent),
+        frozenset(required_names),
         build_extra(strategy, server_round, model),
         isinstance(strategy, Stateful),
         not isinstance(strategy, (FoldingStrategy, Stateful)),
@@ -106,26 +106,27 @@ def build_candidate(
     )
 
 
-def measuring_rules(
+def metric_rules_of(
     own: Candidate, candidates: Sequence[Candidate]
 ) -> tuple[ClientRuleConfig, ...]:
-    """Return the client rules that only measure: the replies are made with all of them.
+    """Return the client rules of all strategies that only measure; the replies need all of them.
 
     Raises
     ------
     ConfigError
-        Two differ in their numbers alone.
+        Two strategies have the same rule with different numbers.
     """
-    found: dict[str, ClientRuleConfig] = {}
-    for rule in (rule for each in (own, *candidates) for rule in each.measuring):
-        known = found.setdefault(rule.name, rule)
-        if known != rule:
-            numbers = " and ".join(sorted(_numbers(each) for each in (known, rule)))
+    rules: dict[str, ClientRuleConfig] = {}
+    for rule in (rule for each in (own, *candidates) for rule in each.metric_rules):
+        first = rules.setdefault(rule.name, rule)
+        if first != rule:
+            numbers = " and ".join(sorted(_numbers(each) for each in (first, rule)))
             raise ConfigError(
-                f"--strategies: they, or the run's own, have clients measure the {rule.name} in "
-                f"different ways ({numbers}), and the replies have one; leave one of them out"
+                f"--strategies: these strategies, or the run's own, have clients measure the "
+                f"{rule.name} in different ways ({numbers}), and a reply holds only one of them; "
+                "leave one of them out"
             )
-    return tuple(found.values())
+    return tuple(rules.values())
 
 
 def _numbers(rule: ClientRuleConfig) -> str:
@@ -133,7 +134,7 @@ def _numbers(rule: ClientRuleConfig) -> str:
 
 
 def check_replies(own: Candidate, candidates: Sequence[Candidate]) -> None:
-    """Raise a ConfigError where a strategy needs what the run's own leaves on the clients."""
+    """Raise a ConfigError if a strategy needs what clients do not send to the run's own."""
     withheld = own.instructions.transmission.absent_from_reply
     for each in candidates:
         if each.is_own:
@@ -143,7 +144,7 @@ def check_replies(own: Candidate, candidates: Sequence[Candidate]) -> None:
                 f"--strategies {each.label}: needs all clients' {min(missing)}, which the run's "
                 f"own strategy, {own.label}, leaves on the clients; leave it out"
             )
-        if missing := each.sent - own.sent:
+        if missing := each.required_names - own.required_names:
             raise ConfigError(
                 f"--strategies {each.label}: needs all clients' {min(missing)}, which they do not "
                 f"send to the run's own strategy, {own.label}; leave it out"
@@ -151,42 +152,41 @@ def check_replies(own: Candidate, candidates: Sequence[Candidate]) -> None:
 
 
 def notes_on(own: Candidate, candidates: Sequence[Candidate]) -> list[str]:
-    """Say what a merge of the same replies does not show of some strategies."""
+    """Return notes on what a merge of the same replies cannot show about some strategies."""
     others = [each for each in candidates if not each.is_own]
-    found = []
-    if others and own.trains_in_another_way:
-        found.append(
-            f"{own.label}, the run's own, has clients train in another way: all merge the replies "
-            "that were made so."
+    notes = []
+    if others and own.changes_training:
+        notes.append(
+            f"{own.label}, the run's own strategy, changes how clients train: all strategies merge "
+            "the replies of that training."
         )
     for each in others:
-        if each.trains_in_another_way:
-            found.append(
-                f"{each.label} asks clients to train in another way: these replies were not, "
-                "only those of the rounds that follow."
+        if each.changes_training:
+            notes.append(
+                f"{each.label} changes how clients train: only the rounds that follow are trained "
+                "in that way, not these replies."
             )
-        if each.keeps_state or each.may_forget:
+        if each.keeps_state or each.may_lose_state:
             keeps = "keeps" if each.keeps_state else "may keep"
-            found.append(
-                f"{each.label} {keeps} something from round to round, such as momentum: here it "
-                "begins with nothing."
+            notes.append(
+                f"{each.label} {keeps} a state between rounds, such as momentum: here it starts "
+                "without one."
             )
-    measured = [each.label for each in candidates if each.lacks_statistics]
-    if 0 < len(measured) < len(candidates):
-        found.append(
-            f"{', '.join(measured)}: BatchNorm's statistics stay on the clients, so the probed "
-            "ones are measured anew. Of the others they are the merged ones: compare with their "
-            "`recalibrated` of `fedssl audit`."
+    recalibrated = [each.label for each in candidates if each.keeps_statistics_local]
+    if 0 < len(recalibrated) < len(candidates):
+        notes.append(
+            f"{', '.join(recalibrated)}: BatchNorm's statistics stay on the clients, so the probe "
+            "uses recalibrated ones. For the other strategies it uses the merged ones: compare "
+            "with their `recalibrated` in `fedssl audit`."
         )
-    return found
+    return notes
 
 
-def forgot(candidate: Candidate, made: Mapping[str, float], rankme: float) -> list[str]:
-    """Say where the run's own strategy did not merge the replies to what the run made of them."""
-    if not candidate.is_own or math.isclose(rankme, made["rankme"], rel_tol=1e-3):
+def notes_on_lost_state(candidate: Candidate, row: Mapping[str, float], rankme: float) -> list[str]:
+    """Return a note if the run's own strategy merges to another model than in the run."""
+    if not candidate.is_own or math.isclose(rankme, row["rankme"], rel_tol=1e-3):
         return []
     return [
-        f"{candidate.label} merged the replies to something else in the run: it keeps something "
-        "from round to round without saying so (`strategies.Stateful`), and begins with nothing "
-        "here."
+        f"{candidate.label} merged these replies to another model in the run: it keeps a state "
+        "between rounds without declaring it (`strategies.Stateful`), and starts without it here."
     ]

@@ -1,4 +1,4 @@
-"""What clients keep to themselves of a round, also had it been another strategy's."""
+"""The private state that clients would have after a round, had another strategy run it."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol
@@ -12,67 +12,67 @@ from simulations.record.checkpoint import Checkpoint
 
 
 class Replies(Protocol):
-    """The replies of a round."""
+    """The replies of one round."""
 
     @property
     def steps(self) -> Mapping[int, int]:
-        """How many local steps each client took."""
+        """The number of local steps of each client."""
 
     def models(self) -> Iterator[tuple[int, int, State]]:
-        """Yield each client that was in the round, its number of examples, and its reply."""
+        """Yield client, number of examples and returned tensors of each reply."""
 
 
-def whole(before: Checkpoint, client: int, reply: State) -> State:
-    """Return a client's model after a round: what it sent back, and its own of the rest."""
+def complete_model(before: Checkpoint, client: int, reply: State) -> State:
+    """Return a client's model after a round: its reply, completed by the tensors it keeps local."""
     memory = ClientMemory.from_client_state(before.clients.get(client, {}))
     return {**before.model, **(memory.local_tensors if memory else {}), **reply}
 
 
-def kept_under(
+def private_states_under(
     instructions: Instructions,
     before: Checkpoint,
     replies: Replies,
     clients: Collection[int],
     client_round: ClientRound,
 ) -> dict[int, State]:
-    """Return what clients would keep of a round, had they had these instructions in it.
+    """Return the clients' private states, had the round been run with these instructions.
 
-    Tensors that stay on the clients are those that a client ended the round with; where it was not
-    in it, its own, else those that were sent. The untrained ones, with which clients begin in a
-    run, do not go with a trained model.
+    A local tensor has the value with which the client ended the round. A client that was not in the
+    round has the value of its own memory, or else the one that was sent. The initial values, which
+    clients of a run start from, would not fit a trained model.
 
     Parameters
     ----------
     instructions : Instructions
-        What the strategy has clients do in the round.
+        The strategy's instructions for clients in this round.
     before : Checkpoint
-        The model that was sent, and what clients did keep.
+        The model that was sent, and the clients' private states after the recorded round.
     replies : Replies
-        What came back.
+        The recorded replies.
     clients : Collection[int]
-        Those who are in rounds that follow.
+        The clients that take part in the rounds that follow.
     client_round : ClientRound
-        The round as client rules would have known it; for all clients it is their first.
+        The round as the client rules would have seen it; for every client it is the first round.
     """
-    kept = {client: without_memory(state) for client, state in before.clients.items()}
+    states = {client: without_memory(state) for client, state in before.clients.items()}
     memories: dict[int, ClientMemory] = {}
     for client, _, reply in replies.models():
         if client in clients:
-            after = whole(before, client, reply)
+            after = complete_model(before, client, reply)
             steps, rules = replies.steps.get(client, 0), instructions.build_rules()
-            remembered = memory_after(rules, client_round, dict(before.model), after, steps)
-            stayed = {
+            rule_states = memory_after(rules, client_round, dict(before.model), after, steps)
+            local = {
                 name: t
                 for name, t in after.items()
                 if name in instructions.transmission.stored_on_client
             }
-            memories[client] = ClientMemory(before.round + 1, stayed, remembered)
+            memories[client] = ClientMemory(before.round + 1, local, rule_states)
     for client in clients:
         if client not in memories:
-            model = whole(before, client, {})
+            model = complete_model(before, client, {})
             local = {name: model[name] for name in instructions.transmission.local}
             memories[client] = ClientMemory(0, local)
     for client, memory in memories.items():
         if private := memory.to_client_state():
-            kept[client] = kept.get(client, {}) | private
-    return kept
+            states[client] = states.get(client, {}) | private
+    return states

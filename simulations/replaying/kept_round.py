@@ -1,4 +1,4 @@
-"""A round just before its merge, as a folder keeps it: the model sent, and every reply."""
+"""One round kept in a folder as it was before its merge: the model sent, and every reply."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,13 +38,13 @@ from strategies.messages import (
 
 
 class _Reply(BaseModel):
-    """A client's, but for its model."""
+    """A client's reply without its tensors."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
     client: Client
     metrics: dict[str, int | float | list[int] | list[float]] | None = None
-    """None where it failed."""
+    """The reply's metrics; None if the client failed."""
     error: str = "no reason given"
 
     @model_validator(mode="after")
@@ -56,7 +56,7 @@ class _Reply(BaseModel):
 
 
 class _Index(BaseModel):
-    """What ``replies.json`` holds."""
+    """The content of ``replies.json``."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -68,7 +68,7 @@ class _Index(BaseModel):
     @model_validator(mode="after")
     def _can_be_merged(self) -> Self:
         if len({reply.client for reply in self.replies}) < len(self.replies):
-            raise ValueError("a client is there twice")
+            raise ValueError("a client is listed twice")
         if all(reply.metrics is None for reply in self.replies):
             raise ValueError("no client succeeded")
         return self
@@ -77,11 +77,11 @@ class _Index(BaseModel):
 _LONGEST = 1024 * MEGABYTE
 
 
-class Moment:
+class KeptRound:
     """The folder of a round: ``checkpoint/``, ``replies/`` and, written last, ``replies.json``.
 
-    The checkpoint has the model that was sent and the strategy's state, both of before the round,
-    and what the clients kept after they had trained.
+    The checkpoint holds the model that was sent and the strategy's state, both from before the
+    round, but the clients' private states from after their training.
     """
 
     def __init__(self, path: Path):
@@ -90,23 +90,23 @@ class Moment:
         self._replies = path / "replies"
         self._index = path / "replies.json"
 
-    def is_whole(self) -> bool:
-        """Say whether all replies are there."""
+    def is_complete(self) -> bool:
+        """Return whether all replies were written."""
         return self._index.exists()
 
     def begin(self) -> None:
-        """Empty it; it is not whole until `finish`."""
+        """Empty the folder; it is not complete until `finish`."""
         make_inside(self.path)
         self._index.unlink(missing_ok=True)
         self._checkpoint.clear()
         self.__dict__.pop("_read", None)
-        self.__dict__.pop("_kinds", None)
+        self.__dict__.pop("_shapes_and_types", None)
         make_inside(self._replies)
         for file in self._replies.iterdir():
             file.unlink()
 
     def add(self, client: int, reply: Message) -> dict[str, Any]:
-        """Keep a reply's model; return what `finish` is to be told of the rest."""
+        """Write a reply's tensors; return the rest of the reply, which `finish` writes."""
         if reply.has_error():
             return {"client": client, "error": reply.error.reason or "no reason given"}
         save_state(self._file(client), to_state(arrays_of(reply.content)), {})
@@ -119,63 +119,63 @@ class Moment:
         before: Checkpoint,
         replies: list[dict[str, Any]],
         row: Mapping[str, object],
-        measuring: tuple[ClientRuleConfig, ...],
+        metric_rules: tuple[ClientRuleConfig, ...],
     ) -> None:
-        """Write all but the models.
+        """Write the checkpoint and the index.
 
         Parameters
         ----------
         before : Checkpoint
-            Of the round before, with what the clients kept after this one.
+            The checkpoint before the round, but with the clients' private states after it.
         replies : list[dict[str, Any]]
             What `add` returned, in cohort order.
         row : Mapping[str, object]
-            What the run's own strategy made of the round.
-        measuring : tuple[ClientRuleConfig, ...]
-            The client rules that clients followed beside those of the run's own strategy.
+            The round's row of metrics under the run's own strategy.
+        metric_rules : tuple[ClientRuleConfig, ...]
+            The rules that only measure which clients ran in addition to the own strategy's.
         """
         self._checkpoint.save(before, changed=set(before.clients))
         index = {
             "round": before.round + 1,
-            "measuring": [rule.model_dump(mode="json") for rule in measuring],
+            "measuring": [rule.model_dump(mode="json") for rule in metric_rules],
             "row": dict(row),
             "replies": replies,
         }
         replace_text(self._index, json.dumps(index, indent=1) + "\n")
 
-    def before(self) -> Checkpoint:
-        """Return the checkpoint; a ConfigError says that it is damaged."""
+    def checkpoint(self) -> Checkpoint:
+        """Return the checkpoint, or raise a ConfigError if it is damaged."""
         try:
-            found = self._checkpoint.load()
+            checkpoint = self._checkpoint.load()
         except ValueError as error:
-            raise ConfigError(f"{error}; {self._again}") from error
-        if found is None or found.round != self.round - 1:
-            what = "no checkpoint" if found is None else "another round's checkpoint"
-            raise ConfigError(f"{self._checkpoint.folder}: holds {what}; {self._again}")
-        return found
+            raise ConfigError(f"{error}; {self._remedy}") from error
+        if checkpoint is None or checkpoint.round != self.round - 1:
+            content = "no checkpoint" if checkpoint is None else "another round's checkpoint"
+            raise ConfigError(f"{self._checkpoint.folder}: holds {content}; {self._remedy}")
+        return checkpoint
 
     @property
     def round(self) -> int:
-        """The round."""
+        """The round's number, from 1."""
         return self._read.round
 
-    def has(self, measuring: Iterable[ClientRuleConfig]) -> bool:
-        """Tell whether clients followed these rules, which only measure, too."""
-        known = self._read.measuring
-        return all(rule.model_dump(mode="json") in known for rule in measuring)
+    def has_metrics_of(self, metric_rules: Iterable[ClientRuleConfig]) -> bool:
+        """Return whether clients ran all of these rules, which only measure."""
+        recorded = self._read.measuring
+        return all(rule.model_dump(mode="json") in recorded for rule in metric_rules)
 
     @property
     def row(self) -> dict[str, Any]:
-        """What the run's own strategy made of the round."""
+        """The round's row of metrics under the run's own strategy."""
         return self._read.row
 
     @property
     def cohort(self) -> list[int]:
-        """All clients that were asked, in the order in which they are merged."""
+        """All clients of the round, in the order in which they are merged."""
         return [reply.client for reply in self._read.replies]
 
     def models(self) -> Iterator[tuple[int, int, State]]:
-        """Yield client, number of examples and model of each that did not fail, one at a time."""
+        """Yield client, number of examples and model of each successful reply, one at a time."""
         for reply in self._read.replies:
             if reply.metrics is not None:
                 examples = reply.metrics["num-examples"]
@@ -184,14 +184,17 @@ class Moment:
 
     @property
     def steps(self) -> dict[int, int]:
-        """How many local steps each client took that did not fail."""
-        made = {reply.client: reply.metrics for reply in self._read.replies if reply.metrics}
-        return {client: _whole(metrics.get(STEPS)) for client, metrics in made.items()}
+        """The number of local steps of each client that did not fail."""
+        return {
+            reply.client: _count_or_zero(reply.metrics.get(STEPS))
+            for reply in self._read.replies
+            if reply.metrics
+        }
 
     def answer(self, message: Message) -> Message:
-        """Return a client's reply as if it had been made to this message.
+        """Return a client's recorded reply as a reply to this message.
 
-        What the message has stay on the client is left out.
+        Tensors that the message leaves on the clients are left out.
 
         Raises
         ------
@@ -199,11 +202,11 @@ class Moment:
             The message asks for a tensor that the reply lacks.
         """
         client = client_of(message)
-        kept = next(reply for reply in self._read.replies if reply.client == client)
+        recorded = next(reply for reply in self._read.replies if reply.client == client)
         # A reply refers to its message by an id, which engines give when they send it.
         number_message(message, f"replayed {client}")
-        if kept.metrics is None:
-            return error_reply(message, kept.error)
+        if recorded.metrics is None:
+            return error_reply(message, recorded.error)
         model = self._model(client)
         instructions = read_instructions(config_of(message.content))
         withheld = instructions.transmission.absent_from_reply
@@ -217,7 +220,7 @@ class Moment:
         content = RecordDict(
             {
                 ARRAYS: to_record({name: model[name] for name in wanted}),
-                METRICS: MetricRecord(_reported_by(rules, kept.metrics)),
+                METRICS: MetricRecord(_metrics_for(rules, recorded.metrics)),
             }
         )
         extra = {n: t for n, t in self._extra(client).items() if n.startswith(rules)}
@@ -229,12 +232,12 @@ class Moment:
         file = self._file(client)
         state = self._load(file)
         for name, tensor in state.items():
-            if self._kinds.get(name) != (tensor.shape, tensor.dtype):
-                raise ConfigError(f"{file}: {name} is not the model's; {self._again}")
+            if self._shapes_and_types.get(name) != (tensor.shape, tensor.dtype):
+                raise ConfigError(f"{file}: {name} is not the model's; {self._remedy}")
         return state
 
     def _extra(self, client: int) -> State:
-        """Return what a client sent beside the model."""
+        """Return the tensors that a client sent in addition to the model."""
         file = self._file(client, EXTRA)
         return self._load(file) if file.exists() else {}
 
@@ -242,38 +245,38 @@ class Moment:
         try:
             return load_state(file)[0]
         except (ValueError, OSError, SafetensorError) as error:
-            raise ConfigError(f"{file}: the reply is damaged: {error}; {self._again}") from error
+            raise ConfigError(f"{file}: the reply is damaged: {error}; {self._remedy}") from error
 
     @cached_property
-    def _kinds(self) -> dict[str, tuple[Any, Any]]:
-        """Shape and type of each tensor that was sent."""
-        return {name: (t.shape, t.dtype) for name, t in self.before().model.items()}
+    def _shapes_and_types(self) -> dict[str, tuple[Any, Any]]:
+        """The shape and type of each tensor of the model that was sent."""
+        return {name: (t.shape, t.dtype) for name, t in self.checkpoint().model.items()}
 
     @property
-    def _again(self) -> str:
-        return f"remove {self.path}, and it is made again"
+    def _remedy(self) -> str:
+        return f"remove {self.path}, and the same command records the round again"
 
-    def _file(self, client: int, what: str = "") -> Path:
-        return self._replies / f"client-{client}{what and f'-{what}'}.safetensors"
+    def _file(self, client: int, suffix: str = "") -> Path:
+        return self._replies / f"client-{client}{suffix and f'-{suffix}'}.safetensors"
 
     @cached_property
     def _read(self) -> _Index:
         try:
-            found = _Index.model_validate(read_json(self._index, _LONGEST))
-            check_row(found.row, "row")
-            if not isinstance(found.row.get("rankme"), float):
+            index = _Index.model_validate(read_json(self._index, _LONGEST))
+            check_row(index.row, "row")
+            if not isinstance(index.row.get("rankme"), float):
                 raise ConfigError("row: has no RankMe")
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
-            what = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-            raise ConfigError(f"{self._index}: {what}; {self._again}") from None
+            place = ".".join(map(str, problem["loc"]))
+            raise ConfigError(f"{self._index}: {place}: {problem['msg']}; {self._remedy}") from None
         except ConfigError as error:
-            raise ConfigError(f"{self._index}: {error}; {self._again}") from None
-        return found
+            raise ConfigError(f"{self._index}: {error}; {self._remedy}") from None
+        return index
 
 
-def _reported_by(rules: tuple[str, ...], metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a reply's metrics without those that another message had asked for."""
+def _metrics_for(rules: tuple[str, ...], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a reply's metrics without those of client rules that this message does not name."""
     return {
         name: value
         for name, value in metrics.items()
@@ -281,11 +284,11 @@ def _reported_by(rules: tuple[str, ...], metrics: Mapping[str, Any]) -> dict[str
     }
 
 
-def _whole(value: object) -> int:
+def _count_or_zero(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def moments(replays: Path) -> list[Moment]:
-    """Return all whole moments in a run's folder ``replays/``."""
+def kept_rounds(replays: Path) -> list[KeptRound]:
+    """Return all complete kept rounds in a run's folder ``replays/``."""
     folders = replays.iterdir() if replays.is_dir() else ()
-    return [moment for folder in folders if (moment := Moment(folder)).is_whole()]
+    return [kept_round for folder in folders if (kept_round := KeptRound(folder)).is_complete()]

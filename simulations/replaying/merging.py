@@ -1,4 +1,4 @@
-"""What a merge did to the encoder: how far it went, which way, and how long its weights are."""
+"""Measurements of a merge: how far and in which direction it moved the encoder's weights."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -12,19 +12,19 @@ from strategies.fold import squared_norm
 
 
 @dataclass(frozen=True)
-class Step:
-    """A merge's step from the model that was sent to the one that came of it."""
+class ModelUpdate:
+    """The update g' − g from the model g that was sent to the merged model g'."""
 
     length: float
-    """‖g' − g‖ / ‖g‖, over all the encoder's weights."""
+    """The relative update norm ‖g' − g‖ / ‖g‖, over all the encoder's weights."""
     norm: float
-    """‖g'‖ / Σ_k p_k‖w_k‖: 1 where the merged weights are as long as the clients' were."""
+    """The norm ratio ‖g'‖ / Σ_k p_k‖w_k‖: 1 if merging kept the clients' mean norm."""
     direction: float
-    """The cosine of g' − g with the first strategy's step; NaN where one of them is 0."""
+    """The cosine of this update with the first strategy's; NaN if one of them is 0."""
 
 
-def weights(state: Mapping[str, Tensor], buffers: frozenset[str]) -> list[str]:
-    """Return the names of the encoder's floating tensors, BatchNorm's statistics left out."""
+def encoder_weights(state: Mapping[str, Tensor], buffers: frozenset[str]) -> list[str]:
+    """Return the names of the encoder's floating tensors without BatchNorm statistics."""
     return [
         name
         for name, tensor in state.items()
@@ -32,70 +32,70 @@ def weights(state: Mapping[str, Tensor], buffers: frozenset[str]) -> list[str]:
     ]
 
 
-def mean_norms(
+def mean_client_norms(
     models: Iterable[tuple[int, int, State]], names: Iterable[str]
 ) -> tuple[dict[str, float], float]:
-    """Return Σ_k p_k‖w_k[l]‖ of each tensor l, and Σ_k p_k‖w_k‖ over them all.
+    """Return the mean norm Σ_k p_k‖w_k[l]‖ of each tensor l, and Σ_k p_k‖w_k‖ over all tensors.
 
     Parameters
     ----------
     models : Iterable[tuple[int, int, State]]
-        Each client with its number of examples, whose share is p_k, and its model.
+        Client, number of examples and model of each reply; p_k is the share of the examples.
     names : Iterable[str]
-        The tensors; one that a model lacks, since it stays on the clients, is left out.
+        The tensors' names. A tensor that a model lacks, because it stays local, is left out.
     """
     names = list(names)
     sums = dict.fromkeys(names, 0.0)
-    whole = examples = 0.0
+    total = examples = 0.0
     for _, count, model in models:
         squares = {name: squared_norm(model[name]) for name in names if name in model}
         for name, square in squares.items():
             sums[name] += count * math.sqrt(square)
-        whole += count * math.sqrt(math.fsum(squares.values()))
+        total += count * math.sqrt(math.fsum(squares.values()))
         examples += count
-    return {n: total / examples for n, total in sums.items() if total}, whole / examples
+    return {name: norms / examples for name, norms in sums.items() if norms}, total / examples
 
 
 @torch.no_grad()
-def step(
+def model_update(
     before: Mapping[str, Tensor],
     after: Mapping[str, Tensor],
     first: Mapping[str, Tensor],
     names: Iterable[str],
     client_norm: float,
-) -> Step:
+) -> ModelUpdate:
     """Measure a merge.
 
     Parameters
     ----------
     before, after, first : Mapping[str, Tensor]
-        The model that was sent, what a strategy made of the replies, and what the first one made.
+        The model that was sent, the one a strategy merged, and the one the first strategy merged.
     names : Iterable[str]
-        The tensors that count.
+        The names of the tensors that are compared.
     client_norm : float
-        Σ_k p_k‖w_k‖ over them.
+        The clients' mean norm Σ_k p_k‖w_k‖ over these tensors.
     """
     names = list(names)
     start, end, other = (
         torch.cat([s[n].detach().cpu().double().flatten() for n in names])
         for s in (before, after, first)
     )
-    own, reference = end - start, other - start
-    length = float(own.norm())
+    update, reference = end - start, other - start
+    length = float(update.norm())
     products = length * float(reference.norm())
-    return Step(
+    return ModelUpdate(
         length=length / float(start.norm()),
         norm=float(end.norm()) / client_norm,
-        direction=float(own @ reference) / products if products else math.nan,
+        direction=float(update @ reference) / products if products else math.nan,
     )
 
 
 @torch.no_grad()
 def norms_restored(state: Mapping[str, Tensor], norms: Mapping[str, float]) -> State:
-    """Return a model each of whose tensors is as long as the clients' were, by ``norms``."""
+    """Return the model with each tensor scaled to the norm that ``norms`` gives for it."""
     restored = dict(state)
     for name, target in norms.items():
-        own = math.sqrt(squared_norm(state[name]))
-        if own:
-            restored[name] = state[name] * (target / own)
+        norm = math.sqrt(squared_norm(state[name]))
+        if norm:
+            restored[name] = state[name] * (target / norm)
     return restored

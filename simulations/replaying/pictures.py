@@ -1,4 +1,4 @@
-"""The pictures of replays and audits. Each function returns a matplotlib Figure."""
+"""The pictures of replays and audits; each function returns a matplotlib Figure."""
 
 from collections.abc import Sequence
 from textwrap import fill
@@ -8,52 +8,53 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from simulations.comparing.plot_style import looks
+from simulations.comparing.plot_style import plot_styles
 from simulations.replaying.results import EncoderProbe, Merge
 from simulations.reports.fonts import literal
 
 _GREY = "#666666"
 _ACCURACY = "linear probe, test accuracy (%)"
 _WITH_BARS = f"{_ACCURACY}\nbars: 95 % over test examples, of the difference to the dotted line"
-_SIDES = {"merged": "o", "recalibrated": "s", "norms restored": "^", "both": "D"}
-"""The marker of each way to look at a merged encoder."""
+_MARKERS = {"merged": "o", "recalibrated": "s", "norms restored": "^", "both": "D"}
+"""The marker of each variant of a merged encoder."""
 
 
-def replayed(server_round: int, merges: Sequence[Merge]) -> Figure:
-    """Draw what each strategy made of the same replies, and what came after.
+def draw_replay(server_round: int, merges: Sequence[Merge]) -> Figure:
+    """Draw each strategy's accuracy after merging the same replies, and in the rounds that follow.
 
-    Left the accuracy after the merge, with the interval over test examples of its difference to the
-    first; right, where rounds followed, the accuracy by round.
+    The left panel has the accuracy after the merge, with the interval over test examples of its
+    difference to the first strategy. The right panel, if rounds followed, has the accuracy by
+    round.
     """
-    look = looks([merged.strategy for merged in merges])
-    known = [m for m in merges if "linear_accuracy" in m.row]
-    after = any(merged.after for merged in known)
+    styles = plot_styles([merged.strategy for merged in merges])
+    labelled = [m for m in merges if "linear_accuracy" in m.row]
+    after = any(merged.after for merged in labelled)
     figure = Figure(
         figsize=(10 if after else 6.5, 1.6 + max(1.4, 0.42 * len(merges))), layout="constrained"
     )
     axes = figure.subplots(1, 2 if after else 1, squeeze=False)[0]
-    for place, merged in enumerate(known):
+    for place, merged in enumerate(labelled):
         value = 100 * merged.row["linear_accuracy"]
-        own = look[merged.strategy]
-        if found := merged.difference:
-            base = value - found.points
-            ends = [base + found.low, base + found.high]
-            axes[0].plot(ends, [place, place], color=own.colour, lw=2.2, alpha=0.45)
-        axes[0].plot([value], [place], own.marker, color=own.colour, ms=7, mec="white", mew=0.8)
-    if known:
-        axes[0].axvline(100 * known[0].row["linear_accuracy"], color=_GREY, lw=0.8, ls=":")
-    _rows(axes[0], [merged.strategy for merged in known])
+        style = styles[merged.strategy]
+        if difference := merged.difference:
+            base = value - difference.points
+            ends = [base + difference.low, base + difference.high]
+            axes[0].plot(ends, [place, place], color=style.colour, lw=2.2, alpha=0.45)
+        axes[0].plot([value], [place], style.marker, color=style.colour, ms=7, mec="white", mew=0.8)
+    if labelled:
+        axes[0].axvline(100 * labelled[0].row["linear_accuracy"], color=_GREY, lw=0.8, ls=":")
+    _rows(axes[0], [merged.strategy for merged in labelled])
     _frame(axes[0], f"The replies of round {server_round}, merged", _WITH_BARS)
     if after:
-        for merged in known:
+        for merged in labelled:
             rows = [merged.row, *merged.after]
-            own = look[merged.strategy]
+            style = styles[merged.strategy]
             axes[1].plot(
                 [row["round"] for row in rows],
                 [100 * row["linear_accuracy"] for row in rows],
-                color=own.colour,
-                linestyle=own.style,
-                marker=own.marker,
+                color=style.colour,
+                linestyle=style.style,
+                marker=style.marker,
                 markersize=4,
             )
         axes[1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -63,15 +64,15 @@ def replayed(server_round: int, merges: Sequence[Merge]) -> Figure:
     return figure
 
 
-def audited(server_round: int, probes: Sequence[EncoderProbe]) -> Figure:
-    """Draw the accuracy of what went into a merge and of what came out.
+def draw_audit(server_round: int, probes: Sequence[EncoderProbe]) -> Figure:
+    """Draw the accuracy of the encoders before, in and after a merge.
 
-    A bar is the interval over test examples of the difference to the clients' mean, which is
-    dotted.
+    A bar is the interval over test examples of the difference to the clients' mean, which is the
+    dotted line.
     """
     clients = [100 * p.linear_accuracy for p in probes if p.encoder.startswith("client ")]
     out = [p for p in probes if p.strategy is not None]
-    look = looks(list(dict.fromkeys(str(p.strategy) for p in out)))
+    styles = plot_styles(list(dict.fromkeys(str(p.strategy) for p in out)))
     names = ["sent to the clients", f"clients, {len(clients)} encoders"]
     names += [f"{p.strategy}: {p.encoder}" for p in out]
     figure = Figure(figsize=(8.5, 1.3 + 0.34 * len(names)), layout="constrained")
@@ -82,8 +83,8 @@ def audited(server_round: int, probes: Sequence[EncoderProbe]) -> Figure:
     axes.plot([mean], [1], "o", color="black", ms=6)
     _point(axes, probes[0], 0, "black", "o")
     for place, probe in enumerate(out, start=2):
-        colour = look[str(probe.strategy)].colour
-        _point(axes, probe, place, colour, _SIDES[probe.encoder])
+        colour = styles[str(probe.strategy)].colour
+        _point(axes, probe, place, colour, _MARKERS[probe.encoder])
     _rows(axes, names)
     _frame(axes, f"Round {server_round}: before, in and after the merge", _WITH_BARS)
     return figure
@@ -99,7 +100,7 @@ def _point(axes: Axes, probe: EncoderProbe, place: int, colour: str, marker: str
 
 
 def _name(text: str) -> str:
-    """Break a name with many fields into lines, so that it leaves room for the figures."""
+    """Break a name with many fields into lines, so that it leaves room for the numbers."""
     return literal(fill(text, 44))
 
 

@@ -1,4 +1,4 @@
-"""A run that is opened again, so that rounds of it can be made anew."""
+"""A finished run, reopened so that one of its rounds can be merged again."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,51 +26,51 @@ from simulations.replaying.candidates import (
     Candidate,
     build_candidate,
     check_replies,
-    fields_of,
     load,
-    measuring_rules,
+    metric_rules_of,
     notes_on,
+    overrides_of,
 )
-from simulations.replaying.counterfactual_memory import kept_under
-from simulations.replaying.grids import KeepingGrid, ReplayingGrid
-from simulations.replaying.kept_round import Moment, moments
+from simulations.replaying.counterfactual_memory import private_states_under
+from simulations.replaying.grids import RecordingGrid, ReplayingGrid
+from simulations.replaying.kept_round import KeptRound, kept_rounds
 from simulations.running.open_engine import open_engine
 from simulations.server.server import Server
 from simulations.settings.experiment import Experiment
 from simulations.setup.cohort import cohort_size
 from simulations.setup.prepare import Prepared, prepare
 
-Told = Callable[[int, int, str], None]
-"""Told how many steps of a long work are done, of how many, and what the last one was."""
+OnProgress = Callable[[int, int, str], None]
+"""Called with the number of finished steps, the number of all steps, and the last one's name."""
 
 
-class Steps(QuietDisplay):
-    """How far a long work is: client updates, merges and probes, each a step."""
+class ReplayProgress(QuietDisplay):
+    """Counts the finished client updates, merges and probes of a replay or audit."""
 
-    def __init__(self, told: Told):
-        self._told = told
+    def __init__(self, on_progress: OnProgress):
+        self._on_progress = on_progress
         self.done = self.total = 0
         self.doing = ""
-        """What clients are trained for; empty where they are not."""
+        """What clients are trained for now; empty while none is trained."""
 
     def expect(self, steps: int) -> None:
-        """Add to what there is to do."""
+        """Add to the number of all steps."""
         self.total += steps
 
-    def did(self, text: str) -> None:
-        """Count a step."""
+    def count(self, text: str) -> None:
+        """Count one finished step."""
         self.done += 1
-        self._told(self.done, self.total, text)
+        self._on_progress(self.done, self.total, text)
 
     def on_client_result(self, result: ClientResult) -> None:
-        """Count a client's update; a reply that was kept is none."""
+        """Count a client's update; a recorded reply is not one."""
         if self.doing:
-            self.did(self.doing)
+            self.count(self.doing)
 
 
 @dataclass
-class Opened:
-    """A run, its examples, and the engine that its clients run in."""
+class ReopenedRun:
+    """A run, its examples, and the engine that its clients run on."""
 
     folder: RunFolder
     round: int
@@ -78,14 +78,14 @@ class Opened:
     prepared: Prepared
     engine: Engine
     own: Candidate
-    """The run's own strategy, whether it is to merge or not."""
+    """The run's own strategy, whether or not it is among the candidates."""
     candidates: Sequence[Candidate]
-    measuring: tuple[ClientRuleConfig, ...]
-    """The client rules, of all these strategies, that only measure."""
-    steps: Steps
+    metric_rules: tuple[ClientRuleConfig, ...]
+    """The client rules of all these strategies that only measure."""
+    progress: ReplayProgress
 
     def server(self, experiment: Experiment, grid: Grid) -> Server:
-        """Return a server of its rounds."""
+        """Return a server that runs this run's rounds with an experiment's strategy."""
         prepared = self.prepared
         return Server(
             experiment,
@@ -93,141 +93,147 @@ class Opened:
             prepared.splits,
             prepared.partition,
             self.engine,
-            self.steps,
+            self.progress,
             grid=grid,
         )
 
     @property
     def experiment(self) -> Experiment:
-        """The run's own."""
+        """The run's own experiment."""
         return self.prepared.experiment
 
     def updates_in(self, rounds: range) -> int:
-        """Return how many client updates some rounds have in all."""
+        """Return the number of client updates in these rounds."""
         if self.experiment.only_client is not None:
             return len(rounds)
         clients = self.prepared.partition.clients
         return len(rounds) * cohort_size(clients, self.experiment.participation)
 
     def last_round(self, rounds: int) -> int:
-        """Return the last of so many rounds after this one; a ConfigError says that it has none."""
-        left = self.experiment.rounds - self.round
-        if not 0 <= rounds <= left:
+        """Return the last of so many further rounds; raise a ConfigError if there are fewer."""
+        remaining = self.experiment.rounds - self.round
+        if not 0 <= rounds <= remaining:
             raise ConfigError(
-                f"--rounds {rounds}: after round {self.round} the run has {left} more; schedules, "
-                "such as the learning rate's, end with its last"
+                f"--rounds {rounds}: after round {self.round} the run has {remaining} more; "
+                "schedules, such as the learning rate's, end with the last round"
             )
         return self.round + rounds
 
-    def notes(self, moment: Moment) -> list[str]:
-        """Say where the round that was made again is not the run's, and what no merge shows."""
-        made = moment.row
+    def notes(self, kept_round: KeptRound) -> list[str]:
+        """Return notes on how the recorded round differs from the run's, and on the strategies."""
+        recorded = kept_round.row
         rows = {row["round"]: row for row in self.folder.read_metrics()}
-        known = rows.get(self.round, {})
-        differ = [
-            f"Round {self.round}, made again, has another {name} ({made[name]:.6g}) than the run "
-            f"({known[name]:.6g}): another machine or version? This is about the one made again."
+        original = rows.get(self.round, {})
+        differences = [
+            f"Round {self.round}, run again, has another {name} ({recorded[name]:.6g}) than in the "
+            f"run ({original[name]:.6g}); perhaps the machine or a version differs. All results "
+            "here are of the round that was run again."
             for name in ("train_loss", "linear_accuracy")
-            if None not in (known.get(name), made.get(name)) and known[name] != made[name]
+            if None not in (original.get(name), recorded.get(name))
+            and original[name] != recorded[name]
         ]
-        return differ + notes_on(self.own, self.candidates)
+        return differences + notes_on(self.own, self.candidates)
 
-    def moment(self) -> Moment:
-        """Return the round just before its merge, made again from the seed where it is not kept.
+    def kept_round(self) -> KeptRound:
+        """Return the round as it was before its merge; run it again if it is not kept on disk.
 
         Raises
         ------
         RunError
-            A round of it failed.
+            A round that was run again failed.
         """
         replays = make_inside(replays_of(self.folder))
-        moment = Moment(replays / f"round-{self.round}")
-        if moment.is_whole() and moment.has(self.measuring):
-            return moment
-        moment.begin()
+        kept_round = KeptRound(replays / f"round-{self.round}")
+        if kept_round.is_complete() and kept_round.has_metrics_of(self.metric_rules):
+            return kept_round
+        kept_round.begin()
         replies: list[dict[str, object]] = []
-        server, start = self._before(
-            replays, lambda client, reply: replies.append(moment.add(client, reply))
+        server, start = self._recording_server(
+            replays, lambda client, reply: replies.append(kept_round.add(client, reply))
         )
-        self.steps.expect(self.updates_in(range(start, self.round + 1)))
+        self.progress.expect(self.updates_in(range(start, self.round + 1)))
         for number in range(start, self.round):
-            self.steps.doing = f"round {number} again"
+            self.progress.doing = f"round {number} again"
             server.train(number, server.draw_cohort(number))
-        self.steps.doing = f"round {self.round} again"
-        # A person's own strategy may write to its momentum in place.
+        self.progress.doing = f"round {self.round} again"
+        # A user's own strategy may write to its momentum in place.
         model, strategy = server.state(), clone(server.strategy_state())
         row, _ = server.run_round(self.round, server.draw_cohort(self.round))
-        self.steps.doing = ""
-        kept = get_client_states(self.engine)
-        moment.finish(
-            Checkpoint(self.round - 1, model, strategy, kept), replies, row, self.measuring
+        self.progress.doing = ""
+        states = get_client_states(self.engine)
+        kept_round.finish(
+            Checkpoint(self.round - 1, model, strategy, states), replies, row, self.metric_rules
         )
-        return moment
+        return kept_round
 
-    def _before(self, replays: Path, keep: Callable[[int, Message], None]) -> tuple[Server, int]:
-        """Return a server that is as far as possible, but not too far, and its next round."""
-        earlier = [moment for moment in moments(replays) if moment.round < self.round]
-        nearest = max(earlier, key=lambda moment: moment.round, default=None)
-        start, found = 1, None
-        if self.own.may_forget:
-            # Only from the first round on does it have what it had.
+    def _recording_server(
+        self, replays: Path, record: Callable[[int, Message], None]
+    ) -> tuple[Server, int]:
+        """Return a server in the latest known state before this round, and its next round."""
+        earlier = [each for each in kept_rounds(replays) if each.round < self.round]
+        nearest = max(earlier, key=lambda each: each.round, default=None)
+        start, checkpoint = 1, None
+        if self.own.may_lose_state:
+            # No checkpoint has the strategy's state, so all rounds are run again.
             nearest = None
-        elif found := self._stopped(nearest.round if nearest else 0):
-            start, nearest = found.round + 1, None
+        elif checkpoint := self._stopped_checkpoint(nearest.round if nearest else 0):
+            start, nearest = checkpoint.round + 1, None
         elif nearest:
-            start, found = nearest.round + 1, nearest.before()
+            start, checkpoint = nearest.round + 1, nearest.checkpoint()
         grid = ReplayingGrid(self.engine, nearest)
-        server = self.server(self.experiment, KeepingGrid(grid, self.round, keep, self.measuring))
-        if found:
-            server.restore(found.model, found.strategy)
-        set_client_states(self.engine, found.clients if found else {})
+        recording = RecordingGrid(grid, self.round, record, self.metric_rules)
+        server = self.server(self.experiment, recording)
+        if checkpoint:
+            server.restore(checkpoint.model, checkpoint.strategy)
+        set_client_states(self.engine, checkpoint.clients if checkpoint else {})
         if nearest:
             server.train(nearest.round, nearest.cohort)
         return server, start
 
-    def _stopped(self, first: int) -> Checkpoint | None:
-        """Return the checkpoint of a run that was stopped from this round on, before ours."""
+    def _stopped_checkpoint(self, first: int) -> Checkpoint | None:
+        """Return the run's checkpoint if the run stopped from this round on, before ours."""
         folder = self.folder.checkpoint
         try:
             last = folder.round()
             return None if last is None or not first <= last < self.round else folder.load()
         except ValueError as error:
-            raise ConfigError(f"{error}; remove it, and its rounds are made again") from error
+            raise ConfigError(f"{error}; remove it, and its rounds are run again") from error
 
-    def ready(self, candidate: Candidate, moment: Moment) -> Server:
-        """Return a candidate's server as it is before it merges the moment's replies."""
-        before = moment.before()
-        server = self.server(candidate.experiment, ReplayingGrid(self.engine, moment))
-        own = candidate.is_own
-        server.restore(before.model, before.strategy if own else server.strategy_state())
+    def server_before_merge(self, candidate: Candidate, kept_round: KeptRound) -> Server:
+        """Return a candidate's server in the state before it merges the kept round's replies."""
+        before = kept_round.checkpoint()
+        server = self.server(candidate.experiment, ReplayingGrid(self.engine, kept_round))
+        strategy = before.strategy if candidate.is_own else server.strategy_state()
+        server.restore(before.model, strategy)
         return server
 
-    def go_on(self, candidate: Candidate, moment: Moment, server: Server, last: int) -> None:
-        """Let clients keep what they would of the moment under a candidate, up to a round."""
-        before = moment.before()
+    def set_client_states(
+        self, candidate: Candidate, kept_round: KeptRound, server: Server, last: int
+    ) -> None:
+        """Give the clients the private state that the kept round leaves under a candidate.
+
+        Only clients that take part in the rounds up to ``last`` get one.
+        """
+        before = kept_round.checkpoint()
         states = before.clients
         if not candidate.is_own:
-            rounds = range(moment.round + 1, last + 1)
-            config = self.experiment.client
-            states = kept_under(
+            rounds = range(kept_round.round + 1, last + 1)
+            config, local = self.experiment.client, candidate.instructions.transmission.local
+            states = private_states_under(
                 candidate.instructions,
                 before,
-                moment,
+                kept_round,
                 {client for number in rounds for client in server.draw_cohort(number)},
                 ClientRound(
-                    server_round=moment.round,
+                    server_round=kept_round.round,
                     round_start=before.model,
-                    received_names=[
-                        n
-                        for n in before.model
-                        if n not in candidate.instructions.transmission.local
-                    ],
+                    received_names=[n for n in before.model if n not in local],
                     trainable_names=trainable_names(server.objective),
                     roles=tensor_roles(server.objective),
                     extra=candidate.extra,
                     momentum=config.momentum,
                     nesterov=config.nesterov,
-                    lr=learning_rate(config, moment.round, self.experiment.rounds),
+                    lr=learning_rate(config, kept_round.round, self.experiment.rounds),
                     seed=self.experiment.seed,
                 ),
             )
@@ -235,33 +241,38 @@ class Opened:
 
 
 def replays_of(folder: RunFolder) -> Path:
-    """Return the folder of a run in which its replayed rounds lie."""
+    """Return the folder of a run that holds its replayed rounds."""
     return folder.path / "replays"
 
 
 @contextmanager
 def open_run(
-    path: Path, server_round: int, strategies: str | None, device: str | None, told: Told
-) -> Iterator[Opened]:
-    """Open a run for a round of it to be merged again.
+    path: Path,
+    server_round: int,
+    strategies: str | None,
+    device: str | None,
+    on_progress: OnProgress,
+) -> Iterator[ReopenedRun]:
+    """Reopen a run, so that one of its rounds can be merged again.
 
     Parameters
     ----------
     path : Path
         The run's folder.
     server_round : int
-        From 1.
+        The round, from 1.
     strategies : str | None
-        Such as ``fedavg,ldawa(warmup_rounds=0)``; None for the run's own.
+        The strategies, such as ``fedavg,ldawa(warmup_rounds=0)``; None for the run's own.
     device : str | None
-        Such as ``cpu``; None for the run's.
-    told : Told
-        Told how far the work is.
+        The device, such as ``cpu``; None for the run's.
+    on_progress : OnProgress
+        Called after each step.
 
     Raises
     ------
     ConfigError
-        It cannot be; nothing was done yet.
+        The run has no such round or cannot be run here, or a strategy does not fit it; nothing was
+        done.
     """
     folder = RunFolder(path)
     if not folder.config.is_file() or not folder.read_metrics():
@@ -270,22 +281,29 @@ def open_run(
         )
     if not has_partition(folder.partition):
         raise ConfigError(
-            f"{path}: its clients' examples are on devices, so no round of it can be made again "
+            f"{path}: its clients' examples are on devices, so none of its rounds can be run again "
             "here"
         )
-    where = [f"engine.device={device}"] if device else []
-    own = load(folder, where)
-    if not 1 <= server_round <= own.rounds:
-        raise ConfigError(f"--round {server_round}: the run has rounds 1 to {own.rounds}")
-    chosen = [Arm(own.strategy.name)] if strategies is None else arms(strategies)
-    prepared = prepare(own)
-    runs = build_candidate(Arm(own.strategy.name), own, prepared, server_round)
+    overrides = [f"engine.device={device}"] if device else []
+    experiment = load(folder, overrides)
+    if not 1 <= server_round <= experiment.rounds:
+        raise ConfigError(f"--round {server_round}: the run has rounds 1 to {experiment.rounds}")
+    own_arm = Arm(experiment.strategy.name)
+    prepared = prepare(experiment)
+    own = build_candidate(own_arm, experiment, prepared, server_round)
     candidates = [
-        build_candidate(arm, load(folder, [*fields_of(arm, own), *where]), prepared, server_round)
-        for arm in chosen
+        build_candidate(
+            arm,
+            load(folder, [*overrides_of(arm, experiment), *overrides]),
+            prepared,
+            server_round,
+        )
+        for arm in ([own_arm] if strategies is None else arms(strategies))
     ]
-    check_replies(runs, candidates)
-    measuring = measuring_rules(runs, candidates)
-    steps = Steps(told)
-    with open_engine(prepared, folder, steps) as engine, one_thread():
-        yield Opened(folder, server_round, prepared, engine, runs, candidates, measuring, steps)
+    check_replies(own, candidates)
+    metric_rules = metric_rules_of(own, candidates)
+    progress = ReplayProgress(on_progress)
+    with open_engine(prepared, folder, progress) as engine, one_thread():
+        yield ReopenedRun(
+            folder, server_round, prepared, engine, own, candidates, metric_rules, progress
+        )

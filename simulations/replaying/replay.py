@@ -1,7 +1,7 @@
-"""Let every strategy merge the same replies of one round, and follow what comes of it.
+"""Merge the same replies of one round by several strategies, and go on from each result.
 
-Runs of two strategies differ in all that happened before, too. Here one round of one run is merged
-by each of them: what differs is the merge alone.
+Two runs with different strategies also differ in all their earlier rounds. Here each strategy
+merges one round of one run, so that only the merge differs.
 """
 
 import json
@@ -18,10 +18,10 @@ from simulations.comparing.statistics import over_test_examples
 from simulations.record.files import replace_text
 from simulations.record.subfolders import make_inside
 from simulations.replaying import pictures
-from simulations.replaying.candidates import Candidate, forgot
-from simulations.replaying.kept_round import Moment
-from simulations.replaying.merging import mean_norms, step, weights
-from simulations.replaying.reopened_run import Opened, Told, open_run
+from simulations.replaying.candidates import Candidate, notes_on_lost_state
+from simulations.replaying.kept_round import KeptRound
+from simulations.replaying.merging import encoder_weights, mean_client_norms, model_update
+from simulations.replaying.reopened_run import OnProgress, ReopenedRun, open_run
 from simulations.replaying.results import AccuracyDifference, Merge, Replay
 from simulations.reports import plots
 from simulations.server.server import Server
@@ -34,12 +34,12 @@ def replay(
     rounds: int = 0,
     *,
     device: str | None = None,
-    told: Told = lambda done, total, text: None,
+    on_progress: OnProgress = lambda done, total, text: None,
 ) -> Replay:
     """Merge one round's replies by each strategy, and write ``replays/round-N/`` into the run.
 
-    The rounds before it are made again, unless they were for an earlier replay; no other file of
-    the run changes.
+    The round and those before it are run again, unless an earlier replay recorded them. No other
+    file of the run changes.
 
     Parameters
     ----------
@@ -48,32 +48,32 @@ def replay(
     server_round : int
         The round, from 1.
     strategies : str | None
-        Such as ``fedavg,ldawa(warmup_rounds=0)``, the first of which the others are compared to;
-        None for the run's own.
+        The strategies, such as ``fedavg,ldawa(warmup_rounds=0)``; the others are compared to the
+        first. None for the run's own.
     rounds : int
-        How many rounds to go on under each strategy.
+        The number of further rounds to run under each strategy.
     device : str | None
-        Such as ``cpu``; None for the run's.
-    told : Told
-        Told how far the work is.
+        The device, such as ``cpu``; None for the run's.
+    on_progress : OnProgress
+        Called after each step.
 
     Raises
     ------
     ConfigError
-        Something that was asked for cannot be; nothing was done.
+        An argument does not fit the run; nothing was done.
     RunError
         A round failed.
     """
-    with open_run(run, server_round, strategies, device, told) as opened:
-        last = opened.last_round(rounds)
-        each = 1 + opened.updates_in(range(server_round + 1, last + 1))
-        opened.steps.expect(each * len(opened.candidates))
-        moment = opened.moment()
-        merges = _merge_all(opened, moment, last)
-        notes = opened.notes(moment)
-        for candidate, merged in zip(opened.candidates, merges, strict=True):
-            notes += forgot(candidate, moment.row, merged.row["rankme"])
-    file = moment.path / "replay.json"
+    with open_run(run, server_round, strategies, device, on_progress) as reopened:
+        last = reopened.last_round(rounds)
+        steps = 1 + reopened.updates_in(range(server_round + 1, last + 1))
+        reopened.progress.expect(steps * len(reopened.candidates))
+        kept_round = reopened.kept_round()
+        merges = _merge_all(reopened, kept_round, last)
+        notes = reopened.notes(kept_round)
+        for candidate, merged in zip(reopened.candidates, merges, strict=True):
+            notes += notes_on_lost_state(candidate, kept_round.row, merged.row["rankme"])
+    file = kept_round.path / "replay.json"
     content = {
         "run": run.resolve().name,
         "round": server_round,
@@ -81,79 +81,82 @@ def replay(
         "notes": notes,
     }
     replace_text(file, json.dumps(content, indent=1) + "\n")
-    plots.save(pictures.replayed(server_round, merges), picture := file.with_suffix(".png"))
+    plots.save(pictures.draw_replay(server_round, merges), picture := file.with_suffix(".png"))
     return Replay(server_round, merges, notes, file, picture)
 
 
-def _merge_all(opened: Opened, moment: Moment, last: int) -> list[Merge]:
-    before = moment.before().model
-    found: list[Merge] = []
-    first: _Made | None = None
-    for candidate in opened.candidates:
-        made = _merge(opened, candidate, moment, last)
+def _merge_all(reopened: ReopenedRun, kept_round: KeptRound, last: int) -> list[Merge]:
+    before = kept_round.checkpoint().model
+    merges: list[Merge] = []
+    first: _MergeResult | None = None
+    for candidate in reopened.candidates:
+        result = _merge(reopened, candidate, kept_round, last)
         if first is None:
-            first = made
-            names = weights(before, floating_buffer_names(made.server.objective))
-            norm = mean_norms(moment.models(), names)[1]
-            names = [name for name in names if name in next(moment.models())[2]]
-        found.append(
+            first = result
+            names = encoder_weights(before, floating_buffer_names(result.server.objective))
+            norm = mean_client_norms(kept_round.models(), names)[1]
+            names = [name for name in names if name in next(kept_round.models())[2]]
+        merges.append(
             Merge(
                 candidate.label,
-                made.rows[0],
-                made.rows[1:],
-                step(before, made.model, first.model, names, norm),
-                None if made is first else _difference(made.right[0], first.right[0]),
+                result.rows[0],
+                result.rows[1:],
+                model_update(before, result.model, first.model, names, norm),
+                None if result is first else _difference(result.correct[0], first.correct[0]),
                 None
-                if made is first or len(made.right) == 1
-                else _difference(made.right[-1], first.right[-1]),
-                made.file,
+                if result is first or len(result.correct) == 1
+                else _difference(result.correct[-1], first.correct[-1]),
+                result.file,
             )
         )
-    return found
+    return merges
 
 
 @dataclass(frozen=True)
-class _Made:
+class _MergeResult:
     server: Server
     rows: list[dict[str, Any]]
-    """From the round itself on."""
-    right: list[np.ndarray | None]
-    """After each of them, float [M]: which test examples were classified rightly."""
+    """The rows of metrics of this round and of those that follow."""
+    correct: list[np.ndarray | None]
+    """For each row, float [M]: 1 for each test example that was classified correctly."""
     model: State
-    """Merge, before any further round."""
+    """The merged model, before any further round."""
     file: Path
 
 
-def _merge(opened: Opened, candidate: Candidate, moment: Moment, last: int) -> _Made:
-    steps = opened.steps
-    server = opened.ready(candidate, moment)
-    row, _ = server.run_round(opened.round, moment.cohort)
-    rows, right = [row], [_right(server)]
+def _merge(
+    reopened: ReopenedRun, candidate: Candidate, kept_round: KeptRound, last: int
+) -> _MergeResult:
+    progress = reopened.progress
+    server = reopened.server_before_merge(candidate, kept_round)
+    row, _ = server.run_round(reopened.round, kept_round.cohort)
+    rows, correct = [row], [_correct(server)]
     model = clone(server.state())
-    file = moment.path / "models" / f"{file_name(candidate.label)}.safetensors"
+    file = kept_round.path / "models" / f"{file_name(candidate.label)}.safetensors"
     make_inside(file.parent)
     save_model(file, server.objective, server.blueprint)
-    steps.did(f"{candidate.label}: merged and probed")
-    opened.go_on(candidate, moment, server, last)
-    for number in range(opened.round + 1, last + 1):
-        steps.doing = f"{candidate.label}, round {number}"
+    progress.count(f"{candidate.label}: merged and probed")
+    reopened.set_client_states(candidate, kept_round, server, last)
+    for number in range(reopened.round + 1, last + 1):
+        progress.doing = f"{candidate.label}, round {number}"
         row, _ = server.run_round(number, server.draw_cohort(number))
         rows.append(row)
-        right.append(_right(server))
-    steps.doing = ""
-    return _Made(server, rows, right, model, file)
+        correct.append(_correct(server))
+    progress.doing = ""
+    return _MergeResult(server, rows, correct, model, file)
 
 
-def _right(server: Server) -> np.ndarray | None:
-    seen = server.predictions()
-    if seen is None:
+def _correct(server: Server) -> np.ndarray | None:
+    labels_and_predictions = server.predictions()
+    if labels_and_predictions is None:
         return None
-    labels, predicted = seen
-    right: np.ndarray = (labels == predicted)[labels >= 0].astype(float)
-    return right
+    labels, predicted = labels_and_predictions
+    correct: np.ndarray = (labels == predicted)[labels >= 0].astype(float)
+    return correct
 
 
-def _difference(own: np.ndarray | None, first: np.ndarray | None) -> AccuracyDifference | None:
-    if own is None or first is None:
+def _difference(correct: np.ndarray | None, first: np.ndarray | None) -> AccuracyDifference | None:
+    if correct is None or first is None:
         return None
-    return AccuracyDifference(100 * float((own - first).mean()), *over_test_examples(own - first))
+    above = correct - first
+    return AccuracyDifference(100 * float(above.mean()), *over_test_examples(above))

@@ -1,39 +1,39 @@
-"""What replays and audits of a round return."""
+"""The results of replays and audits."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulations.replaying.merging import Step
+from simulations.replaying.merging import ModelUpdate
 
 
 @dataclass(frozen=True)
 class AccuracyDifference:
-    """How far a strategy is above the first one, on the same test examples."""
+    """A strategy's accuracy minus the first strategy's, on the same test examples."""
 
     points: float
-    """Of linear accuracy."""
+    """The difference in percentage points of linear accuracy."""
     low: float
     high: float
-    """The middle 95 % of it when the test examples are drawn anew."""
+    """The ends of the 95 % interval of the difference when the test examples are resampled."""
 
 
 @dataclass(frozen=True)
 class Merge:
-    """What a strategy made of the replies."""
+    """One strategy's merge of the replies."""
 
     strategy: str
     row: dict[str, Any]
-    """The round's, as in ``metrics.jsonl``."""
+    """The round's row of metrics, as in ``metrics.jsonl``."""
     after: list[dict[str, Any]]
-    """Those of the rounds that followed under this strategy."""
-    step: Step
+    """The rows of the rounds that followed under this strategy."""
+    step: ModelUpdate
     difference: AccuracyDifference | None
-    """After the merge; None of the first strategy, or where there are no labels."""
+    """The difference after the merge; None for the first strategy, or without labels."""
     last_difference: AccuracyDifference | None
-    """After the last of the rounds that followed."""
+    """The difference after the last of the rounds that followed."""
     model: Path
-    """The merged encoder and projector."""
+    """The file of the merged encoder and projector."""
 
 
 @dataclass(frozen=True)
@@ -43,38 +43,38 @@ class Replay:
     round: int
     merges: list[Merge]
     notes: list[str]
-    """What has to be known to read them."""
+    """Notes on how to read the results."""
     file: Path
-    """All of it as JSON."""
+    """The JSON file with all results."""
     picture: Path
 
 
 @dataclass(frozen=True)
 class EncoderProbe:
-    """What an encoder is worth."""
+    """The probe results of one encoder."""
 
     encoder: str
-    """Which: ``sent``, ``client 3``, ``merged``, ``recalibrated``, ``norms restored``, ``both``."""
+    """One of ``sent``, ``client 3``, ``merged``, ``recalibrated``, ``norms restored``, ``both``."""
     strategy: str | None
-    """Who merged it; None before the merge."""
+    """The strategy that merged it; None before the merge."""
     linear_accuracy: float
     knn_accuracy: float
     rankme: float
     above_clients: float
-    """Points of linear accuracy above the mean of the clients' encoders."""
+    """The linear accuracy minus the mean of the clients' encoders, in percentage points."""
     examples: tuple[float, float]
-    """The middle 95 % of it when the test examples are drawn anew."""
+    """The ends of the 95 % interval of ``above_clients`` when the test examples are resampled."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """Where accuracy is lost in a round's merge."""
+    """The probes of one round's encoders, which show where accuracy is lost."""
 
     round: int
     probes: list[EncoderProbe]
     clients: int
-    """How many clients' replies there were."""
+    """The number of replies that were merged."""
     notes: list[str]
     file: Path
-    """All of it as JSON."""
+    """The JSON file with all results."""
     picture: Path

@@ -1,1 +1,1 @@
-"""What a person looks at: pictures, pages and lists."""
+"""Pictures, pages and lists of experiments and runs."""

@@ -1,4 +1,4 @@
-"""What a config means, told without training: the resolved config, the model, the partition.
+"""A summary of an experiment without training: the resolved config, the model, the partition.
 
 All that is printed is YAML that loads as the same config; what is no part of it is in comments.
 """
@@ -36,18 +36,18 @@ from strategies import build as build_strategy
 from strategies.base import build_extra, build_instructions, shared_state
 
 ROWS = 30
-"""The clients that are listed one by one."""
+"""The most clients that are listed one by one."""
 
 
 def describe(experiment: Experiment, console: Console) -> Prepared:
-    """Print an experiment, and return it with its examples shared out.
+    """Print an experiment, and return it prepared, with its partition.
 
     Raises
     ------
     ConfigError
-        See `prepare`.
+        The experiment cannot be prepared; see `prepare`.
     """
-    _say(console, _imports(experiment))
+    _print_lines(console, _imports(experiment))
     prepared = prepare(experiment)
     experiment = prepared.experiment
     _print_yaml(console, dump(experiment))
@@ -89,27 +89,29 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
         f"a round    {len(cohort):,} of {prepared.partition.clients:,} clients, "
         f"{sent:,.1f} MB to each and back" + (f"; {kept:,.1f} MB stay on each" if kept else ""),
     ]
-    _say(console, [*lines, *notes.list_notes(prepared)])
+    _print_lines(console, [*lines, *notes.list_notes(prepared)])
     _print_partition(prepared, console)
     return prepared
 
 
 def describe_views(experiment: Experiment, console: Console) -> Prepared:
-    """Print the steps of an experiment's views, and return it with its examples shared out.
+    """Print the steps of an experiment's views, and return it prepared, with its partition.
 
     Raises
     ------
     ConfigError
-        See `prepare`.
+        The experiment cannot be prepared; see `prepare`.
     """
-    _say(console, _imports(experiment))
+    _print_lines(console, _imports(experiment))
     prepared = prepare(experiment)
     _print_yaml(console, as_yaml({"views": experiment.model_dump(mode="json")["views"]}))
     blueprint = prepared.blueprint
     views = range(1, blueprint.facts.views + 1)
     shapes = [blueprint.views.spec_of(blueprint.spec, view).shape for view in views]
-    _say(console, [f"{blueprint.modality.noun[0]:<10} {_times(blueprint.spec.shape)}"])
-    _say(console, [f"view {n:<6}{_times(shape)}" for n, shape in zip(views, shapes, strict=True)])
+    _print_lines(console, [f"{blueprint.modality.noun[0]:<10} {_times(blueprint.spec.shape)}"])
+    _print_lines(
+        console, [f"view {n:<6}{_times(shape)}" for n, shape in zip(views, shapes, strict=True)]
+    )
     return prepared
 
 
@@ -118,7 +120,7 @@ def _times(shape: Sequence[int]) -> str:
 
 
 def _imports(experiment: Experiment) -> list[str]:
-    """Tell which modules the config has imported: their code runs before anything is checked."""
+    """List the modules that the config imports: their code runs before anything is checked."""
     lines = []
     for field, path in dotted_paths(experiment):
         module = path.rpartition(".")[0]
@@ -136,7 +138,7 @@ def _print_yaml(console: Console, text: str) -> None:
         console.print(text, end="", markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def _say(console: Console, lines: Iterable[str]) -> None:
+def _print_lines(console: Console, lines: Iterable[str]) -> None:
     for line in lines:
         text = f"# {line}".rstrip()
         console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
@@ -160,7 +162,7 @@ def _print_partition(prepared: Prepared, console: Console) -> None:
     classes, sizes = prepared.classes, prepared.partition.sizes()
     noun = prepared.blueprint.modality.noun[1]
     shown = f"{int(sizes.min()):,} to {int(sizes.max()):,} {noun} a client"
-    _say(console, [f"partition  {shown}, median {int(np.median(sizes)):,}"])
+    _print_lines(console, [f"partition  {shown}, median {int(np.median(sizes)):,}"])
     bar = 40 / sizes.max()
     named = [short(name) for name in prepared.partition.names[:ROWS]] or list(map(str, range(ROWS)))
     width = max(10, *map(len, named))
@@ -172,6 +174,6 @@ def _print_partition(prepared: Prepared, console: Console) -> None:
         ]
         size = sizes[client]
         line = f"{named[client]:>{width}} {size:>7,}  {'█' * max(1, round(size * bar)):<40}"
-        _say(console, [f"{line}  {', '.join(most)}"])
+        _print_lines(console, [f"{line}  {', '.join(most)}"])
     if len(sizes) > ROWS:
-        _say(console, [f"           … and {len(sizes) - ROWS:,} more clients"])
+        _print_lines(console, [f"           … and {len(sizes) - ROWS:,} more clients"])

@@ -1,4 +1,4 @@
-"""Fonts that have what is written: names may be in any script, and matplotlib's font is not."""
+"""Fonts for names in any script, since matplotlib's own font lacks most."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ _RIGHT_TO_LEFT = {"R", "AL"}
 
 
 def class_labels(names: Sequence[str]) -> list[str]:
-    """Return what classes are called in a picture: their names, or numbers where no font has them.
+    """Return the classes' labels in a picture: their names, or numbers if no font has the letters.
 
     Parameters
     ----------
     names : Sequence[str]
-        Those of all classes, in order; the numbers are places in it, from 0. See `numbered`.
+        The names of all classes in order; a number is an index into it, from 0. See `numbered`.
     """
     hidden = numbered(names)
     return [
@@ -39,13 +39,13 @@ def class_labels(names: Sequence[str]) -> list[str]:
 
 
 def numbered(names: Sequence[str]) -> dict[int, str]:
-    """Return the names that no font here can write, by their places."""
+    """Return the names that no font of this machine can write, by their indices."""
     short = [printable(name, _LONGEST) for name in names]
     return {n: names[n] for n, name in enumerate(short) if not all(map(_family, name))}
 
 
-def numbers_told(names: Sequence[str]) -> str:
-    """Return the legend of `class_labels`, for where any script can be written; often empty."""
+def number_legend(names: Sequence[str]) -> str:
+    """Return the legend of the numbers of `class_labels` as text; often empty."""
     hidden = [f"class {place}: {printable(name)}" for place, name in numbered(names).items()]
     return "In the pictures " + ", ".join(hidden) + "." if hidden else ""
 
@@ -57,7 +57,7 @@ def literal(text: str) -> str:
 
 
 def set_fonts(figure: Figure) -> None:
-    """Write each text of a figure in fonts that have its characters; ? stands for the others."""
+    """Set fonts that have the characters of each text; other characters become a question mark."""
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         written = text.get_text()
@@ -72,7 +72,7 @@ def set_fonts(figure: Figure) -> None:
 
 @lru_cache(maxsize=10_000)
 def _family(character: str) -> str | None:
-    """Return a font that has a character, the usual one if it does; None where there is none."""
+    """Return a font that has a character, preferably the default one; None if there is none."""
     if not _SHAPES and unicodedata.bidirectional(character) in _RIGHT_TO_LEFT:
         return None
     for name, file in _fonts():
@@ -83,7 +83,7 @@ def _family(character: str) -> str | None:
 
 @lru_cache(1)
 def _fonts() -> list[tuple[str, str]]:
-    """Return names and files of upright fonts, the usual one first."""
+    """Return names and files of upright fonts, the default one first."""
     others = sorted(
         {
             (entry.name, entry.fname)

@@ -1,4 +1,4 @@
-"""What a config may name, each with a line on when to use it: as a table, or as a page.
+"""Every name that a config may hold, with a line on when to use it: a table, or a page.
 
 fedssl list
 fedssl list --markdown > docs/reference.md
@@ -31,18 +31,18 @@ what installed packages add. How to add one: [CONTRIBUTING.md](../CONTRIBUTING.m
 
 @dataclass(frozen=True)
 class Section:
-    """What one field may hold."""
+    """The names that one field of a config may hold."""
 
     field: str
     """The field of a config, or the option of a command."""
     registry: Named[Any]
-    """Where its names are found."""
+    """The registry of the names."""
     names: tuple[str, ...]
-    """Those of the registry that it may hold."""
+    """The names of the registry that the field may hold."""
 
 
 def sections() -> list[Section]:
-    """Return what each field may hold, in the order of a config."""
+    """Return the names that each field may hold, in the order of a config."""
     modalities = MODALITIES.values()
     whole_runs = tuple(name for name in MEASURES if not _is_of_a_round(name))
     rounds = tuple(name for name in MEASURES if name not in whole_runs)
@@ -121,7 +121,7 @@ def _fields(section: Section, registry: Registry[Any]) -> list[tuple[str, ...]]:
 
 
 def _fields_of(model: type[Fields] | None) -> list[tuple[str, ...]]:
-    """Return each field but the name: what it is called, its type, its default, its meaning."""
+    """Return each field except the name: its key, type, default and meaning."""
     if model is None:
         return []
     schema = model.model_json_schema()["properties"]
@@ -131,8 +131,8 @@ def _fields_of(model: type[Fields] | None) -> list[tuple[str, ...]]:
             continue
         default = "required"
         if not field.is_required():
-            made = to_jsonable_python(field.get_default(call_default_factory=True))
-            default = f"`{json.dumps(made, ensure_ascii=False)}`"
+            value = to_jsonable_python(field.get_default(call_default_factory=True))
+            default = f"`{json.dumps(value, ensure_ascii=False)}`"
         rows.append((f"`{name}`", type_in_words(schema[name]), default, field.description or ""))
     return rows
 
@@ -152,7 +152,7 @@ BOUNDS = {
     **{"minimum": "≥", "ge": "≥", "exclusiveMinimum": ">", "gt": ">"},
     **{"maximum": "≤", "le": "≤", "exclusiveMaximum": "<", "lt": "<"},
 }
-"""The bounds of a number, by JSON schema's words and by pydantic's."""
+"""The bounds of a number, by their names in JSON schema and in pydantic."""
 TYPES = {
     "integer": "whole number",
     "number": "number",
@@ -164,7 +164,7 @@ TYPES = {
 
 
 def type_in_words(schema: Mapping[str, Any]) -> str:
-    """Return what a field may hold, of its JSON schema: "number > 0, or null"."""
+    """Return a field's values as text, by its JSON schema: "number > 0, or null"."""
     if "anyOf" in schema:
         # Sections of different names are all called alike.
         return " or ".join(dict.fromkeys(type_in_words(each) for each in schema["anyOf"]))

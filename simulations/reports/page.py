@@ -1,4 +1,4 @@
-"""What a run's page and a comparison's have in common: a Jinja template that each of them extends.
+"""The Jinja template that the pages of runs and of comparisons extend.
 
 In a module, since a Flower app's bundle takes no other files than code and configs.
 """

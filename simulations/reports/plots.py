@@ -1,4 +1,4 @@
-"""The pictures of a run. Each function returns a matplotlib Figure, and touches no global state."""
+"""The pictures of a run; each function returns a matplotlib Figure and changes no global state."""
 
 import io
 import math
@@ -23,8 +23,8 @@ ACCURACIES = {
     "linear_accuracy_recalibrated": ("linear probe, BatchNorm recalibrated", "#009E73", "--", "s"),
     "knn_accuracy": ("kNN", "#D55E00", "-.", "^"),
 }
-"""How each accuracy of ``metrics.jsonl`` is called and drawn: Okabe and Ito's colours, and a line
-style and a marker each, for whoever prints in black and white."""
+"""The label and style of each accuracy of ``metrics.jsonl``: Okabe and Ito's colours, and a line
+style and a marker each, for print in black and white."""
 
 # Paul Tol's "muted" colours, which the colour-blind can tell apart, and pale grey.
 CLASS_COLOURS = ["#332288", "#88CCEE", "#44AA99", "#117733", "#999933"]
@@ -39,7 +39,7 @@ _COLUMNS = 200
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, never half a file."""
+    """Write a figure as PNG; the file is replaced as a whole."""
     set_fonts(figure)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=150)
@@ -107,7 +107,7 @@ def partition(
     client_names: Sequence[str] = (),
     noun: str = "examples",
 ) -> Figure:
-    """Draw which client has how many examples of which class.
+    """Draw the numbers of examples by client and class.
 
     Bars for few clients and classes, a heat map for more; beyond 200 clients, how sizes and class
     mixtures are distributed over them.
@@ -162,7 +162,7 @@ def _partition_bars(
 
 
 def class_look(place: int, name: str) -> dict[str, Any]:
-    """Return how a class is drawn in stacked bars, told apart from 19 others.
+    """Return the style of a class in stacked bars; 20 classes have distinct styles.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def _partition_map(
 
 
 def _name_clients(axes: Axes, names: Sequence[str]) -> None:
-    """Name every client, where they have names and all are legible."""
+    """Name every client, if they have names and all are legible."""
     if 0 < len(names) <= _BARS[0]:
         shown = [literal(short(name)) for name in names]
         upright = max(map(len, shown)) * len(shown) > 60
@@ -292,7 +292,7 @@ def divergence(deltas: np.ndarray, tensors: Sequence[str], rounds: Sequence[int]
 
 
 def _limits(deltas: np.ndarray) -> tuple[float, float]:
-    """Return the scale's ends: up to 1, and down to where all but the odd tensor lies."""
+    """Return the scale's ends: up to 1, and down to the values of all but outlying tensors."""
     low = float(np.nanpercentile(deltas, 2))
     if low < 0:
         return -1.0, 1.0
@@ -301,12 +301,12 @@ def _limits(deltas: np.ndarray) -> tuple[float, float]:
 
 
 def _label_rows(axes: Axes, names: Sequence[str], most: int) -> None:
-    """Name every row, or evenly spaced ones where not all would be legible."""
+    """Name every row, or evenly spaced ones if not all would be legible."""
     places = range(0, len(names), -(-len(names) // most))
     axes.set_yticks(places, [names[i] for i in places], fontsize=7)
 
 
 def label_columns(axes: Axes, rounds: Sequence[int], most: int) -> None:
-    """Name every column by its round, or evenly spaced ones where not all would be legible."""
+    """Name every column by its round, or evenly spaced ones if not all would be legible."""
     places = range(0, len(rounds), -(-len(rounds) // most))
     axes.set_xticks(places, [str(rounds[i]) for i in places])

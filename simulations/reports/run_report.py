@@ -28,13 +28,13 @@ from simulations.record.run_folder import RunFolder
 from simulations.record.subfolders import make_inside
 from simulations.record.tables import MEND, Divergence, Row, read_divergence, read_partition
 from simulations.reports import plots
-from simulations.reports.fonts import numbers_told
+from simulations.reports.fonts import number_legend
 from simulations.reports.page import render_page
 from simulations.reports.run_page import PAGE
 from simulations.setup.notes import read_cautions
 
 MOST_FAILURES = 100
-"""Failed clients that the page lists; ``metrics.jsonl`` has them all."""
+"""The most failed clients that the page lists; ``metrics.jsonl`` has them all."""
 _TITLES = {
     "progress": "Progress",
     "partition": "Who has which {examples}",
@@ -44,7 +44,7 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Records:
-    """What a run folder tells of the run."""
+    """The content of a run folder that a report needs."""
 
     config_text: str
     config: Mapping[str, Any]
@@ -58,7 +58,7 @@ class Records:
 
     @property
     def noun(self) -> str:
-        """What examples are called."""
+        """The noun for examples, such as images."""
         data = self.config.get("data")
         modality = data.get("modality", "image") if isinstance(data, Mapping) else None
         return noun_of(modality)[1]
@@ -67,14 +67,14 @@ class Records:
 def report(folder: Path) -> Path:
     """Write a run's plots and ``report.html``, from the files of its folder alone.
 
-    The page holds its pictures and fetches nothing. The run may still be going on, or may have been
+    The page contains its pictures and fetches nothing. The run may still go on, or may have been
     interrupted: the page then says how far it came. The accuracy in the headline is that of the
     last evaluated round, never of the best.
 
     Parameters
     ----------
     folder : Path
-        A run folder.
+        The run's folder.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def report(folder: Path) -> Path:
     Raises
     ------
     ConfigError
-        It is no run folder, or a file in it is missing or cannot be read.
+        The folder is no run folder, or a file in it is missing or cannot be read.
     """
     folder = Path(folder)
     records = read_records(folder)
@@ -104,7 +104,7 @@ def report(folder: Path) -> Path:
         cautions=records.cautions,
         headline=_headline(records),
         pictures=pictures,
-        numbered=numbers_told(records.class_names),
+        numbered=number_legend(records.class_names),
         columns=_columns(records.rows),
         rows=records.rows,
         failures=_failures(records.rows),
@@ -122,20 +122,22 @@ def _figures(records: Records) -> dict[str, Figure]:
     if len(records.counts.client):
         counts, names = _without_gaps(records.counts, records.client_names)
         figures["partition"] = plots.partition(counts, records.class_names, names, records.noun)
-    found = records.divergence
-    if found.rounds:
-        figures["divergence"] = plots.divergence(found.deltas, found.tensors, found.rounds)
+    divergence = records.divergence
+    if divergence.rounds:
+        figures["divergence"] = plots.divergence(
+            divergence.deltas, divergence.tensors, divergence.rounds
+        )
     return figures
 
 
 def _without_gaps(counts: Counts, names: Sequence[str]) -> tuple[Counts, Sequence[str]]:
-    """Return the counts of those clients that have examples, by name where others lie between."""
+    """Return the counts of the clients that have examples, and the labels of these clients."""
     there = np.unique(counts.client)
     if len(there) == counts.shape[0]:
         return counts, names
-    told = [names[client] if client < len(names) else str(client) for client in there]
+    labels = [names[client] if client < len(names) else str(client) for client in there]
     shape, places = (len(there), counts.shape[1]), np.searchsorted(there, counts.client)
-    return Counts(shape, places, counts.label, counts.examples), told
+    return Counts(shape, places, counts.label, counts.examples), labels
 
 
 def _subtitle(config: Mapping[str, Any]) -> str:
@@ -150,7 +152,7 @@ def _subtitle(config: Mapping[str, Any]) -> str:
 
 
 def _value(config: Any, *place: str) -> str | None:
-    """Return what a config, which may be another version's, has in a place."""
+    """Return a value of a config, which may be of another version."""
     for key in place:
         config = config.get(key) if isinstance(config, Mapping) else None
     return None if config is None else str(config)
@@ -164,7 +166,7 @@ def _unfinished(records: Records) -> str | None:
 
 
 def _headline(records: Records) -> list[tuple[str, str, str]]:
-    """Return the tiles: label, figure, and a note."""
+    """Return the page's tiles: label, number, and a note."""
     rows = records.rows
     tiles = []
     for key, name in (("linear_accuracy", "linear accuracy"), ("knn_accuracy", "kNN accuracy")):
@@ -223,7 +225,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
 
 
 def _failures(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, str, str]]:
-    """Return round, client and reason of each client that failed, where the reason was kept."""
+    """Return round, client and reason of each failed client whose reason was recorded."""
     return [
         (row["round"], str(client), printable(str(reason)))
         for row in rows
@@ -232,15 +234,15 @@ def _failures(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, str, str]]:
 
 
 def read_records(folder: Path) -> Records:
-    """Read what a report needs, as far as it is whole.
+    """Read the files that a report needs, as far as they are complete.
 
     Raises
     ------
     ConfigError
-        See `report`.
+        A file is missing or cannot be read; see `report`.
     """
     files = RunFolder(folder)
-    # A link that leads nowhere is there, too, and is told by name.
+    # A link that leads nowhere is there, too, and an error names it.
     if not all(os.path.lexists(file) for file in (files.config, files.metrics)):
         raise ConfigError(
             f"{folder} is no run folder: it lacks config.yaml or metrics.jsonl; "

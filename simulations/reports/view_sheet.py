@@ -10,11 +10,11 @@ from simulations.reports import plots
 from simulations.setup.prepare import Prepared
 
 ROWS = 12
-"""The examples that are shown."""
+"""The number of examples that are shown."""
 
 
 def draw(prepared: Prepared, path: Path) -> None:
-    """Write originals and their views as PNG.
+    """Write a PNG picture of examples and their views.
 
     Parameters
     ----------

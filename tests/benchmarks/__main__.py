@@ -2,7 +2,7 @@
 
     make bench                                   # a million clients, and every measure
     make bench AGAINST=flower,pfl,lightly        # the peers, too
-    make bench JSON=bench.json                   # the figures are written there, too
+    make bench JSON=bench.json                   # the measurements are written there, too
     make bench GROWTH=growth                     # instead, how cost grows: a picture and JSON
 
 It is ``python -m tests.benchmarks`` with ``--against``, ``--json`` and ``--growth``.
@@ -14,10 +14,10 @@ from typing import Annotated
 import typer
 
 from fedssl.base.fields import suggest_name
-from simulations.bench import Figure, Measure
+from simulations.bench import Benchmark, Measurement
 from simulations.cli.bench import JsonFile, check_json_file, measure_and_print, show_measuring
 from simulations.cli.shared import clear_errors, fail, out
-from tests.benchmarks import measuring, million
+from tests.benchmarks import metric_costs, million
 from tests.benchmarks.against import PEERS
 from tests.benchmarks.growth import growth
 
@@ -56,29 +56,29 @@ def main(
             fail("--growth writes growth.json and meets no peers; leave out --json and --against")
         check_json_file(json_file)
         if growth_folder is None:
-            measure_and_print(measures(names), json_file)
+            measure_and_print(benchmarks(names), json_file)
             return
         with show_measuring() as show:
             growth(growth_folder, on_start=lambda what, n, of: show(f"{what} ({n} of {of})"))
         out.print(f"picture: {growth_folder / 'growth.png'}", markup=False, soft_wrap=True)
 
 
-def measures(peers: list[str]) -> dict[str, Measure]:
-    """Return what there is to measure, by a line that says what.
+def benchmarks(peers: list[str]) -> dict[str, Benchmark]:
+    """Return the benchmarks by their descriptions.
 
     Parameters
     ----------
     peers : list[str]
         Names of `PEERS`; those that are not installed make a figure that says so.
     """
-    chosen: dict[str, Measure] = {
-        "every measure": lambda: measuring.each_measure(10_000, 512, times=3),
+    chosen: dict[str, Benchmark] = {
+        "every measure": lambda: metric_costs.each_measure(10_000, 512, times=3),
         "a million clients": million.start,
     }
     for name in peers:
         missing, measure = PEERS[name]
         if reason := missing():
-            skipped = Figure(f"against {name}", "", note=f"not measured: {reason}")
+            skipped = Measurement(f"against {name}", "", note=f"not measured: {reason}")
             chosen[f"against {name}"] = lambda skipped=skipped: [skipped]  # type: ignore[misc]
         else:
             chosen[f"against {name}"] = measure

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from simulations import load_experiment, run
-from simulations.bench.figure import Figure, Target
+from simulations.bench.local_work import views_per_cpu_second
+from simulations.bench.measurement import Measurement, Target
 from simulations.bench.overhead import client_round_seconds, peak_of_rounds
 from simulations.bench.setting import images
 from simulations.bench.timing import compare, in_fresh_process
-from simulations.bench.work import views_per_cpu_second
 from tests.benchmarks.peers import flower, lightly, pfl
 
 CROSS_DEVICE = """
@@ -30,7 +30,7 @@ engine: {name: local, device: cpu}
 IMAGES = 2000
 
 
-def against_flower() -> list[Figure]:
+def against_flower() -> list[Measurement]:
     """Measure a client-round, and a whole experiment, against Flower's simulation."""
     overhead = compare(
         "client-round without local work, resnet18, against Flower's simulation",
@@ -68,7 +68,7 @@ def whole_run(config: str) -> float:
         return time.perf_counter() - begin
 
 
-def against_pfl() -> list[Figure]:
+def against_pfl() -> list[Measurement]:
     """Measure CPU time and memory of a client-round against Apple's pfl."""
     cohort, rounds = 20, 5
     memory: list[float] = []
@@ -92,7 +92,7 @@ def against_pfl() -> list[Figure]:
     reference = statistics.median(memory)
     return [
         overhead,
-        Figure(
+        Measurement(
             f"peak memory above the imports, resnet18, cohort of {cohort}, against pfl",
             "MB",
             ours,
@@ -103,7 +103,7 @@ def against_pfl() -> list[Figure]:
     ]
 
 
-def against_lightly() -> list[Figure]:
+def against_lightly() -> list[Measurement]:
     """Measure views against those of lightly."""
     return [
         compare(
@@ -118,7 +118,7 @@ def against_lightly() -> list[Figure]:
     ]
 
 
-PEERS: dict[str, tuple[Callable[[], str | None], Callable[[], list[Figure]]]] = {
+PEERS: dict[str, tuple[Callable[[], str | None], Callable[[], list[Measurement]]]] = {
     "flower": (flower.missing, against_flower),
     "pfl": (pfl.missing, against_pfl),
     "lightly": (lightly.missing, against_lightly),

@@ -11,7 +11,7 @@ from torch import Tensor
 import simulations.server.rounds  # noqa: F401  so that its imports are not measured
 from fedssl.data import Dataset, Splits
 from simulations import load_experiment, run
-from simulations.bench.figure import Figure, Target
+from simulations.bench.measurement import Measurement, Target
 from simulations.bench.timing import in_fresh_process, peak_above_mb, resident_mb
 from simulations.progress.display import QuietDisplay
 
@@ -54,14 +54,16 @@ class _StopsBeforeTraining(QuietDisplay):
             raise KeyboardInterrupt
 
 
-def start() -> list[Figure]:
+def start() -> list[Measurement]:
     """Measure the start of a run, from the call until the first cohort would train."""
     seconds, memory = in_fresh_process(_start)
     what = "start with 1,000,000 clients over 2,000,000 images on demand"
     note = "the whole of `run` up to the first cohort of 100, round 0's probe included"
     return [
-        Figure(f"{what}, time", "s", seconds, target=Target(5, False, unit="s"), note=note),
-        Figure(f"{what}, memory", "MB", memory, target=Target(300, False, unit="MB"), note=note),
+        Measurement(f"{what}, time", "s", seconds, target=Target(5, False, unit="s"), note=note),
+        Measurement(
+            f"{what}, memory", "MB", memory, target=Target(300, False, unit="MB"), note=note
+        ),
     ]
 
 

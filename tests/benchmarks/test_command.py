@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from simulations.bench import Figure
+from simulations.bench import Measurement
 from tests.benchmarks import __main__ as command
-from tests.benchmarks import measuring, million
+from tests.benchmarks import metric_costs, million
 from tests.benchmarks.against import PEERS
 
 
@@ -19,10 +19,12 @@ def run(*arguments: object) -> Any:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the measuring, which takes minutes."""
-    monkeypatch.setattr(measuring, "each_measure", lambda *_, times: [Figure("knn", "CPU-s", 1.0)])
-    monkeypatch.setattr(million, "start", lambda: [Figure("start", "s", 7.0)])
+    monkeypatch.setattr(
+        metric_costs, "each_measure", lambda *_, times: [Measurement("knn", "CPU-s", 1.0)]
+    )
+    monkeypatch.setattr(million, "start", lambda: [Measurement("start", "s", 7.0)])
     monkeypatch.setitem(PEERS, "pfl", (lambda: "pip install it", list))
-    peer = (lambda: None, lambda: [Figure("views", "per s", 2.0, reference=1.0, ratio=2.0)])
+    peer = (lambda: None, lambda: [Measurement("views", "per s", 2.0, reference=1.0, ratio=2.0)])
     monkeypatch.setitem(PEERS, "lightly", peer)
 
 
@@ -32,11 +34,16 @@ def test_peers_are_measured_beside_the_rest_and_absent_ones_skipped(tmp_path: Pa
     assert result.exit_code == 0, result.output
     assert "measuring a million clients" in result.stderr
     assert "7.00" in result.stdout
-    figures = json.loads((tmp_path / "bench.json").read_text())["figures"]
-    assert [figure["name"] for figure in figures] == ["knn", "start", "against pfl", "views"]
-    assert figures[2]["note"] == "not measured: pip install it"
-    assert figures[2]["met"] is None
-    assert figures[3]["ratio"] == 2.0
+    measurements = json.loads((tmp_path / "bench.json").read_text())["figures"]
+    assert [measurement["name"] for measurement in measurements] == [
+        "knn",
+        "start",
+        "against pfl",
+        "views",
+    ]
+    assert measurements[2]["note"] == "not measured: pip install it"
+    assert measurements[2]["met"] is None
+    assert measurements[3]["ratio"] == 2.0
 
 
 @pytest.mark.usefixtures("quick")
@@ -73,7 +80,7 @@ def test_growth_is_measured_into_a_folder(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_command_refuses_before_it_measures(
     arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "measures", None)
+    monkeypatch.setattr(command, "benchmarks", None)
     monkeypatch.setattr(command, "growth", None)
     result = run(*arguments)
     assert result.exit_code == 2

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from fedssl.base.config_file import parse_yaml
 from fedssl.objectives import OBJECTIVES
 from simulations import bench
-from simulations.bench import Figure, Measure, Target
+from simulations.bench import Benchmark, Measurement, Target
 from simulations.cli import app
 from simulations.server.server import Server
 from simulations.settings.experiment import Experiment, load_experiment, resolve
@@ -317,11 +317,13 @@ def test_bench_prints_a_table_and_writes_json(
 ) -> None:
     asked = []
 
-    def measures(*, quick: bool) -> dict[str, Measure]:
+    def benchmarks(*, quick: bool) -> dict[str, Benchmark]:
         asked.append(quick)
-        return {"speed": lambda: [Figure("speed", "per s", 7.0, target=Target(5, at_least=True))]}
+        return {
+            "speed": lambda: [Measurement("speed", "per s", 7.0, target=Target(5, at_least=True))]
+        }
 
-    monkeypatch.setattr(bench, "measures", measures)
+    monkeypatch.setattr(bench, "benchmarks", benchmarks)
     result = fedssl("bench", "--quick", "--json", tmp_path / "bench.json")
     assert result.exit_code == 0, result.output
     assert "measuring speed" in result.stderr

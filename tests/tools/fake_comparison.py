@@ -9,12 +9,12 @@ from typing import Any
 import yaml
 
 from simulations.comparing.folder import ComparisonFolder
-from simulations.comparing.plan import Plan, Planned, combinations
+from simulations.comparing.plan import Plan, PlannedRun, combinations
 from simulations.comparing.results import Results
 
 TENSORS = ("encoder.0.weight", "encoder.1.weight", "encoder.1.running_mean", "projector.0.weight")
 
-Delta = Callable[[Planned, int, int, str], float]
+Delta = Callable[[PlannedRun, int, int, str], float]
 """Returns δ of a run's round, client and tensor."""
 
 
@@ -24,19 +24,19 @@ def write_comparison(
     vary: Mapping[str, Sequence[str]] | None = None,
     seeds: int = 2,
     *,
-    accuracy: Callable[[Planned], float] = lambda _: 0.5,
-    sent: Callable[[Planned], int] = lambda _: 1000,
+    accuracy: Callable[[PlannedRun], float] = lambda _: 0.5,
+    sent: Callable[[PlannedRun], int] = lambda _: 1000,
     delta: Delta = lambda *_: 0.9,
     partition: str = "client,class,examples\n0,cat,5\n0,dog,5\n1,cat,3\n",
     clients: Sequence[int] = (0, 1),
     tensors: Sequence[str] = TENSORS,
     rounds: Sequence[int] = (2, 4),
-    done: Callable[[Planned], bool] = lambda _: True,
+    done: Callable[[PlannedRun], bool] = lambda _: True,
 ) -> Results:
     """Write a comparison of runs that have 5 rounds."""
     cells = combinations({name: tuple(values) for name, values in (vary or {}).items()})
     runs = [
-        Planned(
+        PlannedRun(
             folder="/".join(["runs", name, *(f"{k}={v}" for k, v in cell.items()), f"seed-{seed}"]),
             strategy=name,
             values=cell,

@@ -2,13 +2,13 @@ import json
 
 from rich.console import Console
 
-from simulations.bench.figure import Figure, Target
+from simulations.bench.measurement import Measurement, Target
 from simulations.bench.table import as_json, as_table
 
 FIGURES = [
-    Figure("views", "per s", 23_456.7, 1_000.0, 23.4567, 0.031, Target(20_000, True), "PIL"),
-    Figure("a GPU", "per s", target=Target(0.25, True), note="not measured: there is none"),
-    Figure("memory", "MB", 300.0, target=Target(260, False, unit="MB")),
+    Measurement("views", "per s", 23_456.7, 1_000.0, 23.4567, 0.031, Target(20_000, True), "PIL"),
+    Measurement("a GPU", "per s", target=Target(0.25, True), note="not measured: there is none"),
+    Measurement("memory", "MB", 300.0, target=Target(260, False, unit="MB")),
 ]
 
 
@@ -24,4 +24,4 @@ def test_the_table_shows_figures_targets_and_why_one_is_missing() -> None:
 def test_the_json_holds_the_machine_and_a_list_of_figures() -> None:
     content = json.loads(as_json(FIGURES))
     assert content["machine"]["torch"]
-    assert [figure["met"] for figure in content["figures"]] == [True, None, False]
+    assert [measurement["met"] for measurement in content["figures"]] == [True, None, False]

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from simulations.bench.figure import Target
+from simulations.bench.measurement import Target
 from simulations.bench.timing import (
     compare,
     cpu_seconds,
@@ -21,7 +21,7 @@ def test_both_are_measured_in_turn_and_pair_by_pair() -> None:
         asked.append(name)
         return next(values)  # type: ignore[call-overload,no-any-return]
 
-    figure = compare(
+    measurement = compare(
         "f",
         "s",
         lambda: measure("ours", ours),
@@ -30,9 +30,9 @@ def test_both_are_measured_in_turn_and_pair_by_pair() -> None:
         target=Target(1, at_least=True, of_ratio=True),
     )
     assert asked == ["ours", "theirs", "ours", "theirs", "theirs", "ours", "ours", "theirs"]
-    assert (figure.value, figure.reference, figure.ratio) == (2, 2, 1)
-    assert figure.spread == pytest.approx((2 - 0.75) / 2)
-    assert figure.met is True
+    assert (measurement.value, measurement.reference, measurement.ratio) == (2, 2, 1)
+    assert measurement.spread == pytest.approx((2 - 0.75) / 2)
+    assert measurement.met is True
 
 
 def test_without_a_warm_up_nothing_is_done_unnoted() -> None:
@@ -43,9 +43,9 @@ def test_without_a_warm_up_nothing_is_done_unnoted() -> None:
         count += 1
         return 1.0
 
-    figure = compare("f", "s", measure, measure, times=1, warm=False)
+    measurement = compare("f", "s", measure, measure, times=1, warm=False)
     assert count == 2
-    assert figure.spread is None
+    assert measurement.spread is None
 
 
 def test_the_spread_is_that_of_the_middle_half() -> None:

@@ -31,5 +31,5 @@ def test_a_strategy_may_have_fields_of_its_own() -> None:
 
 def test_choices_are_fields_and_values() -> None:
     assert choices(["a.b=1,[2,3]", "c=x"], "--vary") == {"a.b": ("1", "[2,3]"), "c": ("x",)}
-    with pytest.raises(ConfigError, match="--vary a=2: a is there twice"):
+    with pytest.raises(ConfigError, match="--vary a=2: a is given twice"):
         choices(["a=1", "a=2"], "--vary")

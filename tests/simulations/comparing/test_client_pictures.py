@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from simulations.comparing.client_pictures import by_client
-from simulations.comparing.plan import Planned
+from simulations.comparing.plan import PlannedRun
 from tests.tools.fake_comparison import write_comparison
 from tests.tools.figures import save_figure
 
@@ -20,7 +20,7 @@ def drift(axes: Axes) -> list[list[float]]:
 
 
 def test_both_sides_have_the_clients_in_one_order_from_the_most_skewed(tmp_path: Path) -> None:
-    def delta(run: Planned, number: int, client: int, tensor: str) -> float:
+    def delta(run: PlannedRun, number: int, client: int, tensor: str) -> float:
         if tensor == "encoder.1.running_mean":
             return -1.0
         return 0.9 - 0.1 * client - 0.01 * number - 0.03 * (run.strategy == "ldawa") - run.seed
@@ -41,7 +41,7 @@ def test_both_sides_have_the_clients_in_one_order_from_the_most_skewed(tmp_path:
 
 
 def test_the_first_seed_of_each_cell_that_is_done_is_shown(tmp_path: Path) -> None:
-    def done(run: Planned) -> bool:
+    def done(run: PlannedRun) -> bool:
         return run.values["partition.alpha"] == "1" or run.seed == 1
 
     made = write_comparison(tmp_path / "made", vary={"partition.alpha": ("0.1", "1")}, done=done)

@@ -258,11 +258,11 @@ def test_central_makes_the_local_steps_of_all_clients(tiny: Path) -> None:
 
 def test_parts_of_the_runs_are_all_runs_each_once(tiny: Path) -> None:
     plan = make_plan(Request(Path("tiny.yaml"), "fedavg,uniform", 1, ["rounds=1"]))
-    compare(plan, tiny, only=(2, 2))
+    compare(plan, tiny, shard=(2, 2))
     assert [run.folder for run in plan.runs if (tiny / run.folder).exists()] == [
         "runs/uniform/seed-3"
     ]
-    compare(plan, tiny, only=(1, 2))
+    compare(plan, tiny, shard=(1, 2))
     assert all((tiny / run.folder / "summary.json").exists() for run in plan.runs)
 
 
@@ -356,7 +356,7 @@ def test_fields_are_tuned_on_examples_that_are_neither_fitted_on_nor_tested(tiny
     command += ["--seeds", "1", "--tune", "client.lr=0.05,1e30,0.0", "--out", str(tiny)]
     first = fedssl(*command, "--only", "2/2")
     assert first.exit_code == 0, first.output
-    assert "runs of other parts have to end before anything is chosen" in first.output
+    assert "runs of other parts have to end before values are chosen" in first.output
     result = fedssl(*command)
     assert result.exit_code == 0, result.output
     trials = sorted((tiny / "tuning").rglob("metrics.jsonl"))
@@ -409,7 +409,7 @@ def test_runs_in_processes_have_the_same_bits_and_one_that_dies_is_replaced(
     ("arguments", "message"),
     [
         (["--strategies", "fedavg,ldwa"], "runs/ldwa/seed-3:"),
-        (["--strategies", "fedavg,fedavg"], "fedavg is there twice"),
+        (["--strategies", "fedavg,fedavg"], "fedavg is given twice"),
         (["--strategies", "fedavg,central"], "say it by --references central"),
         (["--strategies", "fedavg,untrained"], "it is always shown"),
         (["--strategies", "fedavg(warmup_rounds=1)"], "warmup_rounds: unknown field"),
@@ -419,7 +419,7 @@ def test_runs_in_processes_have_the_same_bits_and_one_that_dies_is_replaced(
         (["--strategies", "fedavg", "--references", "centra"], "did you mean central?"),
         (["--strategies", "fedavg", "--vary", "seed=1,2"], "--vary seed: the seeds are"),
         (["--strategies", "fedavg", "--vary", "rounds"], "is written field=value,value"),
-        (["--strategies", "fedavg", "--vary", "rounds=1,1"], "a value is there twice"),
+        (["--strategies", "fedavg", "--vary", "rounds=1,1"], "a value is given twice"),
         (["--strategies", "fedavg", "--vary", "engine.workers=1,2"], "does not change it"),
         (["--strategies", "fedavg", "--vary", "client.lr=1,x"], "client.lr = x"),
         (["strategy.name=ldawa", "--strategies", "fedavg"], "name them by --strategies"),
@@ -475,10 +475,12 @@ def test_a_run_that_another_process_makes_is_left_alone_and_has_not_failed(tiny:
     with lock_folder(taken, print):
         result = fedssl(*TWO, tiny)
         assert result.exit_code == 0, result.output
-        assert re.search(r"runs/fedavg/seed-3: left alone: .*writes there", result.stdout)
+        assert re.search(r"runs/fedavg/seed-3: skipped: .*writes there", result.stdout)
         assert not (tiny / "failed").exists()
         assert "1 of 2 runs are done" in (tiny / "report.html").read_text()
     assert fedssl(*TWO, tiny).exit_code == 0
     assert "runs are done" not in (tiny / "report.html").read_text()
     # As a worker of --jobs tells it.
-    assert isinstance(pickle.loads(pickle.dumps(worker.Elsewhere("x"))), worker.Elsewhere)
+    assert isinstance(
+        pickle.loads(pickle.dumps(worker.RunningElsewhere("x"))), worker.RunningElsewhere
+    )

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulations.comparing.divergence_pictures import by_layer
-from simulations.comparing.plan import Planned
+from simulations.comparing.plan import PlannedRun
 from tests.tools.fake_comparison import TENSORS, write_comparison
 from tests.tools.figures import save_figure
 
@@ -22,7 +22,7 @@ def turned(axes: Axes) -> np.ndarray:
 
 
 def test_a_panel_is_the_mean_over_clients_and_seeds(tmp_path: Path) -> None:
-    def delta(run: Planned, number: int, client: int, tensor: str) -> float:
+    def delta(run: PlannedRun, number: int, client: int, tensor: str) -> float:
         base = 0.1 * (run.strategy == "ldawa") + 0.2 * (run.values["partition.alpha"] == "0.1")
         return 0.9 - base - 0.01 * number * client - 0.04 * run.seed - 0.02 * TENSORS.index(tensor)
 
@@ -59,7 +59,7 @@ def test_colours_are_by_orders_of_magnitude_and_told_as_deltas(tmp_path: Path) -
 
 
 def test_what_is_missing_is_said_and_the_rest_is_drawn(tmp_path: Path) -> None:
-    def done(run: Planned) -> bool:
+    def done(run: PlannedRun) -> bool:
         return run.seed == 0 and (run.strategy, run.values["partition.alpha"]) != ("ldawa", "100")
 
     made = write_comparison(tmp_path / "made", ("fedavg", "ldawa", "krum"), CELLS, done=done)

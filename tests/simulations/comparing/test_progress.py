@@ -11,15 +11,15 @@ CONFIG = Path(__file__).parents[3] / "configs" / "smoke.yaml"
 
 
 def watch(console: Console, kind: type[RunLines]) -> RunLines:
-    watcher = kind(console)
+    display = kind(console)
     one, other = (Task(f"runs/a/seed-{n}", load_experiment(CONFIG), Path("x")) for n in (0, 1))
-    with watcher.running(rounds=6, runs=3, done=1):
-        watcher.began(one)
-        watcher.began(other)
-        watcher.advanced(one, {"round": 3, "cohort": [1], "linear_accuracy": 0.5})
-        watcher.ended(one, None)
-        watcher.ended(other, "no [memory]")
-    return watcher
+    with display.running(rounds=6, runs=3, done=1):
+        display.on_start(one)
+        display.on_start(other)
+        display.on_row(one, {"round": 3, "cohort": [1], "linear_accuracy": 0.5})
+        display.on_end(one, None)
+        display.on_end(other, "no [memory]")
+    return display
 
 
 def test_a_log_has_a_line_a_run() -> None:
@@ -33,8 +33,8 @@ def test_a_log_has_a_line_a_run() -> None:
 
 def test_a_terminal_has_bars_that_reach_the_end() -> None:
     text = io.StringIO()
-    watcher = watch(Console(file=text, width=120, force_terminal=True, highlight=False), RunBars)
-    assert isinstance(watcher, RunBars)
-    (whole,) = watcher._progress.tasks
+    display = watch(Console(file=text, width=120, force_terminal=True, highlight=False), RunBars)
+    assert isinstance(display, RunBars)
+    (whole,) = display._progress.tasks
     assert whole.completed == whole.total == 6
     assert "3/3 runs/a/seed-1: failed: no [memory]" in text.getvalue()

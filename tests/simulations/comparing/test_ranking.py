@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from fedssl.evaluation import MetricDescription
 from fedssl.evaluation.metrics import METRICS
 from simulations.comparing.findings import findings
-from simulations.comparing.plan import Planned
+from simulations.comparing.plan import PlannedRun
 from simulations.comparing.ranking import ranks
 from simulations.comparing.results import Results
 from tests.tools.fake_comparison import write_comparison
@@ -24,7 +24,7 @@ ACCURACIES = {
 }
 
 
-def accuracy(run: Planned) -> float:
+def accuracy(run: PlannedRun) -> float:
     return ACCURACIES[run.strategy, run.values["partition.alpha"]][run.seed]
 
 

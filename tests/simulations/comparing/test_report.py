@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from simulations.comparing import report
-from simulations.comparing.plan import Planned
+from simulations.comparing.plan import PlannedRun
 from tests.tools.fake_comparison import write_comparison
 from tests.tools.pages import Page
 
@@ -31,7 +31,7 @@ def test_one_strategy_is_reported_without_a_ranking(tmp_path: Path) -> None:
 
 
 def test_a_comparison_that_goes_on_has_pictures_of_what_there_is(tmp_path: Path) -> None:
-    def done(run: Planned) -> bool:
+    def done(run: PlannedRun) -> bool:
         return (run.strategy, run.values["partition.alpha"], run.seed) == ("ldawa", "100", 1)
 
     write_comparison(tmp_path, ("fedavg", "ldawa"), CELLS, done=done)

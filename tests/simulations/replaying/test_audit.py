@@ -16,7 +16,7 @@ from simulations.cli import app
 from simulations.errors import RunError
 from simulations.record.run_folder import RunFolder
 from simulations.replaying import audit
-from simulations.replaying.kept_round import Moment
+from simulations.replaying.kept_round import KeptRound
 from simulations.server.subjects import subject_of
 from tests.tools.blueprints import blueprint
 from tests.tools.replayed_runs import make_run
@@ -74,9 +74,9 @@ def test_an_encoder_without_statistics_is_probed_as_the_run_did(fedbn: Path) -> 
 
 def test_clients_that_keep_batchnorm_are_probed_with_their_own(fedbn: Path) -> None:
     found = audit(fedbn, 1)
-    experiment, moment = Run(fedbn).experiment, Moment(fedbn / "replays" / "round-1")
-    client, _, reply = next(moment.models())
-    own = moment.before().clients[client]
+    experiment, kept_round = Run(fedbn).experiment, KeptRound(fedbn / "replays" / "round-1")
+    client, _, reply = next(kept_round.models())
+    own = kept_round.checkpoint().clients[client]
     model = {n.removeprefix("own "): t for n, t in own.items() if n.startswith("own ")} | reply
     encoder = blueprint(experiment, 16).build().encoder.eval()
     copy_into(

@@ -1,4 +1,4 @@
-"""What the strategies that are to merge may ask for, and what is told of them."""
+"""What the strategies that are to merge may ask for, and the notes on them."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from fedssl.base.config_file import ConfigError
 from fedssl.client_rules.sensitivity import Sensitivity
 from simulations.record.run_folder import RunFolder
 from simulations.replaying import audit, replay
-from simulations.replaying.kept_round import Moment
+from simulations.replaying.kept_round import KeptRound
 from simulations.replaying.reopened_run import open_run
 from strategies import LDAWA
 from tests.tools.replayed_runs import make_run
@@ -17,8 +17,8 @@ from tests.tools.replayed_runs import make_run
 def test_only_the_runs_own_strategy_has_its_fields_from_the_run(tmp_path: Path) -> None:
     # The config that a run keeps has every field written out, and L-DAWA has one of that name, too.
     run = make_run(tmp_path, "run", "strategy.weighting=examples", "rounds=1")
-    with open_run(run, 1, "ldawa,fedavg", None, lambda *_: None) as opened:
-        other, own = opened.candidates
+    with open_run(run, 1, "ldawa,fedavg", None, lambda *_: None) as reopened:
+        other, own = reopened.candidates
     assert other.experiment.strategy == LDAWA.Config(weighting="uniform")
     assert own.is_own
 
@@ -40,9 +40,9 @@ def test_sensitivities_are_those_that_the_run_asks_for(tmp_path: Path) -> None:
     ):
         replay(run, 1, "fedavg,elastic(decay=0.9)")
     replay(run, 1, "fedavg")
-    moment = Moment(run / "replays" / "round-1")
-    assert moment.has((Sensitivity.Config(decay=0.5),))
-    assert not moment.has((Sensitivity.Config(decay=0.9),))
+    kept_round = KeptRound(run / "replays" / "round-1")
+    assert kept_round.has_metrics_of((Sensitivity.Config(decay=0.5),))
+    assert not kept_round.has_metrics_of((Sensitivity.Config(decay=0.9),))
 
 
 def test_a_sensitivity_without_memory_is_one(folder: Path) -> None:

@@ -14,7 +14,7 @@ from fedssl.training.client_memory import ClientMemory
 from fedssl.training.instructions import Instructions
 from fedssl.training.transmission import TransmissionPlan
 from simulations.record.checkpoint import Checkpoint
-from simulations.replaying.counterfactual_memory import kept_under, whole
+from simulations.replaying.counterfactual_memory import complete_model, private_states_under
 
 
 def model(encoder: float, head: float) -> State:
@@ -51,7 +51,7 @@ class Kept:
 
 
 def kept(instructions: Instructions, clients: set[int]) -> dict[int, State]:
-    return kept_under(instructions, BEFORE, Kept({0: 4, 1: 4}), clients, VISIT)
+    return private_states_under(instructions, BEFORE, Kept({0: 4, 1: 4}), clients, VISIT)
 
 
 def visits(instructions: Instructions, clients: set[int]) -> dict[int, ClientMemory | None]:
@@ -59,9 +59,9 @@ def visits(instructions: Instructions, clients: set[int]) -> dict[int, ClientMem
     return {client: ClientMemory.from_client_state(state) for client, state in found.items()}
 
 
-def test_a_whole_model_is_the_reply_and_what_stayed_on_the_client() -> None:
-    torch.testing.assert_close(whole(BEFORE, 0, REPLIES[0][2]), model(4.0, 5.0))
-    torch.testing.assert_close(whole(BEFORE, 1, REPLIES[1][2]), model(1.0, 9.0))
+def test_a_complete_model_is_the_reply_and_what_stayed_on_the_client() -> None:
+    torch.testing.assert_close(complete_model(BEFORE, 0, REPLIES[0][2]), model(4.0, 5.0))
+    torch.testing.assert_close(complete_model(BEFORE, 1, REPLIES[1][2]), model(1.0, 9.0))
 
 
 def test_clients_keep_their_own_tensors_as_the_round_left_them() -> None:

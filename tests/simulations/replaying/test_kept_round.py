@@ -19,7 +19,7 @@ from fedssl.client_rules.sensitivity import Sensitivity
 from fedssl.model_state import save_state
 from fedssl.training.instructions import rules_to_json
 from simulations.record.checkpoint import Checkpoint
-from simulations.replaying.kept_round import Moment, moments
+from simulations.replaying.kept_round import KeptRound, kept_rounds
 from strategies.messages import (
     ARRAYS,
     CONFIG,
@@ -55,9 +55,9 @@ def message(client: int, **config: str | list[str]) -> Message:
 
 
 @pytest.fixture
-def moment(tmp_path: Path) -> Moment:
+def kept_round(tmp_path: Path) -> KeptRound:
     """Round 4, in which client 2 failed."""
-    made = Moment(tmp_path / "round-4")
+    made = KeptRound(tmp_path / "round-4")
     made.begin()
     content = RecordDict(
         {
@@ -70,15 +70,15 @@ def moment(tmp_path: Path) -> Moment:
         made.add(0, Message(content, reply_to=message(0))),
         made.add(2, error_reply(message(2), "no room")),
     ]
-    assert not made.is_whole()
+    assert not made.is_complete()
     made.finish(
         Checkpoint(3, MODEL, {}, {0: MODEL}), replies, ROW, (Sensitivity.Config(decay=0.5),)
     )
     return made
 
 
-def test_a_reply_comes_back_as_it_was(moment: Moment) -> None:
-    answer = moment.answer(message(0))
+def test_a_reply_comes_back_as_it_was(kept_round: KeptRound) -> None:
+    answer = kept_round.answer(message(0))
     state = to_state(arrays_of(answer.content))
     assert all(torch.equal(state[name], MODEL[name]) for name in MODEL)
     # δ is of the run's own tensors, which another strategy's message may not have, and what a rule
@@ -88,12 +88,12 @@ def test_a_reply_comes_back_as_it_was(moment: Moment) -> None:
     assert EXTRA not in answer.content
     assert dict(metrics_of(answer.content)) == expected
     assert answer.metadata.src_node_id == 1
-    assert (moment.round, moment.cohort, moment.row) == (4, [0, 2], ROW)
-    assert [(client, count) for client, count, _ in moment.models()] == [(0, 5)]
+    assert (kept_round.round, kept_round.cohort, kept_round.row) == (4, [0, 2], ROW)
+    assert [(client, count) for client, count, _ in kept_round.models()] == [(0, 5)]
 
 
 def test_what_a_rule_sent_and_reported_comes_back_to_a_strategy_that_has_it(
-    moment: Moment,
+    kept_round: KeptRound,
 ) -> None:
     cases: list[tuple[tuple[ClientRuleConfig, ...], set[str], set[str]]] = [
         ((ControlVariates.Config(),), set(), {"scaffold/a"}),
@@ -101,74 +101,74 @@ def test_what_a_rule_sent_and_reported_comes_back_to_a_strategy_that_has_it(
         ((Sensitivity.Config(),), {"sensitivity/omega"}, set()),
     ]
     for rules, metrics, beside in cases:
-        answer = moment.answer(message(0, rules=rules_to_json(rules)))
+        answer = kept_round.answer(message(0, rules=rules_to_json(rules)))
         assert {name for name in metrics_of(answer.content) if "/" in name} == metrics
         found = to_state(extra_of(answer.content))
         assert found.keys() == beside
         assert all(torch.equal(found[name], BESIDE[name]) for name in beside)
 
 
-def test_it_knows_what_was_measured(moment: Moment) -> None:
-    again = Moment(moment.path)
-    assert again.has(())
-    assert again.has((Sensitivity.Config(decay=0.5),))
-    assert not again.has((Sensitivity.Config(decay=0.9),))
+def test_it_knows_what_was_measured(kept_round: KeptRound) -> None:
+    again = KeptRound(kept_round.path)
+    assert again.has_metrics_of(())
+    assert again.has_metrics_of((Sensitivity.Config(decay=0.5),))
+    assert not again.has_metrics_of((Sensitivity.Config(decay=0.9),))
 
 
-def test_another_reply_leaves_nothing_of_the_last_beside_the_model(moment: Moment) -> None:
-    moment.begin()
+def test_another_reply_leaves_nothing_of_the_last_beside_the_model(kept_round: KeptRound) -> None:
+    kept_round.begin()
     plain = RecordDict({ARRAYS: to_record(MODEL), METRICS: MetricRecord({**METRICS_OF_IT})})
-    replies = [moment.add(0, Message(plain, reply_to=message(0)))]
-    moment.finish(Checkpoint(3, MODEL, {}, {0: MODEL}), replies, ROW, ())
-    answer = moment.answer(message(0, rules=rules_to_json((ControlVariates.Config(),))))
+    replies = [kept_round.add(0, Message(plain, reply_to=message(0)))]
+    kept_round.finish(Checkpoint(3, MODEL, {}, {0: MODEL}), replies, ROW, ())
+    answer = kept_round.answer(message(0, rules=rules_to_json((ControlVariates.Config(),))))
     assert EXTRA not in answer.content
 
 
-def test_a_failure_comes_back_as_one(moment: Moment) -> None:
-    answer = moment.answer(message(2))
+def test_a_failure_comes_back_as_one(kept_round: KeptRound) -> None:
+    answer = kept_round.answer(message(2))
     assert answer.has_error()
     assert answer.error.reason == "no room"
 
 
-def test_what_is_not_to_be_sent_is_left_out(moment: Moment) -> None:
-    answer = moment.answer(message(0, withheld=["a"]))
+def test_what_is_not_to_be_sent_is_left_out(kept_round: KeptRound) -> None:
+    answer = kept_round.answer(message(0, withheld=["a"]))
     assert list(arrays_of(answer.content)) == ["n"]
 
 
-def test_what_a_reply_lacks_is_told(moment: Moment) -> None:
+def test_what_a_reply_lacks_is_told(kept_round: KeptRound) -> None:
     asked = message(0)
     asked.content[ARRAYS] = to_record(MODEL | {"b": torch.ones(1)})
     with pytest.raises(ValueError, match=r"client 0's reply has no b, .* left on the clients"):
-        moment.answer(asked)
+        kept_round.answer(asked)
 
 
-def test_only_whole_moments_are_found(moment: Moment, tmp_path: Path) -> None:
-    Moment(tmp_path / "round-5").begin()
-    assert [found.round for found in moments(tmp_path)] == [4]
-    moment.begin()
-    assert moments(tmp_path) == []
+def test_only_complete_rounds_are_found(kept_round: KeptRound, tmp_path: Path) -> None:
+    KeptRound(tmp_path / "round-5").begin()
+    assert [found.round for found in kept_rounds(tmp_path)] == [4]
+    kept_round.begin()
+    assert kept_rounds(tmp_path) == []
 
 
-def test_a_damaged_one_is_told_with_the_way_out(moment: Moment) -> None:
-    next((moment.path / "checkpoint").glob("model-*")).write_bytes(b"damaged")
+def test_a_damaged_one_is_told_with_the_way_out(kept_round: KeptRound) -> None:
+    next((kept_round.path / "checkpoint").glob("model-*")).write_bytes(b"damaged")
     with pytest.raises(ConfigError, match=r"damaged.*remove .*round-4"):
-        moment.before()
+        kept_round.checkpoint()
 
 
-def test_a_damaged_reply_is_told_with_the_way_out(moment: Moment) -> None:
-    beside = moment.path / "replies" / "client-0-extra.safetensors"
+def test_a_damaged_reply_is_told_with_the_way_out(kept_round: KeptRound) -> None:
+    beside = kept_round.path / "replies" / "client-0-extra.safetensors"
     kept = beside.read_bytes()
     beside.write_bytes(b"damaged")
     with pytest.raises(ConfigError, match=r"client-0-extra.*damaged.*remove .*round-4"):
-        moment.answer(message(0))
+        kept_round.answer(message(0))
     beside.write_bytes(kept)
-    file = moment.path / "replies" / "client-0.safetensors"
+    file = kept_round.path / "replies" / "client-0.safetensors"
     file.write_bytes(b"damaged")
     with pytest.raises(ConfigError, match=r"client-0.*damaged.*remove .*round-4"):
-        moment.answer(message(0))
+        kept_round.answer(message(0))
     file.unlink()
     with pytest.raises(ConfigError, match=r"client-0.*remove .*round-4"):
-        next(moment.models())
+        next(kept_round.models())
 
 
 Edit = Callable[[dict[str, Any]], object]
@@ -185,7 +185,7 @@ Edit = Callable[[dict[str, Any]], object]
         (lambda index: index.update(measuring="x"), "measuring"),
         (lambda index: index.update(measuring=["x"]), "measuring"),
         (lambda index: index["replies"][0].update(client="../../etc/passwd"), "client"),
-        (lambda index: index["replies"][1].update(client=0), "a client is there twice"),
+        (lambda index: index["replies"][1].update(client=0), "a client is listed twice"),
         (lambda index: index["replies"][0].update(metrics={}), "num-examples = None"),
         (lambda index: index["replies"][0]["metrics"].update({"num-examples": 1.5}), "num-exam"),
         (lambda index: index["replies"][0].pop("metrics"), "no client succeeded"),
@@ -195,22 +195,22 @@ Edit = Callable[[dict[str, Any]], object]
     ],
 )
 def test_what_is_no_index_is_told_with_the_way_out(
-    moment: Moment, edit: Edit, message: str
+    kept_round: KeptRound, edit: Edit, message: str
 ) -> None:
-    file = moment.path / "replies.json"
+    file = kept_round.path / "replies.json"
     index = json.loads(file.read_text())
     edit(index)
     file.write_text(json.dumps(index))
-    again = Moment(moment.path)
+    again = KeptRound(kept_round.path)
     with pytest.raises(ConfigError, match=rf"replies\.json: .*{message}.*; remove .*round-4"):
         list(again.models())
 
 
-def test_another_models_reply_or_another_rounds_checkpoint_is_told(moment: Moment) -> None:
-    save_state(moment.path / "replies" / "client-0.safetensors", {"a": torch.ones(3)}, {})
+def test_another_models_reply_or_another_rounds_checkpoint_is_told(kept_round: KeptRound) -> None:
+    save_state(kept_round.path / "replies" / "client-0.safetensors", {"a": torch.ones(3)}, {})
     with pytest.raises(ConfigError, match=r"client-0.*: a is not the model's; remove .*round-4"):
-        next(Moment(moment.path).models())
-    index = json.loads((moment.path / "replies.json").read_text())
-    (moment.path / "replies.json").write_text(json.dumps(index | {"round": 7}))
+        next(KeptRound(kept_round.path).models())
+    index = json.loads((kept_round.path / "replies.json").read_text())
+    (kept_round.path / "replies.json").write_text(json.dumps(index | {"round": 7}))
     with pytest.raises(ConfigError, match=r"another round's checkpoint; remove .*round-4"):
-        Moment(moment.path).before()
+        KeptRound(kept_round.path).checkpoint()

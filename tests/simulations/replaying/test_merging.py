@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from simulations.replaying.merging import mean_norms, norms_restored, step, weights
+from simulations.replaying.merging import (
+    encoder_weights,
+    mean_client_norms,
+    model_update,
+    norms_restored,
+)
 
 NAMES = ["encoder.a", "encoder.b"]
 
@@ -22,19 +27,19 @@ def test_only_the_encoders_weights_count() -> None:
         "encoder.batches": torch.zeros(2, dtype=torch.int64),
         "projector.weight": torch.zeros(2),
     }
-    assert weights(state, frozenset({"encoder.running_mean"})) == ["encoder.weight"]
+    assert encoder_weights(state, frozenset({"encoder.running_mean"})) == ["encoder.weight"]
 
 
 def test_norms_are_the_clients_mean_by_examples() -> None:
     clients = [(0, 30, model([3.0, 4.0], 0.0)), (1, 10, model([0.0, 1.0], 2.0))]
-    norms, whole = mean_norms(clients, [*NAMES, "encoder.elsewhere"])
+    norms, total = mean_client_norms(clients, [*NAMES, "encoder.elsewhere"])
     assert norms == pytest.approx({"encoder.a": (3 * 5 + 1) / 4, "encoder.b": 2 / 4})
-    assert whole == pytest.approx((3 * 5 + math.sqrt(5)) / 4)
+    assert total == pytest.approx((3 * 5 + math.sqrt(5)) / 4)
 
 
 def test_a_step_has_length_norm_and_direction() -> None:
     before, after = model([3.0, 4.0], 0.0), model([3.0, 4.0], 5.0)
-    found = step(before, after, model([3.0, 5.0], 1.0), NAMES, client_norm=10.0)
+    found = model_update(before, after, model([3.0, 5.0], 1.0), NAMES, client_norm=10.0)
     assert found.length == pytest.approx(1.0)
     assert found.norm == pytest.approx(math.sqrt(50) / 10)
     assert found.direction == pytest.approx(1 / math.sqrt(2))
@@ -42,7 +47,7 @@ def test_a_step_has_length_norm_and_direction() -> None:
 
 def test_a_merge_that_goes_nowhere_has_no_direction() -> None:
     before = model([3.0, 4.0], 0.0)
-    found = step(before, before, model([3.0, 5.0], 1.0), NAMES, client_norm=5.0)
+    found = model_update(before, before, model([3.0, 5.0], 1.0), NAMES, client_norm=5.0)
     assert (found.length, found.norm) == (0.0, 1.0)
     assert math.isnan(found.direction)
 

@@ -19,7 +19,7 @@ from simulations.cli import app
 from simulations.progress.display import QuietDisplay
 from simulations.record.run_folder import RunFolder
 from simulations.replaying import Merge, Replay, replay
-from simulations.replaying.kept_round import Moment
+from simulations.replaying.kept_round import KeptRound
 from simulations.running.run import run as begin
 from strategies import ldawa
 from tests.tools.replayed_runs import make_run
@@ -64,10 +64,10 @@ def test_the_last_rounds_merge_is_the_runs_model(folder: Path) -> None:
 
 def test_every_strategy_merges_the_same_replies(folder: Path) -> None:
     found = replay(folder, 2, "uniform(warmup_rounds=0),ldawa(warmup_rounds=0),fedavg")
-    moment = Moment(folder / "replays" / "round-2")
-    before = moment.before().model
-    clients = list(moment.models())
-    assert [client for client, *_ in clients] == moment.cohort
+    kept_round = KeptRound(folder / "replays" / "round-2")
+    before = kept_round.checkpoint().model
+    clients = list(kept_round.models())
+    assert [client for client, *_ in clients] == kept_round.cohort
     buffers = frozenset(n for n in before if n.endswith(("running_mean", "running_var")))
     for strategy in ("uniform", "ldawa"):
         expected = ldawa.merge(
@@ -122,17 +122,23 @@ def test_clients_go_on_as_under_the_strategy(
 
 def test_replies_are_made_once(folder: Path) -> None:
     seen: list[tuple[int, int]] = []
-    replay(folder, 2, told=lambda done, total, _: seen.append((done, total)))
+
+    def note(done: int, total: int, text: str) -> None:
+        seen.append((done, total))
+
+    replay(folder, 2, on_progress=note)
     assert seen[-1] == (7, 7)  # Two rounds of three clients, and a merge.
     seen.clear()
-    replay(folder, 2, "median,fedavg", told=lambda done, total, _: seen.append((done, total)))
+    replay(
+        folder, 2, "median,fedavg", on_progress=lambda done, total, _: seen.append((done, total))
+    )
     assert seen[-1] == (2, 2)
 
 
 def test_a_later_round_goes_on_from_an_earlier_one(folder: Path, made: Path) -> None:
     replay(folder, 2)
     steps: list[int] = []
-    found = replay(folder, 3, told=lambda done, total, _: steps.append(total))
+    found = replay(folder, 3, on_progress=lambda done, total, _: steps.append(total))
     # Round 2's replies are there, round 3's are not.
     assert steps[-1] == len(steps) == 3 + 1
     assert timeless(found.merges[0].row) == timeless(RunFolder(made).read_metrics()[3])
@@ -148,11 +154,11 @@ def test_a_strategy_that_needs_more_than_the_replies_has_them_made_again(folder:
 
 def test_what_stays_on_clients_is_taken_out_of_the_replies(folder: Path) -> None:
     found = replay(folder, 2, "fedavg,fedbn,fedlama")
-    moment = Moment(folder / "replays" / "round-2").before().model
+    kept_round = KeptRound(folder / "replays" / "round-2").checkpoint().model
     merged = load_state(only(found, "fedbn").model)[0]
     names = [n for n in merged if n.endswith("weight") and merged[n].dim() == 1]
     assert names
-    assert all(torch.equal(merged[name], moment[name]) for name in names)
+    assert all(torch.equal(merged[name], kept_round[name]) for name in names)
 
 
 @pytest.mark.slow
@@ -173,7 +179,7 @@ def test_the_checkpoint_of_a_stopped_run_is_gone_on_from(folder: Path, tmp_path:
     with pytest.raises(KeyboardInterrupt):
         begin(load_experiment(folder / "config.yaml"), stopped, display=Stop())
     steps: list[int] = []
-    found = replay(stopped, 2, told=lambda done, total, _: steps.append(total))
+    found = replay(stopped, 2, on_progress=lambda done, total, _: steps.append(total))
     assert steps[-1] == 3 + 1
     assert timeless(found.merges[0].row) == timeless(RunFolder(folder).read_metrics()[2])
     shutil.rmtree(stopped / "replays")

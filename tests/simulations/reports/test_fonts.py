@@ -42,8 +42,8 @@ def test_names_are_drawn_or_numbered() -> None:
         "z" * 22 + "… (200 characters)",
     ]
     assert fonts.numbered(NAMES) == {1: "猫", 6: "🐈"}
-    assert fonts.numbers_told(NAMES) == "In the pictures class 1: 猫, class 6: 🐈."
-    assert fonts.numbers_told(["dog"]) == ""
+    assert fonts.number_legend(NAMES) == "In the pictures class 1: 猫, class 6: 🐈."
+    assert fonts.number_legend(["dog"]) == ""
 
 
 def test_pictures_of_any_names_are_written_without_a_warning(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A figure of the bench: what was measured, against what, and whether it is as it should be."""
+"""A measurement of the bench: its value, its reference and its target."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Target:
-    """What a figure should reach."""
+    """The value or ratio that a measurement should reach."""
 
     bound: float
     at_least: bool
-    """Whether the bound is the least; else it is the most."""
+    """Whether the bound is a minimum; otherwise it is a maximum."""
     of_ratio: bool = False
-    """Whether it bounds the ratio to the reference; else the value."""
+    """Whether the bound is on the ratio to the reference; otherwise on the value."""
     unit: str = ""
 
     def __str__(self) -> str:
         return self.short() + (f" {self.unit}" if self.unit else "")
 
     def short(self) -> str:
-        """Return it without the unit."""
+        """Return the target as text without the unit."""
         return f"{'≥' if self.at_least else '≤'} {self.bound:,g}{' ×' if self.of_ratio else ''}"
 
     def met(self, value: float | None, ratio: float | None) -> bool | None:
-        """Tell whether it was reached; None where what it bounds was not measured."""
+        """Return whether the target is reached, or None if there is nothing to compare."""
         measured = ratio if self.of_ratio else value
         if measured is None:
             return None
@@ -31,31 +31,31 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """One row of the bench's table."""
 
     name: str
     unit: str
     value: float | None = None
-    """Ours, the median of several; None where it was not measured."""
+    """The median of our values; None if it was not measured."""
     reference: float | None = None
-    """The reference's, measured in the same run in turn with ours."""
+    """The median of the reference's values, measured in turn with ours."""
     ratio: float | None = None
     """The median of value / reference, pair by pair."""
     spread: float | None = None
-    """Half the distance of the quartiles of the ratio (of the value where there is no reference),
-    as a share of the median; None for a single measurement."""
+    """Half the interquartile range of the ratio (or of the value, without a reference), divided by
+    the median; None for a single repetition."""
     target: Target | None = None
     note: str = ""
-    """What the reference is, or why there is no value."""
+    """The reference, or the reason why there is no value."""
 
     @property
     def met(self) -> bool | None:
-        """Whether the target was reached; None where there is none or it was not measured."""
+        """Whether the target was reached; None without a target or a value."""
         return self.target.met(self.value, self.ratio) if self.target else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the bench's JSON file holds of it."""
+        """Return the measurement as the JSON file holds it."""
         return {
             **asdict(self),
             "target": str(self.target) if self.target else None,

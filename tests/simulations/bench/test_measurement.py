@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from simulations.bench.figure import Figure, Target
+from simulations.bench.measurement import Measurement, Target
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from simulations.bench.figure import Figure, Target
 def test_a_target_bounds_the_value_or_the_ratio(
     target: Target, value: float | None, ratio: float | None, met: bool | None
 ) -> None:
-    assert Figure("f", "ms", value, ratio=ratio, target=target).met is met
+    assert Measurement("f", "ms", value, ratio=ratio, target=target).met is met
 
 
 def test_a_target_reads_as_people_write_it() -> None:
@@ -29,9 +29,9 @@ def test_a_target_reads_as_people_write_it() -> None:
 
 def test_json_holds_the_public_fields_and_null_where_nothing_was_measured() -> None:
     target = Target(0.25, at_least=True)
-    made = json.loads(json.dumps(Figure("share", "", target=target, note="no GPU").to_json()))
+    made = json.loads(json.dumps(Measurement("share", "", target=target, note="no GPU").to_json()))
     assert {"name", "value", "unit", "reference", "ratio", "target", "met"} <= made.keys()
     assert made["met"] is None
     assert made["value"] is None
     assert made["target"] == "≥ 0.25"
-    assert Figure("f", "s", 1.0).to_json()["target"] is None
+    assert Measurement("f", "s", 1.0).to_json()["target"] is None

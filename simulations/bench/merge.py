@@ -1,11 +1,11 @@
-"""What merging costs: L-DAWA against a plain copy of memory."""
+"""The cost of merging: L-DAWA against a plain copy of memory."""
 
 import torch
 
 from fedssl.base.allocator import keep_freed_memory
 from fedssl.evaluation.parallel import one_thread
 from fedssl.model_state import clone, count_bytes
-from simulations.bench.figure import Figure, Target
+from simulations.bench.measurement import Measurement, Target
 from simulations.bench.setting import encoder
 from simulations.bench.timing import compare, cpu_seconds
 from strategies.divergence import DivergenceFold
@@ -13,12 +13,12 @@ from strategies.fold import UpdateSummary
 from strategies.ldawa_options import LDAWAOptions
 
 PASSES = 5
-"""How often L-DAWA must touch a model for each client: reading it and the global one for δ, then
-reading it, and reading and writing the sum."""
+"""The memory passes of L-DAWA for each client: reading its model and the global one for δ, then
+reading its model, and reading and writing the sum."""
 
 
-def ldawa(clients: int, times: int) -> list[Figure]:
-    """Measure L-DAWA of so many ResNet-18 states, in bytes per second, against a copy."""
+def ldawa(clients: int, times: int) -> list[Measurement]:
+    """Measure L-DAWA of ``clients`` ResNet-18 states, in bytes per second, against a copy."""
     keep_freed_memory()
     first = dict(encoder("resnet18").state_dict())
     # Too large together for any cache.

@@ -1,4 +1,4 @@
-"""What the local work costs: views, and a whole local update against a bare loop."""
+"""The cost of local work: views, and a local update against a bare loop."""
 
 from collections.abc import Callable
 
@@ -12,12 +12,12 @@ from fedssl.evaluation.parallel import one_thread
 from fedssl.model_state import clone, federated_state
 from fedssl.objectives import Batch
 from fedssl.training.optimizers import build_optimizer
-from simulations.bench.figure import Figure, Target
+from simulations.bench.measurement import Measurement, Target
 from simulations.bench.setting import blueprint, experiment, images, worker
 from simulations.bench.timing import compare, cpu_seconds
 
 
-def views(count: int, times: int) -> list[Figure]:
+def views(count: int, times: int) -> list[Measurement]:
     """Measure SimCLR's views of 32×32 images against torchvision's transforms of PIL images."""
     keep_freed_memory()
     ours = _batches_of_views(count)
@@ -53,7 +53,7 @@ def views(count: int, times: int) -> list[Figure]:
 
 
 def views_per_cpu_second(count: int) -> float:
-    """Return how many of SimCLR's views of 32×32 images our recipe makes in a CPU second."""
+    """Return the number of SimCLR views of 32×32 images that our recipe makes per CPU second."""
     keep_freed_memory()
     ours = _batches_of_views(count)
     with one_thread():
@@ -62,20 +62,20 @@ def views_per_cpu_second(count: int) -> float:
 
 
 def _batches_of_views(count: int) -> Callable[[], None]:
-    """Return what makes two views of each of so many images, 256 at a time."""
+    """Return a function that makes two views of each of ``count`` images, 256 at a time."""
     shown = images(count)
     recipe = blueprint(experiment(views="simclr")).views
-    draws = generator(0, "bench views")
+    rng = generator(0, "bench views")
 
     def work() -> None:
         for batch in torch.split(shown, 256):
-            recipe(batch, draws)
-            recipe(batch, draws)
+            recipe(batch, rng)
+            recipe(batch, rng)
 
     return work
 
 
-def local_update(encoder: str, count: int, batch_size: int, times: int) -> list[Figure]:
+def local_update(encoder: str, count: int, batch_size: int, times: int) -> list[Measurement]:
     """Measure a whole local update against a bare loop of torch with views made beforehand."""
     keep_freed_memory()
     config = experiment(model={"encoder": encoder}, client={"batch_size": batch_size})
@@ -86,20 +86,20 @@ def local_update(encoder: str, count: int, batch_size: int, times: int) -> list[
     objective = blueprint(config).build()
     optimizer = build_optimizer(objective.parameters(), config.client)
     recipe = resident.blueprint.views
-    draws = generator(0, "bench views")
-    made = [
-        Batch([recipe(rows, draws) for _ in range(2)], torch.arange(len(rows)))
+    rng = generator(0, "bench views")
+    batches = [
+        Batch([recipe(rows, rng) for _ in range(2)], torch.arange(len(rows)))
         for rows in torch.split(shown, batch_size)
     ]
 
     def bare() -> None:
-        for batch in made:
+        for batch in batches:
             loss = objective(batch)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
 
-    def whole() -> None:
+    def update() -> None:
         resident.run(shown, labels, received, {}, client=0, server_round=1)
 
     with one_thread():
@@ -107,7 +107,7 @@ def local_update(encoder: str, count: int, batch_size: int, times: int) -> list[
             compare(
                 f"a whole local update, {encoder}, batches of {batch_size}",
                 "images per CPU-s",
-                lambda: count / cpu_seconds(whole),
+                lambda: count / cpu_seconds(update),
                 lambda: count / cpu_seconds(bare),
                 times=times,
                 target=Target(0.92 if encoder == "resnet18" else 0.75, True, of_ratio=True),

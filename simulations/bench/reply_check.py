@@ -1,4 +1,4 @@
-"""What the server's check of a reply costs, beside what has to be done with the reply anyway."""
+"""The cost of the server's check of a reply, compared with copying and adding up the model."""
 
 import torch
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
@@ -7,7 +7,7 @@ from clients.flower_adapter.messages import become_server, number_message
 from fedssl.base.allocator import keep_freed_memory
 from fedssl.evaluation.parallel import one_thread
 from fedssl.model_state import clone, tensor_roles
-from simulations.bench.figure import Figure, Target
+from simulations.bench.measurement import Measurement, Target
 from simulations.bench.setting import encoder
 from simulations.bench.timing import compare, cpu_seconds
 from simulations.server.reply_check import ReplyCheck
@@ -15,7 +15,7 @@ from strategies import FedAvg
 from strategies.messages import ARRAYS, CHANCE_LOSS, CONFIG, METRICS, STEPS, to_record
 
 
-def a_reply(replies: int, times: int) -> list[Figure]:
+def a_reply(replies: int, times: int) -> list[Measurement]:
     """Measure the check of ResNet-18 replies that cross by reference, in CPU milliseconds each."""
     keep_freed_memory()
     become_server()

@@ -23,7 +23,7 @@ from fedssl.evaluation.risk_decomposition import decompose
 from fedssl.evaluation.sslmem import VIEWS as MEMORY_VIEWS
 from fedssl.evaluation.sslmem import memorised
 from fedssl.evaluation.stratified import stratified
-from simulations.bench.figure import Figure
+from simulations.bench.measurement import Measurement
 from simulations.bench.timing import cpu_seconds, spread
 
 CLASSES = 10
@@ -43,7 +43,7 @@ def features(count: int, width: int, purpose: str) -> tuple[Tensor, Tensor]:
     return (0.15 * middle[labels] + noise) * torch.arange(1, width + 1) ** -0.5, labels
 
 
-def each_measure(count: int, width: int, times: int) -> list[Figure]:
+def each_measure(count: int, width: int, times: int) -> list[Measurement]:
     """Measure every measure on ``count`` features of ``width``, and a fifth as many to test on."""
     bank, labels = features(count, width, "bench features")
     queries, wanted = features(max(2, count // 5), width, "bench queries")
@@ -87,10 +87,10 @@ def _noises(like: Tensor, count: int) -> list[Tensor]:
     return [torch.randn(like.shape, generator=draws) for _ in range(count)]
 
 
-def _measured(name: str, work: Callable[[], object], times: int, size: str) -> Figure:
+def _measured(name: str, work: Callable[[], object], times: int, size: str) -> Measurement:
     work()
     taken = [cpu_seconds(work) for _ in range(times)]
-    return Figure(
+    return Measurement(
         f"measure {name}, {size} features",
         "CPU-s",
         value=statistics.median(taken),

@@ -1,4 +1,4 @@
-"""What the central evaluation costs: against a bare forward loop, and against a round."""
+"""The cost of the central evaluation: against a bare forward loop, and against a round."""
 
 import time
 from collections.abc import Callable
@@ -13,18 +13,19 @@ from fedssl.evaluation.parallel import one_thread
 from fedssl.evaluation.rankme import rankme
 from fedssl.modalities import load
 from fedssl.model_state import clone, federated_state
-from simulations.bench.figure import Figure, Target
+from simulations.bench.measurement import Measurement, Target
 from simulations.bench.setting import blueprint, encoder, experiment, images, worker
 from simulations.bench.timing import compare, cpu_seconds
 
 CLIENTS, IMAGES_EACH = 10, 500
-"""Those of configs/cifar10-small.yaml."""
+"""The number of clients of configs/cifar10-small.yaml, and of each one's images."""
 
 
-def features(count: int, times: int) -> list[Figure]:
-    """Measure the features of so many images against a bare loop over the encoder.
+def features(count: int, times: int) -> list[Measurement]:
+    """Measure the extraction of features against a bare loop over the encoder.
 
-    Both use all cores, ours a batch on each and the loop a batch on all, so it is wall time.
+    Both use all cores, ours with a batch on each core and the loop with one batch on all, so the
+    time is wall time.
     """
     keep_freed_memory()
     shown = images(count)
@@ -53,7 +54,7 @@ def features(count: int, times: int) -> list[Figure]:
     ]
 
 
-def measures(train: int, test: int, times: int) -> list[Figure]:
+def measures(train: int, test: int, times: int) -> list[Measurement]:
     """Measure probe, kNN and RankMe on features against a round of configs/cifar10-small.yaml.
 
     The features are those of the built-in images, by an untrained encoder.
@@ -71,11 +72,11 @@ def measures(train: int, test: int, times: int) -> list[Figure]:
     bank, queries = (
         extract(trained, part.fetch(), preparation) for part in (splits.train, splits.test)
     )
-    labels, own = splits.train.labels, config.evaluation
+    labels, evaluation = splits.train.labels, config.evaluation
 
     def measure() -> None:
-        fit_linear(bank, labels, own.l2).predict(queries)
-        predict_knn(bank, labels, queries, own.knn_k, own.knn_temperature)
+        fit_linear(bank, labels, evaluation.l2).predict(queries)
+        predict_knn(bank, labels, queries, evaluation.knn_k, evaluation.knn_temperature)
         rankme(queries)
 
     def client() -> None:

@@ -1,4 +1,4 @@
-"""What a checkpoint costs: against writing the same tensors without checksums or waiting."""
+"""The cost of a checkpoint: against writing the tensors without checksums or waiting."""
 
 import tempfile
 import time
@@ -8,27 +8,27 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from fedssl.model_state import clone, count_bytes, federated_state
-from simulations.bench.figure import Figure
+from simulations.bench.measurement import Measurement
 from simulations.bench.setting import blueprint, experiment
 from simulations.bench.timing import compare
 from simulations.record.checkpoint import Checkpoint, CheckpointFolder
 
 
-def checkpoints(times: int) -> list[Figure]:
-    """Measure a checkpoint of each model on the disk of the current folder, on the wall."""
+def checkpoints(times: int) -> list[Measurement]:
+    """Measure the wall time of a checkpoint of each model on the current folder's disk."""
     return [_checkpoint(encoder, times) for encoder in ("convnet", "resnet18")]
 
 
-def _checkpoint(encoder: str, times: int) -> Figure:
+def _checkpoint(encoder: str, times: int) -> Measurement:
     config = experiment(model={"encoder": encoder})
     state = clone(federated_state(blueprint(config).build()))
     with tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as folder:
-        kept, plain = CheckpointFolder(Path(folder) / "checkpoint"), Path(folder) / "plain"
+        checkpoints, plain = CheckpointFolder(Path(folder) / "checkpoint"), Path(folder) / "plain"
         number = 0
 
         def save() -> None:
             nonlocal number
-            kept.save(Checkpoint(number, state), changed=set())
+            checkpoints.save(Checkpoint(number, state), changed=set())
             number += 1
 
         return compare(

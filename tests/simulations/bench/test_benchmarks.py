@@ -5,29 +5,29 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from simulations.bench import measures, merging, overhead, precision, probing, work
-from simulations.bench.figure import Figure
+from simulations.bench import benchmarks, central_evaluation, local_work, merge, overhead, precision
+from simulations.bench.measurement import Measurement
 from simulations.bench.setting import experiment, idle_server, images
 
 
 @pytest.mark.parametrize(
     "measure",
     [
-        pytest.param(lambda: work.views(64, times=1), id="views"),
-        pytest.param(lambda: work.local_update("convnet", 8, 4, times=1), id="local update"),
-        pytest.param(lambda: merging.ldawa(2, times=1), id="L-DAWA"),
-        pytest.param(lambda: probing.features(64, times=1), id="features"),
+        pytest.param(lambda: local_work.views(64, times=1), id="views"),
+        pytest.param(lambda: local_work.local_update("convnet", 8, 4, times=1), id="local update"),
+        pytest.param(lambda: merge.ldawa(2, times=1), id="L-DAWA"),
+        pytest.param(lambda: central_evaluation.features(64, times=1), id="features"),
         pytest.param(lambda: overhead.client_rounds(2, times=1), id="client-round"),
     ],
 )
-def test_a_measure_compares_with_its_reference(measure: Callable[[], list[Figure]]) -> None:
-    for figure in measure():
-        assert figure.value is not None
-        assert figure.reference is not None
-        assert figure.ratio is not None
-        assert figure.value > 0
-        assert figure.ratio == pytest.approx(figure.value / figure.reference)
-        assert figure.note
+def test_a_measure_compares_with_its_reference(measure: Callable[[], list[Measurement]]) -> None:
+    for measurement in measure():
+        assert measurement.value is not None
+        assert measurement.reference is not None
+        assert measurement.ratio is not None
+        assert measurement.value > 0
+        assert measurement.ratio == pytest.approx(measurement.value / measurement.reference)
+        assert measurement.note
 
 
 def test_idle_clients_leave_the_model_as_it_is() -> None:
@@ -46,9 +46,9 @@ def test_examples_are_random_of_any_side() -> None:
 
 
 def test_a_cpu_without_bf16_and_a_machine_without_a_gpu_say_so() -> None:
-    for figure in [*precision.on_cpu(2, times=1), *precision.on_gpu()]:
-        assert (figure.value is None) == figure.note.startswith("not measured: ")
-        assert figure.value is not None or figure.met is None
+    for measurement in [*precision.on_cpu(2, times=1), *precision.on_gpu()]:
+        assert (measurement.value is None) == measurement.note.startswith("not measured: ")
+        assert measurement.value is not None or measurement.met is None
 
 
 def test_what_the_gpu_is_measured_by_works_on_any_device() -> None:
@@ -64,10 +64,14 @@ def test_what_the_gpu_is_measured_by_works_on_any_device() -> None:
 
 
 def test_quick_leaves_out_what_is_long() -> None:
-    assert measures(quick=False).keys() - measures(quick=True).keys() == {"probe, kNN and RankMe"}
+    assert benchmarks(quick=False).keys() - benchmarks(quick=True).keys() == {
+        "probe, kNN and RankMe"
+    }
 
 
 @pytest.mark.slow
 def test_memory_is_measured() -> None:
-    figures = overhead.memory(None)
-    assert all(figure.value is not None and figure.value > 0 for figure in figures)
+    measurements = overhead.memory(None)
+    assert all(
+        measurement.value is not None and measurement.value > 0 for measurement in measurements
+    )
