@@ -30,7 +30,7 @@ from fedssl.objectives import OBJECTIVES, Objective
 from fedssl.training.local_update import LocalTrainer
 from simulations import Experiment, Run, load_experiment, run
 from simulations.comparing.statistics import estimate
-from simulations.record.run_folder import RunFolder, check_same
+from simulations.record.run_folder import RunFolder, check_same_experiment
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs" / "objectives.yaml"
@@ -146,7 +146,7 @@ def finish(experiment: Experiment, folder: Path) -> str:
     """Carry out a run, or what is left of it."""
     found = RunFolder(folder)
     if found.summary.exists():
-        check_same(found.read_config(), experiment, folder)
+        check_same_experiment(found.read_config(), experiment, folder)
     else:
         run(experiment, folder, resume=True)
     return f"{folder}: {100 * Run(folder).metrics[-1]['linear_accuracy']:.1f} %"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from simulations.reports.run_report import report
 from simulations.server import rounds as runner
 from simulations.settings.experiment import Experiment, load_experiment
 from tests.tools.small_experiment import WHOLE, write_small
@@ -21,3 +22,9 @@ def small(tmp_path: Path, write_npz: Callable[..., Path]) -> Callable[..., Exper
 def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no report, which takes half of a small run's time."""
     monkeypatch.setattr(runner, "report", lambda folder: None)
+
+
+@pytest.fixture
+def with_report(without_report: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw it, in a module whose other runs have none."""
+    monkeypatch.setattr(runner, "report", report)

@@ -99,13 +99,13 @@ def refused_or_read(load: Any) -> None:
 quick = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@settings(quick, max_examples=250)
+@settings(quick, max_examples=100)
 @given(mutated())
 def test_values_of_any_kind_are_read_or_refused_in_words(values: Any) -> None:
     refused_or_read(lambda: validate(Experiment, values, base=Path("/"), source="mutated"))
 
 
-@settings(quick, max_examples=150)
+@settings(quick, max_examples=60)
 @given(mutated(), st.booleans())
 def test_files_of_any_content_are_read_or_refused_in_words(
     tmp_path_factory: pytest.TempPathFactory, values: Any, flow: bool
@@ -127,14 +127,14 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(PIECES, max_size=30).map("".join) | st.text(max_size=60)
 
 
-@settings(quick, max_examples=400)
+@settings(quick, max_examples=200)
 @given(TEXTS)
 def test_texts_of_any_kind_are_parsed_or_refused_in_words(text: str) -> None:
     with contextlib.suppress(ConfigError):
         parse_yaml(text, "text")
 
 
-@settings(quick, max_examples=150)
+@settings(quick, max_examples=60)
 @given(
     st.lists(
         st.builds(

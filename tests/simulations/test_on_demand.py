@@ -19,6 +19,8 @@ from tests.tools.runs import same_result
 
 Small = Callable[..., Experiment]
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 @pytest.mark.slow
 def test_images_on_demand_give_the_same_bits(small: Small, tmp_path: Path, photos: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fedssl.evaluation.subject import MeasureResult
 from simulations import ConfigError, Experiment, run
 from simulations.record.run_folder import RunFolder
 from simulations.server import server
@@ -38,7 +39,7 @@ QUICK = ("participation=1", "partition.clients=3")
 @pytest.fixture(autouse=True)
 def training_alone(monkeypatch: pytest.MonkeyPatch, without_report: None) -> None:
     """Probe and draw nothing, which would take three quarters of the time."""
-    monkeypatch.setattr(server, "evaluate", lambda *arguments: {})
+    monkeypatch.setattr(server, "evaluate", lambda *arguments: MeasureResult({}))
 
 
 def chosen(name: str) -> str:

@@ -4,11 +4,14 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of_numpy
 
+from fedssl.client_rules import CLIENT_RULES, ClientRule, ClientRuleConfig
+from fedssl.training.instructions import Instructions
+from fedssl.training.transmission import TransmissionPlan
 from strategies.messages import to_record, to_state
 
 KINDS = st.sampled_from(["float32", "float64", "float16", "int64", "int32", "uint8", "bool"])
@@ -61,3 +64,45 @@ def test_no_room_is_made_for_what_a_header_claims(shape: tuple[int, ...], count:
     data = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header + b"\n" + bytes(4 * count)
     with pytest.raises(ValueError, match="its tensor w cannot be read"):
         to_state(ArrayRecord({"w": Array("float32", shape, "numpy.ndarray", data)}))
+
+
+names = st.lists(st.text("abc.", min_size=1), unique=True, max_size=3).map(tuple)
+
+
+def near_its_defaults(rule: type[ClientRule]) -> st.SearchStrategy[ClientRuleConfig]:
+    """Draw numbers for a rule that are a little below its defaults."""
+    drawn = {
+        name: st.floats(0.9 * field.default, field.default)
+        for name, field in rule.Config.model_fields.items()
+        if isinstance(field.default, float)
+    }
+    return st.builds(rule.Config, **drawn)
+
+
+each_rule = [near_its_defaults(rule) for rule in CLIENT_RULES.values()]
+
+
+plans = st.builds(
+    TransmissionPlan,
+    local=names,
+    scheduled=st.just(("a", "b")),
+    merged=st.just((0, 3)),
+    withheld=names,
+)
+
+
+@given(
+    plan=st.just(TransmissionPlan()) | plans,
+    rules=st.lists(st.one_of(each_rule), unique_by=lambda rule: rule.name).map(tuple),
+)
+def test_a_messages_config_carries_it(
+    plan: TransmissionPlan, rules: tuple[ClientRuleConfig, ...]
+) -> None:
+    instructions = Instructions(plan, rules)
+    record = ConfigRecord({**instructions.to_config()})
+    back = Instructions.from_config(dict(record))
+    assert back == instructions
+    assert [type(rule) for rule in back.rules] == [type(rule) for rule in rules]
+    built = back.build_rules()
+    assert [rule.config for rule in built] == list(rules)
+    assert [type(rule) for rule in built] == [CLIENT_RULES[rule.name] for rule in rules]

@@ -1,4 +1,4 @@
-"""The experiment that small comparisons are made of."""
+"""The experiment that small comparisons are made of, and one such comparison."""
 
 from pathlib import Path
 
@@ -15,6 +15,13 @@ client: {batch_size: 8, lr: 0.05}
 evaluation: {l2: 1.0}
 engine: {name: local, device: cpu, workers: 2}
 """
+
+
+FAILS = "tests.tools.failing_strategies.Fails"
+GRID = [
+    *("--strategies", f"fedavg,ldawa(warmup_rounds=0),{FAILS}", "--seeds", "2"),
+    *("--vary", "partition.alpha=0.5,100", "--references", "central,local-only"),
+]
 
 
 def write_tiny_examples(folder: Path) -> None:

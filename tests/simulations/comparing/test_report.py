@@ -5,8 +5,11 @@ import hashlib
 import re
 from pathlib import Path
 
-from simulations.comparing import report
-from simulations.comparing.plan import PlannedRun
+from click.testing import Result
+
+from simulations.comparing import Request, make_plan, report
+from simulations.comparing.plan import PlanFile, PlannedRun
+from tests.tools.command import fedssl
 from tests.tools.fake_comparison import write_comparison
 from tests.tools.pages import Page
 
@@ -71,3 +74,53 @@ def test_cells_carry_the_figures_that_they_are_sorted_by(tmp_path: Path) -> None
     assert '<td data-value="4000.0">4 kB</td>' in text
     assert '<td data-value="">–</td>' in text
     assert '<td data-value="baseline" class="text">baseline</td>' in text
+
+
+def test_the_page_needs_nothing_else_and_says_what_was_found(
+    compared: tuple[Path, Result],
+) -> None:
+    out, result = compared
+    page = (out / "report.html").read_text()
+    assert not re.search(r"https?://|<script .*src|<link|url\(", page)
+    parsed = Page(out / "report.html")  # which sees to it that what is opened is closed
+    assert list(parsed.examples) == [
+        "Difference to the baseline",
+        "Final accuracy",
+        "Ranking from cell to cell",
+        "Accuracy by round",
+        "Accuracy against bytes",
+        "δ by layer and round",
+        "Who has which examples, and how far that turns the weights",
+    ]
+    assert parsed.parts["th"][:2] == ["strategy", "accuracy (%)"]
+    names = {"differences", "final", "ranks", "by-round", "by-bytes", "by-layer", "by-client"}
+    assert {path.name for path in (out / "plots").iterdir()} == {f"{name}.png" for name in names}
+    for name in names:
+        assert (out / "plots" / f"{name}.png").read_bytes()[1:4] == b"PNG"
+    assert "18 of 22 runs are done." in page
+    assert "With 2 seeds the smallest p that sign flips can reach is 0.5" in page
+    assert "ldawa(warmup_rounds=0) against fedavg at partition.alpha = 0.5" in page
+    last = result.output.rstrip().splitlines()[-1]
+    assert last == "report: runs/tiny-compared/report.html"
+
+
+def test_a_comparison_without_any_run_has_a_report(tiny: Path) -> None:
+    request = Request(Path("tiny.yaml"), "fedavg,ldawa", seeds=2, references="local-only")
+    PlanFile(tiny).declare(make_plan(request))
+    result = fedssl("report", tiny)
+    assert result.exit_code == 0, result.output
+    assert "0 of 8 runs are done." in (tiny / "report.html").read_text()
+    assert "incomplete, so not tested: it lacks 2" in result.output
+
+
+def test_report_writes_it_again_and_prints_the_table(compared: tuple[Path, Result]) -> None:
+    out, _ = compared
+    before = {
+        name: (out / name).read_bytes() for name in ("summary.json", "results.csv", "report.html")
+    }
+    for name in before:
+        (out / name).unlink()
+    result = fedssl("report", out)
+    assert result.exit_code == 0, result.output
+    assert "ldawa(warmup_rounds=0)" in result.output
+    assert {name: (out / name).read_bytes() for name in before} == before

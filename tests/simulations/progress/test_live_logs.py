@@ -17,6 +17,8 @@ from simulations.record.run_folder import RunFolder
 
 Small = Callable[..., Experiment]
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 class Recorder:
     """Stands for SummaryWriter and for wandb's run, which are given the same figures."""

@@ -8,7 +8,7 @@ import pytest
 from tests.tools.replayed_runs import make_run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("runs"), "fedavgm", "strategy.name=fedavgm")
 

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +12,10 @@ from typer.testing import CliRunner
 from fedssl import load_encoder
 from fedssl.base.config_file import ConfigError
 from fedssl.model_state import load_state
-from simulations import load_experiment
 from simulations.cli import app
-from simulations.progress.display import QuietDisplay
 from simulations.record.run_folder import RunFolder
 from simulations.replaying import Merge, Replay, replay
 from simulations.replaying.kept_round import KeptRound
-from simulations.running.run import run as begin
 from strategies import ldawa
 from tests.tools.replayed_runs import make_run
 
@@ -169,41 +164,6 @@ def test_momentum_that_is_written_to_in_place_is_that_of_before(tmp_path: Path) 
     assert found.notes == []
 
 
-def test_the_checkpoint_of_a_stopped_run_is_gone_on_from(folder: Path, tmp_path: Path) -> None:
-    class Stop(QuietDisplay):
-        def on_round_end(self, row: Mapping[str, object]) -> None:
-            if row["round"] == 1:
-                raise KeyboardInterrupt
-
-    stopped = tmp_path / "stopped"
-    with pytest.raises(KeyboardInterrupt):
-        begin(load_experiment(folder / "config.yaml"), stopped, display=Stop())
-    steps: list[int] = []
-    found = replay(stopped, 2, on_progress=lambda done, total, _: steps.append(total))
-    assert steps[-1] == 3 + 1
-    assert timeless(found.merges[0].row) == timeless(RunFolder(folder).read_metrics()[2])
-    shutil.rmtree(stopped / "replays")
-    for model in (stopped / "checkpoint").glob("model-*"):
-        model.write_bytes(b"damaged")
-    with pytest.raises(ConfigError, match=r"damaged.*remove it"):
-        replay(stopped, 2)
-
-
-def test_the_checkpoint_of_a_finished_run_is_not_needed(folder: Path) -> None:
-    next((folder / "checkpoint").glob("model-*")).write_bytes(b"damaged")
-    assert replay(folder, 1).notes == []
-
-
-def test_a_round_that_cannot_be_made_again_is_told(folder: Path) -> None:
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    row = json.loads(lines[1])
-    row["train_loss"] += 0.5
-    (folder / "metrics.jsonl").write_text("\n".join([lines[0], json.dumps(row), *lines[2:], ""]))
-    notes = replay(folder, 1).notes
-    assert len(notes) == 1
-    assert "another train_loss" in notes[0]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -224,11 +184,6 @@ def test_what_cannot_be_is_told_before_any_work(
     assert not (folder / "replays").exists()
 
 
-def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds no run"):
-        replay(tmp_path, 1)
-
-
 @pytest.mark.slow
 def test_examples_without_labels_are_replayed(tmp_path: Path) -> None:
     run = make_run(tmp_path, "run", "rounds=2")
@@ -239,18 +194,6 @@ def test_examples_without_labels_are_replayed(tmp_path: Path) -> None:
     assert (found.merges[1].difference, found.merges[1].last_difference) == (None, None)
     assert found.merges[1].row["rankme"] > 0
     assert found.notes == []
-
-
-def test_figures_are_not_cut_however_long_a_name_is(folder: Path) -> None:
-    layers = ", ".join(f"encoder.layers.{n}: 1" for n in (0, 1, 4, 5))
-    long = f"layer-schedule(every={{{layers}}})"
-    result = CliRunner().invoke(
-        app, ["replay", str(folder), "--round", "2", "--strategies", f"fedavg,{long}"]
-    )
-    assert result.exit_code == 0, result.output
-    assert long in result.stdout
-    assert "over test examples" in result.stdout
-    assert "…" not in result.stdout
 
 
 def test_the_command_prints_a_table(folder: Path) -> None:

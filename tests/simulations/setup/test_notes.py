@@ -9,14 +9,11 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from click.testing import Result
 from matplotlib.text import Text
 from PIL import Image
-from typer.testing import CliRunner
 
 from fedssl.evaluation import MEASURES, MeasureConfig, gather, measure
 from fedssl.partitions import partition
-from simulations.cli import app
 from simulations.probing.plots import picture_of
 from simulations.record.client_names import read_client_names, short
 from simulations.record.run_folder import RunFolder
@@ -28,12 +25,9 @@ from simulations.settings.experiment import Experiment
 from simulations.setup.notes import check_skipped, read_cautions
 from simulations.setup.prepare import prepare
 from tests.tools.blueprints import blueprint
+from tests.tools.command import fedssl
 
 Small = Callable[..., Experiment]
-
-
-def fedssl(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def domains(root: Path, each: int = 4, names: str = "ab") -> Path:

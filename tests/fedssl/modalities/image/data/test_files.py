@@ -34,22 +34,6 @@ def test_no_file_starts_another_program(tmp_path: Path, monkeypatch: pytest.Monk
     assert not started
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WebP", "BMP", "GIF", "TIFF", "PPM"])
-def test_what_is_named_is_read_whatever_a_file_is_called(tmp_path: Path, form: str) -> None:
-    path = tmp_path / "x.png"
-    Image.fromarray(PIXELS).save(path, form)
-    with Image.open(path) as image:
-        assert np.array_equal(shown(path), np.asarray(image.convert("RGB")))
-
-
-@pytest.mark.parametrize("form", ["ICO", "TGA", "PCX", "SGI", "IM", "JPEG2000"])
-def test_other_formats_of_pillow_are_not(tmp_path: Path, form: str) -> None:
-    path = tmp_path / "x.png"
-    Image.fromarray(PIXELS).save(path, form)
-    with pytest.raises(UnreadableImageError, match=r"x\.png cannot be read as an image: it is"):
-        decode(str(path))
-
-
 def chunk(kind: bytes, content: bytes) -> bytes:
     return (
         struct.pack(">I", len(content))
@@ -129,25 +113,6 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         server.close()
     with pytest.raises(UnreadableImageError, match="it is no regular file"):
         decode(str(tmp_path / "s.png"))
-
-
-@pytest.mark.parametrize(
-    ("begins", "what"),
-    [
-        (b"\0\0\0\x18ftypheic", "HEIC"),
-        (b"\0\0\0\x18ftypavif", "AVIF"),
-        (b"\0\0\0\x18ftypmp42", "a film"),
-        (b"%PDF-1.7", "a PDF"),
-        (b"<svg xmlns='x'>", "SVG"),
-        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
-        (b"", "it is empty"),
-    ],
-)
-def test_what_a_file_is_instead_is_told(tmp_path: Path, begins: bytes, what: str) -> None:
-    path = tmp_path / "x.jpg"
-    path.write_bytes(begins)
-    with pytest.raises(UnreadableImageError, match=what):
-        decode(str(path))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

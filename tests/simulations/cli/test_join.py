@@ -7,17 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
-from simulations.cli import app
 from simulations.deployment import certificates
+from tests.tools.command import fedssl
 
-SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
-
-
-def fedssl(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+SMOKE = Path(__file__).parents[3] / "configs" / "smoke.yaml"
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.serverapp.strategy import Strategy
 
 from clients.flower_adapter.error_replies import error_reply
@@ -16,17 +16,10 @@ from strategies.ldawa import merge as ldawa
 from strategies.messages import to_record, to_state
 from tests.tools.fake_grid import FakeGrid, reply
 from tests.tools.strategy_models import BUFFERS, State, model
+from tests.tools.strategy_updates import update
 
 NODES = [31, 4, 15]
 PARTS = TensorRoles(buffers=BUFFERS)
-
-
-def update(node: int, state: State) -> State:
-    own = model(node)
-    return {
-        name: tensor + 0.5 * own[name] if tensor.is_floating_point() else tensor + node
-        for name, tensor in state.items()
-    }
 
 
 def equal(a: State, b: State) -> bool:
@@ -131,39 +124,6 @@ def test_a_round_in_which_no_client_had_an_example_is_refused() -> None:
     (message,) = strategy.configure_train(1, to_record(model(1)), ConfigRecord(), grid)
     with pytest.raises(ValueError, match="0 for every client"):
         strategy.aggregate_train(1, [reply(message, model(1), 0, 0.0)])
-
-
-@pytest.mark.parametrize("strategy", ours()[:3], ids=repr)
-@pytest.mark.parametrize(
-    ("state", "name"),
-    [
-        ({**model(1), "head.weight": torch.zeros(9)}, "head.weight"),
-        ({n: t for n, t in model(1).items() if n != "bn.bias"}, "bn.bias"),
-        ({**model(1), "queue": torch.zeros(9)}, "queue"),
-    ],
-)
-def test_a_model_that_does_not_fit_is_refused(strategy: Strategy, state: State, name: str) -> None:
-    grid = FakeGrid([31], update)
-    (message,) = strategy.configure_train(1, to_record(model(77)), ConfigRecord(), grid)
-    with pytest.raises(ValueError, match=f"node 31: .*{name}"):
-        strategy.aggregate_train(1, [reply(message, state, 5, 1.0)])
-
-
-@pytest.mark.parametrize(
-    ("key", "message"),
-    [("arrays", "no ArrayRecord"), ("metrics", "no MetricRecord"), ("num-examples", "None")],
-)
-def test_a_reply_that_lacks_something_is_refused(key: str, message: str) -> None:
-    grid = FakeGrid([31], update)
-    strategy = FedAvg()
-    (sent,) = strategy.configure_train(1, to_record(model(77)), ConfigRecord(), grid)
-    content: RecordDict = reply(sent, model(1), 5, 1.0).content
-    if key in content:
-        del content[key]
-    else:
-        del content.metric_records["metrics"][key]
-    with pytest.raises(ValueError, match=f"node 31: .*{message}"):
-        strategy.aggregate_train(1, [Message(content, reply_to=sent)])
 
 
 def test_nothing_is_evaluated_on_clients_and_nothing_kept() -> None:
