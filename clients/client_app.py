@@ -53,6 +53,13 @@ def make_client_app(
         of client rules. Where the message's config sets ``divergence``, it also replies with that
         metric: δ of each floating tensor, in the model's order. Its query function replies with
         ``partition-id`` and ``num-examples``.
+
+    Examples
+    --------
+    >>> from clients.flower_context import find_runtime
+    >>> app = make_client_app(find_runtime, allowed=["my_rules"])
+    >>> type(app).__name__
+    'ClientApp'
     """
     app = ClientApp()
 
@@ -75,8 +82,8 @@ def make_client_app(
                 instructions=instructions,
                 extra=to_state(extra_of(message.content)),
             )
-            if update.client_state:
-                context.state[PRIVATE] = to_record(update.client_state)
+            if update.private_state:
+                context.state[PRIVATE] = to_record(update.private_state)
             metrics = MetricRecord(
                 {
                     "num-examples": update.example_count,

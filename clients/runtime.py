@@ -26,6 +26,15 @@ class ClientRuntime:
         The assignment of examples to clients.
     device : torch.device
         The device on which clients train.
+
+    Examples
+    --------
+    With a config, `fedssl.modalities.load` and `fedssl.partitions.partition`::
+
+        train = load(config.data).train
+        shares = partition(config.partition, train, config.seed)
+        runtime = ClientRuntime(config, train, shares, torch.device("cpu"))
+        examples, labels = runtime.examples_of(client=0)
     """
 
     worker_class: type[LocalTrainer] = LocalTrainer

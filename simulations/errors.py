@@ -7,6 +7,15 @@ class RunError(RuntimeError):
     """A run cannot go on; what it finished is on disk.
 
     What in the message came from outside is made printable, and its length bounded.
+
+    Examples
+    --------
+    With an experiment from `load_experiment`::
+
+        try:
+            run(experiment, out="runs/three")
+        except RunError as error:
+            print(f"{error}; go on by run(..., resume=True)")
     """
 
     def __init__(self, message: str):

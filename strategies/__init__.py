@@ -150,6 +150,11 @@ def build(config: StrategyConfig, parts: TensorRoles) -> Strategy:
     ------
     ValueError
         The strategy cannot be built with these fields, or for this model.
+
+    Examples
+    --------
+    >>> build(FedAvgM.Config(momentum=0.5), TensorRoles())
+    FedAvgM: lr 1.0, momentum 0.5
     """
     named = STRATEGIES.find(config.name, "strategy.name")
     if not (issubclass(named, FoldingStrategy) and {"config", "parts"} <= _parameters(named)):

@@ -89,6 +89,14 @@ class AttackAdaptive(FoldingStrategy):
     Source: Wan and Chen, "Robust Federated Learning with Attack-Adaptive Aggregation", 2021. There
     the space in which directions are compared is learned from simulated attacks; here it is that
     of the weights, so nothing needs training.
+
+    Examples
+    --------
+    >>> from strategies.fold import UpdateSummary, merge
+    >>> sent, *clients = ({"w": torch.tensor([value])} for value in (0.0, 1.0, 2.0, -90.0))
+    >>> fold = AttackAdaptive(AttackAdaptive.Config(scale=10.0)).start_fold(1, sent)
+    >>> merge(fold, clients, [UpdateSummary(examples=1)] * 3)
+    {'w': tensor([1.5000])}
     """
 
     class Config(StrategyConfig):

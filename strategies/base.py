@@ -36,6 +36,12 @@ class Stateful(Protocol):
     """A strategy with state from round to round, such as momentum; checkpoints hold it.
 
     The global model is not part of the state: each round brings it.
+
+    Examples
+    --------
+    >>> from strategies import FedAvg, FedAvgM
+    >>> isinstance(FedAvgM(), Stateful), isinstance(FedAvg(), Stateful)
+    (True, False)
     """
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -62,6 +68,17 @@ class FoldingStrategy(Strategy):
         An instance of this class's ``Config``; None for its defaults.
     parts : TensorRoles
         The roles of the model's tensors by name; by default those of a model without BatchNorm.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from strategies.fold import ExampleMean, merge
+    >>> class Mine(FoldingStrategy):
+    ...     def start_fold(self, server_round, global_state):
+    ...         return ExampleMean(global_state)
+    >>> sent, first, second = ({"w": torch.tensor([value])} for value in (0.0, 0.0, 4.0))
+    >>> merge(Mine().start_fold(1, sent), [first, second], map(UpdateSummary, [1, 3]))
+    {'w': tensor([3.])}
     """
 
     Config: ClassVar[type[StrategyConfig]] = StrategyConfig
@@ -73,7 +90,7 @@ class FoldingStrategy(Strategy):
     requires_server_examples: bool = False
     """Whether `after_fold` needs unlabelled examples on the server."""
     population: int = 0
-    """The number of registered clients in this round; 0 if unknown."""
+    """The number of clients that could be drawn for this round; 0 if unknown."""
     server_examples: ServerExamples | None = None
     """The server's examples, which `after_fold` gets; None if there are none."""
 

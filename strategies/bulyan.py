@@ -84,6 +84,15 @@ class Bulyan(FoldingStrategy):
 
     Source: El Mhamdi, Guerraoui and Rouault, "The Hidden Vulnerability of Distributed Learning in
     Byzantium", ICML 2018.
+
+    Examples
+    --------
+    >>> from strategies.fold import UpdateSummary, merge
+    >>> values = (0.0, 1.0, 2.0, 3.5, 4.5, 6.5, 8.0, 99.0)
+    >>> sent, *clients = ({"w": torch.tensor([value])} for value in values)
+    >>> fold = Bulyan(Bulyan.Config(byzantine=1)).start_fold(1, sent)
+    >>> merge(fold, clients, [UpdateSummary(examples=1)] * 7)
+    {'w': tensor([4.8333])}
     """
 
     class Config(StrategyConfig):

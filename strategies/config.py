@@ -8,7 +8,14 @@ from fedssl.base.fields import DottedPath, Fields, Number
 
 
 class StrategyConfig(Fields):
-    """The ``strategy`` section."""
+    """The ``strategy`` section.
+
+    Examples
+    --------
+    >>> from strategies import FedAvg
+    >>> FedAvg.Config(max_update_norm=10.0).on_exceed
+    'clip'
+    """
 
     name: str = "own"
     """How client models are merged: a name that `fedssl list` prints, or a dotted path."""
@@ -21,7 +28,20 @@ class StrategyConfig(Fields):
 
 
 class CustomStrategyConfig(StrategyConfig):
-    """Any Flower strategy by its dotted path; further fields are its keyword arguments."""
+    """Any Flower strategy by its dotted path; further fields are its keyword arguments.
+
+    Examples
+    --------
+    In a config::
+
+        strategy: {name: flwr.serverapp.strategy.FedTrimmedAvg, beta: 0.1}
+
+    >>> from fedssl.model_state import TensorRoles
+    >>> from strategies import build
+    >>> config = CustomStrategyConfig(name="flwr.serverapp.strategy.FedTrimmedAvg", beta=0.1)
+    >>> build(config, TensorRoles()).beta
+    0.1
+    """
 
     model_config = ConfigDict(extra="allow")
 

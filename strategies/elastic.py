@@ -88,6 +88,14 @@ class Elastic(FoldingStrategy):
 
     Source: Chen et al., "Elastic Aggregation for Federated Optimization", CVPR 2023, there weight
     by weight, here layer by layer, so that a message grows by one number a layer.
+
+    Examples
+    --------
+    >>> from strategies.fold import merge
+    >>> sent, first, second = ({"w": torch.tensor([value])} for value in (0.0, 0.0, 2.0))
+    >>> summaries = [UpdateSummary(1, metrics={SENSITIVITY: [omega]}) for omega in (1.0, 2.0)]
+    >>> merge(Elastic().start_fold(1, sent), [first, second], summaries)  # ζ = 0.75
+    {'w': tensor([0.7500])}
     """
 
     class Config(StrategyConfig):

@@ -30,6 +30,12 @@ class EncoderOnly(LocalHeads):
     Source: Rehman et al., "Federated Self-supervised Learning for Video Understanding", ECCV 2022,
     which aggregates the backbone only; Arivazhagan et al., "Federated Learning with Personalization
     Layers", 2019.
+
+    Examples
+    --------
+    >>> strategy = EncoderOnly()
+    >>> strategy.stays_local("encoder.conv.weight"), strategy.stays_local("projector.0.weight")
+    (False, True)
     """
 
     class Config(StrategyConfig):

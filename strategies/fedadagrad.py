@@ -19,6 +19,13 @@ class FedAdagrad(AdaptiveOptimizer):
     a halt. η must be tuned; 0.01 is a start.
 
     Source: Reddi et al., "Adaptive Federated Optimization", ICLR 2021, algorithm 2 (FedAdagrad).
+
+    Examples
+    --------
+    >>> import torch
+    >>> strategy = FedAdagrad(FedAdagrad.Config(lr=1.0))
+    >>> [round(strategy.step("w", torch.tensor(1.0)).item(), 2) for _ in range(4)]
+    [1.0, 0.71, 0.58, 0.5]
     """
 
     class Config(AdaptiveOptimizer.Config):

@@ -18,6 +18,13 @@ class FedAdam(AdaptiveOptimizer):
     networks: every coordinate moves at its own pace. η must be tuned; 0.01 is a start.
 
     Source: Reddi et al., "Adaptive Federated Optimization", ICLR 2021, algorithm 2 (FedAdam).
+
+    Examples
+    --------
+    >>> import torch
+    >>> strategy = FedAdam(FedAdam.Config(lr=0.1))
+    >>> strategy.step("w", torch.tensor([1.0, 100.0]))  # each coordinate at its own pace
+    tensor([0.0990, 0.1000])
     """
 
     class Config(AdaptiveOptimizer.Config):

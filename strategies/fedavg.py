@@ -94,6 +94,15 @@ class FedAvg(MeanByExamples):
 
     Source: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized
     Data", AISTATS 2017.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from strategies.fold import UpdateSummary, merge
+    >>> sent, first, second = ({"w": torch.tensor([value])} for value in (0.0, 0.0, 4.0))
+    >>> strategy = FedAvg(FedAvg.Config(weighting="uniform"))
+    >>> merge(strategy.start_fold(1, sent), [first, second], map(UpdateSummary, [1, 3]))
+    {'w': tensor([2.])}
     """
 
     class Config(StrategyConfig):

@@ -21,6 +21,15 @@ class FedAvgM(ServerOptimizer):
 
     Source: Hsu, Qi and Brown, "Measuring the Effects of Non-Identical Data Distribution for
     Federated Visual Classification", 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> strategy = FedAvgM(FedAvgM.Config(momentum=0.5))
+    >>> strategy.step("w", torch.tensor([1.0]))
+    tensor([1.])
+    >>> strategy.step("w", torch.tensor([1.0]))  # half of the last round's step goes on
+    tensor([1.5000])
     """
 
     class Config(StrategyConfig):

@@ -26,6 +26,13 @@ class FedBN(MeanByExamples):
     ------
     ValueError
         The model has no BatchNorm.
+
+    Examples
+    --------
+    >>> norm = frozenset({"encoder.norm.weight", "encoder.norm.bias"})
+    >>> strategy = FedBN(parts=TensorRoles(batchnorm_names=norm))
+    >>> strategy.stays_local("encoder.norm.weight"), strategy.stays_local("encoder.conv.weight")
+    (True, False)
     """
 
     class Config(StrategyConfig):

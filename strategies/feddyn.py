@@ -45,6 +45,14 @@ class FedDyn(FoldingStrategy):
 
     Source: Acar et al., "Federated Learning Based on Dynamic Regularization", ICLR 2021,
     algorithm 1.
+
+    Examples
+    --------
+    >>> from strategies.fold import UpdateSummary, merge
+    >>> sent, first, second = ({"w": torch.tensor([value])} for value in (0.0, 0.0, 2.0))
+    >>> fold = FedDyn(FedDyn.Config(alpha=0.1)).start_fold(1, sent)
+    >>> merge(fold, [first, second], [UpdateSummary(examples=1)] * 2)  # beyond their mean, 1
+    {'w': tensor([2.])}
     """
 
     class Config(StrategyConfig):

@@ -28,6 +28,15 @@ class FedEMA(MeanByExamples):
 
     Source: Zhuang, Wen and Zhang, "Divergence-aware Federated Self-Supervised Learning", ICLR 2022;
     what absent clients do is its code's way with partial participation.
+
+    Examples
+    --------
+    In a config::
+
+        strategy: {name: fedema, tau: 0.5}
+
+    >>> FedEMA(FedEMA.Config(tau=0.5)).rules(server_round=1)
+    (Config(name='fedema', tau=0.5),)
     """
 
     class Config(StrategyConfig):

@@ -78,6 +78,14 @@ class FedExP(FoldingStrategy):
 
     Source: Jhunjhunwala, Wang and Joshi, "FedExP: Speeding Up Federated Averaging via
     Extrapolation", ICLR 2023; its code puts M beside ε.
+
+    Examples
+    --------
+    >>> from strategies.fold import merge
+    >>> sent, first, second = ({"w": torch.tensor([value])} for value in (0.0, -1.0, 3.0))
+    >>> fold = FedExP(FedExP.Config(epsilon=0.0)).start_fold(1, sent)
+    >>> merge(fold, [first, second], [UpdateSummary(examples=1)] * 2)  # the mean, 1, times η
+    {'w': tensor([2.5000])}
     """
 
     class Config(StrategyConfig):

@@ -96,6 +96,14 @@ class FedLAMA(Scheduled):
 
     Source: Lee, Zhang and Avestimehr, "Layer-wise Adaptive Model Aggregation for Scalable Federated
     Learning", AAAI 2023, algorithms 1 and 2, with a base interval of one round.
+
+    Examples
+    --------
+    >>> strategy = FedLAMA(FedLAMA.Config(factor=4))
+    >>> sizes = {"first": 10, "middle": 10, "last": 10}
+    >>> strategy.adapt({"first": 1.0, "middle": 50.0, "last": 100.0}, sizes)
+    >>> [(name, strategy.interval(name)) for name in sizes]
+    [('first', 4), ('middle', 4), ('last', 1)]
     """
 
     class Config(StrategyConfig):

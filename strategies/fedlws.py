@@ -81,6 +81,14 @@ class FedLWS(FoldingStrategy):
 
     Source: Shi et al., "FedLWS: Federated Learning with Adaptive Layer-wise Weight Shrinking",
     ICLR 2025. There a layer is a weight with its bias; here it is each tensor.
+
+    Examples
+    --------
+    >>> from strategies.fold import UpdateSummary, merge
+    >>> sent, first, second = ({"w": torch.tensor([value])} for value in (1.0, 1.0, 3.0))
+    >>> fold = FedLWS(FedLWS.Config(beta=0.1)).start_fold(1, sent)
+    >>> merge(fold, [first, second], [UpdateSummary(examples=1)] * 2)  # the mean, 2, shrunk by 1.1
+    {'w': tensor([1.8182])}
     """
 
     class Config(StrategyConfig):

@@ -82,6 +82,14 @@ class FedNova(FoldingStrategy):
 
     Source: Wang et al., "Tackling the Objective Inconsistency Problem in Heterogeneous Federated
     Optimization", NeurIPS 2020, with ‖a‖₁ = τ (plain SGD).
+
+    Examples
+    --------
+    >>> from strategies.fold import merge
+    >>> sent, first, second = ({"w": torch.tensor([value])} for value in (0.0, 2.0, 4.0))
+    >>> summaries = [UpdateSummary(examples=1, metrics={STEPS: steps}) for steps in (1, 4)]
+    >>> merge(FedNova().start_fold(1, sent), [first, second], summaries)  # 2.5 · (2/1 + 4/4)/2
+    {'w': tensor([3.7500])}
     """
 
     class Config(StrategyConfig):

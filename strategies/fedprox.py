@@ -23,6 +23,15 @@ class FedProx(MeanByExamples):
     drift apart within a round. Too large a μ keeps them from learning: try 0.001 to 1.
 
     Source: Li et al., "Federated Optimization in Heterogeneous Networks", MLSys 2020, equation 2.
+
+    Examples
+    --------
+    In a config::
+
+        strategy: {name: fedprox, mu: 0.1}
+
+    >>> FedProx(FedProx.Config(mu=0.1)).rules(server_round=1)
+    (Config(name='proximal', mu=0.1),)
     """
 
     class Config(StrategyConfig):

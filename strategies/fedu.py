@@ -27,6 +27,15 @@ class FedU(MeanByExamples):
 
     Source: Zhuang et al., "Collaborative Unsupervised Visual Representation Learning from
     Decentralized Data", ICCV 2021.
+
+    Examples
+    --------
+    In a config::
+
+        strategy: {name: fedu, threshold: 0.2}
+
+    >>> FedU(FedU.Config(threshold=0.2)).rules(server_round=1)
+    (Config(name='fedu', threshold=0.2),)
     """
 
     class Config(StrategyConfig):

@@ -47,6 +47,14 @@ class FedVSSL(LocalHeads):
     Source: Rehman et al., "Federated Self-supervised Learning for Video Understanding", ECCV 2022,
     equation 3, with stochastic weight averaging on the server; the weights by loss are its idea,
     their softmax is not.
+
+    Examples
+    --------
+    >>> from strategies.fold import merge
+    >>> sent, first, second = ({"w": torch.tensor([value])} for value in (0.0, 2.0, 4.0))
+    >>> summary = UpdateSummary(examples=1, loss=2.0, metrics={"chance-loss": 3.0})
+    >>> merge(FedVSSL().start_fold(1, sent), [first, second], [summary] * 2)  # half of the way
+    {'w': tensor([1.5000])}
     """
 
     class Config(StrategyConfig):

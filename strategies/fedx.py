@@ -53,6 +53,16 @@ class FedX(MeanByExamples):
 
     Source: Han et al., "FedX: Unsupervised Federated Learning with Cross Knowledge Distillation",
     ECCV 2022, and its code. There views and random examples go through the network as one batch.
+
+    Examples
+    --------
+    In a config, with the paper's loss::
+
+        objective: {name: simclr, temperature: 0.1}
+        strategy: {name: fedx, temperature: 0.1}
+
+    >>> FedX(FedX.Config(temperature=0.2)).rules(server_round=1)
+    (Config(name='fedx', temperature=0.2, target_temperature=0.1),)
     """
 
     class Config(StrategyConfig):

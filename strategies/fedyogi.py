@@ -20,6 +20,13 @@ class FedYogi(AdaptiveOptimizer):
     start.
 
     Source: Reddi et al., "Adaptive Federated Optimization", ICLR 2021, algorithm 2 (FedYogi).
+
+    Examples
+    --------
+    >>> import torch
+    >>> update = torch.tensor([1.0, 100.0])
+    >>> FedYogi(FedYogi.Config(lr=0.1)).step("w", update)  # each coordinate at its own pace
+    tensor([0.0990, 0.1000])
     """
 
     class Config(AdaptiveOptimizer.Config):

@@ -53,6 +53,17 @@ class LayerSchedule(Scheduled):
 
     Source: the fixed intervals of Lee, Zhang and Avestimehr, "Layer-wise Adaptive Model Aggregation
     for Scalable Federated Learning", AAAI 2023.
+
+    Examples
+    --------
+    In a config::
+
+        strategy: {name: layer-schedule, every: {projector: 0}}
+
+    >>> parts = TensorRoles(names=("encoder.weight", "projector.weight"))
+    >>> strategy = LayerSchedule(LayerSchedule.Config(every={"projector": 0}), parts)
+    >>> [strategy.stays_local(name) for name in parts.names]
+    [False, True]
     """
 
     class Config(StrategyConfig):

@@ -57,7 +57,16 @@ class DivergenceAware(FoldingStrategy):
 
 
 class Uniform(DivergenceAware):
-    """The mean over clients after a warm-up of FedAvg: the baseline of the L-DAWA family."""
+    """The mean over clients after a warm-up of FedAvg: the baseline of the L-DAWA family.
+
+    Examples
+    --------
+    >>> import torch
+    >>> sent = {"w": torch.tensor([1.0, 0.0])}
+    >>> clients = [{"w": torch.tensor([2.0, 0.0])}, {"w": torch.tensor([0.0, 2.0])}]
+    >>> merge(sent, clients, [1, 3], preset="uniform")
+    {'w': tensor([1., 1.])}
+    """
 
     class Config(DivergenceAware.Config):
         """The ``strategy`` section of Uniform."""
@@ -78,6 +87,15 @@ class LDAWA(DivergenceAware):
 
     Source: Rehman et al., "L-DAWA: Layer-wise Divergence Aware Weight Aggregation in Federated
     Self-Supervised Visual Representation Learning", ICCV 2023.
+
+    Examples
+    --------
+    In a config, without the first rounds of FedAvg::
+
+        strategy: {name: ldawa, warmup_rounds: 0}
+
+    >>> LDAWA(LDAWA.Config(warmup_rounds=0)).config.scaling
+    'as-is'
     """
 
     class Config(DivergenceAware.Config):
@@ -90,7 +108,16 @@ class LDAWA(DivergenceAware):
 
 
 class ReleasedLDAWA(DivergenceAware):
-    """L-DAWA as in the authors' code: negative cosines count, BatchNorm statistics are scaled."""
+    """L-DAWA as in the authors' code: negative cosines count, BatchNorm statistics are scaled.
+
+    Examples
+    --------
+    >>> import torch
+    >>> sent = {"w": torch.tensor([1.0])}
+    >>> clients = [{"w": torch.tensor([2.0])}, {"w": torch.tensor([-2.0])}]
+    >>> merge(sent, clients, [1, 1], preset="ldawa-released")  # δ = −1 turns the second around
+    {'w': tensor([2.])}
+    """
 
     class Config(DivergenceAware.Config):
         """The ``strategy`` section of ReleasedLDAWA."""
@@ -104,7 +131,16 @@ class ReleasedLDAWA(DivergenceAware):
 
 
 class NormalizedLDAWA(DivergenceAware):
-    """A control: L-DAWA with weights that sum to 1, so that nothing shrinks."""
+    """A control: L-DAWA with weights that sum to 1, so that nothing shrinks.
+
+    Examples
+    --------
+    >>> import torch
+    >>> sent = {"w": torch.tensor([1.0, 0.0])}
+    >>> clients = [{"w": torch.tensor([2.0, 0.0])}, {"w": torch.tensor([0.0, 2.0])}]
+    >>> merge(sent, clients, [1, 1], preset="ldawa-normalized")  # as `ldawa`, divided by γ = 0.5
+    {'w': tensor([2., 0.])}
+    """
 
     class Config(DivergenceAware.Config):
         """The ``strategy`` section of NormalizedLDAWA."""
@@ -117,7 +153,16 @@ class NormalizedLDAWA(DivergenceAware):
 
 
 class DAWA(DivergenceAware):
-    """L-DAWA with one cosine for the whole model instead of one for each tensor."""
+    """L-DAWA with one cosine for the whole model instead of one for each tensor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> sent = {"v": torch.tensor([3.0]), "w": torch.tensor([4.0])}
+    >>> client = {"v": torch.tensor([4.0]), "w": torch.tensor([3.0])}
+    >>> merge(sent, [client], [1], preset="dawa")  # δ = 0.96 over both, where each alone has 1
+    {'v': tensor([3.8400]), 'w': tensor([2.8800])}
+    """
 
     class Config(DivergenceAware.Config):
         """The ``strategy`` section of DAWA."""
@@ -130,7 +175,16 @@ class DAWA(DivergenceAware):
 
 
 class ConstShrink(DivergenceAware):
-    """A control: L-DAWA's shrinking without its direction."""
+    """A control: L-DAWA's shrinking without its direction.
+
+    Examples
+    --------
+    >>> import torch
+    >>> sent = {"w": torch.tensor([1.0, 0.0])}
+    >>> clients = [{"w": torch.tensor([2.0, 0.0])}, {"w": torch.tensor([0.0, 2.0])}]
+    >>> merge(sent, clients, [1, 1], preset="const-shrink")  # the mean times γ = 0.5
+    {'w': tensor([0.5000, 0.5000])}
+    """
 
     class Config(DivergenceAware.Config):
         """The ``strategy`` section of ConstShrink."""
@@ -143,7 +197,16 @@ class ConstShrink(DivergenceAware):
 
 
 class RenormedLDAWA(DivergenceAware):
-    """A control: L-DAWA with each layer's norm restored."""
+    """A control: L-DAWA with each layer's norm restored.
+
+    Examples
+    --------
+    >>> import torch
+    >>> sent = {"w": torch.tensor([1.0, 0.0])}
+    >>> clients = [{"w": torch.tensor([2.0, 0.0])}, {"w": torch.tensor([0.0, 4.0])}]
+    >>> merge(sent, clients, [1, 1], preset="ldawa-renorm")  # norm 3, the mean of theirs
+    {'w': tensor([3., 0.])}
+    """
 
     class Config(DivergenceAware.Config):
         """The ``strategy`` section of RenormedLDAWA."""
@@ -180,9 +243,10 @@ def merge(
 ) -> dict[str, Tensor]:
     """Merge client models as the L-DAWA family does, by default g'[l] = 1/K·Σ_k δ[k,l]·w[k,l].
 
-    δ is the cosine of a client's tensor with the global one: 1 means the same direction. The first
-    rounds of FedAvg belong to the strategy, not to this function. Integer counters take the
-    maximum. Inputs are not modified, and share no memory with the result.
+    δ is the cosine of a client's tensor with the global one: 1 means the same direction; the
+    default preset counts negative cosines as 0. The first rounds of FedAvg belong to the strategy,
+    not to this function. Integer counters take the maximum. Inputs are not modified, and share no
+    memory with the result.
 
     Parameters
     ----------

@@ -46,6 +46,15 @@ class LDAWAOptions(Fields):
     normalized: that divided by γ, so that nothing shrinks; g where γ is 0.
     constant-shrink: γ·Σ_k a[k]·w[k], so that only the shrinking is left; zero where γ is 0.
     restored-norm: as-is, then each tensor is given the norm Σ_k a[k]·‖w[k]‖; g where it is zero.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from strategies.ldawa import merge
+    >>> sent = {"w": torch.tensor([1.0, 0.0])}
+    >>> clients = [{"w": torch.tensor([2.0, 0.0])}, {"w": torch.tensor([0.0, 2.0])}]
+    >>> merge(sent, clients, [3, 1], preset=LDAWAOptions(weighting="examples"))
+    {'w': tensor([1.5000, 0.0000])}
     """
 
     granularity: Granularity = "tensor"

@@ -63,6 +63,16 @@ class LossWeighted(FoldingStrategy):
 
     Source: the loss-based weights of Rehman et al., "Federated Self-supervised Learning for Video
     Understanding", ECCV 2022, as a softmax, and measured from chance.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from strategies.fold import merge
+    >>> sent, first, second = ({"w": torch.tensor([value])} for value in (0.0, 0.0, 1.0))
+    >>> chance = {CHANCE_LOSS: 4.0}
+    >>> summaries = [UpdateSummary(examples=1, loss=loss, metrics=chance) for loss in (4.0, 1.0)]
+    >>> merge(LossWeighted().start_fold(1, sent), [first, second], summaries)
+    {'w': tensor([0.9526])}
     """
 
     class Config(StrategyConfig):

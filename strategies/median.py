@@ -40,6 +40,14 @@ class Median(FoldingStrategy):
 
     Source: Yin et al., "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates",
     ICML 2018, definition 1. Flower's FedMedian makes halves of integer counters.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from strategies.fold import UpdateSummary, merge
+    >>> sent, *clients = ({"w": torch.tensor([value])} for value in (0.0, 1.0, 2.0, 100.0))
+    >>> merge(Median().start_fold(1, sent), clients, [UpdateSummary(examples=1)] * 3)
+    {'w': tensor([2.])}
     """
 
     class Config(StrategyConfig):

@@ -27,6 +27,15 @@ class MOON(MeanByExamples):
 
     Source: Li, He and Song, "Model-Contrastive Federated Learning", CVPR 2021; there L is
     supervised.
+
+    Examples
+    --------
+    In a config::
+
+        strategy: {name: moon, mu: 5.0}
+
+    >>> MOON(MOON.Config(mu=5.0)).rules(server_round=1)
+    (Config(name='moon', mu=5.0, temperature=0.5),)
     """
 
     class Config(StrategyConfig):

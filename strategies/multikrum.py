@@ -24,6 +24,15 @@ class MultiKrum(FoldingStrategy):
 
     Source: Blanchard et al., "Machine Learning with Adversaries: Byzantine Tolerant Gradient
     Descent", NeurIPS 2017 (Multi-Krum).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from strategies.fold import UpdateSummary, merge
+    >>> sent, *clients = ({"w": torch.tensor([value])} for value in (0.0, 1.0, 1.1, 1.2, 1.7, 9.0))
+    >>> fold = MultiKrum(MultiKrum.Config(byzantine=1, selected=3)).start_fold(1, sent)
+    >>> merge(fold, clients, [UpdateSummary(examples=1)] * 5)
+    {'w': tensor([1.1000])}
     """
 
     class Config(StrategyConfig):

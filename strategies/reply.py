@@ -65,7 +65,7 @@ def expected_reply(
     Parameters
     ----------
     content : RecordDict
-        The config record of the message.
+        The content of the message.
     strategy : Strategy
         Whose message it is. Flower's own need the same metrics of every client.
     parts : TensorRoles

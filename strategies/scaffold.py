@@ -61,6 +61,15 @@ class SCAFFOLD(FoldingStrategy):
     Source: Karimireddy et al., "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning",
     ICML 2020, algorithm 1, option II; with momentum, K·η becomes η·Σ_j a[j], as FedNova counts
     steps (Wang et al., NeurIPS 2020).
+
+    Examples
+    --------
+    >>> strategy = SCAFFOLD(SCAFFOLD.Config(lr=0.5))
+    >>> strategy.extra(server_round=1, global_state={"w": torch.ones(2)})
+    {'scaffold/w': tensor([0., 0.])}
+    >>> strategy.adapt({"scaffold/w": torch.tensor([0.5, -0.5])}, clients=10)
+    >>> strategy.extra(server_round=2, global_state={"w": torch.ones(2)})
+    {'scaffold/w': tensor([ 0.5000, -0.5000])}
     """
 
     class Config(StrategyConfig):

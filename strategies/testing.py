@@ -207,7 +207,7 @@ class _Check:
                 raise AssertionError(
                     f"{self.where}: a client cannot do what it asks in round {number}: {error}"
                 ) from error
-            self.privates[client] = update.client_state
+            self.privates[client] = update.private_state
             metrics: dict[str, object] = {
                 "num-examples": update.example_count,
                 "train-loss": update.stats.loss,

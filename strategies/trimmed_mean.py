@@ -54,6 +54,15 @@ class TrimmedMean(FoldingStrategy):
 
     Source: Yin et al., "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates",
     ICML 2018, definition 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from strategies.fold import UpdateSummary, merge
+    >>> sent, *clients = ({"w": torch.tensor([value])} for value in (0.0, 1.0, 2.0, 3.0, 100.0))
+    >>> fold = TrimmedMean(TrimmedMean.Config(beta=0.25)).start_fold(1, sent)
+    >>> merge(fold, clients, [UpdateSummary(examples=1)] * 4)
+    {'w': tensor([2.5000])}
     """
 
     class Config(StrategyConfig):

@@ -15,7 +15,16 @@ from fedssl.objectives.base import Objective
 
 
 class ClientRuleConfig(Fields):
-    """A client rule's section in a message: its name and its numbers."""
+    """A client rule's section in a message: its name and its numbers.
+
+    Examples
+    --------
+    >>> class Config(ClientRuleConfig):  # nested in the rule's class
+    ...     name: str = "small"
+    ...     weight: float = 0.1
+    >>> Config(weight=0.5)
+    Config(name='small', weight=0.5)
+    """
 
     name: str
     """The rule: one of `CLIENT_RULES`, or a dotted path."""
@@ -96,7 +105,10 @@ class ClientRule:
         return {}
 
     def resets_private_state(self, client_round: ClientRound) -> bool:
-        """Return whether the client discards the objective's private state, such as a target."""
+        """Return whether the client discards its private tensors and a kept optimiser's state.
+
+        Its memory, which client rules remember, is used all the same.
+        """
         return False
 
     def on_round_start(

@@ -14,13 +14,24 @@ from fedssl.objectives.batch import Batch
 
 @dataclass(frozen=True)
 class ClientRound:
-    """What one client rule knows of a client's round before the first local step."""
+    """What one client rule knows of a client's round before the first local step.
+
+    Examples
+    --------
+    To try a rule without a run:
+
+    >>> start = {"weight": torch.zeros(2)}
+    >>> client_round = ClientRound(1, start, list(start), list(start), TensorRoles(), lr=0.1)
+    >>> client_round.last_round is None, client_round.memory  # the client's first round
+    (True, {})
+    """
 
     server_round: int
     """The number of the round, from 1."""
     round_start: Mapping[str, Tensor]
     """All federated tensors at the start of the round: those in the message as they were received,
-    the others as this client stored them. Rules only read them."""
+    the others, and scheduled ones that are newer on the client, as this client stored them. Rules
+    only read them."""
     received_names: Collection[str]
     """The names of the tensors in the message, in the model's order, which fixes the order of
     sums."""
@@ -48,7 +59,16 @@ class ClientRound:
 
 @dataclass
 class LocalStep:
-    """A local step after the objective's loss is computed and before the backward pass."""
+    """A local step after the objective's loss is computed and before the backward pass.
+
+    Examples
+    --------
+    In a client rule, a term that keeps the weights near those of the start::
+
+        def term(self, step):
+            moved = ((w - step.training_start[name]) for name, w in step.weights.items())
+            return self.config.weight * sum(difference.square().sum() for difference in moved)
+    """
 
     objective: Objective
     """The model, in train mode."""
@@ -87,7 +107,16 @@ class LocalStep:
 
 @dataclass(frozen=True)
 class Update:
-    """A client's finished local update, as its rules see it."""
+    """A client's finished local update, as its rules see it.
+
+    Examples
+    --------
+    >>> start, end = {"weight": torch.zeros(2)}, {"weight": torch.ones(2)}
+    >>> client_round = ClientRound(1, start, list(start), list(start), TensorRoles())
+    >>> update = Update(client_round, start, end, steps=5)
+    >>> {name: after - update.before[name] for name, after in update.after.items()}
+    {'weight': tensor([1., 1.])}
+    """
 
     client_round: ClientRound
     """The client's round, as it was before the first step."""

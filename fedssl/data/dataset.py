@@ -12,7 +12,16 @@ from fedssl.data.on_demand import Examples
 
 @dataclass(frozen=True)
 class Dataset:
-    """Stored examples with their labels and other columns."""
+    """Stored examples with their labels and other columns.
+
+    Examples
+    --------
+    >>> dataset = Dataset(torch.zeros(3, 2), torch.tensor([0, 1, -1]), ("cat", "dog"))
+    >>> len(dataset), dataset.shape
+    (3, (2,))
+    >>> dataset.take(np.array([0, 2])).labels
+    tensor([ 0, -1])
+    """
 
     examples: Examples
     """A contiguous tensor [N, …], or an object that fetches rows on demand."""
@@ -58,6 +67,16 @@ class Splits:
     """The training examples of the clients, and the test examples of the server.
 
     The central probe is fitted on the labelled examples of ``train`` and scored on ``test``.
+
+    Examples
+    --------
+    What a function of your own, named in ``data.name``, returns:
+
+    >>> def load_pets(count=4):
+    ...     pets = Dataset(torch.zeros(count, 2), torch.arange(count) % 2, ("cat", "dog"))
+    ...     return Splits(train=pets, test=pets.take(np.arange(2)), notes=("two kinds of pets",))
+    >>> len(load_pets().train), len(load_pets().test)
+    (4, 2)
     """
 
     train: Dataset

@@ -11,6 +11,17 @@ class Examples(Protocol):
 
     The clients fetch theirs in each round that they train in, several at once from threads; the
     central evaluation fetches its own once.
+
+    Examples
+    --------
+    >>> import torch
+    >>> class Squares:  # makes an example only when it is asked for
+    ...     shape = (1_000_000, 1)
+    ...
+    ...     def __getitem__(self, rows):
+    ...         return rows[:, None].float() ** 2
+    >>> Squares()[torch.tensor([2, 3])].tolist()
+    [[4.0], [9.0]]
     """
 
     @property

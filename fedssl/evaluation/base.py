@@ -12,7 +12,16 @@ from fedssl.evaluation.subject import MeasureResult, Subject
 
 
 class MeasureConfig(Fields):
-    """One of ``evaluation.measures``."""
+    """One of ``evaluation.measures``.
+
+    Examples
+    --------
+    >>> class Config(MeasureConfig):  # nested in the measure's class
+    ...     name: str = "my_module.Brightness"
+    ...     scale: float = 1.0  # evaluation: {measures: [{name: my_module.Brightness, scale: 2}]}
+    >>> Config(scale=2).scale
+    2.0
+    """
 
     name: str
     """Which measure: a name that `fedssl probe --list` prints, or a dotted path."""
@@ -28,7 +37,19 @@ class CustomMeasureConfig(MeasureConfig):
 
 
 class Measure(ABC):
-    """A measure of the quality of a frozen encoder."""
+    """A measure of the quality of a frozen encoder.
+
+    Examples
+    --------
+    >>> class Width(Measure):  # evaluation: {measures: [my_module.Width]}
+    ...     labels = False
+    ...     reports = {"width": MetricDescription(better="higher")}
+    ...
+    ...     def measure(self, subject):
+    ...         return MeasureResult({"width": float(subject.test_features.shape[1])})
+    >>> Width(MeasureConfig(name="my_module.Width")).of_a_round
+    True
+    """
 
     Config: ClassVar[type[MeasureConfig]] = MeasureConfig
     config: MeasureConfig

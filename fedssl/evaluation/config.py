@@ -18,7 +18,14 @@ def _of_a_round(section: MeasureConfig) -> MeasureConfig:
 
 
 class EvaluationConfig(Fields):
-    """The ``evaluation`` section: the central evaluation of the frozen encoder."""
+    """The ``evaluation`` section: the central evaluation of the frozen encoder.
+
+    Examples
+    --------
+    >>> config = EvaluationConfig(every=5, measures=["lidar", "harm"], limit={"train": 500})
+    >>> [section.name for section in config.measures], config.limit.test
+    (['lidar', 'harm'], None)
+    """
 
     every: PositiveInt = 1
     """Evaluate after each n-th round; the last round always is."""

@@ -28,7 +28,16 @@ RECALIBRATED = Recalibrated(Recalibrated.Config())
 
 
 def gather(splits: Splits, config: EvaluationConfig) -> EvaluationExamples:
-    """Choose the examples of the central evaluation, the same for every round, and fetch them."""
+    """Choose the examples of the central evaluation, the same for every round, and fetch them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> dataset = Dataset(torch.zeros(4, 1), torch.tensor([0, 0, 1, -1]), ("cat", "dog"))
+    >>> examples = gather(Splits(dataset, dataset), EvaluationConfig(limit={"test": 2}))
+    >>> len(examples.train), len(examples.test)  # probes are fitted on labelled examples
+    (3, 2)
+    """
     train, labels = splits.train, splits.train.labels.numpy()
     labelled = np.flatnonzero(labels >= 0)
     none = np.full(len(train) if config.recalibrate_bn else 0, -1)
@@ -77,6 +86,13 @@ def evaluate(subject: Subject, further: Sequence[MeasureConfig] = ()) -> Measure
     ValueError
         Features are infinite or NaN, a measure cannot be taken, or two of the further ones give
         different figures of one name.
+
+    Examples
+    --------
+    For a `Subject`::
+
+        result = evaluate(subject, [MEASURES["lidar"].Config()])
+        print(f"{result.figures['linear_accuracy']:.1%}, {result.figures['lidar']:.1f} dimensions")
     """
     with one_thread():
         _extract(subject)

@@ -6,7 +6,13 @@ from fedssl.base.fields import Fields
 
 
 class MetricDescription(Fields):
-    """The description of a metric of a round; by default a plain number."""
+    """The description of a metric of a round; by default a plain number.
+
+    Examples
+    --------
+    >>> MetricDescription(unit="share", better="higher")
+    MetricDescription(unit='share', better='higher', untrained=False)
+    """
 
     unit: Literal["number", "share", "seconds", "bytes"] = "number"
     """A share is from 0 to 1, or a difference of two, and is shown in per cent."""

@@ -45,7 +45,16 @@ class ProbeSettings(Protocol):
 
 @dataclass(frozen=True)
 class EvaluationExamples:
-    """The examples that the central evaluation works on, in memory."""
+    """The examples that the central evaluation works on, in memory.
+
+    Examples
+    --------
+    >>> dataset = Dataset(torch.zeros(3, 1), torch.tensor([0, 1, -1]), ("cat", "dog"))
+    >>> labelled = np.array([0, 1])
+    >>> examples = EvaluationExamples(dataset.take(labelled), dataset, labelled, torch.empty(0, 1))
+    >>> examples.train.labels
+    tensor([0, 1])
+    """
 
     train: Dataset
     """Labelled training examples, which the probes are fitted on; may be empty."""
@@ -60,7 +69,14 @@ class EvaluationExamples:
 
 @dataclass(frozen=True)
 class MeasureResult:
-    """The result of a measure."""
+    """The result of a measure.
+
+    Examples
+    --------
+    >>> result = MeasureResult({"accuracy": 0.75}, details={"by_class": [0.5, 1.0]})
+    >>> result.figures["accuracy"]
+    0.75
+    """
 
     figures: Mapping[str, float]
     """Numbers by name; those of a round's measures go into its row of ``metrics.jsonl``."""
@@ -76,6 +92,16 @@ class Subject:
 
     Features are extracted once, for all measures. All random numbers derive from the seed and the
     measure's name, never from the round: rounds and runs are measured on the same views.
+
+    Examples
+    --------
+    What a measure does with it::
+
+        def measure(self, subject):
+            subject.need_labels()
+            first = subject.views_of(subject.examples.test.fetch(), "steady")
+            moved = (first - subject.test_features).norm(dim=1)
+            return MeasureResult({"moved": float(moved.mean())})
     """
 
     encoder: nn.Module

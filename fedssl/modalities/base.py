@@ -29,7 +29,17 @@ Class = TypeVar("Class", bound=type)
 
 
 class Preparation(Protocol):
-    """Turns examples as they are stored into what an encoder takes."""
+    """Turns examples as they are stored into what an encoder takes.
+
+    Examples
+    --------
+    >>> from fedssl.modalities.image.preparation import Normalisation
+    >>> prepare = Normalisation(mean=(0.5,), std=(0.5,))
+    >>> prepare(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)).unique()
+    tensor([1.])
+    >>> prepare.spec_of(ExampleSpec("image", (3, 2, 2), "uint8")).dtype
+    'float32'
+    """
 
     @property
     def constants(self) -> Mapping[str, tuple[float, ...]]:
@@ -43,7 +53,17 @@ class Preparation(Protocol):
 
 
 class ViewPolicy(Protocol):
-    """Makes random views of a batch of examples, prepared."""
+    """Makes random views of a batch of examples, prepared.
+
+    Examples
+    --------
+    >>> from fedssl.modalities import MODALITIES
+    >>> image = MODALITIES["image"]
+    >>> policy = image.views(image.default_policy, image.data_sets["glyphs"]())
+    >>> images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    >>> policy(images, torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3, 32, 32])
+    """
 
     def spec_of(self, spec: ExampleSpec, view: int, /) -> ExampleSpec:
         """Return what a view of this number, from 1, is, of what stored examples are."""
@@ -69,7 +89,20 @@ class ViewPolicy(Protocol):
 
 
 class DeviceExamples(Protocol):
-    """The examples of a device, which it opens by `fedssl join --examples PATH`."""
+    """The examples of a device, which it opens by `fedssl join --examples PATH`.
+
+    Examples
+    --------
+    >>> class SavedPoints:  # what a modality's `open_device` returns
+    ...     def __init__(self, path):
+    ...         self.points = torch.from_numpy(np.load(path))
+    ...
+    ...     def count(self):
+    ...         return len(self.points)
+    ...
+    ...     def read(self, config):
+    ...         return Dataset(self.points, torch.full((self.count(),), -1), class_names=())
+    """
 
     def count(self) -> int:
         """Return how many there are; a ValueError says that there are none, or why not."""
@@ -83,6 +116,15 @@ class Modality(ABC):
 
     All else of fedssl speaks of examples: tensors [N, …] of one shape and type, or what fetches
     rows of such a tensor when asked.
+
+    Examples
+    --------
+    >>> from fedssl.modalities import MODALITIES
+    >>> image = MODALITIES["image"]
+    >>> image.count(5000), image.dtype, image.dimensions
+    ('5,000 images', torch.uint8, 3)
+    >>> [step.name for step in image.view_policies[image.weak_policy].steps]
+    ['crop', 'flip']
     """
 
     name: ClassVar[str]

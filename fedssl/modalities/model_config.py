@@ -9,7 +9,15 @@ from fedssl.networks.encoder import EncoderConfig
 
 
 class ModelConfig(Fields):
-    """The ``model`` section: one subclass for each modality."""
+    """The ``model`` section: one subclass for each modality.
+
+    Examples
+    --------
+    >>> from fedssl.modalities import MODALITIES
+    >>> model = MODALITIES["image"].model(encoder={"name": "convnet"}, projector=[64, 32])
+    >>> model.encoder.name, model.projector, model.norm
+    ('convnet', (64, 32), 'batch')
+    """
 
     encoder: EncoderConfig
     """The network to train. Each modality validates it by the choice of its own encoders."""

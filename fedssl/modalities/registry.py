@@ -36,16 +36,35 @@ def noun_of(modality: object) -> tuple[str, str]:
     """Return what one example and several are called, by what ``data.modality`` says.
 
     Nothing is imported for it: those of a modality that is none of `MODALITIES` are "examples".
+
+    Examples
+    --------
+    >>> noun_of("image"), noun_of("my_points.POINTS")
+    (('image', 'images'), ('example', 'examples'))
     """
     is_listed = isinstance(modality, str) and modality in MODALITIES
     return MODALITIES[str(modality)].noun if is_listed else ("example", "examples")
 
 
 def modality_of(config: DataConfig) -> Modality:
-    """Return the modality of a ``data`` section."""
+    """Return the modality of a ``data`` section.
+
+    Examples
+    --------
+    >>> modality_of(IMAGE.data_sets["glyphs"]()).name
+    'image'
+    """
     return MODALITIES.find(config.modality, "modality")
 
 
 def spec_of(config: DataConfig, dataset: Dataset) -> ExampleSpec:
-    """Return what the examples of a loaded data set are, as they are stored."""
+    """Return what the examples of a loaded data set are, as they are stored.
+
+    Examples
+    --------
+    >>> import torch
+    >>> dataset = Dataset(torch.zeros(5, 3, 32, 32, dtype=torch.uint8), torch.full((5,), -1), ())
+    >>> spec_of(IMAGE.data_sets["glyphs"](), dataset)
+    ExampleSpec(modality='image', shape=(3, 32, 32), dtype='uint8')
+    """
     return ExampleSpec.of(config.modality, dataset.shape, modality_of(config).dtype)

@@ -11,7 +11,16 @@ from fedssl.model_state.tensor_roles import SplitModel, State, split_state
 
 @torch.no_grad()
 def clone(state: Mapping[str, Tensor]) -> State:
-    """Return a copy of a state that shares no memory with it."""
+    """Return a copy of a state that shares no memory with it.
+
+    Examples
+    --------
+    >>> state = {"weight": torch.zeros(2)}
+    >>> copy = clone(state)
+    >>> copy["weight"] += 1
+    >>> state
+    {'weight': tensor([0., 0.])}
+    """
     if not state:
         return {}
     copies = allocate(state, next(iter(state.values())).device)
@@ -27,6 +36,13 @@ def copy_into(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> Non
     ------
     ValueError
         Names or shapes differ; then nothing is copied.
+
+    Examples
+    --------
+    >>> target = {"weight": torch.zeros(2), "batches": torch.tensor(0)}
+    >>> copy_into(target, {"weight": torch.ones(2), "batches": torch.tensor(1.7)})
+    >>> target
+    {'weight': tensor([1., 1.]), 'batches': tensor(2)}
     """
     check_same_layout(target, source)
     for name, tensor in target.items():
@@ -57,6 +73,16 @@ def rebind_tensors(
     ------
     ValueError
         Names or shapes are not the objective's; then nothing is changed.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> model.private = ()  # as an objective has it
+    >>> average = {"weight": torch.ones(1, 2)}
+    >>> rebind_tensors(model, average)
+    >>> model(torch.ones(1, 2)).item()
+    2.0
     """
     targets = split_state(objective, keep_vars=True)
     pairs = (
@@ -73,7 +99,14 @@ def rebind_tensors(
 
 
 def check_same_layout(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> None:
-    """Raise a ValueError if two states do not have the same names and shapes."""
+    """Raise a ValueError if two states do not have the same names and shapes.
+
+    Examples
+    --------
+    >>> check_same_layout({"weight": torch.zeros(2)}, {"weight": torch.zeros(3)})
+    Traceback (most recent call last):
+    ValueError: the models differ: weight is (3,) in one and (2,) in the other
+    """
     if unmatched := sorted(target.keys() ^ source.keys()):
         more = f" and {len(unmatched) - 1} more" if len(unmatched) > 1 else ""
         raise ValueError(f"the models differ: only one of them has {unmatched[0]}{more}")

@@ -56,6 +56,15 @@ def save_state(
         The file cannot be written.
     KeyError
         A tensor has an unsupported type.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "model.safetensors"
+    ...     crc32 = save_state(path, {"weight": torch.ones(2)}, {"round": "3"})
+    ...     crc32 == zlib.crc32(path.read_bytes())
+    True
     """
     # Not by safetensors' own writers: if killed, `save_file` leaves a temporary file that nothing
     # removes, and `save` takes twice the state's memory.
@@ -99,6 +108,15 @@ def load_state(path: Path) -> tuple[State, dict[str, str]]:
         The file does not exist, or is not a regular file.
     SafetensorError
         The file is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "model.safetensors"
+    ...     _ = save_state(path, {"weight": torch.ones(2)}, {"round": "3"})
+    ...     load_state(path)
+    ({'weight': tensor([1., 1.])}, {'round': '3'})
     """
     check_regular_file(path)
     with safe_open(path, framework="pt") as file:

@@ -18,7 +18,19 @@ State = dict[str, Tensor]
 
 
 class SplitModel(Protocol):
-    """A module of which some tensors are private: an objective with its encoder."""
+    """A module of which some tensors are private: an objective with its encoder.
+
+    Examples
+    --------
+    >>> class Model(nn.Module):
+    ...     private = ("target",)
+    ...
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.encoder, self.target = nn.Linear(2, 1), nn.Linear(2, 1)
+    >>> list(split_state(Model())[1])
+    ['target.weight', 'target.bias']
+    """
 
     @property
     def private(self) -> tuple[str, ...]:
@@ -47,6 +59,14 @@ def split_state(objective: SplitModel, *, keep_vars: bool = False) -> tuple[Stat
 
     They share memory with the objective; with ``keep_vars`` they are its parameter and buffer
     objects.
+
+    Examples
+    --------
+    >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 1), "target": nn.Linear(2, 1)})
+    >>> model.private = ("target",)  # as an objective has it
+    >>> federated, private = split_state(model)
+    >>> list(federated), list(private)
+    (['encoder.weight', 'encoder.bias'], ['target.weight', 'target.bias'])
     """
     federated: State = {}
     private: State = {}
@@ -56,23 +76,54 @@ def split_state(objective: SplitModel, *, keep_vars: bool = False) -> tuple[Stat
 
 
 def federated_state(objective: SplitModel) -> State:
-    """Return the federated tensors, which share memory with the objective."""
+    """Return the federated tensors, which share memory with the objective.
+
+    Examples
+    --------
+    >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 1), "target": nn.Linear(2, 1)})
+    >>> model.private = ("target",)  # as an objective has it
+    >>> list(federated_state(model))
+    ['encoder.weight', 'encoder.bias']
+    """
     return split_state(objective)[0]
 
 
-def private_state(objective: SplitModel) -> State:
-    """Return the private tensors, which share memory with the objective."""
+def private_tensors(objective: SplitModel) -> State:
+    """Return the private tensors, which share memory with the objective.
+
+    Examples
+    --------
+    >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 1), "target": nn.Linear(2, 1)})
+    >>> model.private = ("target",)  # as an objective has it
+    >>> list(private_tensors(model))
+    ['target.weight', 'target.bias']
+    """
     return split_state(objective)[1]
 
 
 def trainable_names(objective: SplitModel) -> dict[str, None]:
-    """Return the names of the trained federated tensors, in the model's order, as keys."""
+    """Return the names of the trained federated tensors, in the model's order, as keys.
+
+    Examples
+    --------
+    >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 1), "target": nn.Linear(2, 1)})
+    >>> model.private = ("target",)  # as an objective has it
+    >>> _ = model["encoder"].bias.requires_grad_(False)
+    >>> list(trainable_names(model))
+    ['encoder.weight']
+    """
     federated, named = federated_state(objective), objective.named_parameters()
     return dict.fromkeys(n for n, p in named if p.requires_grad and n in federated)
 
 
 def floating_buffer_names(module: nn.Module) -> frozenset[str]:
-    """Return the names of the floating buffers, such as BatchNorm's running mean and variance."""
+    """Return the names of the floating buffers, such as BatchNorm's running mean and variance.
+
+    Examples
+    --------
+    >>> sorted(floating_buffer_names(nn.BatchNorm1d(2)))
+    ['running_mean', 'running_var']
+    """
     return frozenset(n for n, b in module.named_buffers() if b.is_floating_point())
 
 
@@ -90,7 +141,14 @@ def parameter_names(state: Mapping[str, Tensor], buffers: frozenset[str]) -> lis
 
 @dataclass(frozen=True)
 class TensorRoles:
-    """The roles of a model's tensors, by name, for code that has no module but only a state."""
+    """The roles of a model's tensors, by name, for code that has no module but only a state.
+
+    Examples
+    --------
+    >>> roles = tensor_roles(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))
+    >>> sorted(roles.buffers), sorted(roles.counters)
+    (['1.running_mean', '1.running_var'], ['1.num_batches_tracked'])
+    """
 
     names: tuple[str, ...] = ()
     """The names of all tensors, in the model's order."""
@@ -115,7 +173,16 @@ class TensorRoles:
 
 
 def tensor_roles(module: nn.Module) -> TensorRoles:
-    """Return the roles of a module's tensors."""
+    """Return the roles of a module's tensors.
+
+    Examples
+    --------
+    >>> roles = tensor_roles(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))
+    >>> roles.names[:4]
+    ('0.weight', '0.bias', '1.weight', '1.bias')
+    >>> sorted(roles.variances)
+    ['1.running_var']
+    """
     norms = (
         f"{prefix}.{name}" if prefix else name
         for prefix, submodule in module.named_modules()
@@ -131,7 +198,7 @@ def tensor_roles(module: nn.Module) -> TensorRoles:
 
 
 def _projection_width(module: nn.Module) -> int:
-    """Return the width of a projector's output, by its last linear layer; 0 without one."""
+    """Return the projection's width: that of the last linear layer, else that of the features."""
     projector = getattr(module, "projector", None)
     layers = projector.modules() if isinstance(projector, nn.Module) else ()
     widths = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]

@@ -47,7 +47,13 @@ __all__ = [
 
 
 class CustomObjectiveConfig(ObjectiveConfig):
-    """An objective of your own, by its dotted path; further fields go to its class as they are."""
+    """An objective of your own, by its dotted path; further fields go to its class as they are.
+
+    Examples
+    --------
+    >>> CustomObjectiveConfig(name="my_module.Same", weight=2.0).model_extra
+    {'weight': 2.0}
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -107,6 +113,15 @@ def build(
     ValueError
         There is no such objective, the dotted path names no `Objective`, a field is wrong, or the
         examples or the encoder lack what the objective or a term needs.
+
+    Examples
+    --------
+    >>> from fedssl.modalities import MODALITIES
+    >>> encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    >>> encoder.features = 4
+    >>> objective = build(SimCLR.Config(temperature=0.2), encoder, [8, 2], MODALITIES["image"])
+    >>> type(objective).__name__, objective.views_in_all
+    ('SimCLR', 2)
     """
     objective_class, objective_config = OBJECTIVES.resolve(config, "objective")
     objective_class.check_fits(encoder, modality)

@@ -22,7 +22,17 @@ from fedssl.objectives.terms import TERMS
 
 
 class ObjectiveConfig(Fields):
-    """The ``objective`` section."""
+    """The ``objective`` section.
+
+    Examples
+    --------
+    >>> class Config(ObjectiveConfig):  # nested in the objective's class
+    ...     name: str = "my_module.Same"
+    ...     weight: float = 1.0
+    >>> config = Config(weight=0.5, terms=["e-ssl"])
+    >>> config.weight, config.terms[0].name
+    (0.5, 'e-ssl')
+    """
 
     name: str
     """Which objective: a name that `fedssl list` prints, or a dotted path."""
@@ -52,6 +62,23 @@ class Objective(nn.Module, ABC):
         The widths of the projector's layers; empty for no projector.
     config : ObjectiveConfig
         An instance of this class's ``Config``.
+
+    Examples
+    --------
+    A sketch, without what would keep features from collapsing:
+
+    >>> class Same(Objective):  # objective: {name: my_module.Same}
+    ...     def __init__(self, encoder, projector, config):
+    ...         super().__init__(encoder, projector, config)
+    ...         self.encoder, self.projector = encoder, nn.Identity()
+    ...
+    ...     def forward(self, batch):
+    ...         first, second = (self.projector(self.encoder(view)) for view in batch.views)
+    ...         return (first - second).square().mean()
+    >>> objective = Same(nn.Linear(3, 2), [], ObjectiveConfig(name="my_module.Same"))
+    >>> view = torch.ones(4, 3)
+    >>> objective.loss(Batch([view, view], index=torch.arange(4))).item()
+    0.0
     """
 
     Config: ClassVar[type[ObjectiveConfig]] = ObjectiveConfig

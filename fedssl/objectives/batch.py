@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Batch:
-    """The input of an objective in one local step."""
+    """The input of an objective in one local step.
+
+    Examples
+    --------
+    >>> batch = Batch([torch.zeros(4, 3), torch.ones(4, 3)], index=torch.arange(4))
+    >>> len(batch.views), torch.randn(2, generator=batch.generator).shape
+    (2, torch.Size([2]))
+    """
 
     views: list[Tensor]
     """float32 [B, …] each: views of the same B examples; views may differ in shape."""

@@ -11,7 +11,20 @@ from fedssl.data.dataset import Dataset
 
 
 class PartitionConfig(Fields):
-    """The ``partition`` section: one subclass for each way to share out the examples."""
+    """The ``partition`` section: one subclass for each way to share out the examples.
+
+    Examples
+    --------
+    >>> import torch
+    >>> class Dealt(PartitionConfig):  # partition: {name: my_module.Dealt, clients: 2}
+    ...     name: str = "my_module.Dealt"
+    ...
+    ...     def assign(self, dataset, random):
+    ...         return np.arange(len(dataset)) % self.clients
+    >>> dataset = Dataset(torch.zeros(5, 1), torch.full((5,), -1), class_names=())
+    >>> Dealt(clients=2).assign(dataset, np.random.default_rng(0)).tolist()
+    [0, 1, 0, 1, 0]
+    """
 
     by_label: ClassVar[bool] = False
     """Whether all examples must have labels."""

@@ -110,11 +110,11 @@ class _Check:
         extra = self._rule_tensors(first.extra)
         # Another client in between: none of its tensors may remain for the next.
         self._train(self.clients, self.received, {}, 2, extra, client=1)
-        second = self._train(self.clients, first.state, first.client_state, 2, extra)
+        second = self._train(self.clients, first.state, first.private_state, 2, extra)
         resumed = self._train(
             Clients(IMAGES, self.blueprint),
             through_file(first.state),
-            through_file(first.client_state),
+            through_file(first.private_state),
             2,
             extra,
         )
@@ -126,7 +126,7 @@ class _Check:
         third = self._train(
             self.clients,
             second.state,
-            second.client_state,
+            second.private_state,
             RETURN_ROUND,
             self._rule_tensors(second.extra),
         )
@@ -147,14 +147,14 @@ class _Check:
         self,
         clients: Clients,
         received: Mapping[str, Tensor],
-        client_state: Mapping[str, Tensor],
+        private_state: Mapping[str, Tensor],
         server_round: int,
         extra: Mapping[str, Tensor],
         client: int = 0,
     ) -> LocalUpdate:
         return clients.train(
             received,
-            client_state,
+            private_state,
             client=client,
             round=server_round,
             instructions=self.instructions,
@@ -165,14 +165,14 @@ class _Check:
         self,
         clients: Clients,
         received: Mapping[str, Tensor],
-        client_state: Mapping[str, Tensor],
+        private_state: Mapping[str, Tensor],
         server_round: int,
         extra: Mapping[str, Tensor],
         client: int = 0,
     ) -> LocalUpdate:
-        nth = f"round {server_round}" if client_state else "the client's first round"
+        nth = f"round {server_round}" if private_state else "the client's first round"
         try:
-            return self._update(clients, received, client_state, server_round, extra, client)
+            return self._update(clients, received, private_state, server_round, extra, client)
         except Exception as error:
             raise AssertionError(
                 f"{self.where}: {nth} fails with {type(error).__name__}: {error}"
@@ -184,7 +184,7 @@ class _Check:
     def _same(self, one: LocalUpdate, other: LocalUpdate, problem: str) -> None:
         for first, second in (
             (one.state, other.state),
-            (one.client_state, other.client_state),
+            (one.private_state, other.private_state),
             (one.extra, other.extra),
         ):
             require_same(first, second, f"{self.where}: {problem}")
@@ -204,16 +204,16 @@ class _Check:
         require(bad_tensor is None, f"{self.where}: sends {bad_tensor}, which is infinite or NaN")
 
     def _check_memory(self, update: LocalUpdate) -> None:
-        remembered = self._remembered(update.client_state)
-        loaded = self._remembered(through_file(update.client_state))
+        remembered = self._remembered(update.private_state)
+        loaded = self._remembered(through_file(update.private_state))
         require_same(remembered, loaded, f"{self.where}: its memory changes in a file")
         bad_tensor = first_not_finite(remembered)
         require(
             bad_tensor is None, f"{self.where}: remembers {bad_tensor}, which is infinite or NaN"
         )
 
-    def _remembered(self, client_state: State) -> State:
-        memory = ClientMemory.from_client_state(client_state)
+    def _remembered(self, private_state: State) -> State:
+        memory = ClientMemory.from_private_state(private_state)
         return dict(memory.rules.get(self.name, {})) if memory else {}
 
     def _check_metrics_only(self, update: LocalUpdate) -> None:
@@ -245,7 +245,7 @@ class _Check:
                 f"initial_tensors nor on_round_start was called, as in a replay: {error}"
             ) from error
         require(
-            _shapes(memory.get(self.name, {})) == _shapes(self._remembered(update.client_state)),
+            _shapes(memory.get(self.name, {})) == _shapes(self._remembered(update.private_state)),
             f"{self.where}: remembers other tensors if it was not active, as in a replay",
         )
 

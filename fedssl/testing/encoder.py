@@ -215,7 +215,7 @@ def _check_loading(
 
 
 def _check_learning(where: str, blueprint: ModelBlueprint, examples: Tensor) -> None:
-    """Let a client train for one step, through the door that clients train by."""
+    """Let a client train for one step, as clients do."""
     blueprint.try_out()
     worker = LocalTrainer(blueprint, torch.device("cpu"), threading.Event())
     received = clone(federated_state(worker.objective))

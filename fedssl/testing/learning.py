@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedssl.model_state import clone, federated_state, is_private, private_state, split_state
+from fedssl.model_state import clone, federated_state, is_private, private_tensors, split_state
 from fedssl.model_state.check import first_not_finite
 from fedssl.models.blueprint import ModelBlueprint
 from fedssl.objectives import Batch, Objective
@@ -125,15 +125,15 @@ def _check_private(learned: Learned) -> None:
     ):
         objective.resize(learned.count)
         objective.start(rng())
-    kept = clone(private_state(objective))
+    kept = clone(private_tensors(objective))
     again = learned.objective()
     require_same(
-        kept, private_state(again), f"{where}: start gives other values for the same generator"
+        kept, private_tensors(again), f"{where}: start gives other values for the same generator"
     )
     shapes = {name: tensor.shape for name, tensor in kept.items()}
     objective.resize(learned.count)
     require(
-        {n: t.shape for n, t in private_state(objective).items()} == shapes,
+        {n: t.shape for n, t in private_tensors(objective).items()} == shapes,
         f"{where}: resize to the same number of examples changes a private tensor's shape",
     )
 
@@ -285,9 +285,9 @@ def check_update(learned: Learned) -> None:
     require(broken is None, f"{where}: a local update makes {broken} infinite or NaN")
     # Of more examples, so that what is resized is, and is again.
     clients.train(received, {}, client=1, round=2, count=learned.count + 3)
-    again = clients.train(first.state, first.client_state, round=2)
+    again = clients.train(first.state, first.private_state, round=2)
     resumed = learned.clients().train(
-        through_file(first.state), through_file(first.client_state), round=2
+        through_file(first.state), through_file(first.private_state), round=2
     )
     hint = (
         "what it keeps between steps and rounds belongs into its state_dict, as a parameter or a "
@@ -295,6 +295,6 @@ def check_update(learned: Learned) -> None:
     )
     for one, other, what in (
         (again.state, resumed.state, "model"),
-        (again.client_state, resumed.client_state, "private state"),
+        (again.private_state, resumed.private_state, "private state"),
     ):
         require_same(one, other, f"{where}: a resumed client ends with another {what}; {hint}")

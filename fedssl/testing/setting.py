@@ -125,7 +125,7 @@ class Clients:
         )
         return LocalUpdate(
             state=clone(update.state),
-            client_state=clone(update.client_state),
+            private_state=clone(update.private_state),
             example_count=update.example_count,
             stats=update.stats,
             seconds=update.seconds,

@@ -27,7 +27,7 @@ from fedssl.model_state import (
     TensorRoles,
     clone,
     federated_state,
-    private_state,
+    private_tensors,
     rebind_tensors,
     split_state,
     tensor_roles,
@@ -48,11 +48,11 @@ from fedssl.training.transmission import TransmissionPlan
 
 _NO_INSTRUCTIONS = Instructions()
 _OPTIMIZER = "optimizer "
-"""Prefix of the optimiser's tensors in the client state; no tensor of a model has a space in its
+"""Prefix of the optimiser's tensors in the private state; no tensor of a model has a space in its
 name."""
 
 _LAST_ROUND = "objective round"
-"""Name of the last round in the client state, stored where `Objective.on_return` needs it."""
+"""Name of the last round in the private state, stored where `Objective.on_return` needs it."""
 
 
 class UpdateCancelledError(RuntimeError):
@@ -77,7 +77,7 @@ class LocalUpdate:
 
     state: State
     """All federated tensors after training; nothing writes to them any more."""
-    client_state: State
+    private_state: State
     """All tensors that the client stores for its next round; they never leave it."""
     example_count: int
     """The number of the client's examples."""
@@ -122,7 +122,7 @@ class LocalTrainer:
         parameters = [p for p in self.objective.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(parameters, config.client)
         self.precision = choose_precision(config.client.precision, device)
-        self._initial_private = clone(private_state(self.objective))
+        self._initial_private = clone(private_tensors(self.objective))
         self.views = blueprint.views
 
     def run(
@@ -130,7 +130,7 @@ class LocalTrainer:
         examples: Tensor,
         labels: Tensor,
         received: Mapping[str, Tensor],
-        client_state: Mapping[str, Tensor],
+        private_state: Mapping[str, Tensor],
         *,
         client: int,
         server_round: int,
@@ -147,7 +147,7 @@ class LocalTrainer:
             int64 [n], -1 for unlabelled examples.
         received : Mapping[str, Tensor]
             The transmitted tensors of the global model. They are copied and not written to.
-        client_state : Mapping[str, Tensor]
+        private_state : Mapping[str, Tensor]
             The tensors that this client stored after its last round; empty in its first.
         client, server_round : int
             The client's number, from 0, and the round's, from 1; random numbers derive from them.
@@ -159,8 +159,9 @@ class LocalTrainer:
         Raises
         ------
         ValueError
-            The client has too few examples for the objective, the loss became infinite or NaN, or
-            a client rule cannot be applied.
+            The client has too few examples for the objective, the loss or a private tensor became
+            infinite or NaN, a client rule cannot be applied, or what the client stored for one is
+            of an older version.
         UpdateCancelledError
             ``stop`` was set.
         """
@@ -172,7 +173,7 @@ class LocalTrainer:
             )
         torch.set_num_threads(self.config.client.threads)
         rules = instructions.build_rules()
-        memory = _read_memory(client_state, rules)
+        memory = _read_memory(private_state, rules)
         transmission, names = instructions.transmission, dict.fromkeys(received)
         round_start = self._round_start(transmission, received, memory)
         client_rounds = self._client_rounds(
@@ -183,9 +184,9 @@ class LocalTrainer:
         for rule, client_round in zip(rules, client_rounds, strict=True):
             training_start |= rule.initial_tensors(client_round)
             resets = resets or rule.resets_private_state(client_round)
-        client_state = {} if resets else client_state
+        private_state = {} if resets else private_state
         self._restore(
-            training_start, client_state, len(examples), client=client, server_round=server_round
+            training_start, private_state, len(examples), client=client, server_round=server_round
         )
         with RuleRunner(
             rules,
@@ -196,15 +197,15 @@ class LocalTrainer:
             self._view_sampler(examples),
         ) as runner:
             stats = self._train(examples, labels, runner, client=client, server_round=server_round)
-        state, new_client_state = split_state(self.objective)
-        new_client_state |= self._optimizer_tensors() | self._last_round_tensor(server_round)
+        state, new_private_state = split_state(self.objective)
+        new_private_state |= self._optimizer_tensors() | self._last_round_tensor(server_round)
         updates = [Update(each, training_start, state, stats.steps) for each in client_rounds]
         metrics, extra_tensors, remembered = collect_outputs(rules, updates)
         local_tensors = {n: t for n, t in state.items() if n in transmission.stored_on_client}
         memory = ClientMemory(server_round, local_tensors, remembered)
         return LocalUpdate(
             state=state,
-            client_state=new_client_state | memory.to_client_state(),
+            private_state=new_private_state | memory.to_private_state(),
             example_count=len(examples),
             stats=stats,
             seconds=time.perf_counter() - started_at,
@@ -218,7 +219,10 @@ class LocalTrainer:
         received: Mapping[str, Tensor],
         memory: ClientMemory | None,
     ) -> State:
-        """Return all federated tensors: the received ones, and the client's own of the others."""
+        """Return all federated tensors: the received ones, and the client's own.
+
+        Its own are those that are absent from the message, or newer on the client.
+        """
         state = dict(received)
         if transmission.local:
             local_tensors = memory.local_tensors if memory else self._initial_federated
@@ -303,7 +307,7 @@ class LocalTrainer:
     def _restore(
         self,
         training_start: Mapping[str, Tensor],
-        client_state: Mapping[str, Tensor],
+        private_state: Mapping[str, Tensor],
         example_count: int,
         *,
         client: int,
@@ -312,8 +316,8 @@ class LocalTrainer:
         """Load a client's tensors into the model and the optimiser."""
         objective = self.objective
         objective.resize(example_count)
-        private = {n: t for n, t in client_state.items() if " " not in n}
-        last_round = client_state.get(_LAST_ROUND)
+        private = {n: t for n, t in private_state.items() if " " not in n}
+        last_round = private_state.get(_LAST_ROUND)
         was_absent = last_round is not None and server_round > int(last_round) + 1
         if private and not (was_absent and objective.on_return == "resync"):
             rebind_tensors(objective, clone(training_start), clone(private))
@@ -322,7 +326,7 @@ class LocalTrainer:
             objective.start(generator(self.config.seed, "private state", server_round, client))
         optimizer_tensors = {
             name.removeprefix(_OPTIMIZER): tensor
-            for name, tensor in client_state.items()
+            for name, tensor in private_state.items()
             if name.startswith(_OPTIMIZER)
         }
         restore_optimizer(self.optimizer, optimizer_tensors)
@@ -333,7 +337,7 @@ class LocalTrainer:
         """Return a new model's private state, which `Objective.start` sets where shapes differ."""
         return {
             name: new if (new := self._initial_private[name]).shape == current.shape else current
-            for name, current in private_state(self.objective).items()
+            for name, current in private_tensors(self.objective).items()
         }
 
     def _optimizer_tensors(self) -> State:
@@ -395,7 +399,7 @@ class LocalTrainer:
         if not math.isfinite(mean_loss):
             problem = f"loss became {mean_loss}"
         # Only private tensors: the server checks the others.
-        elif bad_tensor := first_not_finite(private_state(self.objective)):
+        elif bad_tensor := first_not_finite(private_tensors(self.objective)):
             problem = f"private state became infinite or NaN, in {bad_tensor} first,"
         else:
             return TrainingStats(mean_loss, chance_sum / processed, len(batches))
@@ -424,12 +428,12 @@ class LocalTrainer:
 
 
 def _read_memory(
-    client_state: Mapping[str, Tensor], rules: Sequence[ClientRule]
+    private_state: Mapping[str, Tensor], rules: Sequence[ClientRule]
 ) -> ClientMemory | None:
     """Return a client's memory; a ValueError says that rules cannot read an old format."""
-    if rules and ClientMemory.has_old_format(client_state):
+    if rules and ClientMemory.has_old_format(private_state):
         raise ValueError(
             f"what this client stored for {rules[0].config.name} was written by an older version "
             "of fedssl: start a new run, or resume this one with that version"
         )
-    return ClientMemory.from_client_state(client_state)
+    return ClientMemory.from_private_state(private_state)

@@ -11,7 +11,16 @@ from fedssl.views.step import Step
 
 
 class NamedPolicy(NamedTuple):
-    """A view policy that a config may name."""
+    """A view policy that a config may name.
+
+    Examples
+    --------
+    >>> from fedssl.modalities import MODALITIES
+    >>> weak = MODALITIES["image"].view_policies["weak"]
+    >>> policy = NamedPolicy("When even weak views are too strong.", weak.steps[:1])
+    >>> len(policy.steps)
+    1
+    """
 
     when: str
     """When to use it, in a line."""

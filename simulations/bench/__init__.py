@@ -29,6 +29,11 @@ def benchmarks(*, quick: bool) -> dict[str, Benchmark]:
     ----------
     quick : bool
         Whether to run fewer and smaller benchmarks, under a minute in all.
+
+    Examples
+    --------
+    >>> list(benchmarks(quick=True))[:3]
+    ['a client-round without local work', 'peak memory', 'views']
     """
     chosen: dict[str, Benchmark] = {
         "a client-round without local work": lambda: overhead.client_rounds(
@@ -67,6 +72,13 @@ def measure_all(
         The benchmarks, for example of `measures`.
     on_start : Callable[[str], None]
         Called with each benchmark's description before it starts.
+
+    Examples
+    --------
+    >>> mine = {"a sum": lambda: [Measurement("sum", "ms", value=2.0)]}
+    >>> [(each.name, each.value) for each in measure_all(mine, on_start=print)]
+    a sum
+    [('sum', 2.0)]
     """
     measurements = []
     for name, measure in chosen.items():

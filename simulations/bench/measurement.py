@@ -6,7 +6,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Target:
-    """The value or ratio that a measurement should reach."""
+    """The value or ratio that a measurement should reach.
+
+    Examples
+    --------
+    >>> target = Target(1.5, at_least=False, of_ratio=True)
+    >>> print(target)
+    ≤ 1.5 ×
+    >>> target.met(value=None, ratio=1.2)
+    True
+    """
 
     bound: float
     at_least: bool
@@ -32,7 +41,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One row of the bench's table."""
+    """One row of the bench's table.
+
+    Examples
+    --------
+    >>> target = Target(100.0, at_least=False, unit="MB")
+    >>> Measurement("peak memory", "MB", value=120.0, target=target).met
+    False
+    """
 
     name: str
     unit: str

@@ -74,7 +74,7 @@ def worker(config: Experiment, side: int = 32, device: str = "cpu") -> LocalTrai
     return LocalTrainer(blueprint(config, side), torch.device(device), threading.Event())
 
 
-class IdleWorker(LocalTrainer):
+class IdleTrainer(LocalTrainer):
     """Does all of a local update except the training steps."""
 
     def _train(self, *given: object, client: int, server_round: int) -> TrainingStats:
@@ -84,7 +84,7 @@ class IdleWorker(LocalTrainer):
 class IdleRuntime(ClientRuntime):
     """Clients that return the model that they received."""
 
-    worker_class = IdleWorker
+    worker_class = IdleTrainer
 
 
 @contextmanager

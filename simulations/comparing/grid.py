@@ -33,7 +33,15 @@ _OF_CLIENTS = ("partition.", "participation", "strategy.")
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks for, as it is typed; see `fedssl compare --help`."""
+    """What a person asks for, as it is typed; see `fedssl compare --help`.
+
+    Examples
+    --------
+    >>> config = Path("configs/quickstart.yaml")
+    >>> request = Request(config, "fedavg,ldawa", seeds=3, vary=["partition.alpha=0.1,1.0"])
+    >>> request.metric
+    'linear_accuracy'
+    """
 
     config: Path
     strategies: str
@@ -129,6 +137,13 @@ def make_plan(request: Request) -> Plan:
     ------
     ConfigError
         Something that was asked for cannot be.
+
+    Examples
+    --------
+    With a config file::
+
+        request = Request(Path("configs/quickstart.yaml"), "fedavg,ldawa", seeds=3)
+        [run.folder for run in make_plan(request).runs]  # "runs/fedavg/seed-0", …
     """
     base = load_experiment(request.config, request.overrides)
     grid = _Grid(

@@ -100,6 +100,12 @@ def report(out: Path, console: Console | None = None) -> Path:
     ------
     ConfigError
         It is no comparison's, or a file in it cannot be read.
+
+    Examples
+    --------
+    With the folder of a comparison::
+
+        page = report(Path("runs/first-comparison"))
     """
     folder = ComparisonFolder(Path(out))
     plan = folder.plan.read()

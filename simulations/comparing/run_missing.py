@@ -61,6 +61,13 @@ def compare(
     ConfigError
         The data cannot be read, ``out`` holds another comparison, or another process runs the same
         part; nothing was run.
+
+    Examples
+    --------
+    Runs of minutes; a second call makes those that are missing::
+
+        plan = make_plan(Request(Path("configs/quickstart.yaml"), "fedavg,ldawa", seeds=3))
+        compare(plan, Path("runs/first-comparison"), jobs=2)
     """
     display = display or NoDisplay()
     part, parts = shard

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ClientResult:
-    """What the server keeps of a client's reply after the strategy has merged it.
+    """What the server records of one reply, or of a client's failure, when it checks it.
 
     Parameters
     ----------

@@ -55,6 +55,13 @@ def audit(
         An argument does not fit the run, or the examples have no labels; nothing was done.
     RunError
         A round failed.
+
+    Examples
+    --------
+    With a finished run::
+
+        result = audit(Path("runs/quickstart"), 5, "fedavg,ldawa")
+        [(probe.encoder, probe.linear_accuracy) for probe in result.probes]
     """
     with open_run(run, server_round, strategies, device, on_progress) as reopened:
         progress = reopened.progress

@@ -24,7 +24,7 @@ class Replies(Protocol):
 
 def complete_model(before: Checkpoint, client: int, reply: State) -> State:
     """Return a client's model after a round: its reply, completed by the tensors it keeps local."""
-    memory = ClientMemory.from_client_state(before.clients.get(client, {}))
+    memory = ClientMemory.from_private_state(before.clients.get(client, {}))
     return {**before.model, **(memory.local_tensors if memory else {}), **reply}
 
 
@@ -73,6 +73,6 @@ def private_states_under(
             local = {name: model[name] for name in instructions.transmission.local}
             memories[client] = ClientMemory(0, local)
     for client, memory in memories.items():
-        if private := memory.to_client_state():
+        if private := memory.to_private_state():
             states[client] = states.get(client, {}) | private
     return states

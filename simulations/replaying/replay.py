@@ -63,6 +63,13 @@ def replay(
         An argument does not fit the run; nothing was done.
     RunError
         A round failed.
+
+    Examples
+    --------
+    With a finished run::
+
+        result = replay(Path("runs/quickstart"), 5, "fedavg,ldawa", rounds=2)
+        [(merge.strategy, merge.row["linear_accuracy"]) for merge in result.merges]
     """
     with open_run(run, server_round, strategies, device, on_progress) as reopened:
         last = reopened.last_round(rounds)

@@ -20,7 +20,15 @@ class AccuracyDifference:
 
 @dataclass(frozen=True)
 class Merge:
-    """One strategy's merge of the replies."""
+    """One strategy's merge of the replies.
+
+    Examples
+    --------
+    With a finished run::
+
+        first, second = replay(Path("runs/quickstart"), 5, "fedavg,ldawa").merges
+        second.difference.points, second.difference.low, second.difference.high
+    """
 
     strategy: str
     row: dict[str, Any]
@@ -38,7 +46,16 @@ class Merge:
 
 @dataclass(frozen=True)
 class Replay:
-    """A round merged by several strategies."""
+    """A round merged by several strategies.
+
+    Examples
+    --------
+    With a finished run::
+
+        result = replay(Path("runs/quickstart"), 5, "fedavg,ldawa")
+        best = max(result.merges, key=lambda merge: merge.row["linear_accuracy"])
+        best.strategy, best.model
+    """
 
     round: int
     merges: list[Merge]
@@ -68,7 +85,15 @@ class EncoderProbe:
 
 @dataclass(frozen=True)
 class Audit:
-    """The probes of one round's encoders, which show where accuracy is lost."""
+    """The probes of one round's encoders, which show where accuracy is lost.
+
+    Examples
+    --------
+    With a finished run::
+
+        result = audit(Path("runs/quickstart"), 5)
+        min(result.probes, key=lambda probe: probe.linear_accuracy).encoder
+    """
 
     round: int
     probes: list[EncoderProbe]

@@ -19,7 +19,7 @@ from fedssl.client_rules.rule_runner import memory_after
 from fedssl.model_state import (
     count_bytes,
     federated_state,
-    private_state,
+    private_tensors,
     tensor_roles,
     trainable_names,
 )
@@ -80,7 +80,7 @@ def describe(experiment: Experiment, console: Console) -> Prepared:
         },
         memory_after(instructions.build_rules(), client_round, state, state, 1),
     )
-    kept = (count_bytes(private_state(objective)) + count_bytes(memory.to_client_state())) / 1e6
+    kept = (count_bytes(private_tensors(objective)) + count_bytes(memory.to_private_state())) / 1e6
     lines = [
         f"{modality.noun[1]:<10} {len(train):,} train, {len(test):,} test, {_times(train.shape)}, "
         f"{len(train.class_names)} classes",

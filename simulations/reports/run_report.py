@@ -85,6 +85,12 @@ def report(folder: Path) -> Path:
     ------
     ConfigError
         The folder is no run folder, or a file in it is missing or cannot be read.
+
+    Examples
+    --------
+    With the folder of a run::
+
+        page = report(Path("runs/quickstart"))
     """
     folder = Path(folder)
     records = read_records(folder)

@@ -30,8 +30,8 @@ class CohortGrid(WrappedGrid):
     on_result : Callable[[ClientResult], None]
         Called with the result of each reply as it comes.
     on_end : Callable[[Sequence[ClientResult]], None]
-        Called with all results of a round before the strategy merges them; an exception that it
-        raises ends the round.
+        Called with all results of a round once the last reply was yielded, before the strategy
+        finishes the merge; an exception that it raises ends the round.
     """
 
     def __init__(

@@ -71,11 +71,11 @@ class ReplyCheck:
             expected = expected_reply(
                 message.content, self._strategy, self._parts, self._size_of(client)
             )
-            state, report = read_reply(reply.content, expected)
+            state, summary = read_reply(reply.content, expected)
             checked, norm, clipped = self._limit_norm(state, expected.tensors)
             if norm is not None:
                 # With extra tensors there is no limit, so this norm only serves to find outliers.
-                norm = math.hypot(norm, *map(length, report.extra.values()))
+                norm = math.hypot(norm, *map(length, summary.extra.values()))
         # Whatever a reply makes our code or a library raise, the reply is at fault.
         except Exception as error:
             kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
@@ -83,12 +83,12 @@ class ReplyCheck:
             refusal = error_reply(message, reason, REFUSED)
             return refusal, ClientResult(client, error=reason, refused=True)
         arrays = arrays_of(reply.content)
-        result = _result_of(client, report, content_bytes(reply.content), norm, clipped)
+        result = _result_of(client, summary, content_bytes(reply.content), norm, clipped)
         # Decoded once for all later readers, without a copy.
         if clipped or not all(isinstance(array, TensorArray) for array in arrays.values()):
             reply.content[ARRAYS] = to_record(checked)
-        if report.extra:
-            reply.content[EXTRA] = to_record(report.extra)
+        if summary.extra:
+            reply.content[EXTRA] = to_record(summary.extra)
         return reply, result
 
     def _limit_norm(
@@ -108,16 +108,16 @@ class ReplyCheck:
 
 
 def _result_of(
-    client: int, report: UpdateSummary, bytes_up: int, norm: float | None, clipped: bool
+    client: int, summary: UpdateSummary, bytes_up: int, norm: float | None, clipped: bool
 ) -> ClientResult:
-    divergence = report.metrics.get(DIVERGENCE, ())
-    seconds = report.metrics.get("seconds", 0.0)
+    divergence = summary.metrics.get(DIVERGENCE, ())
+    seconds = summary.metrics.get("seconds", 0.0)
     assert isinstance(divergence, (list, tuple))
     assert isinstance(seconds, (int, float))
     return ClientResult(
         client,
-        examples=report.examples,
-        loss=report.loss,
+        examples=summary.examples,
+        loss=summary.loss,
         seconds=float(seconds),
         divergence=tuple(divergence),
         bytes_up=bytes_up,

@@ -250,7 +250,7 @@ class RoundRunner:
         return replace(longest, error=error, refused=True)
 
     def _check_enough(self, results: Sequence[ClientResult]) -> None:
-        """Check that enough clients succeeded, before their replies are merged.
+        """Check that enough clients succeeded, before the strategy finishes the merge.
 
         Raises
         ------

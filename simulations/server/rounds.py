@@ -41,6 +41,14 @@ class Run:
     ----------
     folder : Path
         The run's folder.
+
+    Examples
+    --------
+    With a run's folder::
+
+        finished = Run(Path("runs/quickstart"))
+        finished.metrics[-1]["linear_accuracy"]
+        encoder = finished.encoder()
     """
 
     folder: Path

@@ -39,7 +39,8 @@ from strategies.base import FoldingStrategy, shared_state
 from strategies.server_step import ServerExamples
 
 RECALIBRATION_EXAMPLES = 16
-"""Examples for recalibrating BatchNorm before a merged model is checked, where it is local."""
+"""Examples for recalibrating BatchNorm before the check of a merged model, where BatchNorm's
+statistics stay on the clients."""
 CHECKED_EXAMPLES = 2
 """Examples whose features must be finite after each merge."""
 
@@ -219,12 +220,12 @@ class Server:
     def _evaluation_data(self) -> EvaluationExamples:
         # Once for all rounds: fetching examples on demand can be slow.
         config = self.experiment.evaluation
-        if self._lacks_batchnorm:
+        if self._must_recalibrate:
             config = config.model_copy(update={"recalibrate_bn": True})
         return gather(self._splits, config)
 
     @property
-    def _lacks_batchnorm(self) -> bool:
+    def _must_recalibrate(self) -> bool:
         """Whether clients keep BatchNorm's statistics, so that the server must estimate its own."""
         names, shared = floating_buffer_names(self.objective.encoder), self.shared()
         return any(f"encoder.{name}" not in shared for name in names)
@@ -244,14 +245,14 @@ class Server:
     def _check_features(self) -> str | None:
         """Return an error where features of a few fixed examples are not finite, else None."""
         preparation, encoder = self.blueprint.preparation, self.objective.encoder
-        if self._lacks_batchnorm:
+        if self._must_recalibrate:
             encoder = recalibrated(encoder, self._fixed_examples, preparation)
         features = extract(encoder, self._fixed_examples[:CHECKED_EXAMPLES], preparation)
         return None if features.isfinite().all() else "its features are infinite or NaN"
 
     def recalibrate_batchnorm(self) -> None:
         """Re-estimate BatchNorm's statistics where clients keep theirs; clients never get these."""
-        if not self._lacks_batchnorm:
+        if not self._must_recalibrate:
             return
         encoder = recalibrated(
             self.objective.encoder, self._evaluation_data.recalibration, self.blueprint.preparation

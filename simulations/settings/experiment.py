@@ -16,7 +16,18 @@ from strategies import STRATEGIES, FedAvg, StrategyConfig
 
 
 class Experiment(LearningConfig):
-    """An experiment: what is learned, how it is merged, and where it runs."""
+    """An experiment: what is learned, how it is merged, and where it runs.
+
+    Examples
+    --------
+    >>> sections = {
+    ...     "data": {"name": "glyphs"},
+    ...     "partition": {"name": "iid", "clients": 5},
+    ...     "objective": {"name": "simclr"},
+    ... }
+    >>> Experiment.model_validate(sections).strategy.name
+    'fedavg'
+    """
 
     participation: Number = Field(1.0, gt=0, le=1)
     """The share of the clients drawn in each round; at least one is."""

@@ -1,4 +1,4 @@
-"""Draw a round's cohort; the draw depends on the seed and the round alone."""
+"""Draw a round's cohort, by the seed, the round, the number of clients and the participation."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ def draw_cohort(seed: int, server_round: int, sizes: np.ndarray, participation: 
     Parameters
     ----------
     seed, server_round : int
-        The seed and the round; the draw depends on nothing else.
+        The seed and the round, from which the random numbers derive.
     sizes : np.ndarray
         int64 [K]: the number of examples of each client.
     participation : float

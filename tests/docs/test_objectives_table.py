@@ -21,6 +21,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     return made
 
 
+@pytest.mark.slow
 def test_passes_are_counted_at_every_encoder(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(script, "TURNS", 1)
     expected = {"simclr": 2, "moco": 2, "byol": 4, "mixed-barlow": 3, "cacr": 5, "mae": 1}

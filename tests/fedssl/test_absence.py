@@ -47,7 +47,7 @@ def before_and_meanwhile(worker: LocalTrainer, received: State) -> tuple[State, 
     """Return what client 1 keeps of round 1, and the global model ten rounds later."""
     first = run(worker, received, client=1, server_round=1)
     later = run(worker, first.state, client=2, server_round=11)
-    return clone(first.client_state), clone(later.state)
+    return clone(first.private_state), clone(later.state)
 
 
 @pytest.mark.parametrize("name", KEEPING)
@@ -61,12 +61,12 @@ def test_what_a_client_keeps_is_all_it_needs_to_go_on(
         make_worker(setting(small, name))[0], model, client=1, server_round=12, private=private
     )
     assert same_state(back.state, elsewhere.state)
-    assert same_state(back.client_state, elsewhere.client_state)
-    assert {n: t.shape for n, t in back.client_state.items()} == {
+    assert same_state(back.private_state, elsewhere.private_state)
+    assert {n: t.shape for n, t in back.private_state.items()} == {
         n: t.shape for n, t in private.items()
     }
     as_new = run(worker, model, client=1, server_round=12)
-    assert not same_state(back.client_state, as_new.client_state)
+    assert not same_state(back.private_state, as_new.private_state)
 
 
 @pytest.mark.parametrize("name", RESYNCING)
@@ -78,11 +78,11 @@ def test_a_client_that_resyncs_goes_on_as_if_it_were_new(
     back = run(worker, model, client=1, server_round=12, private=private)
     as_new = run(worker, model, client=1, server_round=12)
     assert same_state(back.state, as_new.state)
-    assert same_state(back.client_state, as_new.client_state)
+    assert same_state(back.private_state, as_new.private_state)
     # One that was there in the round before keeps its own.
-    next_round = run(worker, model, client=1, server_round=13, private=back.client_state)
+    next_round = run(worker, model, client=1, server_round=13, private=back.private_state)
     assert not same_state(
-        next_round.client_state, run(worker, model, client=1, server_round=13).client_state
+        next_round.private_state, run(worker, model, client=1, server_round=13).private_state
     )
 
 
@@ -96,7 +96,7 @@ def test_a_target_that_is_kept_is_far_from_the_model_and_one_that_is_resynced_is
         private, model = before_and_meanwhile(worker, received)
         back = run(worker, model, client=1, server_round=12, private=private)
         weight = "0.layers.0.weight"
-        moved = back.client_state[f"target.{weight}"] - model[f"encoder.{weight[2:]}"]
+        moved = back.private_state[f"target.{weight}"] - model[f"encoder.{weight[2:]}"]
         distances.append(moved.norm().item())
     assert distances[1] < 0.5 * distances[0]
 
@@ -113,6 +113,6 @@ def test_the_momentum_is_that_of_the_round_and_not_of_the_clients_steps(
         federated_state(worker.objective),
         client=1,
         server_round=12,
-        private=first.client_state,
+        private=first.private_state,
     )
     assert seen == pytest.approx([(11 + 1 / 2) / 20, 12 / 20])

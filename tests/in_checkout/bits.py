@@ -40,7 +40,7 @@ def _table(name: str, *modules: str) -> Any:
 
 
 def run(config: str, out: str) -> None:
-    """Run an experiment by the public door, but without the pictures of its report."""
+    """Run an experiment by the public API, but without the pictures of its report."""
     simulations = importlib.import_module("simulations")
     home = sys.modules[simulations.run.__module__]
     for module in (home, sys.modules.get("simulations.server.rounds")):

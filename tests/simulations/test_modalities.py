@@ -1,4 +1,4 @@
-"""Whole runs on examples that are no images, through the door that users take."""
+"""Whole runs on examples that are no images, as users start them."""
 
 import json
 import sys
@@ -35,6 +35,7 @@ def fedssl(*words: object, code: int = 0) -> str:
     return result.output
 
 
+@pytest.mark.slow
 def test_a_modality_of_a_single_file_is_shown_run_probed_and_loaded(
     points: Path, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Every strategy through the front door: it runs, and goes on after a stop with the same bits."""
+"""Every strategy in whole runs: it runs, and goes on after a stop with the same bits."""
 
 from collections.abc import Callable
 from pathlib import Path

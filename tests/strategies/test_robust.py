@@ -134,6 +134,7 @@ def test_on_parameters_alone_it_gives_what_flowers_own_gives(
     assert_states_close(own, flowers(theirs(fraction_evaluate=0.0), ALONE, ALL))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_bulyan_is_flowers_own_where_that_picks_one_after_the_other() -> None:
     def one_by_one(contents: list[RecordDict], byzantine: int, count: int) -> list[RecordDict]:

@@ -57,7 +57,7 @@ def test_values_are_what_people_mean(text: str, value: object) -> None:
 
 
 def test_what_is_left_of_yaml_is_read_as_pyyaml_reads_it() -> None:
-    for file in sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml")):
+    for file in sorted((Path(__file__).parents[3] / "configs").rglob("*.yaml")):
         text = file.read_text(encoding="utf-8")
         assert parse(text) == yaml.safe_load(text)
 

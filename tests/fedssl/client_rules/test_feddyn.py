@@ -53,7 +53,7 @@ def test_the_memory_over_three_visits(small: Small) -> None:
             server_round=round,
             instructions=rule,
         )
-        memory = ClientMemory.from_client_state(update.client_state)
+        memory = ClientMemory.from_private_state(update.private_state)
         assert memory is not None
         assert sorted(memory.rules["feddyn"]) == names
         for name in names:
@@ -66,6 +66,6 @@ def test_the_memory_over_three_visits(small: Small) -> None:
             assert_close(memory.rules["feddyn"][name], linear[name], 1e-5)
         assert not update.extra
         assert not update.metrics
-        private = update.client_state
+        private = update.private_state
         # Another model than its own comes next.
         received = {n: t + 0.25 if t.is_floating_point() else t for n, t in update.state.items()}

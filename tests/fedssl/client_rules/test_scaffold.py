@@ -97,9 +97,9 @@ def test_two_clients_of_three_steps_by_the_formula(
             update = pulled(
                 worker, x, c, client=client, server_round=server_round, private=private[client]
             )
-            private[client] = update.client_state
+            private[client] = update.private_state
             assert list(update.extra) == [f"scaffold/{name}" for name in names]
-            memory = ClientMemory.from_client_state(update.client_state)
+            memory = ClientMemory.from_private_state(update.private_state)
             assert memory is not None
             for name in names:
                 y, control = naive(x[name], client, c[name], controls[name], momentum, nesterov)
@@ -147,7 +147,7 @@ def test_a_client_alone_takes_plain_steps_of_sgd(small: Small, momentum: float) 
         )
         assert same_state(plain.state, update.state)
         assert plain.stats == update.stats
-        received, private = update.state, update.client_state
+        received, private = update.state, update.private_state
         c = {name: c[name] + update.extra[f"scaffold/{name}"] for name in names}
         assert c[names[0]].any()
 

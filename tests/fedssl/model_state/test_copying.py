@@ -6,7 +6,7 @@ from fedssl.model_state import (
     clone,
     copy_into,
     federated_state,
-    private_state,
+    private_tensors,
     rebind_tensors,
 )
 from fedssl.objectives import Objective
@@ -82,7 +82,7 @@ def test_memory_that_is_not_aligned_is_copied(objective: Objective) -> None:
 
 def test_adopting_another_model_is_refused_and_changes_nothing(objective: Objective) -> None:
     before = clone(federated_state(objective))
-    own = clone(private_state(objective))
+    own = clone(private_tensors(objective))
     given = {n: t + 1 for n, t in before.items()}
     with pytest.raises(ValueError, match="only one of them has"):
         rebind_tensors(objective, given, {})

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedssl.model_state import federated_state, private_state
+from fedssl.model_state import federated_state, private_tensors
 from fedssl.objectives.all4one import All4One, Centroid, feature_loss, positions
 from tests.tools.formulas import nnclr_by_formula
 from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
@@ -106,7 +106,7 @@ def test_the_objective_is_put_together_as_published(held: int) -> None:
 
 def test_target_and_queue_are_private_and_the_queue_gets_the_first_views_targets() -> None:
     objective, batch = make_objective(All4One), make_batch()
-    assert {n.split(".")[0] for n in private_state(objective)} == {"target", "queue"}
+    assert {n.split(".")[0] for n in private_tensors(objective)} == {"target", "queue"}
     assert {n.split(".")[0] for n in federated_state(objective)} == {
         "encoder",
         "projector",

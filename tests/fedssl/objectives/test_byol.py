@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fedssl.model_state import federated_state, private_state
+from fedssl.model_state import federated_state, private_tensors
 from fedssl.objectives.byol import BYOL, prediction_error
 from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
@@ -51,7 +51,7 @@ def test_the_objective_sums_the_errors_of_both_directions() -> None:
 
 def test_only_the_target_is_private() -> None:
     objective = a_byol()
-    private, federated = private_state(objective), federated_state(objective)
+    private, federated = private_tensors(objective), federated_state(objective)
     assert {name.split(".")[0] for name in private} == {"target"}
     assert {name.split(".")[0] for name in federated} == {"encoder", "projector", "predictor"}
     count = len(objective.encoder.state_dict()) + len(objective.projector.state_dict())

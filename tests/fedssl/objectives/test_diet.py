@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fedssl.config import LearningConfig
-from fedssl.model_state import federated_state, private_state
+from fedssl.model_state import federated_state, private_tensors
 from fedssl.objectives.diet import DIET, diet
 from tests.tools.local_updates import make_worker, run_update
 from tests.tools.objectives import gradients_are_finite, make_batch, make_objective, normal
@@ -50,7 +50,7 @@ def test_the_head_has_a_row_for_each_example_and_is_private() -> None:
     assert head.std().item() == pytest.approx((12 * 3) ** -0.5, rel=0.2)
     expected = diet(objective.encoder(batch.views[0]), head, batch.index, 0.5)
     torch.testing.assert_close(objective(batch), expected)
-    assert private_state(objective).keys() == {"head"}
+    assert private_tensors(objective).keys() == {"head"}
     assert {n.split(".")[0] for n in federated_state(objective)} == {"encoder"}
 
 
@@ -68,17 +68,19 @@ def test_clients_of_different_sizes_take_turns_on_one_worker(
     worker, received = make_worker(experiment)
     alone = run_update(worker, received, count=20, client=1)
     other = run_update(worker, received, count=9, client=2)
-    assert alone.client_state["head"].shape == (20, 128)
-    assert other.client_state["head"].shape == (9, 128)
+    assert alone.private_state["head"].shape == (20, 128)
+    assert other.private_state["head"].shape == (9, 128)
     again = run_update(worker, received, count=20, client=1)
     assert same_state(alone.state, again.state)
-    assert same_state(alone.client_state, again.client_state)
+    assert same_state(alone.private_state, again.private_state)
     # The head goes on from where it was, and it is never another client's.
     later = run_update(
-        worker, received, count=20, client=1, private=alone.client_state, server_round=2
+        worker, received, count=20, client=1, private=alone.private_state, server_round=2
     )
     new = run_update(worker, received, count=20, client=1, server_round=2)
-    assert not torch.equal(later.client_state["head"], new.client_state["head"])
-    assert (later.client_state["head"] - alone.client_state["head"]).abs().max() < 0.05
+    assert not torch.equal(later.private_state["head"], new.private_state["head"])
+    assert (later.private_state["head"] - alone.private_state["head"]).abs().max() < 0.05
     with pytest.raises(ValueError, match=r"head is \(20, 128\) in one and \(19, 128\)"):
-        run_update(worker, received, count=19, client=1, private=alone.client_state, server_round=3)
+        run_update(
+            worker, received, count=19, client=1, private=alone.private_state, server_round=3
+        )

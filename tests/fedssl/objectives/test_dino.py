@@ -9,7 +9,7 @@ from lightly.loss import DINOLoss
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedssl.model_state import federated_state, private_state
+from fedssl.model_state import federated_state, private_tensors
 from fedssl.objectives.dino import DINO, Prototypes, dino
 from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
@@ -109,7 +109,7 @@ def test_the_teachers_temperature_rises_over_the_first_rounds() -> None:
 
 def test_teacher_and_centre_are_private_and_the_prototypes_federated() -> None:
     objective = make_objective(DINO)
-    assert {n.split(".")[0] for n in private_state(objective)} == {"target", "centre"}
+    assert {n.split(".")[0] for n in private_tensors(objective)} == {"target", "centre"}
     federated = {n.split(".")[0] for n in federated_state(objective)}
     assert federated == {"encoder", "projector", "prototypes"}
     objective.after_step(0.0)

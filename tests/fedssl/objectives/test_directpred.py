@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedssl.model_state import federated_state, private_state
+from fedssl.model_state import federated_state, private_tensors
 from fedssl.objectives.directpred import DirectPred, optimal_predictor
 from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
@@ -71,7 +71,7 @@ def test_the_loss_is_byols_with_that_predictor() -> None:
 
 def test_target_and_correlation_are_private() -> None:
     objective = make_objective(DirectPred)
-    assert {n.split(".")[0] for n in private_state(objective)} == {"target", "correlation"}
+    assert {n.split(".")[0] for n in private_tensors(objective)} == {"target", "correlation"}
     assert {n.split(".")[0] for n in federated_state(objective)} == {"encoder", "projector"}
     objective(make_batch())
     objective.start(torch.Generator())

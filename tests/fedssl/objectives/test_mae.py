@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fedssl.modalities.image import IMAGE
 from fedssl.modalities.image.vit import VisionTransformer
-from fedssl.model_state import federated_state, private_state
+from fedssl.model_state import federated_state, private_tensors
 from fedssl.objectives.mae import MAE, masked_error
 from tests.tools.objectives import (
     TinyEncoder,
@@ -102,7 +102,7 @@ def test_at_least_one_patch_is_masked_and_one_shown(masked: float, shown: int) -
 
 def test_everything_is_federated() -> None:
     objective = make_objective(MAE)
-    assert not private_state(objective)
+    assert not private_tensors(objective)
     names = {n.split(".")[0] for n in federated_state(objective)}
     assert names == {"encoder", "embed", "mask", "decoder", "pixels"}
 

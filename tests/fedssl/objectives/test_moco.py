@@ -8,7 +8,7 @@ from lightly.loss import NTXentLoss
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedssl.model_state import private_state
+from fedssl.model_state import private_tensors
 from fedssl.objectives.moco import MoCo, moco
 from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
 
@@ -80,5 +80,5 @@ def test_after_a_step_the_batchs_keys_are_in_the_queue() -> None:
 
 
 def test_target_and_queue_are_private() -> None:
-    names = private_state(make_objective(MoCo))
+    names = private_tensors(make_objective(MoCo))
     assert {n.split(".")[0] for n in names} == {"target", "queue"}

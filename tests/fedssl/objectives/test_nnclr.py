@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lightly.models.modules import NNMemoryBankModule
 from torch.nn import functional as F
 
-from fedssl.model_state import private_state
+from fedssl.model_state import private_tensors
 from fedssl.objectives.nnclr import NNCLR, nearest, neighbour_contrast
 from tests.tools.formulas import nnclr_by_formula
 from tests.tools.objectives import EXTREME, gradients_are_finite, make_batch, make_objective, normal
@@ -79,4 +79,4 @@ def test_the_first_views_projections_enter_the_queue_which_is_private() -> None:
     torch.testing.assert_close(objective.queue.filled(), z1)
     objective.start(torch.Generator())
     assert len(objective.queue.filled()) == 0
-    assert {n.split(".")[0] for n in private_state(objective)} == {"queue"}
+    assert {n.split(".")[0] for n in private_tensors(objective)} == {"queue"}

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from fedssl.modalities.image import IMAGE
-from fedssl.model_state import clone, copy_into, private_state
+from fedssl.model_state import clone, copy_into, private_tensors
 from fedssl.objectives import (
     OBJECTIVES,
     Batch,
@@ -72,10 +72,10 @@ def test_a_few_steps_lower_the_loss(name: str, projector: tuple[int, ...]) -> No
     # well rise.
     objective(batch_of(objective))
     objective.after_step(0.0)
-    private = clone(private_state(objective))
+    private = clone(private_tensors(objective))
     losses = []
     for _ in range(15):
-        copy_into(private_state(objective), private)
+        copy_into(private_tensors(objective), private)
         loss = objective(batch_of(objective))
         optimizer.zero_grad()
         loss.backward()

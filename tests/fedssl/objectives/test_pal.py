@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedssl.config import LearningConfig
-from fedssl.model_state import federated_state, private_state
+from fedssl.model_state import federated_state, private_tensors
 from fedssl.objectives.pal import PAL, Relations, graph_contrast
 from fedssl.objectives.simclr import nt_xent
 from tests.tools.local_updates import make_worker, random_examples
@@ -174,7 +174,7 @@ def test_the_answers_change_the_loss_of_the_same_step() -> None:
 
 def test_what_was_said_is_private() -> None:
     objective = make_objective(PAL)
-    assert {n.split(".")[0] for n in private_state(objective)} == {"relations"}
+    assert {n.split(".")[0] for n in private_tensors(objective)} == {"relations"}
     assert {n.split(".")[0] for n in federated_state(objective)} == {"encoder", "projector"}
 
 
@@ -187,7 +187,7 @@ def test_a_clients_relations_survive_and_are_never_anothers(
         labels = torch.arange(count) % 2
         shown = random_examples(count, client)
         update = worker.run(shown, labels, received, private, client=client, server_round=round)
-        return update.client_state
+        return update.private_state
 
     first = run(1, 16, {}, 1)
     other = run(2, 9, {}, 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fedssl.model_state import federated_state, private_state
+from fedssl.model_state import federated_state, private_tensors
 from fedssl.objectives.supervised import Supervised, labelled_cross_entropy
 from tests.tools.objectives import gradients_are_finite, make_batch, make_objective, normal
 
@@ -55,7 +55,7 @@ def test_the_classifier_is_federated_and_sees_the_encoders_features() -> None:
     torch.testing.assert_close(objective(batch), expected)
     names = {n.split(".")[0] for n in federated_state(objective)}
     assert names == {"encoder", "classifier"}
-    assert not private_state(objective)
+    assert not private_tensors(objective)
     nothing = replace(batch, labels=torch.full((16,), -1))
     assert objective(nothing).item() == 0
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fedssl.base.seeding import seeded_initialisation
 from fedssl.modalities.image import IMAGE
-from fedssl.model_state import federated_state, private_state
+from fedssl.model_state import federated_state, private_tensors
 from fedssl.objectives import OBJECTIVES, TERMS, Objective, ObjectiveConfig, build
 from tests.tools.objectives import encoder_for, make_batch
 
@@ -90,7 +90,7 @@ def test_a_term_counts_from_its_beginning_on() -> None:
 
 def test_terms_are_federated_and_change_nothing_else() -> None:
     plain, with_term = built("byol"), built("byol", {"name": "e-ssl"})
-    assert private_state(with_term).keys() == private_state(plain).keys()
+    assert private_tensors(with_term).keys() == private_tensors(plain).keys()
     before, after = federated_state(plain), federated_state(with_term)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert {n.split(".")[0] for n in after.keys() - before.keys()} == {"terms"}

@@ -15,12 +15,12 @@ def test_every_client_rule(name: str) -> None:
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        ("Leaking", "the first visit fails with ValueError: .* would send the tensor secret"),
+        ("Leaking", "first round fails with ValueError: .* would send the tensor secret"),
         ("Boasting", "its metric size is 2.0, and it declares 0 to 1"),
         ("Moody", "gives other bits for the same client and round"),
         ("Gambling", "draws from torch's global generator"),
-        ("Meddling", "says that it metrics_only, and clients train otherwise"),
-        ("Unready", "remember fails with AttributeError where neither start nor"),
+        ("Meddling", "sets metrics_only, but clients train differently with it"),
+        ("Unready", "remember fails with AttributeError if neither initial_tensors nor"),
     ],
 )
 def test_a_breach_is_found(broken: str, message: str) -> None:

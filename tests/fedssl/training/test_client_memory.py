@@ -24,9 +24,9 @@ def test_a_visit_is_remembered_to_the_bit(round: int, moved: float, scale: float
         "fedema": own | {name: number_tensor(value) for name, value in facts.items()},
         "mine.Rule": {"a/b c.d": own["encoder.bias"]},
     }
-    private = ClientMemory(round, own, rules).to_client_state()
+    private = ClientMemory(round, own, rules).to_private_state()
     assert all(" " in name for name in private)
-    back = ClientMemory.from_client_state({**private, **OTHERS})
+    back = ClientMemory.from_private_state({**private, **OTHERS})
     assert back is not None
     assert back.last_round == round
     assert back.local_tensors.keys() == own.keys()
@@ -43,9 +43,9 @@ def test_a_visit_is_remembered_to_the_bit(round: int, moved: float, scale: float
 
 
 def test_without_a_visit_there_is_nothing_to_remember() -> None:
-    assert ClientMemory.from_client_state(OTHERS) is None
-    assert ClientMemory(3).to_client_state() == {}
-    assert ClientMemory(3, rules={"proximal": {}}).to_client_state() == {}
+    assert ClientMemory.from_private_state(OTHERS) is None
+    assert ClientMemory(3).to_private_state() == {}
+    assert ClientMemory(3, rules={"proximal": {}}).to_private_state() == {}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_without_a_visit_there_is_nothing_to_remember() -> None:
     ],
 )
 def test_it_can_be_taken_out_of_a_private_state(memory: ClientMemory) -> None:
-    private = {**OTHERS, **memory.to_client_state(), "last moved": torch.ones(1)}
+    private = {**OTHERS, **memory.to_private_state(), "last moved": torch.ones(1)}
     assert without_memory(private) == OTHERS
 
 
@@ -67,7 +67,7 @@ def test_what_an_older_version_wrote_is_known() -> None:
         "own a": torch.ones(2),
     }
     assert ClientMemory.has_old_format(older)
-    assert not ClientMemory.has_old_format(ClientMemory(3, {"a": torch.ones(2)}).to_client_state())
-    found = ClientMemory.from_client_state(older)
+    assert not ClientMemory.has_old_format(ClientMemory(3, {"a": torch.ones(2)}).to_private_state())
+    found = ClientMemory.from_private_state(older)
     assert found is not None
     assert (found.last_round, list(found.local_tensors), dict(found.rules)) == (3, ["a"], {})

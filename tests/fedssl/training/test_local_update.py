@@ -13,7 +13,7 @@ from fedssl.client_rules.moon import ModelContrast
 from fedssl.client_rules.proximal import Proximal
 from fedssl.client_rules.sensitivity import Sensitivity
 from fedssl.config import LearningConfig
-from fedssl.model_state import State, clone, private_state
+from fedssl.model_state import State, clone, private_tensors
 from fedssl.objectives import Batch, Objective, ObjectiveConfig
 from fedssl.objectives.simclr import nt_xent
 from fedssl.training.instructions import Instructions
@@ -39,7 +39,7 @@ def test_a_worker_leaves_nothing_of_a_client_to_the_next(
     again = run_update(worker, received, client=1)
     fresh = run_update(make_worker(experiment)[0], received, client=1)
     assert same_state(alone.state, again.state)
-    assert same_state(alone.client_state, again.client_state)
+    assert same_state(alone.private_state, again.private_state)
     assert same_state(alone.state, fresh.state)
 
 
@@ -85,11 +85,11 @@ def test_every_view_is_made_by_its_own_steps(small: Small, monkeypatch: pytest.M
 def test_byols_target_goes_on_from_the_clients_own_last_round(small: Small) -> None:
     worker, received = make_worker(small())
     first = run_update(worker, received)
-    assert first.client_state
-    assert not set(first.client_state) & set(first.state)
-    second = run_update(worker, first.state, private=first.client_state, server_round=2)
+    assert first.private_state
+    assert not set(first.private_state) & set(first.state)
+    second = run_update(worker, first.state, private=first.private_state, server_round=2)
     from_nothing = run_update(worker, first.state, server_round=2)
-    assert not same_state(second.client_state, from_nothing.client_state)
+    assert not same_state(second.private_state, from_nothing.private_state)
     assert not same_state(second.state, from_nothing.state)
 
 
@@ -104,22 +104,22 @@ def test_after_an_absence_the_private_state_is_kept_or_started_anew(
     worker, received = make_worker(experiment)
     first = run_update(worker, received)
     later = {n: t * 1.1 if t.is_floating_point() else t for n, t in first.state.items()}
-    came_back = run_update(worker, later, private=first.client_state, server_round=round)
-    optimizer = {n: t for n, t in first.client_state.items() if n.startswith("optimizer ")}
+    came_back = run_update(worker, later, private=first.private_state, server_round=round)
+    optimizer = {n: t for n, t in first.private_state.items() if n.startswith("optimizer ")}
     as_if_new = run_update(worker, later, private=optimizer, server_round=round)
     resynced = on_return == "resync" and round == 12
     assert same_state(came_back.state, as_if_new.state) is resynced
-    assert same_state(came_back.client_state, as_if_new.client_state) is resynced
-    again = run_update(worker, later, private=came_back.client_state, server_round=round + 1)
-    assert not same_state(again.client_state, came_back.client_state)
+    assert same_state(came_back.private_state, as_if_new.private_state) is resynced
+    again = run_update(worker, later, private=came_back.private_state, server_round=round + 1)
+    assert not same_state(again.private_state, came_back.private_state)
 
 
 def test_the_optimizer_is_kept_on_request(small: Small) -> None:
     worker, received = make_worker(small("client.optimizer_state=kept", "objective.name=simclr"))
     first = run_update(worker, received)
-    assert first.client_state
-    assert not private_state(worker.objective)
-    kept = run_update(worker, first.state, private=first.client_state, server_round=2)
+    assert first.private_state
+    assert not private_tensors(worker.objective)
+    kept = run_update(worker, first.state, private=first.private_state, server_round=2)
     new = run_update(worker, first.state, server_round=2)
     assert not same_state(kept.state, new.state)
 
@@ -184,7 +184,7 @@ def test_a_private_state_that_explodes_in_the_last_step_is_an_error_that_names_i
     worker, received = make_worker(small())
 
     def explode(share: float) -> None:
-        next(iter(private_state(worker.objective).values())).fill_(float("inf"))
+        next(iter(private_tensors(worker.objective).values())).fill_(float("inf"))
 
     monkeypatch.setattr(worker.objective, "after_step", explode)
     with pytest.raises(
@@ -223,7 +223,7 @@ def test_bf16_takes_nearly_the_same_step_and_leaves_all_tensors_float32(
     again = run_update(worker, received, count=32)
     assert same_state(again.state, short.state)
     assert short.stats.loss == pytest.approx(full.stats.loss, rel=5e-3, abs=5e-3)
-    for before, after in ((full.state, short.state), (full.client_state, short.client_state)):
+    for before, after in ((full.state, short.state), (full.private_state, short.private_state)):
         assert {n: t.dtype for n, t in before.items()} == {n: t.dtype for n, t in after.items()}
     trained = [n for n, p in worker.objective.named_parameters() if p.requires_grad]
     one, other = (
@@ -272,7 +272,7 @@ def test_a_clients_first_round_never_begins_with_anothers_private_state(small: S
     other, _ = make_worker(experiment)
     run_update(other, received, client=0)
     after = run_update(other, received, client=1)
-    assert same_state(alone.client_state, after.client_state)
+    assert same_state(alone.private_state, after.private_state)
     assert same_state(alone.state, after.state)
 
 
@@ -293,18 +293,18 @@ def test_fedema_starts_from_a_mix_of_the_clients_own_and_the_global_model(small:
     other, _ = make_worker(small(*STANDS_STILL))
     after = {n: t + 1 if t.is_floating_point() else t for n, t in received.items()}
     second = run_update(
-        other, after, private=first.client_state, server_round=2, instructions=mixing
+        other, after, private=first.private_state, server_round=2, instructions=mixing
     )
     for name, start in parameters_of(worker, second.state).items():
         expected = 0.25 * first.state[name] + 0.75 * after[name]
         torch.testing.assert_close(start, expected)
     absent = run_update(
-        other, after, private=first.client_state, server_round=3, instructions=mixing
+        other, after, private=first.private_state, server_round=3, instructions=mixing
     )
     new = run_update(other, after, server_round=3, instructions=mixing)
     assert same_state(absent.state, new.state)
     assert all(
-        torch.equal(absent.client_state[n], t) for n, t in new.client_state.items() if "." in n
+        torch.equal(absent.private_state[n], t) for n, t in new.private_state.items() if "." in n
     )
 
 
@@ -315,7 +315,7 @@ def test_fedu_keeps_the_predictor_of_a_client_that_moved_far(small: Small) -> No
         first = run_update(worker, received, instructions=keeping)
         still, _ = make_worker(small(*STANDS_STILL))
         second = run_update(
-            still, received, private=first.client_state, server_round=2, instructions=keeping
+            still, received, private=first.private_state, server_round=2, instructions=keeping
         )
         for name, start in parameters_of(worker, second.state).items():
             own = keeps and name.startswith("predictor.")
@@ -333,7 +333,7 @@ def test_what_is_local_begins_as_the_seed_makes_it_and_is_remembered(small: Smal
     assert same_state(first.state, run_update(worker, received, client=1).state)
     still, _ = make_worker(small(*STANDS_STILL))
     second = run_update(
-        still, sent, private=first.client_state, client=1, server_round=2, instructions=heads_stay
+        still, sent, private=first.private_state, client=1, server_round=2, instructions=heads_stay
     )
     heads = parameters_of(worker, {n: first.state[n] for n in local})
     assert all(torch.equal(second.state[n], t) for n, t in heads.items())
@@ -358,7 +358,7 @@ def test_terms_are_not_in_the_loss_that_is_told(small: Small) -> None:
     far = Instructions(rules=(ModelContrast.Config(mu=5.0), Proximal.Config(mu=1.0)))
     first = run_update(worker, received, instructions=far)
     assert first.stats.loss == plain
-    again = run_update(worker, received, private=first.client_state, instructions=far)
+    again = run_update(worker, received, private=first.private_state, instructions=far)
     assert again.stats.loss == pytest.approx(plain, rel=0.05)
 
 
@@ -368,14 +368,14 @@ def test_moon_and_sensitivity_in_either_precision(small: Small, precision: str) 
     both = Instructions(rules=(ModelContrast.Config(), Sensitivity.Config(decay=0.9)))
     first = run_update(worker, received, instructions=both)
     second = run_update(
-        worker, received, private=first.client_state, server_round=2, instructions=both
+        worker, received, private=first.private_state, server_round=2, instructions=both
     )
     assert {t.dtype for t in second.state.values()} == {torch.float32, torch.int64}
     assert second.metrics.keys() == {"sensitivity/omega"}
     omega = second.metrics["sensitivity/omega"]
     assert isinstance(omega, list)
     assert len(omega) == len(parameters_of(worker, received))
-    plain = run_update(worker, received, private=first.client_state, server_round=2)
+    plain = run_update(worker, received, private=first.private_state, server_round=2)
     moved = [n for n, t in parameters_of(worker, plain.state).items() if n.startswith("enc")]
     largest = max((plain.state[n] - second.state[n]).abs().max().item() for n in moved)
     assert largest > 1e-4
@@ -393,7 +393,7 @@ def test_a_scheduled_layer_is_ones_own_while_it_is_newer(small: Small) -> None:
         second = run_update(
             still,
             received,
-            private=first.client_state,
+            private=first.private_state,
             server_round=3,
             instructions=Instructions(later),
         )
@@ -436,8 +436,8 @@ def test_what_an_older_version_kept_local_is_taken_up(small: Small) -> None:
     )
     for name in parameters_of(worker, {n: received[n] for n in local}):
         assert torch.equal(update.state[name], received[name] + 1)
-    assert "last moved" not in update.client_state
-    assert {n for n in update.client_state if n.startswith("own ")} == {f"own {n}" for n in local}
+    assert "last moved" not in update.private_state
+    assert {n for n in update.private_state if n.startswith("own ")} == {f"own {n}" for n in local}
 
 
 def test_a_rule_of_ones_own_is_followed(small: Small) -> None:
@@ -447,7 +447,7 @@ def test_a_rule_of_ones_own_is_followed(small: Small) -> None:
     mine = Instructions.from_config({"rules": json.dumps([{"name": name, "weight": 3.0}])})
     first = run_update(worker, received, instructions=mine)
     second = run_update(
-        worker, first.state, private=first.client_state, server_round=2, instructions=mine
+        worker, first.state, private=first.private_state, server_round=2, instructions=mine
     )
 
     def size(state: State) -> float:
@@ -458,5 +458,5 @@ def test_a_rule_of_ones_own_is_followed(small: Small) -> None:
     assert first.metrics.keys() == {f"{name}/size", f"{name}/steps"}
     assert first.metrics[f"{name}/steps"] == [3.0]
     assert first.extra.keys() == {f"{name}/sum"}
-    visits = [update.client_state[f"rule {name} visits"].item() for update in (first, second)]
+    visits = [update.private_state[f"rule {name} visits"].item() for update in (first, second)]
     assert visits == [1, 2]

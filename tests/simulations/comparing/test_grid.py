@@ -69,7 +69,7 @@ def test_central_makes_the_local_steps_of_all_clients(tiny: Path) -> None:
     ("arguments", "message"),
     [
         (["--strategies", "fedavg,ldwa"], "runs/ldwa/seed-3:"),
-        (["--strategies", "fedavg,fedavg"], "fedavg is there twice"),
+        (["--strategies", "fedavg,fedavg"], "fedavg is given twice"),
         (["--strategies", "fedavg,central"], "say it by --references central"),
         (["--strategies", "fedavg,untrained"], "it is always shown"),
         (["--strategies", "fedavg(warmup_rounds=1)"], "warmup_rounds: unknown field"),
@@ -79,7 +79,7 @@ def test_central_makes_the_local_steps_of_all_clients(tiny: Path) -> None:
         (["--strategies", "fedavg", "--references", "centra"], "did you mean central?"),
         (["--strategies", "fedavg", "--vary", "seed=1,2"], "--vary seed: the seeds are"),
         (["--strategies", "fedavg", "--vary", "rounds"], "is written field=value,value"),
-        (["--strategies", "fedavg", "--vary", "rounds=1,1"], "a value is there twice"),
+        (["--strategies", "fedavg", "--vary", "rounds=1,1"], "a value is given twice"),
         (["--strategies", "fedavg", "--vary", "engine.workers=1,2"], "does not change it"),
         (["--strategies", "fedavg", "--vary", "client.lr=1,x"], "client.lr = x"),
         (["strategy.name=ldawa", "--strategies", "fedavg"], "name them by --strategies"),

@@ -49,12 +49,12 @@ def edit_plan(folder: Path, edit: Edit) -> None:
     [
         (lambda plan: plan["runs"][0].update(folder="../../elsewhere"), "path below the"),
         (lambda plan: plan["runs"][0].update(folder="/etc"), "path below the"),
-        (lambda plan: plan["runs"].pop(), "runs: .* at seed 1 where one is due|are fewer"),
-        (lambda plan: plan["runs"].append(plan["runs"][0]), "has 2 at seed 0 where one is due"),
+        (lambda plan: plan["runs"].pop(), "runs: .* at seed 1, but needs one|are fewer"),
+        (lambda plan: plan["runs"].append(plan["runs"][0]), "has 2 at seed 0, but needs one"),
         (lambda plan: plan.update(baseline="nobody"), "baseline: names none of the strategies"),
         (lambda plan: plan.update(family=["nobody"]), "family: names none of the strategies"),
         (lambda plan: plan.update(seeds=[]), "at least one of each"),
-        (lambda plan: plan.update(seeds=[1, 1]), "seeds: one is there twice"),
+        (lambda plan: plan.update(seeds=[1, 1]), "seeds: one is listed twice"),
         (lambda plan: plan.update(level=2.0), "level, margin"),
         (
             lambda plan: plan.update(strategies=["a\x1b[2J", "ldawa"]),

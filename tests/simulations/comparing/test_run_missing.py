@@ -1,4 +1,4 @@
-"""Comparisons through the public door: what runs, what fails, and what is run again."""
+"""Comparisons by the public API: what runs, what fails, and what is run again."""
 
 import json
 import pickle
@@ -102,7 +102,7 @@ def test_fields_are_tuned_on_examples_that_are_neither_fitted_on_nor_tested(tiny
     command += ["--seeds", "1", "--tune", "client.lr=0.05,1e30,0.0", "--out", str(tiny)]
     first = fedssl(*command, "--only", "2/2")
     assert first.exit_code == 0, first.output
-    assert "runs of other parts have to end before anything is chosen" in first.output
+    assert "runs of other parts have to end before values are chosen" in first.output
     result = fedssl(*command)
     assert result.exit_code == 0, result.output
     trials = sorted((tiny / "tuning").rglob("metrics.jsonl"))
@@ -158,7 +158,7 @@ def test_a_run_that_another_process_makes_is_left_alone_and_has_not_failed(tiny:
     with lock_folder(taken, print):
         result = fedssl(*TWO, tiny)
         assert result.exit_code == 0, result.output
-        assert re.search(r"runs/fedavg/seed-3: left alone: .*writes there", result.stdout)
+        assert re.search(r"runs/fedavg/seed-3: skipped: .*writes there", result.stdout)
         assert not (tiny / "failed").exists()
         assert "1 of 2 runs are done" in (tiny / "report.html").read_text()
     assert fedssl(*TWO, tiny).exit_code == 0

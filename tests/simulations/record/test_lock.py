@@ -123,6 +123,7 @@ def test_a_folder_that_cannot_be_written_is_named(
         raise AssertionError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resume", [True, False])
 def test_a_run_in_a_folder_that_is_written_to_changes_nothing(
     small: Callable[..., Experiment], tmp_path: Path, resume: bool

@@ -58,7 +58,7 @@ def test_a_strategy_that_does_not_offer_its_momentum_is_told(tmp_path: Path) -> 
     found = replay(run, 2)
     assert found.merges[0].row["train_loss"] == RunFolder(run).read_metrics()[2]["train_loss"]
     assert len(found.notes) == 1
-    assert "without saying so" in found.notes[0]
+    assert "without declaring it" in found.notes[0]
     assert found.notes == audit(run, 2).notes
 
 

@@ -23,7 +23,7 @@ def model(encoder: float, head: float) -> State:
 
 HEAD = ("projector.w",)
 NAMES = frozenset(model(0, 0))
-OWN = ClientMemory(2, {"projector.w": torch.full((2,), 9.0)}).to_client_state()
+OWN = ClientMemory(2, {"projector.w": torch.full((2,), 9.0)}).to_private_state()
 REPLIES = [(0, 5, model(4.0, 5.0)), (1, 5, {"encoder.w": torch.full((1, 2), 1.0)})]
 BEFORE = Checkpoint(
     2, model(1.0, 2.0), clients={0: {"target": torch.ones(1)}, 1: {**OWN}, 3: {**OWN}}
@@ -56,7 +56,7 @@ def kept(instructions: Instructions, clients: set[int]) -> dict[int, State]:
 
 def visits(instructions: Instructions, clients: set[int]) -> dict[int, ClientMemory | None]:
     found = kept(instructions, clients)
-    return {client: ClientMemory.from_client_state(state) for client, state in found.items()}
+    return {client: ClientMemory.from_private_state(state) for client, state in found.items()}
 
 
 def test_a_complete_model_is_the_reply_and_what_stayed_on_the_client() -> None:

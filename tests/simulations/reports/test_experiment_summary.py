@@ -12,7 +12,7 @@ from fedssl.model_state import (
     count_bytes,
     federated_state,
     parameter_names,
-    private_state,
+    private_tensors,
     tensor_roles,
 )
 from simulations.reports.experiment_summary import describe
@@ -55,5 +55,5 @@ def test_how_much_travels_and_stays(
     local = of(remembered)(state) if strategy == "encoder-only" else 0
     own = controls if beside else of(remembered)(state) if remembered else 0
     assert sent == pytest.approx((count_bytes(state) - local + controls) / 1e6, abs=0.051)
-    assert kept == pytest.approx((count_bytes(private_state(objective)) + own) / 1e6, abs=0.051)
-    assert count_bytes(private_state(objective)) > 200_000
+    assert kept == pytest.approx((count_bytes(private_tensors(objective)) + own) / 1e6, abs=0.051)
+    assert count_bytes(private_tensors(objective)) > 200_000

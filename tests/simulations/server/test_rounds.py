@@ -217,6 +217,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes | None) -> N
         fedssl.load_encoder(path)
 
 
+@pytest.mark.slow
 def test_flowers_own_strategy_works_unchanged(small: Small, tmp_path: Path) -> None:
     theirs = small("strategy={name: flwr.serverapp.strategy.FedAvg}")
     run(theirs, tmp_path / "theirs")

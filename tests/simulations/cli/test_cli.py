@@ -11,13 +11,13 @@ from simulations.settings.experiment import Experiment, load_experiment
 from tests.tools.command import fedssl
 
 Small = Callable[..., Experiment]
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 def in_a_process(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "simulations.cli", *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | environment,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])} | environment,
         capture_output=True,
         timeout=200,
     )
