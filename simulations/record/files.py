@@ -9,7 +9,7 @@ from fedssl.base import files
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[TextIO]:
+def atomic_text(path: Path) -> Iterator[TextIO]:
     """Return a context with a temporary text file that replaces ``path`` at the end."""
     with files.atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         yield file
@@ -17,7 +17,7 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
 
 def replace_text(path: Path, text: str) -> None:
     """Replace a file by a text, as UTF-8."""
-    with atomic_write(path) as file:
+    with atomic_text(path) as file:
         file.write(text)
 
 

@@ -26,7 +26,7 @@ ALWAYS = (
     "knn_accuracy",
     "rankme",
 )
-"""The metrics without a measure of their own, each shown in its own format."""
+"""The metrics of the default evaluation, each shown in its own format."""
 
 
 def description_of(key: str) -> MetricDescription:

@@ -18,7 +18,7 @@ from fedssl.base.files import append_text, make_folder, remove_leftovers, sync, 
 from fedssl.base.plain_files import read_json, read_text
 from fedssl.partitions import Counts
 from simulations.record.checkpoint import CheckpointFolder
-from simulations.record.files import atomic_write, replace_bytes, replace_text
+from simulations.record.files import atomic_text, replace_bytes, replace_text
 from simulations.record.lock import is_temporary, lock_folder
 from simulations.record.tables import (
     MEND,
@@ -180,7 +180,7 @@ class RunFolder:
         self, counts: Counts, classes: Sequence[str], names: Sequence[str] = ()
     ) -> None:
         """Write ``partition.csv``; see `begin`."""
-        with atomic_write(self.partition) as file:
+        with atomic_text(self.partition) as file:
             file.write(f"client,class,examples{',name' if names else ''}\n")
             # Not by csv, which takes twice as long over millions of lines.
             middle = [_middle(name) for name in classes]
@@ -218,7 +218,7 @@ class RunFolder:
         """Remove rows of rounds after this one, which are run again; see `check_rows`."""
         rows = read_metrics(self.metrics, server_round)
         replace_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
-        with atomic_write(self.divergence) as file:
+        with atomic_text(self.divergence) as file:
             for number, line in enumerate(whole_lines(self.divergence)):
                 # Rounds are in order.
                 if number and int(line.split(",", 1)[0]) > server_round:

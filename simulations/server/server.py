@@ -38,8 +38,8 @@ from strategies import build as build_strategy
 from strategies.base import FoldingStrategy, shared_state
 from strategies.server_step import ServerExamples
 
-RECALIBRATION_EXAMPLES = 16
-"""Examples for recalibrating BatchNorm before the check of a merged model, where BatchNorm's
+FIXED_EXAMPLES = 16
+"""Examples for the check of a merged model: BatchNorm is recalibrated on them first, where its
 statistics stay on the clients."""
 CHECKED_EXAMPLES = 2
 """Examples whose features must be finite after each merge."""
@@ -192,7 +192,9 @@ class Server:
 
     def _subject(self, server_round: int) -> Subject:
         """Return the global model as the subject of the measures."""
-        experiment, splits, partition = self.experiment, self._splits, self._partition
+        experiment, splits = self.experiment, self._splits
+        # Only further measures use it, and the owners of all examples take time to list.
+        partition = self._partition if experiment.evaluation.measures else None
         encoder_after_update = None
         if partition is not None:
             encoder_after_update = after_update(
@@ -240,7 +242,7 @@ class Server:
     def _fixed_examples(self) -> Tensor:
         # Of those that the evaluation has fetched already.
         examples = self._evaluation_data.test
-        return examples.fetch(np.arange(min(RECALIBRATION_EXAMPLES, len(examples))))
+        return examples.fetch(np.arange(min(FIXED_EXAMPLES, len(examples))))
 
     def _check_features(self) -> str | None:
         """Return an error where features of a few fixed examples are not finite, else None."""
